@@ -1,0 +1,39 @@
+"""Everything a person can choose, by family. Importing this never imports torch."""
+
+from finetune_core.parts.backbones import Backbone, Weights
+from finetune_core.parts.base import Call, Knob, Part, Section, knob
+from finetune_core.parts.heads import Head
+from finetune_core.parts.losses import Loss
+from finetune_core.parts.optimizers import Optimizer
+from finetune_core.parts.schedules import Progress, Schedule
+from finetune_core.parts.sources import Source
+from finetune_core.parts.transforms import Transform
+
+FAMILIES: dict[str, type[Part]] = {
+    "source": Source,
+    "transform": Transform,
+    "backbone": Backbone,
+    "weights": Weights,
+    "head": Head,
+    "schedule": Schedule,
+    "optimizer": Optimizer,
+    "loss": Loss,
+}
+
+__all__ = [
+    "FAMILIES",
+    "Backbone",
+    "Call",
+    "Head",
+    "Knob",
+    "Loss",
+    "Optimizer",
+    "Part",
+    "Progress",
+    "Schedule",
+    "Section",
+    "Source",
+    "Transform",
+    "Weights",
+    "knob",
+]

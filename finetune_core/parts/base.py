@@ -1,0 +1,179 @@
+"""What every part shares: a part explains itself, once.
+
+A *part* is one thing that a person can choose (a transform, a head, a schedule, …). It is one small class:
+its docstring is the sentence shown in the UI, its fields are its knobs, and what it stands for is written down as
+a `Call` of a public library, from which both the object (`build`) and the PyTorch code for it (`code`) are made.
+Parts of one kind form a *family* (a direct subclass of `Part`); a new part is one class in its family's module.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic.fields import FieldInfo
+
+# How the long module names are written in code that people read.
+ALIASES = {"torchvision.transforms.v2": "v2", "torch.nn": "nn"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a public library, written down instead of made, so that it can be both run and shown."""
+
+    target: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, *first: Any) -> Any:
+        """Import the target (late: torch is slow to import) and call it; `first` goes before the written arguments."""
+        module, _, name = self.target.rpartition(".")
+        function = getattr(importlib.import_module(module), name)
+        args = [_built(value) for value in self.args]
+        return function(*first, *args, **{key: _built(value) for key, value in self.kwargs.items()})
+
+    def code(self, *first: str) -> str:
+        """The same call as one line of Python; `first` are expressions that go before the written arguments."""
+        module, _, name = self.target.rpartition(".")
+        args = [*first, *(_shown(value) for value in self.args)]
+        args += [f"{key}={_shown(value)}" for key, value in self.kwargs.items()]
+        return f"{ALIASES.get(module, module)}.{name}({', '.join(args)})"
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, Call):
+        return value.build()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_built(item) for item in value)
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Call):
+        return value.code()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)
+
+
+def knob(
+    default: Any,
+    title: str,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    log: bool = False,
+    more: bool = False,
+) -> Any:
+    """Declare one field that a person sets: its name, its one sentence, its bounds (inclusive) and its unit.
+
+    `log` asks for a logarithmic scale, `more` puts the knob behind "more" on its page.
+    """
+    extra = {"unit": unit, "log": log, "more": more}
+    return Field(default, title=title, description=help, ge=low, le=high, json_schema_extra=extra)
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A knob as pages, docs and `parts --json` see it."""
+
+    name: str
+    title: str
+    help: str
+    type: str  # "float", "int", "bool", "text", "choice" or "list"
+    default: Any
+    low: float | None
+    high: float | None
+    unit: str
+    log: bool
+    more: bool
+    choices: tuple[Any, ...] = ()
+
+
+class Section(BaseModel):
+    """A frozen piece of a recipe that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def knobs(cls) -> list[Knob]:
+        """The fields declared with `knob`, in order."""
+        return [_knob(name, info) for name, info in cls.model_fields.items() if info.title]
+
+    def replace(self, **changes: Any) -> Self:
+        """A validated copy with some fields changed."""
+        return type(self).model_validate({**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+
+class Part(Section):
+    """One choice of a family. Subclasses set `kind` (the name in recipe files: a promise) and `title`."""
+
+    kind: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    _kinds: ClassVar[dict[str, type[Part]]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if Part in cls.__bases__:
+            cls._kinds = {}  # a new family
+        elif "kind" in cls.__dict__:
+            if cls.kind in cls._kinds:
+                raise TypeError(f"two parts are called {cls.kind!r}: {cls._kinds[cls.kind]} and {cls}")
+            cls._kinds[cls.kind] = cls
+
+    @classmethod
+    def kinds(cls) -> dict[str, type[Self]]:
+        """Every part of this family by its kind, in the order of declaration."""
+        return dict(cls._kinds)  # type: ignore[arg-type]
+
+    @classmethod
+    def about(cls) -> str:
+        """The sentence shown to people: the docstring's first paragraph on one line."""
+        return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _choose_kind(cls, value: Any, handler: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return handler(value)
+        fields = dict(value)
+        kind = fields.pop("kind", cls.kind)
+        if kind == cls.kind:
+            return handler(fields)
+        if kind not in cls._kinds or cls.kind:
+            known = ", ".join(cls._kinds)
+            raise ValueError(f"there is no {cls.__name__.lower()} called {kind!r}; there are: {known}")
+        return cls._kinds[kind].model_validate(fields)
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, handler: Any) -> dict[str, Any]:
+        return {"kind": self.kind, **handler(self)}
+
+
+def _knob(name: str, info: FieldInfo) -> Knob:
+    extra: Any = info.json_schema_extra or {}
+    bounds = {key: getattr(item, key) for item in info.metadata for key in ("ge", "le") if hasattr(item, key)}
+    choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+    types: dict[Any, str] = {float: "float", int: "int", bool: "bool", str: "text"}
+    kind = "choice" if choices else types.get(info.annotation, "list")
+    return Knob(
+        name=name,
+        title=info.title or name,
+        help=info.description or "",
+        type=kind,
+        default=info.get_default(call_default_factory=True),
+        low=bounds.get("ge"),
+        high=bounds.get("le"),
+        unit=extra.get("unit", ""),
+        log=extra.get("log", False),
+        more=extra.get("more", False),
+        choices=choices,
+    )

@@ -1,0 +1,16 @@
+"""Where things lie on disk: the assets that come with Thaw, what it keeps for reuse, and the runs."""
+
+import os
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+def cache_dir() -> Path:
+    """Decoded images, drawn sample data: may be deleted at any time. $THAW_CACHE, else ~/.cache/thaw."""
+    return Path(os.environ.get("THAW_CACHE") or Path.home() / ".cache" / "thaw")
+
+
+def runs_dir() -> Path:
+    """The folder of all runs. $THAW_RUNS, else ./runs."""
+    return Path(os.environ.get("THAW_RUNS") or "runs").absolute()

@@ -1,6 +1,8 @@
 """Optimizers: how a gradient becomes a change of the weights."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from pydantic import model_validator
 
 from finetune_core.parts.base import Call, Part, knob
 
@@ -54,8 +56,126 @@ class SGD(Optimizer):
     title: ClassVar[str] = "SGD"
     target: ClassVar[str] = "torch.optim.SGD"
     momentum: float = knob(0.9, "Momentum", "How much of the last step is kept.", low=0.0, high=0.999)
-    nesterov: bool = knob(False, "Nesterov", "Look ahead along the momentum; needs momentum above 0.", more=True)
+    dampening: float = knob(0.0, "Dampening", "Share of the new gradient held back.", low=0.0, high=1.0, more=True)
+    nesterov: bool = knob(
+        False, "Nesterov", "Look ahead along the momentum; needs momentum above 0 and no dampening.", more=True
+    )
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and (self.momentum == 0 or self.dampening > 0):
+            raise ValueError("Nesterov looks ahead along the momentum: it needs momentum above 0 and dampening 0")
+        return self
 
     def options(self) -> dict[str, Any]:
-        """Momentum and its Nesterov form, which torch allows only with momentum."""
-        return {"momentum": self.momentum, "nesterov": self.nesterov and self.momentum > 0}
+        """Torch's own names."""
+        return {"momentum": self.momentum, "dampening": self.dampening, "nesterov": self.nesterov}
+
+
+class Adam(AdamW):
+    """Adam with weight decay added to the gradient (L2), where Adam's own scaling distorts it: AdamW mends that.
+
+    Kingma & Ba 2014; seeds 000 and 001.
+    """
+
+    kind: ClassVar[str] = "adam"
+    title: ClassVar[str] = "Adam"
+    target: ClassVar[str] = "torch.optim.Adam"
+
+
+class RAdam(AdamW):
+    """AdamW that corrects its own early steps, so that it needs no warm-up.
+
+    Liu et al. 2019.
+    """
+
+    kind: ClassVar[str] = "radam"
+    title: ClassVar[str] = "RAdam"
+    target: ClassVar[str] = "torch.optim.RAdam"
+
+    def options(self) -> dict[str, Any]:
+        """Decoupled weight decay, as in AdamW."""
+        return {**super().options(), "decoupled_weight_decay": True}
+
+
+class NAdam(RAdam):
+    """AdamW with Nesterov's look ahead along the momentum.
+
+    Dozat 2016.
+    """
+
+    kind: ClassVar[str] = "nadam"
+    title: ClassVar[str] = "NAdam"
+    target: ClassVar[str] = "torch.optim.NAdam"
+
+
+class RMSprop(Optimizer):
+    """Divides each gradient by its recent size: Adam's older sibling, without memory of the direction unless asked.
+
+    Seed 001.
+    """
+
+    kind: ClassVar[str] = "rmsprop"
+    title: ClassVar[str] = "RMSprop"
+    target: ClassVar[str] = "torch.optim.RMSprop"
+    alpha: float = knob(0.99, "Memory", "Memory of the gradient's square.", low=0.0, high=0.9999)
+    momentum: float = knob(0.0, "Momentum", "How much of the last step is kept.", low=0.0, high=0.999)
+
+    def options(self) -> dict[str, Any]:
+        """Torch's own names."""
+        return {"alpha": self.alpha, "momentum": self.momentum}
+
+
+class Adadelta(Optimizer):
+    """Sizes its steps by itself; the rate only scales them, 1.0 being its authors' choice.
+
+    Zeiler 2012; seed 001.
+    """
+
+    kind: ClassVar[str] = "adadelta"
+    title: ClassVar[str] = "Adadelta"
+    target: ClassVar[str] = "torch.optim.Adadelta"
+    rho: float = knob(0.9, "Memory", "Memory of the gradient's and the steps' squares.", low=0.0, high=0.9999)
+
+    def options(self) -> dict[str, Any]:
+        """Torch's own name."""
+        return {"rho": self.rho}
+
+
+class Adagrad(Optimizer):
+    """Slows down each weight by all the gradients it has ever had: good for rare features, stalls on long runs.
+
+    Duchi et al. 2011.
+    """
+
+    kind: ClassVar[str] = "adagrad"
+    title: ClassVar[str] = "Adagrad"
+    target: ClassVar[str] = "torch.optim.Adagrad"
+
+
+class Lion(Optimizer):
+    """Steps by the sign of the momentum: half the memory of AdamW; wants a rate 3 to 10 times smaller.
+
+    Chen et al. 2023; from timm.
+    """
+
+    kind: ClassVar[str] = "lion"
+    title: ClassVar[str] = "Lion"
+    target: ClassVar[str] = "timm.optim.Lion"
+    beta1: float = knob(0.9, "Beta 1", "Share of the momentum in a step.", low=0.0, high=0.999, more=True)
+    beta2: float = knob(0.99, "Beta 2", "Memory of the momentum.", low=0.0, high=0.99999, more=True)
+
+    def options(self) -> dict[str, Any]:
+        """Betas in timm's form."""
+        return {"betas": (self.beta1, self.beta2)}
+
+
+class LAMB(AdamW):
+    """AdamW whose step is scaled per layer by the size of its weights: made for very large batches.
+
+    You et al. 2019; from timm.
+    """
+
+    kind: ClassVar[str] = "lamb"
+    title: ClassVar[str] = "LAMB"
+    target: ClassVar[str] = "timm.optim.Lamb"

@@ -1,0 +1,44 @@
+# Two commands matter: `make run` opens the studio, `make test` checks everything. Both do all the set-up.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CODE := app.py pages finetune_core benchmarks tests
+
+.PHONY: run test quick check format setup clean
+
+run: $(VENV)/.installed
+	@$(BIN)/python -m finetune_core studio
+
+test: check
+	$(BIN)/python -m pytest
+
+quick: check
+	$(BIN)/python -m pytest -m "not slow and not e2e"
+
+# Format, lint, types, import layers.
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+setup: $(VENV)/.installed-dev
+
+$(VENV)/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Thaw needs Python 3.11 or newer; $(PYTHON) is older." >&2; echo "Say which one to use: make run PYTHON=python3.12" >&2; exit 2; }
+	@echo "Setting up $(VENV): about 6 GB, a few minutes, once."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,39 @@
+"""Checkpoints: a run's weights as plain safetensors files, and what going on needs beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from finetune_core import model
+from finetune_core.loop import Trainer
+from finetune_core.store import Run
+
+
+def save(run: Run, trainer: Trainer, best: bool = False) -> None:
+    """Write last (and best) weights and the resume state; each file is whole or not there at all."""
+    session, network = trainer.session, trainer.session.network
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.module.state_dict().items()}
+    facts = model.description(session.recipe.model, network, len(session.classes))
+    facts["classes"] = json.dumps(session.classes)
+    if best:
+        _replace(run.best, lambda path: save_file(tensors, path, facts))
+    _replace(run.last, lambda path: save_file(tensors, path, facts))
+    _replace(run.resume_state, lambda path: torch.save(trainer.state(), path))
+
+
+def restore(run: Run, trainer: Trainer) -> None:
+    """Bring a trainer back to where its run was saved last."""
+    trainer.session.network.module.load_state_dict(load_file(run.last))
+    trainer.restore(torch.load(run.resume_state, map_location="cpu", weights_only=True))
+
+
+def _replace(path: Path, write: Any) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    write(draft)
+    draft.replace(path)

@@ -1,0 +1,326 @@
+"""The command line: everything the studio does, without a browser.
+
+Exit codes: 0 success, 2 a mistake that the person can mend (two plain lines on stderr), 1 a bug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from finetune_core import __version__, launch, machine, places, store
+from finetune_core.errors import UserError
+from finetune_core.parts import FAMILIES, Part
+from finetune_core.recipe import Recipe, load
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        code: int | None = options.command(options)
+        return code or 0
+    except UserError as error:
+        print(*error.lines(), sep="\n", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader (`head`, say) has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def studio(options: argparse.Namespace) -> int:
+    """Open the studio in a browser on this machine."""
+    from finetune_core.studio import serve
+
+    return serve(options.port)
+
+
+def init(options: argparse.Namespace) -> None:
+    """Write the default recipe."""
+    if options.file == "-":
+        print(Recipe().to_yaml(), end="")
+        return
+    path = Path(options.file)
+    if path.exists():
+        raise UserError(
+            f"{path} exists already.", "It would be overwritten.", "Choose another name or remove it first."
+        )
+    try:
+        Recipe().save(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
+    print(f"Wrote {path}. Train it with: {launch.command(path)}")
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train a recipe in this terminal."""
+    recipe = _recipe(options)
+    return _work(store.create(recipe, runs=options.runs))
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Go on with a stopped or broken run in this terminal."""
+    run = _run(options)
+    launch.check_resumable(run)
+    return _work(run)
+
+
+def lr_find(options: argparse.Namespace) -> int:
+    """Run the learning-rate range test and print its suggestions."""
+    run = store.create(_recipe(options), job="find", runs=options.runs, steps=options.steps)
+    code = _work(run, quiet=options.json)
+    if code:
+        return code
+    *curve, found = run.records()[0]
+    names = {"steepest": "steepest fall", "minimum_tenth": "minimum / 10", "valley": "middle of the valley"}
+    suggestions = {key: found[key] for key in names}
+    if options.json:
+        points = [{key: point[key] for key in ("step", "lr", "loss", "smooth")} for point in curve]
+        _print_json({"run": str(run.path), "suggestions": suggestions, "note": found["note"], "curve": points})
+        return 0
+    for key, title in names.items():
+        print(f"{title:22}{_number(suggestions[key])}")
+    if found["note"]:
+        print(found["note"])
+    return 0
+
+
+def groups(options: argparse.Namespace) -> None:
+    """Print the layer groups, stem to head: parameters, frozen or not, peak rate in each phase."""
+    from finetune_core import plan
+
+    recipe = _recipe(options)
+    counts = _groups(recipe)
+    peaks = [plan.peak_rates(phase, list(counts)) for phase in recipe.phases]
+    rows = [
+        {
+            "name": name,
+            "parameters": count,
+            "frozen": not any(peak[name] for peak in peaks),
+            "lr": [peak[name] for peak in peaks],
+        }
+        for name, count in counts.items()
+    ]
+    if options.json:
+        _print_json(rows)
+        return
+    total = sum(counts.values())
+    for row in rows:
+        rates = "  ".join(f"{rate:.2e}" if rate else "frozen" for rate in row["lr"])
+        print(f"{row['name']:20}{row['parameters']:>12,}{row['parameters'] / total:>8.1%}   {rates}")
+
+
+def plan(options: argparse.Namespace) -> None:
+    """Print each group's learning rate at every optimizer step."""
+    from finetune_core import plan
+    from finetune_core.data.loader import count_steps
+    from finetune_core.data.split import split
+
+    recipe = _recipe(options)
+    samples = recipe.data.source.samples()
+    training = split(samples, recipe.data.valid_share, recipe.data.split_seed).train
+    names = list(_groups(recipe))
+    rows = plan.plan(recipe, names, count_steps(len(training), recipe.training.batch_size))
+    if options.json:
+        _print_json(rows)
+        return
+    print(f"{'step':>6}" + "".join(f"{name:>14}" for name in names))
+    for row in rows:
+        print(f"{row['step']:>6}" + "".join(f"{row['lr'][name]:>14.4e}" for name in names))
+
+
+def runs(options: argparse.Namespace) -> None:
+    """List the runs, newest first."""
+    rows = [_summary(run) for run in store.list_runs(options.runs)]
+    if options.json:
+        _print_json(rows)
+        return
+    for row in rows:
+        best = f"{row['best_accuracy']:.1%}" if row["best_accuracy"] is not None else "–"
+        print(f"{row['id']:44}{row['state']:10}{best:>8}  {row['epoch']} of {row['epochs']} epochs")
+    if not rows:
+        print("No runs yet. Start one with: python -m finetune_core init recipe.yaml")
+
+
+def show(options: argparse.Namespace) -> None:
+    """Show one run: state, epochs, recipe."""
+    run = _run(options)
+    epochs = [record for record in run.records()[0] if record["kind"] == "epoch"]
+    summary = {**_summary(run), "path": str(run.path), "message": run.status.message, "error": run.status.error}
+    if options.json:
+        _print_json({**summary, "epochs_done": epochs, "recipe": run.recipe.model_dump(mode="json")})
+        return
+    for key, value in summary.items():
+        print(f"{key:16}{value if value is not None else '–'}")
+    for epoch in epochs:
+        print(
+            f"epoch {epoch['epoch'] + 1:>3}   loss {epoch['train_loss']:.4f}   validation loss {epoch['valid_loss']:.4f}"
+            f"   accuracy {epoch['valid_accuracy']:.1%}{'   best' if epoch['best'] else ''}"
+        )
+
+
+def stop(options: argparse.Namespace) -> None:
+    """Stop a run: it saves and can go on later."""
+    run = _run(options)
+    launch.stop(run, wait=True)
+    print(f"{run.id} is {run.status.state}.")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Say what a run's best model sees in images."""
+    from finetune_core import predict
+
+    answers = predict.load(_run(options))([Path(image) for image in options.images], options.top)
+    if options.json:
+        pairs = zip(options.images, answers, strict=True)
+        _print_json([{"image": image, "classes": [{"class": c, "p": p} for c, p in a]} for image, a in pairs])
+        return
+    for image, answer in zip(options.images, answers, strict=True):
+        print(f"{image}: " + ", ".join(f"{name} {share:.1%}" for name, share in answer))
+
+
+def parts(options: argparse.Namespace) -> None:
+    """List everything that can be chosen, with its knobs."""
+    table = {name: [_part(part) for part in family.kinds().values()] for name, family in FAMILIES.items()}
+    if options.json:
+        _print_json(table)
+        return
+    for family, members in table.items():
+        print(f"\n{family}")
+        for part in members:
+            print(f"  {part['kind']:24}{part['about']}")
+            for knob in part["knobs"]:
+                print(f"    {knob['name']:22}{knob['default']!s:12}{knob['help']}")
+
+
+def _work(run: store.Run, quiet: bool = False) -> int:
+    """Do a run's job here, with a progress bar on stderr; prints the run folder last."""
+    from tqdm import tqdm
+
+    from finetune_core.records import Epoch, Record
+    from finetune_core.worker import work
+
+    machine.check_torch_pair()
+    with tqdm(total=0, unit="step", disable=quiet, dynamic_ncols=True) as bar:
+
+        def say(message: str) -> None:
+            bar.set_description_str(message)
+
+        def watch(record: Record) -> None:
+            bar.total = run.status.steps
+            if isinstance(record, Epoch):
+                bar.write(
+                    f"epoch {record.epoch + 1}: loss {record.train_loss:.4f}, accuracy {record.valid_accuracy:.1%}"
+                )
+            elif hasattr(record, "loss"):
+                bar.set_description_str(f"loss {record.loss:.4f}")
+                bar.update()
+
+        code = work(run, watch, say)
+    if not quiet and not code:
+        print(run.path)
+    return code
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    recipe = load(Path(options.recipe))
+    for pair in options.set:
+        path, sign, text = pair.partition("=")
+        if not sign:
+            raise UserError(f"--set {pair} has no '='.", hint="Write it as --set phases.0.epochs=3.")
+        recipe = recipe.with_value(path, yaml.safe_load(text))
+    return recipe
+
+
+def _run(options: argparse.Namespace) -> store.Run:
+    return store.open_run(options.run, options.runs)
+
+
+def _groups(recipe: Recipe) -> dict[str, int]:
+    """Parameters of each layer group, stem to head."""
+    from finetune_core import catalogue
+
+    classes = len(recipe.data.source.samples().classes)
+    return catalogue.group_sizes(recipe.model, classes)
+
+
+def _summary(run: store.Run) -> dict[str, Any]:
+    status, recipe = run.status, run.recipe
+    return {
+        "id": run.id,
+        "state": status.state,
+        "name": recipe.name,
+        "backbone": recipe.model.backbone.architecture,
+        "epoch": status.epoch,
+        "epochs": status.epochs,
+        "best_accuracy": status.best_accuracy,
+    }
+
+
+def _part(part: type[Part]) -> dict[str, Any]:
+    knobs = [
+        {key: value for key, value in vars(knob).items() if value not in (None, "", ())} | {"default": knob.default}
+        for knob in part.knobs()
+    ]
+    return {"kind": part.kind, "title": part.title, "about": part.about(), "knobs": knobs}
+
+
+def _number(value: float | None) -> str:
+    return "no suggestion" if value is None else f"{value:.2e}"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, default=lambda item: getattr(item, "model_dump", lambda: str(item))()))
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are UserErrors: two plain lines instead of a usage screen."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[0].upper()}{message[1:]}.", hint=f"See `{self.prog} --help`.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m finetune_core", description="Thaw: fine-tune pretrained image models.")
+    parser.add_argument("--version", action="version", version=f"Thaw {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(function: Callable[[argparse.Namespace], int | None], *shared: str) -> argparse.ArgumentParser:
+        name = function.__name__.replace("_", "-")
+        one = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        one.set_defaults(command=function)
+        if "recipe" in shared:
+            one.add_argument("recipe", metavar="RECIPE", help="a recipe file, as written by init")
+            one.add_argument(
+                "--set", action="append", default=[], metavar="PATH=VALUE", help="change one value, by dotted path"
+            )
+        if "run" in shared:
+            one.add_argument("run", metavar="RUN", help="a run's id or folder")
+        if "runs" in shared or "run" in shared:
+            one.add_argument("--runs", type=Path, default=places.runs_dir(), metavar="DIR", help="folder of the runs")
+        if "json" in shared:
+            one.add_argument("--json", action="store_true", help="print JSON")
+        return one
+
+    command(studio).add_argument("--port", type=int, default=8501, help="port on localhost (default 8501)")
+    command(init).add_argument("file", metavar="FILE", help="where to write it; - prints it")
+    command(train, "recipe", "runs")
+    find = command(lr_find, "recipe", "runs", "json")
+    find.add_argument("--steps", type=int, default=100, metavar="N", help="steps of the sweep (default 100)")
+    command(groups, "recipe", "json")
+    command(plan, "recipe", "json")
+    command(runs, "runs", "json")
+    command(show, "run", "json")
+    command(stop, "run")
+    command(resume, "run")
+    one = command(predict, "run", "json")
+    one.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    one.add_argument("--top", type=int, default=5, metavar="N", help="classes per image (default 5)")
+    command(parts, "json")
+    return parser

@@ -1,0 +1,84 @@
+"""Start, stop and resume the worker of a run. The worker is a command that a person could type."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from finetune_core.errors import UserError
+from finetune_core.store import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+GRACE_SECONDS = 30.0
+
+# Kept so that the children are reaped: an unreaped child stays a zombie.
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def start(run: Run) -> None:
+    """Start the worker in a session of its own, so that it outlives whoever started it."""
+    _reap()
+    run.report(state="starting", message="Starting the worker", error=None)
+    with run.log.open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "finetune_core.worker", str(run.path)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _children.append(child)
+    run.claim(psutil.Process(child.pid))
+
+
+def stop(run: Run, wait: bool = False) -> None:
+    """Ask the worker to save and stop; with `wait`, wait for it and end it by force after a grace time."""
+    pid = run.worker_pid()
+    if pid is None:
+        raise UserError(f"The run {run.id} is not running.", f"It is {run.status.state}.", "There is nothing to stop.")
+    run.ask("stop")
+    if wait:
+        try:
+            psutil.Process(pid).wait(GRACE_SECONDS)
+        except psutil.NoSuchProcess:
+            pass
+        except psutil.TimeoutExpired:
+            end_by_force(run)
+
+
+def end_by_force(run: Run) -> None:
+    """End the worker and its children at once; what was saved last remains."""
+    if pid := run.worker_pid():
+        process = psutil.Process(pid)
+        for one in [*process.children(recursive=True), process]:
+            one.kill()
+        process.wait(GRACE_SECONDS)
+
+
+def check_resumable(run: Run) -> None:
+    """A UserError where a run cannot go on."""
+    state = run.status.state
+    if state in ("finished",) or run.alive():
+        raise UserError(
+            f"The run {run.id} cannot be resumed.", f"It is {state}.", "Only a stopped or broken run goes on."
+        )
+    if run.job["job"] != "train":
+        raise UserError(f"{run.id} is a learning-rate search.", "Only training goes on.", "Start a new search.")
+
+
+def resume(run: Run) -> None:
+    """Let a stopped, lost or failed run go on from what it saved last (from the start where it saved nothing)."""
+    check_resumable(run)
+    start(run)
+
+
+def command(recipe: Path | str = "recipe.yaml") -> str:
+    """The command that trains a recipe from a shell, as shown to people."""
+    return f"python -m finetune_core train {shlex.quote(str(recipe))}"
+
+
+def _reap() -> None:
+    _children[:] = [child for child in _children if child.poll() is None]

@@ -1,0 +1,34 @@
+"""The plan: every group's learning rate at every step, before anything runs. The loop uses the same functions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from finetune_core.errors import UserError
+from finetune_core.groups import matching
+from finetune_core.parts import Progress
+from finetune_core.recipe import Phase, Recipe
+
+
+def peak_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:
+    """Each group's peak rate in a phase, stem to head; 0 for frozen groups. UserErrors for names that match nothing."""
+    thawed = matching(names, phase.thaw)
+    if unknown := set(phase.multipliers) - set(names):
+        what = f"There is no layer group called {sorted(unknown)[0]}."
+        raise UserError(what, f"The groups are {', '.join(names)}.", "Mend the rate per group in the recipe.")
+    return {name: phase.learning_rate * phase.multipliers.get(name, 1.0) if name in thawed else 0.0 for name in names}
+
+
+def rates(phase: Phase, peaks: dict[str, float], progress: Progress) -> dict[str, float]:
+    """Each group's rate at one step of a phase."""
+    factor = phase.schedule.multiplier(progress)
+    return {name: peak * factor for name, peak in peaks.items()}
+
+
+def plan(recipe: Recipe, names: Sequence[str], epoch_steps: int) -> list[dict[str, Any]]:
+    """`{"step", "lr": {group: rate}}` for every optimizer step of all phases."""
+    rows: list[dict[str, Any]] = []
+    for phase in recipe.phases:
+        peaks, steps = peak_rates(phase, names), phase.epochs * epoch_steps
+        for step in range(steps):
+            rows.append({"step": len(rows), "lr": rates(phase, peaks, Progress(step, steps, epoch_steps))})
+    return rows

@@ -1,0 +1,93 @@
+"""Records: what a running experiment says about itself, one JSON line each."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of metrics.jsonl; `kind` stands first."""
+
+    kind: ClassVar[str] = ""
+
+    def line(self) -> str:
+        """The record as strict JSON: a number that is not finite becomes null."""
+        return json.dumps({"kind": self.kind, **_finite(asdict(self))}, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Step(Record):
+    """One optimizer step. Rates and gradient norms are per layer group, never an average."""
+
+    kind: ClassVar[str] = "step"
+    step: int
+    epoch: int
+    phase: int
+    loss: float
+    lr: dict[str, float]
+    grad_norm: float
+    group_grad_norm: dict[str, float]
+    images_per_s: float
+    memory_mb: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Epoch(Record):
+    """The end of an epoch: means over its training steps, and a pass over the validation images.
+
+    `step` is the number of optimizer steps done so far; accuracies lie in [0, 1].
+    """
+
+    kind: ClassVar[str] = "epoch"
+    epoch: int
+    phase: int
+    step: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float
+    valid_accuracy: float
+    best: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Event(Record):
+    """Something worth a mark on the time axis, in words."""
+
+    kind: ClassVar[str] = "event"
+    name: str
+    step: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Find(Record):
+    """One step of the LR range test: `lr` is the learning rate of the recipe that this step stands for."""
+
+    kind: ClassVar[str] = "find"
+    step: int
+    lr: float
+    loss: float
+    smooth: float
+
+
+@dataclass(frozen=True)
+class Suggestions(Record):
+    """What the finished range test suggests; null where the curve does not support a suggestion."""
+
+    kind: ClassVar[str] = "suggestions"
+    steepest: float | None
+    minimum_tenth: float | None
+    valley: float | None
+    note: str = field(default="")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value

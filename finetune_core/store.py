@@ -1,0 +1,265 @@
+"""A run is a folder. Only this module knows the names of the files in it.
+
+    recipe.yaml         the whole experiment
+    job.json            "train" or "find", with options of the job
+    status.json         where the worker stands (replaced as a whole)
+    metrics.jsonl       one record a line (only ever appended to)
+    control.json        what a person asked for: {"ask": "stop"}
+    worker.json         who works on it: process id and start time
+    worker.log          what the worker printed, with the traceback of a bug
+    classes.json        class names in the order of the model's outputs
+    checkpoints/        last.safetensors, best.safetensors, resume.pt
+
+The UI and the worker meet only here, so a page rerun, a refresh, a second tab, a restarted server, a killed worker and
+plain command-line use are all the same case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from finetune_core import places, recipe
+from finetune_core.errors import UserError
+from finetune_core.records import Record
+
+ACTIVE = ("starting", "preparing", "running")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands. `state` is one of starting, preparing, running, finished, stopped, failed, lost.
+
+    `lost` is never written: it is what readers see when the process of an active run is gone.
+    Times are seconds since 1970; `valid_accuracy` holds one value in [0, 1] per finished epoch.
+    """
+
+    state: str = "starting"
+    message: str = ""
+    step: int = 0
+    steps: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    seconds_left: float | None = None
+    error: dict[str, str] | None = None
+    started: float = 0.0
+    updated: float = 0.0
+    best_accuracy: float | None = None
+    valid_accuracy: list[float] = field(default_factory=list)
+
+    @property
+    def active(self) -> bool:
+        """Whether a living process is at work on the run."""
+        return self.state in ACTIVE
+
+    @property
+    def share(self) -> float:
+        """How much of the work is done, in [0, 1]."""
+        return min(1.0, self.step / self.steps) if self.steps else 0.0
+
+
+class Run:
+    """A run folder, seen from any process."""
+
+    def __init__(self, path: Path) -> None:
+        """Wrap an existing folder; see `create` and `open_run`."""
+        self.path = path
+        self.id = path.name
+
+    @property
+    def recipe(self) -> recipe.Recipe:
+        """The recipe as it was launched."""
+        return recipe.load(self.path / "recipe.yaml")
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """What is to be done with the recipe: {"job": "train" | "find", …options}."""
+        return _read_json(self.path / "job.json") or {"job": "train"}
+
+    @property
+    def status(self) -> Status:
+        """Where the run stands now, judged by the process too."""
+        saved = Status(**(_read_json(self.path / "status.json") or {}))
+        return replace(saved, state="lost") if saved.active and not self.alive() else saved
+
+    def report(self, **changes: Any) -> None:
+        """Replace parts of the status (the worker's side)."""
+        saved = _read_json(self.path / "status.json") or {}
+        _write_json(self.path / "status.json", {**saved, **changes, "updated": time.time()})
+
+    def append(self, record: Record) -> None:
+        """Add one record, as a whole line."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(record.line() + "\n")
+
+    def records(self, cursor: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """The records after byte `cursor`, and the new cursor; a half-written last line waits for the next call."""
+        try:
+            with (self.path / "metrics.jsonl").open("rb") as file:
+                file.seek(cursor)
+                whole, _, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return [], cursor
+        if not whole:
+            return [], cursor
+        return [json.loads(line) for line in whole.splitlines()], cursor + len(whole) + 1
+
+    def keep_records(self, steps: int) -> None:
+        """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles."""
+        kept = [r for r in self.records()[0] if _before(r, steps)]
+        _write_text(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept))
+
+    def ask(self, what: str) -> None:
+        """Ask the worker for something: "stop"."""
+        _write_json(self.path / "control.json", {"ask": what})
+
+    def asked(self) -> str:
+        """What the worker was asked for, else an empty string."""
+        return (_read_json(self.path / "control.json") or {}).get("ask", "")
+
+    def claim(self, process: psutil.Process) -> None:
+        """Say that `process` works on this run; a UserError where another one does."""
+        if (pid := self.worker_pid()) not in (None, process.pid):
+            raise UserError(
+                f"The run {self.id} is already being worked on.", f"Process {pid} has it.", "Stop it first."
+            )
+        (self.path / "control.json").unlink(missing_ok=True)
+        _write_json(self.path / "worker.json", {"pid": process.pid, "create_time": process.create_time()})
+
+    def worker_pid(self) -> int | None:
+        """The process at work, judged by id and start time (ids are used again), zombies left out."""
+        owner = _read_json(self.path / "worker.json") or {}
+        try:
+            process = psutil.Process(owner["pid"])
+            same = abs(process.create_time() - owner["create_time"]) < 1.0
+            return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except (KeyError, psutil.Error):
+            return None
+
+    def alive(self) -> bool:
+        """Whether a process is at work on this run."""
+        return self.worker_pid() is not None
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the model's outputs; empty before the worker has read the data."""
+        return _read_json(self.path / "classes.json") or []
+
+    def save_classes(self, classes: list[str] | tuple[str, ...]) -> None:
+        """Keep the class names."""
+        _write_json(self.path / "classes.json", list(classes))
+
+    @property
+    def log(self) -> Path:
+        """What the worker printed."""
+        return self.path / "worker.log"
+
+    def log_tail(self, lines: int = 40) -> str:
+        """The end of the worker's log."""
+        try:
+            text = self.log.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    @property
+    def last(self) -> Path:
+        """Weights after the newest finished epoch or stop."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the epoch with the highest validation accuracy."""
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def resume_state(self) -> Path:
+        """What going on needs beside the weights: optimizer, scaler, random numbers, position."""
+        return self.path / "checkpoints" / "resume.pt"
+
+    @property
+    def megabytes(self) -> float:
+        """Disk space of the whole folder."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()) / 1e6
+
+
+def create(what: recipe.Recipe, job: str = "train", runs: Path | None = None, **options: Any) -> Run:
+    """A new run folder, ready for a worker; named by time, job and backbone."""
+    runs = runs or places.runs_dir()
+    stem = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), "find" if job == "find" else "", _slug(what))))
+    for number in range(1, 1000):
+        path = runs / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"The run folder {path} cannot be made.", f"{error.strerror}.", "Choose another folder."
+            ) from error
+    (path / "checkpoints").mkdir()
+    what.save(path / "recipe.yaml")
+    _write_json(path / "job.json", {"job": job, **options})
+    _write_json(
+        path / "status.json", asdict(Status(started=time.time(), epochs=what.epochs, message="Waiting to start"))
+    )
+    return Run(path)
+
+
+def open_run(name: str | Path, runs: Path | None = None) -> Run:
+    """The run of this id or path; a UserError where there is none."""
+    runs = runs or places.runs_dir()
+    for path in (runs / name, Path(name)):
+        if (path / "recipe.yaml").is_file():
+            return Run(path)
+    raise UserError(
+        f"There is no run {name}.", f"No such folder in {runs}.", "See them all with `python -m finetune_core runs`."
+    )
+
+
+def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
+    """All runs of a job, newest first."""
+    return sorted(_runs(runs or places.runs_dir(), job), key=lambda run: run.id, reverse=True)
+
+
+def _runs(folder: Path, job: str) -> Iterator[Run]:
+    for path in folder.glob("*/recipe.yaml"):
+        run = Run(path.parent)
+        if run.job["job"] == job and not run.id.startswith("."):
+            yield run
+
+
+def _slug(what: recipe.Recipe) -> str:
+    name = what.name or what.model.backbone.architecture
+    return "".join(letter if letter.isalnum() or letter in "_." else "-" for letter in name)[:40].strip("-.")
+
+
+def _before(record: dict[str, Any], steps: int) -> bool:
+    # A step record carries its own index, an epoch record the number of steps done by then.
+    return record["step"] <= steps if record["kind"] == "epoch" else record["step"] < steps
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def _write_json(path: Path, value: Any) -> None:
+    _write_text(path, json.dumps(value, indent=1))
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Replace a file as a whole, so that no reader ever sees half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

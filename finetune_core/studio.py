@@ -1,0 +1,35 @@
+"""Open the studio: check what would fail obscurely, then hand over to Streamlit."""
+
+import socket
+import subprocess
+import sys
+
+from finetune_core import machine
+from finetune_core.errors import UserError
+from finetune_core.launch import ROOT
+
+ADDRESS = "127.0.0.1"
+
+
+def serve(port: int) -> int:
+    """Serve the studio on localhost until Ctrl-C; returns the server's exit code. UserErrors before it starts."""
+    machine.check_torch_pair()
+    _check_free(port)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    try:
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    except KeyboardInterrupt:  # the server has had the same Ctrl-C and is closing; runs go on
+        return 0
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError as error:
+            raise UserError(
+                f"Port {port} is taken.",
+                "Another program, perhaps Thaw itself, is using it.",
+                f"Open http://localhost:{port}, or take another: python -m finetune_core studio --port {port + 1}",
+            ) from error

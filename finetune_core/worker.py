@@ -1,0 +1,183 @@
+"""The worker: does the job of one run folder, `python -m finetune_core.worker RUN_DIR`, and writes down how it goes.
+
+Exit codes: 0 done or stopped on request, 2 a mistake that a person can mend, 1 a bug (its traceback is in worker.log).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import torch
+
+from finetune_core import checkpoint, probe
+from finetune_core.errors import UserError
+from finetune_core.loop import Trainer
+from finetune_core.records import Epoch, Event, Find, Record, Step
+from finetune_core.session import prepare
+from finetune_core.store import Run
+from finetune_core.suggest import suggest
+
+Watch = Callable[[Record], None]
+"""Called with every record, for a progress bar."""
+
+REPORT_SECONDS = 0.5
+
+
+def work(run: Run, watch: Watch = lambda _: None, say: Callable[[str], None] = lambda _: None) -> int:
+    """Do the run's job in this process; returns the exit code. Never raises for what happens in the job."""
+    try:
+        run.claim(psutil.Process())
+        with _Stopping(run) as stopping:
+            job = _find if run.job["job"] == "find" else _train
+            job(run, stopping, watch, _Preparing(run, say))
+    except UserError as error:
+        run.report(state="failed", message=error.what, error={"what": error.what, "why": error.why, "hint": error.hint})
+        print(f"{error.what} {error.why}\n{error.hint}", file=sys.stderr)  # noqa: T201
+        return 2
+    except Exception as error:  # noqa: BLE001 - the last resort: nothing may die without a word in the folder
+        traceback.print_exc()
+        known = _known(error)
+        run.report(state="failed", message=known["what"], error=known)
+        return 1
+    return 0
+
+
+class _Stopping:
+    """Whether the person asked to stop, by the control file, Ctrl-C or SIGTERM."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.signalled = False
+
+    def __enter__(self) -> _Stopping:
+        self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signalled = True
+
+    def __bool__(self) -> bool:
+        return self.signalled or self.run.asked() == "stop"
+
+
+class _Preparing:
+    """Passes on what is being prepared, not more often than a person can read."""
+
+    def __init__(self, run: Run, say: Callable[[str], None]) -> None:
+        self.run, self.say, self.next = run, say, 0.0
+
+    def __call__(self, message: str) -> None:
+        if time.monotonic() >= self.next or " of " not in message:
+            self.next = time.monotonic() + REPORT_SECONDS
+            self.run.report(state="preparing", message=message)
+            self.say(message)
+
+
+def _train(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
+    preparing("Waking up")
+    session = prepare(run.recipe, preparing)
+    run.save_classes(session.classes)
+    trainer = Trainer(session)
+    if run.resume_state.exists():
+        checkpoint.restore(run, trainer)
+        run.keep_records(trainer.done)
+    progress = _Progress(run, trainer.steps, trainer.done)
+    progress.report(trainer, state="running", message="Training")
+    for record in trainer.run():
+        run.append(record)
+        watch(record)
+        if isinstance(record, Epoch):
+            checkpoint.save(run, trainer, best=record.best)
+            progress.epoch_ended(record)
+        if isinstance(record, Step | Epoch) and stopping:
+            checkpoint.save(run, trainer)
+            note = Event("stopped", trainer.done, "Stopped on request")
+            run.append(note)
+            progress.report(trainer, state="stopped", message="Stopped; it can go on from here")
+            return
+        progress.tick(trainer)
+    progress.report(trainer, state="finished", message="Finished", seconds_left=0.0)
+
+
+def _find(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
+    preparing("Waking up")
+    session = prepare(run.recipe, preparing)
+    steps = run.job.get("steps", probe.STEPS)
+    run.report(state="running", message="Trying rates", steps=steps)
+    curve: list[Find] = []
+    for record in probe.range_test(session, phase=run.job.get("phase", 0), steps=steps):
+        curve.append(record)
+        run.append(record)
+        watch(record)
+        run.report(step=len(curve))
+        if stopping:
+            run.report(state="stopped", message="Stopped on request")
+            return
+    found = suggest([record.lr for record in curve], [record.smooth for record in curve])
+    run.append(found)
+    watch(found)
+    run.report(state="finished", message=found.note or "Finished")
+
+
+class _Progress:
+    """Keeps the status fresh: often enough for the eye, seldom enough for the disk."""
+
+    def __init__(self, run: Run, steps: int, done: int) -> None:
+        self.run, self.steps, self.first, self.started = run, steps, done, time.monotonic()
+        self.next = 0.0
+        self.accuracies = [r["valid_accuracy"] for r in run.records()[0] if r["kind"] == "epoch"]
+
+    def epoch_ended(self, record: Epoch) -> None:
+        self.accuracies.append(record.valid_accuracy)
+        self.next = 0.0
+
+    def tick(self, trainer: Trainer) -> None:
+        if time.monotonic() >= self.next:
+            self.next = time.monotonic() + REPORT_SECONDS
+            self.report(trainer, seconds_left=self._seconds_left(trainer.done))
+
+    def report(self, trainer: Trainer, **changes: Any) -> None:
+        self.run.report(
+            step=trainer.done,
+            steps=self.steps,
+            epoch=trainer.epoch,
+            epochs=trainer.session.recipe.epochs,
+            valid_accuracy=self.accuracies,
+            best_accuracy=max(self.accuracies, default=None),
+            **changes,
+        )
+
+    def _seconds_left(self, done: int) -> float | None:
+        if done == self.first:
+            return None
+        return round((time.monotonic() - self.started) / (done - self.first) * (self.steps - done), 1)
+
+
+def _known(error: Exception) -> dict[str, str]:
+    """Words for failures that are not the person's mistake, as far as the reason is known."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        hint = "Halve the batch size, take smaller images, or freeze more layers."
+        return {"what": "The memory ran out.", "why": str(error).split("\n")[0], "hint": hint}
+    why = f"{type(error).__name__}: {error}"
+    return {"what": "Thaw made a mistake.", "why": why, "hint": "The log has the details; the run's folder is intact."}
+
+
+def main() -> int:
+    """Work on the run folder named on the command line."""
+    return work(Run(Path(sys.argv[1]).absolute()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

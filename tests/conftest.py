@@ -1,0 +1,57 @@
+"""Shared fixtures: tiny real images, a tiny real recipe, run and cache folders of the test's own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from finetune_core.recipe import Recipe, parse
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that a test does may land in the developer's own folders."""
+    monkeypatch.setenv("THAW_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("THAW_RUNS", str(tmp_path / "runs"))
+
+
+def paint(folder: Path, per_class: int = 8, classes: int = 3, side: int = 48, seed: int = 0) -> Path:
+    """A folder of images whose classes differ by colour, so that even a tiny network can tell them apart."""
+    random = np.random.default_rng(seed)
+    for label in range(classes):
+        (folder / f"class_{label}").mkdir(parents=True)
+        for number in range(per_class):
+            pixels = random.integers(0, 90, (side, side + 8, 3), dtype=np.uint8)
+            pixels[..., label % 3] += 140
+            Image.fromarray(pixels).save(folder / f"class_{label}" / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """24 images of 3 classes."""
+    return paint(tmp_path / "images")
+
+
+@pytest.fixture
+def tiny(images: Path) -> Recipe:
+    """Trains in seconds: timm's smallest ResNet, random weights, everything thawed, two epochs."""
+    return parse(
+        {
+            "data": {"source": {"kind": "folder", "path": str(images)}, "image_size": 32, "valid_share": 0.25},
+            "model": {"backbone": {"kind": "timm", "architecture": "test_resnet", "weights": {"kind": "random"}}},
+            "phases": [{"epochs": 2, "thaw": ["*"], "learning_rate": 1e-3, "multipliers": {"stem": 0.1}}],
+            "training": {"batch_size": 6, "device": "cpu"},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real weights and photos beside the checkout; tests that need it skip where it is missing."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared beside this checkout: real weights and photos are not here")
+    return SHARED

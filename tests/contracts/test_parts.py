@@ -1,0 +1,70 @@
+"""What every part promises, looped over the registry: a new part is tested the moment it exists."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torchvision.transforms import v2
+
+from finetune_core.parts import FAMILIES, Call, Knob, Part
+
+PARTS = [
+    pytest.param(part, id=f"{name}-{kind}")
+    for name, family in FAMILIES.items()
+    for kind, part in family.kinds().items()
+]
+NAMES = {"torch": torch, "nn": nn, "v2": v2, "torchvision": torchvision}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_explains_itself(part: type[Part]) -> None:
+    assert part.title
+    assert "__doc__" in part.__dict__, "a docstring of its own, for the UI"
+    assert part.about().endswith("."), "a sentence"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_survives_plain_data(part: type[Part]) -> None:
+    family = next(family for family in FAMILIES.values() if issubclass(part, family))
+    made = part()
+    dumped = made.model_dump(mode="json")
+    assert dumped["kind"] == part.kind
+    assert family.model_validate(dumped) == made
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_field_is_a_knob_with_help_and_bounds(part: type[Part]) -> None:
+    knobs = {knob.name: knob for knob in part.knobs()}
+    undeclared = set(part.model_fields) - set(knobs) - {"weights"}  # a backbone's weights are a part themselves
+    assert not undeclared
+    for knob in knobs.values():
+        _check(knob)
+
+
+def _check(knob: Knob) -> None:
+    assert knob.title
+    assert knob.help.endswith("."), f"{knob.name}: help is a sentence"
+    if knob.type in ("int", "float"):
+        assert knob.low is not None, f"{knob.name} has no lower bound"
+        assert knob.high is not None, f"{knob.name} has no upper bound"
+        assert knob.low <= knob.default <= knob.high
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_an_unknown_kind_names_the_known_ones(family: type[Part]) -> None:
+    with pytest.raises(ValueError, match=next(iter(family.kinds()))):
+        family.model_validate({"kind": "nonsense"})
+
+
+def test_a_call_shows_what_it_builds() -> None:
+    call = Call("torch.nn.Sequential", (Call("torch.nn.Linear", (3, 4)), Call("torch.nn.Dropout", kwargs={"p": 0.25})))
+    assert call.code() == "nn.Sequential(nn.Linear(3, 4), nn.Dropout(p=0.25))"
+    assert repr(eval(call.code(), NAMES)) == repr(call.build())
+
+
+def test_importing_the_parts_needs_no_torch() -> None:
+    code = "import sys, finetune_core.parts; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,98 @@
+"""A run folder read and written from several processes."""
+
+import json
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from finetune_core import store
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe
+from finetune_core.records import Event, Step
+
+
+def _step(number: int) -> Step:
+    return Step(number, 0, 0, float("nan"), {"head": 0.1}, 1.0, {"head": 1.0}, 10.0, 1.0, 0.1)
+
+
+def test_a_run_keeps_its_recipe_and_is_found_again() -> None:
+    run = store.create(Recipe(name="my try"))
+    assert store.open_run(run.id).recipe == Recipe(name="my try")
+    assert store.open_run(run.path).id == run.id
+    assert run.id.endswith("my-try")
+    assert [one.id for one in store.list_runs()] == [run.id]
+    assert store.list_runs(job="find") == []
+
+
+def test_two_runs_in_the_same_second_do_not_meet() -> None:
+    assert len({store.create(Recipe()).id for _ in range(3)}) == 3
+
+
+def test_records_are_read_once_and_half_a_line_waits() -> None:
+    run = store.create(Recipe())
+    run.append(_step(0))
+    first, cursor = run.records()
+    assert first[0]["lr"] == {"head": 0.1}
+    assert first[0]["loss"] is None, "NaN is not JSON"
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "event", ')
+    assert run.records(cursor) == ([], cursor)
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('"name": "note", "step": 1, "text": "ü"}\n')
+    second, cursor = run.records(cursor)
+    assert [record["text"] for record in second] == ["ü"]
+    assert run.records(cursor)[0] == []
+
+
+def test_going_on_forgets_what_will_be_done_again() -> None:
+    run = store.create(Recipe())
+    for number in range(4):
+        run.append(_step(number))
+    run.append(Event("note", 4, "late"))
+    run.keep_records(2)
+    assert [record["step"] for record in run.records()[0]] == [0, 1]
+
+
+def test_a_dead_worker_is_lost_not_running() -> None:
+    run = store.create(Recipe())
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    run.claim(psutil.Process(child.pid))
+    run.report(state="running")
+    assert run.status.state == "running"
+    child.kill()
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert run.status.state == "lost", "a zombie does no work"
+    child.wait()
+    assert run.status.state == "lost"
+
+
+def test_a_process_id_used_again_is_another_process() -> None:
+    run = store.create(Recipe())
+    me = psutil.Process()
+    (run.path / "worker.json").write_text(json.dumps({"pid": me.pid, "create_time": me.create_time() - 1000}))
+    assert not run.alive()
+
+
+def test_only_one_worker_at_a_time() -> None:
+    run = store.create(Recipe())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run.claim(psutil.Process(child.pid))
+        with pytest.raises(UserError, match="already being worked on"):
+            run.claim(psutil.Process())
+        assert child.stdin
+        child.stdin.close()
+
+
+def test_a_run_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="no run nothing"):
+        store.open_run("nothing")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        store.create(Recipe(), runs=tmp_path / "file")

@@ -1,0 +1,216 @@
+"""Training end to end on tiny images: exact, frozen where it says so, as planned, stoppable, resumable, traceless."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from finetune_core import launch, plan, predict, probe, session, store
+from finetune_core.errors import UserError
+from finetune_core.loop import Trainer
+from finetune_core.recipe import Recipe
+from finetune_core.worker import work
+
+PHASES = [
+    {"epochs": 1, "thaw": ["head"], "learning_rate": 1e-2, "schedule": {"kind": "constant"}},
+    {"epochs": 2, "thaw": ["layer4", "head"], "learning_rate": 3e-3, "multipliers": {"layer4": 0.1}},
+]
+
+
+def _records(recipe: Recipe) -> list[dict]:
+    run = store.create(recipe)
+    assert work(run) == 0
+    return run.records()[0]
+
+
+def _losses(records: list[dict]) -> list[float]:
+    return [record["loss"] for record in records if record["kind"] == "step"]
+
+
+def _hash(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_two_runs_of_one_recipe_agree_to_the_last_bit(tiny: Recipe) -> None:
+    first, second = _losses(_records(tiny)), _losses(_records(tiny))
+    assert first == second
+    assert len(first) == 6
+    assert _losses(_records(tiny.with_value("training.seed", 1))) != first
+
+
+def test_training_learns(tiny: Recipe) -> None:
+    recipe = tiny.with_value("phases.0.epochs", 8).with_value("phases.0.learning_rate", 3e-3)
+    epochs = [record for record in _records(recipe) if record["kind"] == "epoch"]
+    assert epochs[-1]["train_loss"] < epochs[0]["train_loss"] / 2
+
+
+def test_the_first_loss_is_that_of_guessing(tiny: Recipe) -> None:
+    assert _losses(_records(tiny))[0] == pytest.approx(torch.tensor(3.0).log().item(), abs=0.05)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_rates_are_as_planned_at_every_step_and_group(tiny: Recipe, precision: str) -> None:
+    recipe = tiny.with_value("phases", PHASES).with_value("training.precision", precision)
+    records = _records(recipe)
+    steps = [record for record in records if record["kind"] == "step"]
+    names = list(steps[0]["lr"])
+    planned = plan.plan(recipe, names, len(steps) // recipe.epochs)
+    assert [{"step": step["step"], "lr": step["lr"]} for step in steps] == planned
+    assert [record["text"] for record in records if record["kind"] == "event"] == [
+        "Phase 1 of 2: head thawed",
+        "Phase 2 of 2: layer4, head thawed",
+    ]
+
+
+def test_frozen_groups_keep_every_weight_and_buffer(tiny: Recipe) -> None:
+    recipe = tiny.with_value("phases", PHASES).with_value("training.optimizer", {"kind": "adamw", "weight_decay": 0.5})
+    made = session.prepare(recipe)
+
+    def hashes() -> dict[str, str]:
+        state = made.network.module.state_dict()
+        return {
+            group.name: _hash({k: v for k, v in state.items() if _belongs(k, group, made.network.module)})
+            for group in made.network.groups
+        }
+
+    before = hashes()
+    for _ in Trainer(made).run():
+        pass
+    changed = {name for name, value in hashes().items() if value != before[name]}
+    assert changed == {"layer4", "head"}
+
+
+def _belongs(key: str, group, module: torch.nn.Module) -> bool:
+    """Parameters by name, buffers (BatchNorm statistics) by their module."""
+    return key in group.parameters or key.rpartition(".")[0] in group.modules
+
+
+def test_a_group_frozen_again_stands_still_though_it_had_momentum(tiny: Recipe) -> None:
+    phases = [{**PHASES[1], "epochs": 1}, PHASES[0]]
+    made = session.prepare(tiny.with_value("phases", phases).with_value("training.optimizer", {"kind": "sgd"}))
+    layer4 = None
+    for record in Trainer(made).run():
+        now = _hash({k: v for k, v in made.network.module.state_dict().items() if k.startswith("layer4")})
+        if record.kind == "event" and record.step > 0:
+            layer4 = now
+        if layer4:
+            assert now == layer4
+
+
+def test_the_range_test_leaves_no_trace(tiny: Recipe) -> None:
+    alone = _losses(_records(tiny))
+    made = session.prepare(tiny)
+    before, random = _hash(made.network.module.state_dict()), torch.get_rng_state()
+    curve = list(probe.range_test(made, steps=30))
+    assert _hash(made.network.module.state_dict()) == before
+    assert torch.equal(torch.get_rng_state(), random)
+    assert [record.loss for record in Trainer(made).run() if record.kind == "step"] == alone
+    assert curve[0].lr == pytest.approx(1e-7)
+    assert curve[0].smooth == pytest.approx(curve[0].loss), "bias-corrected from the first step"
+
+
+def test_lr_find_and_train_is_train_alone(tiny: Recipe) -> None:
+    alone = _losses(_records(tiny))
+    assert work(store.create(tiny, job="find", steps=10)) == 0
+    assert _losses(_records(tiny)) == alone
+
+
+def test_a_stopped_run_goes_on_exactly(tiny: Recipe) -> None:
+    recipe = tiny.with_value("phases", PHASES).with_value("model.head", {"kind": "mlp", "hidden": 16})
+    whole = store.create(recipe)
+    assert work(whole) == 0
+    expected = _losses(whole.records()[0])
+    for stop_at in (1, 3, 4):
+        run = store.create(recipe)
+        work(run, watch=lambda record, run=run, at=stop_at: _stop_at(run, record, at))
+        assert run.status.state == "stopped"
+        assert run.status.step == stop_at
+        assert work(run) == 0
+        assert run.status.state == "finished"
+        assert _losses(run.records()[0]) == expected
+        assert _hash(load_file(run.last)) == _hash(load_file(whole.last))
+
+
+def _stop_at(run: store.Run, record, steps: int) -> None:
+    if record.kind == "step" and record.step == steps - 1:
+        run.ask("stop")
+
+
+def test_a_worker_of_its_own_runs_stops_and_is_found(tiny: Recipe) -> None:
+    run = store.create(tiny.with_value("phases.0.epochs", 500))
+    launch.start(run)
+    _wait(lambda: run.status.step > 2)
+    again = store.open_run(run.id)
+    assert again.status.state == "running"
+    launch.stop(again, wait=True)
+    assert again.status.state == "stopped"
+    assert again.last.exists()
+    assert again.log_tail() == ""
+
+
+def test_ctrl_c_saves_and_stops(tiny: Recipe) -> None:
+    run = store.create(tiny.with_value("phases.0.epochs", 500))
+    child = subprocess.Popen([sys.executable, "-m", "finetune_core.worker", str(run.path)], cwd=launch.ROOT)
+    _wait(lambda: run.status.step > 2)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(60) == 0
+    assert run.status.state == "stopped"
+
+
+def test_a_killed_worker_is_lost_and_can_go_on(tiny: Recipe) -> None:
+    run = store.create(tiny.with_value("phases.0.epochs", 60))
+    launch.start(run)
+    _wait(lambda: run.status.epoch > 1)
+    launch.end_by_force(run)
+    assert run.status.state == "lost"
+    assert work(run) == 0
+    assert len(_losses(run.records()[0])) == 180, "no step twice, none missing"
+
+
+def _wait(condition) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def test_a_rate_far_too_high_is_told_in_words(tiny: Recipe) -> None:
+    recipe = tiny.with_value("phases.0.learning_rate", 100).with_value("phases.0.epochs", 40)
+    run = store.create(recipe.with_value("training.optimizer", {"kind": "sgd"}))
+    assert work(run) == 2
+    assert run.status.state == "failed"
+    assert "no longer a number" in run.status.error["what"]
+
+
+def test_checkpoints_load_in_timm_and_predict(tiny: Recipe, images) -> None:
+    import timm
+
+    run = store.create(tiny)
+    assert work(run) == 0
+    model = timm.create_model("test_resnet", num_classes=3)
+    model.load_state_dict(load_file(run.best))
+    image = next(images.glob("class_0/*.png"))
+    predictor = predict.load(run)
+    [answer] = predictor([image], top=3)
+    assert sum(share for _, share in answer) == pytest.approx(1, abs=1e-5)
+    assert {name for name, _ in answer} == {"class_0", "class_1", "class_2"}
+    assert json.loads((run.path / "classes.json").read_text()) == ["class_0", "class_1", "class_2"]
+
+
+def test_predicting_before_the_first_epoch_is_told_in_words(tiny: Recipe) -> None:
+    with pytest.raises(UserError, match="no model yet"):
+        predict.load(store.create(tiny))
+
+
+def test_the_worker_needs_neither_streamlit_nor_plotly() -> None:
+    code = "import sys, finetune_core.worker; sys.exit(bool({'streamlit', 'plotly'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=launch.ROOT, check=False).returncode == 0

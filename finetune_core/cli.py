@@ -98,22 +98,15 @@ def groups(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
     counts = _groups(recipe)
     peaks = [plan.peak_rates(phase, list(counts)) for phase in recipe.phases]
-    rows = [
-        {
-            "name": name,
-            "parameters": count,
-            "frozen": not any(peak[name] for peak in peaks),
-            "lr": [peak[name] for peak in peaks],
-        }
-        for name, count in counts.items()
-    ]
+    rates = {name: [peak[name] for peak in peaks] for name in counts}
     if options.json:
-        _print_json(rows)
+        keys = ("name", "parameters", "frozen", "lr")
+        _print_json([dict(zip(keys, (n, counts[n], not any(r), r), strict=True)) for n, r in rates.items()])
         return
     total = sum(counts.values())
-    for row in rows:
-        rates = "  ".join(f"{rate:.2e}" if rate else "frozen" for rate in row["lr"])
-        print(f"{row['name']:20}{row['parameters']:>12,}{row['parameters'] / total:>8.1%}   {rates}")
+    for name, peaks_of_name in rates.items():
+        shown = "  ".join(f"{rate:.2e}" if rate else "frozen" for rate in peaks_of_name)
+        print(f"{name:20}{counts[name]:>12,}{counts[name] / total:>8.1%}   {shown}")
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -159,10 +152,9 @@ def show(options: argparse.Namespace) -> None:
     for key, value in summary.items():
         print(f"{key:16}{value if value is not None else '–'}")
     for epoch in epochs:
-        print(
-            f"epoch {epoch['epoch'] + 1:>3}   loss {epoch['train_loss']:.4f}   validation loss {epoch['valid_loss']:.4f}"
-            f"   accuracy {epoch['valid_accuracy']:.1%}{'   best' if epoch['best'] else ''}"
-        )
+        mark = "   best" if epoch["best"] else ""
+        losses = f"loss {epoch['train_loss']:.4f}   validation loss {epoch['valid_loss']:.4f}"
+        print(f"epoch {epoch['epoch'] + 1:>3}   {losses}   accuracy {epoch['valid_accuracy']:.1%}{mark}")
 
 
 def stop(options: argparse.Namespace) -> None:
@@ -247,7 +239,8 @@ def _groups(recipe: Recipe) -> dict[str, int]:
     from finetune_core import catalogue
 
     classes = len(recipe.data.source.samples().classes)
-    return catalogue.group_sizes(recipe.model, classes)
+    entry = catalogue.entry(recipe.model.backbone.kind, recipe.model.backbone.architecture)
+    return {**dict(entry.groups), "head": recipe.model.head.parameters(entry.features, classes)}
 
 
 def _summary(run: store.Run) -> dict[str, Any]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from finetune_core import catalogue, plan
+from finetune_core.data.cache import check_readable
+from finetune_core.data.samples import Samples
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
-from finetune_core.parts.backbones import File, RandomWeights
 from finetune_core.parts.sources import Folder
 from finetune_core.recipe import Recipe
+
+FEW = 50  # validation images, below which the accuracy is mostly luck
+LOOKED_AT = 200  # images whose headers are read
 
 
 @dataclass(frozen=True)
@@ -35,43 +38,56 @@ def _failed(title: str, error: UserError) -> Finding:
 
 
 def _data(recipe: Recipe) -> Iterator[Finding]:
-    source = recipe.data.source
-    if not isinstance(source, Folder):
-        yield Finding("ok", "Data", f"{source.title} is drawn on this machine.")
+    data = recipe.data
+    if not isinstance(data.source, Folder):
+        yield Finding("ok", "Data", f"{data.source.title}: drawn on this machine.")
         return
     try:
-        samples = source.samples()
-        parts = split(samples, recipe.data.valid_share, recipe.data.split_seed)
+        samples = data.source.samples()
+        parts = split(samples, data.valid_share, data.split_seed)
     except UserError as error:
         yield _failed("Data", error)
         return
     count = f"{len(samples.classes)} classes, {len(parts.train)} images to train on, {len(parts.valid)} to measure on."
     yield Finding("ok", "Data", count)
-    if len(parts.valid) < 50:
-        text = f"With {len(parts.valid)} validation images the accuracy moves in steps of {1 / len(parts.valid):.0%}."
+    for note in samples.notes:
+        yield Finding("warn", "Data", note)
+    yield from _unreadable(samples, data.unreadable)
+    if len(parts.valid) < FEW:
+        text = f"With {len(parts.valid)} validation images the accuracy moves in steps of {1 / len(parts.valid):.1%}."
         yield Finding("warn", "Few validation images", text)
 
 
+def _unreadable(samples: Samples, policy: str) -> Iterator[Finding]:
+    """A quick look at some headers; the worker decodes everything."""
+    bad = check_readable(samples, LOOKED_AT)
+    if not bad:
+        return
+    index, reason = bad[0]
+    what = f"{samples.name(index)} cannot be read."
+    if policy == "skip":
+        yield Finding("warn", "Unreadable images", f"{what} Such images are left out.")
+    else:
+        yield _failed("Unreadable images", UserError(what, reason, "Mend or remove it, or leave such images out."))
+
+
 def _weights(recipe: Recipe) -> Iterator[Finding]:
-    backbone = recipe.model.backbone
-    match backbone.weights:
-        case RandomWeights():
-            yield Finding("warn", "Random weights", "The backbone knows nothing yet; expect a much lower accuracy.")
-        case File(path=path) if not Path(path).expanduser().is_file():
-            error = UserError(f"There is no weights file at {path!r}.", hint="Choose a file on the Model page.")
-            yield _failed("Weights", error)
-        case weights:
-            yield Finding("ok", "Weights", f"{backbone.architecture}: {weights.title.lower()}.")
+    weights = recipe.model.backbone.weights
+    try:
+        facts = weights.facts(recipe.model.backbone)
+    except UserError as error:
+        yield _failed("Weights", error)
+        return
+    yield Finding("ok" if weights.trained else "warn", "Weights", f"{facts}.")
 
 
 def _layers(recipe: Recipe) -> Iterator[Finding]:
     backbone = recipe.model.backbone
-    entry = catalogue.entry(backbone.kind, backbone.architecture)
-    if entry is None:
-        text = f"{backbone.title} {backbone.architecture} is not in the catalogue; the worker will look for it."
-        yield Finding("warn", "Backbone", text)
+    try:
+        names = catalogue.entry(backbone.kind, backbone.architecture).group_names
+    except UserError as error:
+        yield _failed("Backbone", error)
         return
-    names = [name for name, _ in entry.groups]
     for number, phase in enumerate(recipe.phases, start=1):
         title = "Layers" if len(recipe.phases) == 1 else f"Layers in phase {number}"
         try:
@@ -79,7 +95,7 @@ def _layers(recipe: Recipe) -> Iterator[Finding]:
         except UserError as error:
             yield _failed(title, error)
             continue
-        yield from _thawed(title, peaks, isinstance(backbone.weights, RandomWeights))
+        yield from _thawed(title, peaks, not backbone.weights.trained)
 
 
 def _thawed(title: str, peaks: dict[str, float], random: bool) -> Iterator[Finding]:

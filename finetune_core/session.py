@@ -57,19 +57,18 @@ def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
     data, training = recipe.data, recipe.training
     report("Reading the images")
     samples = data.source.samples(_counting(report, "Drawing the sample images"))
-    parts = split(samples, data.valid_share, data.split_seed)
     side = eval_side(data.image_size)
     images = decoded(samples, side, data.unreadable, _counting(report, "Decoding the images, once"))
+    parts = split(samples, data.valid_share, data.split_seed).without([index for index, _ in images.bad])
 
     report("Building the network")
     torch.manual_seed(training.seed)  # the head starts from the seed, whatever ran before
-    network = model.build(recipe.model, len(samples.classes), report)
-    network.module.to(device, memory_format=torch.channels_last)
-    bad = {index for index, _ in images.bad}
+    network = model.build(recipe.model, len(samples.classes), report, data.image_size)
+    network.module.to(device).to(memory_format=torch.channels_last)
     train = Batches(
         images,
         samples.labels,
-        [i for i in parts.train if i not in bad],
+        parts.train,
         train_pipeline(recipe.augment, data.image_size),
         batch_size=training.batch_size,
         seed=training.seed,
@@ -79,14 +78,15 @@ def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
     valid = Batches(
         images,
         samples.labels,
-        [i for i in parts.valid if i not in bad],
+        parts.valid,
         eval_pipeline(data.image_size),
         batch_size=2 * training.batch_size,  # no gradients to keep, so twice as many fit
         seed=0,
         shuffle=False,
         augment=False,
     )
-    loss = training.loss.call().build().to(device)
+    counts = torch.bincount(torch.tensor(samples.labels)[train.indices], minlength=len(samples.classes)).tolist()
+    loss = training.loss.call(counts).build().to(device)
     return Session(recipe, device, network, samples.classes, train, valid, loss)
 
 

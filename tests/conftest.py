@@ -1,6 +1,10 @@
 """Shared fixtures: tiny real images, a tiny real recipe, run and cache folders of the test's own."""
 
+import os
 from pathlib import Path
+
+# Tiny networks gain nothing from a second thread and lose much where tests share the cores; workers inherit this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_serializer, model_validator
 from pydantic.fields import FieldInfo
 
 # How the long module names are written in code that people read.
@@ -76,7 +76,7 @@ def knob(
 
     `log` asks for a logarithmic scale, `more` puts the knob behind "more" on its page.
     """
-    extra = {"unit": unit, "log": log, "more": more}
+    extra: dict[str, JsonValue] = {"unit": unit, "log": log, "more": more}
     return Field(default, title=title, description=help, ge=low, le=high, json_schema_extra=extra)
 
 

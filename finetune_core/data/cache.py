@@ -1,0 +1,251 @@
+"""Images decoded once: reading a JPEG costs more than augmenting it, so each is read a single time and kept small.
+
+The cache is a flat file of pixels and a table of shapes per set of image files and side. It may be deleted any time.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from finetune_core.data.image import UnreadableError, read_image, read_size, scaled_size
+from finetune_core.data.samples import Samples, shown
+from finetune_core.errors import UserError
+from finetune_core.places import cache_dir
+
+Progress = Callable[[int, int], None]
+
+VERSION = 1  # of what the cached pixels look like: raise it whenever `read_image` changes
+SPARE = 64 << 20  # bytes of disk that a build leaves free
+DAY = 86400
+
+
+class Decoded:
+    """Images as uint8 RGB arrays in one memory-mapped file, in the order of the samples; may be sent to a process.
+
+    `bad` lists (index, reason) of images that could not be read; those are not to be asked for.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open what `decoded` wrote. Raises OSError or ValueError where it is incomplete."""
+        self.folder = folder
+        self._shapes: np.ndarray = np.load(folder / "shapes.npy", allow_pickle=False)
+        self._ends = np.cumsum(self._shapes.prod(axis=1) * 3)
+        # A plain view: slicing np.memmap objects costs several times as much.
+        self._pixels = np.memmap(folder / "pixels.bin", np.uint8, "r").view(np.ndarray)
+        if len(self._pixels) != self._ends[-1]:
+            raise ValueError(f"{folder} is incomplete")
+        notes: dict[str, str] = json.loads((folder / "bad.json").read_text(encoding="utf-8"))
+        self.bad: tuple[tuple[int, str], ...] = tuple((int(index), reason) for index, reason in notes.items())
+
+    def __len__(self) -> int:
+        """Number of samples, the unreadable ones included."""
+        return len(self._shapes)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """One image, (H, W, 3) uint8, read-only."""
+        height, width = self._shapes[index]
+        if height == 0:
+            raise IndexError(f"image {index} could not be read; see `bad`")
+        end = self._ends[index]
+        return self._pixels[end - height * width * 3 : end].reshape(height, width, 3)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Decoded, (self.folder,)
+
+
+def decoded(
+    samples: Samples, side: int, unreadable: Literal["stop", "skip"] = "stop", progress: Progress | None = None
+) -> Decoded:
+    """The samples' images with a short side of `side` px, from the cache or decoded now by a pool of threads.
+
+    `progress` hears (done, total) and may raise to cancel; nothing half done stays behind. Raises UserErrors for
+    unreadable images (unless they are skipped), for a disk without room and for a cache that cannot be written.
+    """
+    folder = cache_dir() / "decoded" / _key(samples, side)
+    images = _open(folder) or _build(samples, side, unreadable, folder, progress or (lambda done, total: None))
+    _check(samples, images.bad, unreadable)
+    return images
+
+
+def check_readable(samples: Samples, most: int | None = None) -> tuple[tuple[int, str], ...]:
+    """(index, reason) of images whose header cannot be read, looking at `most` of them, evenly spread (else at all).
+
+    Quick, since nothing is decoded; damage further inside a file goes unseen.
+    """
+    bad = []
+    for index in _spread(len(samples), most):
+        try:
+            read_size(samples.paths[index])
+        except UnreadableError as error:
+            bad.append((index, error.why))
+    return tuple(bad)
+
+
+@contextmanager
+def writing(what: str, needed: int | None = None) -> Iterator[None]:
+    """Turn the refusal of a full or write-protected disk into a UserError; `needed` bytes are named if known."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_room(what, needed) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UserError(
+                f"There is no place for {what}.",
+                f"{shown(cache_dir())} cannot be written: {(error.strerror or 'refused').lower()}.",
+                "Set the environment variable THAW_CACHE to a folder of yours.",
+            ) from error
+        raise
+
+
+def _key(samples: Samples, side: int) -> str:
+    """Changes when a file is added, removed, renamed or rewritten, but not when the whole folder moves."""
+    digest = hashlib.sha256(f"{VERSION} {side}".encode())
+    for path in samples.paths:
+        try:
+            stat = path.stat()
+            state = f"{stat.st_size} {stat.st_mtime_ns}"
+        except OSError:
+            state = "gone"
+        digest.update(b"\0" + os.fsencode(os.path.relpath(path, samples.root)) + b"\0" + state.encode())
+    return digest.hexdigest()[:32]
+
+
+def _open(folder: Path) -> Decoded | None:
+    if not folder.is_dir():
+        return None
+    try:
+        return Decoded(folder)
+    except (OSError, ValueError):  # damaged from outside: make it anew
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def _build(
+    samples: Samples, side: int, unreadable: Literal["stop", "skip"], folder: Path, progress: Progress
+) -> Decoded:
+    needed = _estimate(samples, side)
+    with writing("the decoded images", needed):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder.parent).free < needed + SPARE:
+            raise _no_room("the decoded images", needed)
+        _sweep(folder.parent)
+        draft = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+        try:
+            bad = _decode_all(samples, side, draft, progress)
+            _check(samples, tuple(bad.items()), unreadable)
+            (draft / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
+            _publish(draft, folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return Decoded(folder)
+
+
+def _publish(draft: Path, folder: Path) -> None:
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # another process may have been quicker with the same images
+            raise
+
+
+def _decode_all(samples: Samples, side: int, draft: Path, progress: Progress) -> dict[int, str]:
+    """Write pixels.bin and shapes.npy, and return the reason per unreadable image."""
+    shapes, bad = np.zeros((len(samples), 2), np.int64), {}
+    with (draft / "pixels.bin").open("wb") as file:
+        for index, image in enumerate(_in_order(samples.paths, side)):
+            if isinstance(image, UnreadableError):
+                bad[index] = image.why
+            else:
+                shapes[index] = image.shape[:2]
+                _append(file, image)
+            progress(index + 1, len(samples))
+    np.save(draft / "shapes.npy", shapes)
+    return bad
+
+
+def _append(file: BinaryIO, image: np.ndarray) -> None:
+    file.write(np.ascontiguousarray(image).data)
+
+
+def _in_order(paths: Sequence[Path], side: int) -> Iterator[np.ndarray | UnreadableError]:
+    """Each image decoded by a pool of threads, never more than a few of them ahead, so that memory stays small."""
+
+    def attempt(path: Path) -> np.ndarray | UnreadableError:
+        try:
+            return read_image(path, side)
+        except UnreadableError as error:
+            return error
+
+    threads = min(8, os.cpu_count() or 1)
+    waiting: deque[Future[np.ndarray | UnreadableError]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for path in paths:
+            waiting.append(pool.submit(attempt, path))
+            if len(waiting) > 4 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _check(samples: Samples, bad: Sequence[tuple[int, str]], unreadable: Literal["stop", "skip"]) -> None:
+    if not bad or (unreadable == "skip" and len(bad) < len(samples)):
+        return
+    names = "; ".join(f"{samples.name(index)} ({reason.rstrip('.')})" for index, reason in bad[:5])
+    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+    hint = "Mend or remove them" + (
+        "." if unreadable == "skip" else ", or set `data.unreadable: skip` to leave them out."
+    )
+    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
+    raise UserError(f"{count} of {len(samples)} cannot be read.", f"{names}{more}.", hint)
+
+
+def _estimate(samples: Samples, side: int, looked_at: int = 64) -> int:
+    """Bytes that the cache will take, from the headers of some images spread over the set."""
+    sizes = []
+    for index in _spread(len(samples), looked_at):
+        try:
+            width, height = scaled_size(read_size(samples.paths[index]), side)
+        except UnreadableError:
+            continue
+        sizes.append(width * height * 3)
+    return round(len(samples) * sum(sizes) / max(len(sizes), 1))
+
+
+def _spread(count: int, most: int | None) -> range:
+    return range(0, count, max(1, -(-count // most)) if most else 1)
+
+
+def _no_room(what: str, needed: int | None) -> UserError:
+    folder = cache_dir()
+    while not folder.exists():
+        folder = folder.parent
+    free = f"{shutil.disk_usage(folder).free / 1e9:.1f} GB is free in {shown(cache_dir())}"
+    why = f"They need about {needed / 1e9:.1f} GB and {free}." if needed is not None else f"{free}."
+    return UserError(
+        f"The disk has no room for {what}.",
+        why,
+        "Free some space, or set the environment variable THAW_CACHE to a folder on a larger disk.",
+    )
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what builds that were killed left behind long ago."""
+    for draft in parent.glob(".building-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > DAY:
+                shutil.rmtree(draft, ignore_errors=True)

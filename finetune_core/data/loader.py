@@ -1,0 +1,156 @@
+"""Batches of decoded images: in seeded order, freshly augmented, the same whoever makes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from finetune_core.data.cache import Decoded
+from finetune_core.data.pipeline import as_tensor, draw, one_thread
+from finetune_core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Batch = tuple["Tensor", "Tensor"]
+
+
+def count_steps(images: int, batch_size: int, drop_last: bool = False) -> int:
+    """Batches per epoch: the last one may be smaller, but a single leftover image joins the one before.
+
+    BatchNorm cannot train on one image. There is at least one batch.
+    """
+    full, rest = divmod(images, batch_size)
+    keeps_rest = rest > 1 and not drop_last
+    return max(full + keeps_rest, 1)
+
+
+class Batches:
+    """The images of one part of the split, epoch by epoch.
+
+    `labels` are per sample, `indices` say which samples take part. With `shuffle` the order is a permutation of
+    its own per (seed, epoch), else that of `indices`. With `augment` each image is drawn anew per (seed, epoch, sample
+    index) by `pipeline.draw`; without, the pipeline must have nothing random. `workers` processes work ahead;
+    the batches are the same for any number of them.
+    """
+
+    def __init__(
+        self,
+        images: Decoded,
+        labels: Sequence[int],
+        indices: Sequence[int] | np.ndarray,
+        pipeline: Callable[[Tensor], Tensor],
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        *,
+        drop_last: bool = False,
+        augment: bool = True,
+        workers: int | None = None,
+    ) -> None:
+        """Keep the pieces; worker processes start with the first epoch. A UserError where no image takes part."""
+        if not len(indices):
+            raise UserError("No images are left.", "All were left out as unreadable.", "Mend the files or add others.")
+        self.indices = np.asarray(indices, np.int64)
+        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self.workers = default_workers() if workers is None else workers
+        self.steps = count_steps(len(self.indices), batch_size, drop_last)
+        self._drop_last = drop_last
+        self._maker = _Maker(images, np.asarray(labels, np.int64), pipeline, seed, augment)
+        self._order = _Order()
+        self._ahead: Any = None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.indices)
+
+    def order(self, epoch: int) -> list[np.ndarray]:
+        """The sample indices of each batch of an epoch."""
+        order = self.indices
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, epoch)).permutation(order)
+        cuts = [step * self.batch_size for step in range(1, self.steps)]
+        if self._drop_last:
+            order = order[: self.steps * self.batch_size]
+        return np.split(order, cuts)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Images (N, 3, size, size) uint8 and labels (N,) int64, batch by batch from number `start` on."""
+        jobs = [(epoch, batch) for batch in self.order(epoch)[start:]]
+        if self.workers:
+            yield from self._made_ahead(jobs)
+        else:
+            for job in jobs:
+                yield self._maker[job]
+
+    def _made_ahead(self, jobs: list[tuple[int, np.ndarray]]) -> Iterator[Batch]:
+        import torch
+        from torch.utils.data import DataLoader
+
+        self._order.jobs = jobs
+        if self._ahead is None:
+            # batch_size None: a job is a whole batch already.
+            self._ahead = DataLoader(
+                self._maker,  # type: ignore[arg-type]
+                batch_size=None,
+                sampler=self._order,
+                num_workers=self.workers,
+                persistent_workers=True,
+                generator=torch.Generator(),  # else it would draw from the global one, which dropout uses
+            )
+        yield from self._ahead
+
+
+def default_workers() -> int:
+    """Processes that work ahead: none on two cores, where they only get in the way of the training itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores - 1, 8) if cores > 2 else 0
+
+
+class _Order:
+    """The jobs of the present epoch, in the form that a DataLoader asks for."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[int, np.ndarray]] = []
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        return iter(self.jobs)
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+
+class _Maker:
+    """Makes the batch of (epoch, sample indices); travels to the worker processes."""
+
+    def __init__(
+        self,
+        images: Decoded,
+        labels: np.ndarray,
+        pipeline: Callable[[Tensor], Tensor],
+        seed: int,
+        augment: bool,
+    ) -> None:
+        self._images, self._labels, self._pipeline = images, labels, pipeline
+        self._seed, self._augment = seed, augment
+
+    def __getitem__(self, job: tuple[int, np.ndarray]) -> Batch:
+        import torch
+
+        epoch, indices = job
+        with one_thread():
+            views = [self._view(epoch, int(index)) for index in indices]
+            shape = (len(views), *views[0].shape)
+            batch = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+            for place, view in zip(batch, views, strict=True):
+                place.copy_(view)
+        return batch, torch.from_numpy(self._labels[indices])
+
+    def _view(self, epoch: int, index: int) -> Tensor:
+        image = self._images[index]
+        if self._augment:
+            return draw(image, self._pipeline, self._seed, epoch, index)
+        return self._pipeline(as_tensor(image))

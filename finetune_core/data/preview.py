@@ -1,0 +1,67 @@
+"""Augmentation to look at, made by the very functions that training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from finetune_core.data.image import read_image
+from finetune_core.data.pipeline import as_tensor, draw, eval_pipeline, eval_side, train_pipeline
+from finetune_core.data.samples import Samples
+from finetune_core.parts import Transform
+from finetune_core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def preview(
+    recipe: Recipe, indices: Sequence[int], draws: int, epoch: int = 0, samples: Samples | None = None
+) -> list[list[Image.Image]]:
+    """A row per image: the image as evaluation sees it, then what training sees in `draws` epochs from `epoch` on.
+
+    `samples` saves listing the source again. Raises UserErrors for a source or an image that cannot be read.
+    """
+    samples = samples or recipe.data.source.samples()
+    size, seed = recipe.data.image_size, recipe.training.seed
+    training, plain = train_pipeline(recipe.augment, size), eval_pipeline(size)
+    rows = []
+    for index in indices:
+        image = read_image(samples.paths[index], eval_side(size))
+        views = [draw(image, training, seed, epoch + number, index) for number in range(draws)]
+        rows.append([picture(view) for view in (plain(as_tensor(image)), *views)])
+    return rows
+
+
+def ladder(
+    recipe: Recipe, index: int, position: int, steps: int = 5, epoch: int = 0, samples: Samples | None = None
+) -> list[tuple[float, Image.Image]]:
+    """One transform of `recipe.augment` alone, from doing nothing to its end: (strength, image) in `steps` steps.
+
+    All steps share one random draw, and a transform that happens by chance always happens, so that only its strength
+    differs from step to step.
+    """
+    samples = samples or recipe.data.source.samples()
+    size, seed = recipe.data.image_size, recipe.training.seed
+    image = read_image(samples.paths[index], eval_side(size))
+    rungs = []
+    for part in _rungs(recipe.augment[position], steps):
+        view = draw(image, train_pipeline((part,), size), seed, epoch, index)
+        rungs.append((float(getattr(part, part.strength)), picture(view)))
+    return rungs
+
+
+def _rungs(part: Transform, steps: int) -> list[Transform]:
+    always = {"active": True, **({"chance": 1.0} if "chance" in type(part).model_fields else {})}
+    least, most = part.ends()
+    values = np.linspace(least, most, steps).tolist()
+    whole = type(part).model_fields[part.strength].annotation is int
+    return [part.replace(**{**always, part.strength: round(value) if whole else value}) for value in values]
+
+
+def picture(view: Tensor) -> Image.Image:
+    """A uint8 tensor (3, H, W) as a PIL image."""
+    return Image.fromarray(view.permute(1, 2, 0).contiguous().numpy())

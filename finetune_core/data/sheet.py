@@ -1,0 +1,79 @@
+"""Many small pictures as one: contact sheets and grids of draws, as a single JPEG that a browser shows at once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+MISSING = (150, 158, 170)
+WORKERS = 4
+Colour = tuple[int, int, int]
+
+
+def thumbnail(path: Path, side: int) -> Image.Image:
+    """A square of `side` px from the middle of an image file; plain grey where the file cannot be read."""
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (side * 2, side * 2))  # JPEGs are decoded small, which is many times faster
+            return ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (side, side))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return Image.new("RGB", (side, side), MISSING)
+
+
+def thumbnails(paths: Sequence[Path], side: int) -> list[Image.Image]:
+    """Squares of many files, read side by side."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(lambda path: thumbnail(path, side), paths))
+
+
+def grid(
+    tiles: Sequence[Image.Image | None],
+    columns: int,
+    *,
+    side: int,
+    gap: int = 6,
+    background: Colour = (255, 255, 255),
+    captions: Sequence[str] = (),
+) -> Image.Image:
+    """Tiles in rows of `columns`, each fitted into side × side px; None leaves a hole, captions lie on the tiles."""
+    rows = max(1, -(-len(tiles) // columns))
+    sheet = Image.new("RGB", (columns * (side + gap) - gap, rows * (side + gap) - gap), background)
+    for place, tile in enumerate(tiles):
+        if tile is None:
+            continue
+        left, top = place % columns * (side + gap), place // columns * (side + gap)
+        fitted = tile if tile.size == (side, side) else ImageOps.fit(tile, (side, side))
+        if place < len(captions) and captions[place]:
+            fitted = _captioned(fitted, captions[place])
+        sheet.paste(fitted, (left, top), _rounded(side))
+    return sheet
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """The picture as JPEG bytes."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=87)
+    return file.getvalue()
+
+
+def _rounded(side: int) -> Image.Image:
+    mask = Image.new("L", (side * 2, side * 2), 0)
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, side * 2 - 1, side * 2 - 1), side // 9, fill=255)
+    return mask.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _captioned(tile: Image.Image, text: str) -> Image.Image:
+    side = tile.width
+    font = ImageFont.load_default(max(11, side // 9))
+    while len(text) > 4 and font.getlength(text) > side - 14:
+        text = text[:-2].rstrip("…") + "…"
+    height = int(side * 0.2)
+    band = Image.new("L", tile.size, 0)
+    ImageDraw.Draw(band).rectangle((0, side - height, side, side), fill=150)
+    result = Image.composite(Image.new("RGB", tile.size, (12, 18, 26)), tile, band)
+    ImageDraw.Draw(result).text((8, side - height / 2), text, font=font, fill="white", anchor="lm")
+    return result

@@ -1,0 +1,54 @@
+"""Which images are learned from and which are kept aside to measure on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from finetune_core.data.samples import Samples
+from finetune_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices into the samples, sorted, int64; no image is in both."""
+
+    train: np.ndarray
+    valid: np.ndarray
+
+    def without(self, bad: Collection[int]) -> Split:
+        """The same split with some images left out; the others stay where they are."""
+        gone = np.fromiter(bad, np.int64, len(bad))
+        return Split(np.setdiff1d(self.train, gone), np.setdiff1d(self.valid, gone))
+
+
+def split(samples: Samples, share: float, seed: int) -> Split:
+    """Put `share` (0 to 1) of each class aside, at least one image and never all; the folder's own split goes first.
+
+    The same images, share and seed give the same split on every machine. A UserError names classes with one image.
+    """
+    labels = np.asarray(samples.labels)
+    if samples.fixed is not None:
+        aside = np.asarray(samples.fixed) == "valid"
+        return Split(np.flatnonzero(~aside), np.flatnonzero(aside))
+    single = [name for name, count in samples.counts().items() if count < 2]
+    if single:
+        raise _too_small(single)
+    aside = np.zeros(len(samples), dtype=bool)
+    for label in range(len(samples.classes)):
+        members = np.flatnonzero(labels == label)
+        count = min(max(round(len(members) * share), 1), len(members) - 1)
+        # A generator per class, so that images added to one class do not reshuffle the others.
+        aside[np.random.default_rng([seed, label]).permutation(members)[:count]] = True
+    return Split(np.flatnonzero(~aside), np.flatnonzero(aside))
+
+
+def _too_small(names: list[str]) -> UserError:
+    few = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return UserError(
+        f"Too few images to split: {few}.",
+        "Each class needs at least two images, one to learn from and one to measure on.",
+        "Add images to the class, or take its folder away.",
+    )

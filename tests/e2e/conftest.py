@@ -1,0 +1,118 @@
+"""A real server on a free port, and a real Chromium that notes every request and every complaint."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", default=None, help="folder to write the README's screenshots to")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, else Playwright's own, else the tests are skipped with one line."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            made = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        except Error:
+            pytest.skip("no Chromium here: install Debian's `chromium`, or run `playwright install chromium`")
+        yield made
+        made.close()
+
+
+@dataclass
+class Studio:
+    """A running studio."""
+
+    url: str
+    runs: Path
+    cache: Path
+    process: subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The studio as `make run` starts it, with folders of its own."""
+    home = tmp_path_factory.mktemp("studio")
+    made = serve(home / "runs", home / "cache")
+    yield made
+    made.process.terminate()
+    made.process.wait(20)
+
+
+def serve(runs: Path, cache: Path, port: int | None = None) -> Studio:
+    """Start a studio and wait until it answers."""
+    port = port or free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "finetune_core", "studio", "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, "THAW_RUNS": str(runs), "THAW_CACHE": str(cache)},
+    )
+    url = f"http://localhost:{port}"
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=2)
+            return Studio(url, runs, cache, process)
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the studio did not start")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Witness:
+    """What a page asked for and complained about."""
+
+    hosts: set[str] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("request", lambda request: self.hosts.add(urlparse(request.url).hostname or ""))
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+
+@pytest.fixture
+def witness() -> Iterator[Witness]:
+    """Fails the test where a page asked another host than this machine, or complained in the console."""
+    made = Witness()
+    yield made
+    assert made.hosts <= {"localhost", "127.0.0.1", ""}
+    assert not made.complaints
+
+
+@pytest.fixture
+def page(browser: Browser, witness: Witness) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, device_scale_factor=1)
+    made = context.new_page()
+    made.set_default_timeout(60_000)
+    witness.watch(made)
+    yield made
+    context.close()

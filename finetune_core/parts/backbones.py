@@ -1,44 +1,31 @@
-"""Backbones and their weights: the network that has already learned to see, and where its knowledge comes from."""
+"""Backbones: the network that has already learned to see, as its library builds it.
 
-from typing import ClassVar
+torch and the libraries are imported when a network is built, not before.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import SerializeAsAny
 
-from finetune_core.parts.base import Part, knob
+from finetune_core import hub, places, weight_files
+from finetune_core.errors import UserError
+from finetune_core.parts.base import Call, Part, knob
+from finetune_core.parts.weights import Body, Bundled, File, Hub, Plan, Progress, RandomWeights, Weights
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-class Weights(Part):
-    """Where the backbone's weights come from."""
+__all__ = ["Backbone", "Bundled", "File", "Hub", "RandomWeights", "Timm", "Torchvision", "Weights"]
 
-
-class Bundled(Weights):
-    """The small backbone that comes with Thaw: works offline, made for trying things out."""
-
-    kind: ClassVar[str] = "bundled"
-    title: ClassVar[str] = "Bundled with Thaw"
-
-
-class Hub(Weights):
-    """The weights that the library's authors publish; downloaded once, then read from this machine."""
-
-    kind: ClassVar[str] = "hub"
-    title: ClassVar[str] = "Published weights"
-    tag: str = knob("", "Tag", "Which of several published sets, such as a1_in1k; empty means the library's default.")
-
-
-class File(Weights):
-    """A weights file of your own for this architecture: .safetensors, or .pth / .pt holding tensors only."""
-
-    kind: ClassVar[str] = "file"
-    title: ClassVar[str] = "A file"
-    path: str = knob("", "Path", "Where the file lies on this machine.")
-
-
-class RandomWeights(Weights):
-    """No knowledge at all: every weight starts at random. Only useful to see what pretraining is worth."""
-
-    kind: ClassVar[str] = "random"
-    title: ClassVar[str] = "Random (untrained)"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TORCHVISION_SIDE = 224  # px that its networks of fixed size are built for unless told otherwise
 
 
 class Backbone(Part):
@@ -46,6 +33,22 @@ class Backbone(Part):
 
     architecture: str = knob("", "Architecture", "The library's name for the network.")
     weights: SerializeAsAny[Weights] = Hub()
+
+    def call(self, outputs: int) -> Call:
+        """The library's constructor for this network with `outputs` classes and its published weights, if chosen."""
+        raise NotImplementedError
+
+    def bare(self, plan: Plan) -> Body:
+        """The network with random weights; UserError if there is no such network or it cannot be built to plan."""
+        raise NotImplementedError
+
+    def published(self, tag: str, plan: Plan, progress: Progress) -> Body:
+        """The network with weights from the library's hub."""
+        raise NotImplementedError
+
+    def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
+        """Copy a state dict into the network, all but its classifier; UserError where it does not fit."""
+        raise NotImplementedError
 
 
 class Timm(Backbone):
@@ -55,6 +58,72 @@ class Timm(Backbone):
     title: ClassVar[str] = "timm"
     architecture: str = knob("resnet10t", "Architecture", "timm's name for the network, such as resnet50.")
 
+    def call(self, outputs: int) -> Call:
+        """`timm.create_model`."""
+        hub_tag = self.weights.tag if isinstance(self.weights, Hub) else ""
+        name = f"{self.architecture}.{hub_tag}" if hub_tag else self.architecture
+        return Call("timm.create_model", (name,), {"pretrained": isinstance(self.weights, Hub), "num_classes": outputs})
+
+    def bare(self, plan: Plan) -> Body:
+        """`timm.create_model` without weights."""
+        return self._created(self.architecture, plan)
+
+    def _created(self, name: str, plan: Plan, **loading: Any) -> Body:
+        import timm
+
+        self._check()
+        arguments = {**plan.arguments, **self._size(plan.image_size)}
+        module: Any
+        try:
+            module = timm.create_model(name, num_classes=plan.outputs, **arguments, **loading)
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+            raise (_not_to_plan(self, arguments, error) if arguments else error) from error
+        cfg = module.pretrained_cfg
+        classifier = _timm_classifier(module, self.architecture)
+        return Body(module, classifier, tuple(cfg["mean"]), tuple(cfg["std"]), arguments)
+
+    def _check(self) -> None:
+        import timm
+
+        if not timm.is_model(self.architecture) or "." in self.architecture:
+            raise _unknown("timm", self.architecture, timm.list_models())
+
+    def _size(self, image_size: int | None) -> dict[str, int]:
+        """Tell networks of fixed size (most transformers) the size of the images; timm adapts their positions."""
+        import timm
+
+        cfg = timm.get_pretrained_cfg(self.architecture, allow_unregistered=True)
+        fixed = cfg is not None and cfg.fixed_input_size and image_size not in (None, cfg.input_size[-1])
+        return {"img_size": image_size} if fixed and image_size else {}
+
+    def published(self, tag: str, plan: Plan, progress: Progress) -> Body:
+        """From the Hugging Face hub or the authors' address; read from timm's own caches where it is there already."""
+        import timm
+
+        self._check()
+        name = f"{self.architecture}.{tag}" if tag else self.architecture
+        tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{self.architecture}.*")]
+        cfg = timm.get_pretrained_cfg(name, allow_unregistered=True) if not tag or tag in tags else None
+        if cfg is None or not (cfg.hf_hub_id or cfg.url):
+            raise _no_such_tag("timm", self.architecture, tag, tags)
+        path = _timm_file(cfg, name, progress)
+        progress(f"Loading {name}")
+        # what lies in a file of the hub is an ordinary state dict, whatever `custom_load` says of the authors' address
+        overlay = {"file": str(path), "custom_load": cfg.custom_load and not cfg.hf_hub_id}
+        return self._created(name, plan, pretrained=True, pretrained_cfg_overlay=overlay)
+
+    def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
+        """Names as timm writes them, or as the family's authors did where timm can translate."""
+        import contextlib
+        import sys
+
+        translate = getattr(sys.modules[type(body.module).__module__], "checkpoint_filter_fn", None)
+        if translate and not weight_files.fits(body.module, named, [body.classifier]):
+            # what is not the authors' format either: `fill` says what does not match
+            with contextlib.suppress(KeyError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+                named = translate(dict(named), body.module)
+        weight_files.fill(body.module, named, [body.classifier], source)
+
 
 class Torchvision(Backbone):
     """A network from torchvision, PyTorch's own collection."""
@@ -62,3 +131,176 @@ class Torchvision(Backbone):
     kind: ClassVar[str] = "torchvision"
     title: ClassVar[str] = "torchvision"
     architecture: str = knob("resnet18", "Architecture", "torchvision's name for the network, such as resnet18.")
+
+    # Side branches that only their first training used; transform_input is what the published weights expect.
+    ARGUMENTS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        name: {"aux_logits": False, "transform_input": True, "init_weights": True}
+        for name in ("googlenet", "inception_v3")
+    }
+    SIDE_BRANCHES: ClassVar[tuple[str, ...]] = ("aux1", "aux2", "AuxLogits")
+
+    def call(self, outputs: int) -> Call:
+        """`torchvision.models.get_model`."""
+        tag = (self.weights.tag or "DEFAULT") if isinstance(self.weights, Hub) else None
+        return Call("torchvision.models.get_model", (self.architecture,), {"weights": tag, "num_classes": outputs})
+
+    def bare(self, plan: Plan) -> Body:
+        """`torchvision.models.get_model` without weights."""
+        from torchvision import models
+
+        names = models.list_models(module=models)
+        if self.architecture not in names:
+            raise _unknown("torchvision", self.architecture, names)
+        arguments = {
+            **self.ARGUMENTS.get(self.architecture, {}),
+            **plan.arguments,
+            **self._size(plan.image_size),
+        }
+        try:
+            module = models.get_model(self.architecture, num_classes=plan.outputs, **arguments)
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+            raise (_not_to_plan(self, arguments, error) if arguments else error) from error
+        classifier = _torchvision_classifier(module, self.architecture)
+        return Body(module, classifier, IMAGENET_MEAN, IMAGENET_STD, arguments)
+
+    def _size(self, image_size: int | None) -> dict[str, Any]:
+        """The families of fixed size call it by different names."""
+        if image_size is None or image_size == TORCHVISION_SIDE:
+            return {}
+        if self.architecture.startswith("vit_"):
+            return {"image_size": image_size}
+        return {"input_size": (image_size, image_size)} if self.architecture.startswith("maxvit_") else {}
+
+    def published(self, tag: str, plan: Plan, progress: Progress) -> Body:
+        """From PyTorch's server, or from torch's own cache."""
+        from torchvision import models
+
+        body = self.bare(plan)
+        sets = models.get_model_weights(self.architecture)
+        if tag and tag not in sets.__members__:
+            raise _no_such_tag("torchvision", self.architecture, tag, list(sets.__members__))
+        chosen = sets[tag or "DEFAULT"]
+        path = _from_url(chosen.url, progress)
+        progress(f"Loading {path.name}")
+        self.fill(body, weight_files.tensors(path), path.name)
+        transforms = chosen.transforms()
+        body.mean, body.std = tuple(transforms.mean), tuple(transforms.std)
+        return body
+
+    def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
+        """Names as torchvision writes them; a ViT's positions are stretched to the size of the images."""
+        module: Any = body.module
+        if "encoder.pos_embedding" in named and hasattr(module, "patch_size"):
+            from torchvision.models.vision_transformer import interpolate_embeddings
+
+            named = interpolate_embeddings(module.image_size, module.patch_size, OrderedDict(named))
+        weight_files.fill(body.module, named, [body.classifier, *self.SIDE_BRANCHES], source)
+
+
+def _timm_file(cfg: Any, name: str, progress: Progress) -> Path:
+    """The file of a pretrained tag: from the Hugging Face cache, our own cache, or downloaded into the latter."""
+    if not cfg.hf_hub_id:
+        return _from_url(cfg.url, progress)
+    from huggingface_hub import try_to_load_from_cache
+
+    files = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    # named in full, so that another default tag in a later timm is another file
+    own = {file: places.cache_dir() / "weights" / f"{Path(cfg.hf_hub_id).name}{Path(file).suffix}" for file in files}
+    for file in files:
+        cached = try_to_load_from_cache(cfg.hf_hub_id, file)
+        if isinstance(cached, str):
+            return Path(cached)
+        if own[file].is_file():
+            return own[file]
+    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    for file in files:
+        try:
+            return hub.fetch(f"{host}/{cfg.hf_hub_id}/resolve/main/{file}", own[file], progress)
+        except hub.NotPublishedError:
+            continue
+    raise UserError(
+        f"The hub has no weights for {name}.",
+        f"{cfg.hf_hub_id} is not there.",
+        f"Choose another tag. {weight_files.OTHER_WAYS}",
+    )
+
+
+def _from_url(url: str, progress: Progress) -> Path:
+    import torch
+
+    target = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    try:
+        return hub.fetch(url, target, progress)
+    except hub.NotPublishedError as error:
+        raise UserError(f"{target.name} is no longer published.", f"{error}.", weight_files.OTHER_WAYS) from error
+
+
+def _timm_classifier(module: Any, architecture: str) -> str:
+    """The dotted name of timm's classifying layer; UserError for the few families that have several."""
+    named = dict(module.named_modules())
+    said = module.pretrained_cfg.get("classifier")
+    if isinstance(said, str) and _classifies(named.get(said)):
+        return said
+    if not isinstance(said, (tuple, list)):  # several classifiers would each need a head
+        layer = module.get_classifier() if hasattr(module, "get_classifier") else None
+        for name, child in named.items():
+            if child is layer and _classifies(child):
+                return name
+    raise UserError(
+        f"Thaw cannot put a new head on timm's {architecture}.",
+        "It has several classifiers, or none that is a single layer.",
+        "Choose a relative of it, for instance the same name without 'distilled'.",
+    )
+
+
+def _torchvision_classifier(module: nn.Module, architecture: str) -> str:
+    """The last linear or 1×1 convolution layer under the name that torchvision's families use for it."""
+    for root in ("fc", "classifier", "heads", "head"):
+        child = getattr(module, root, None)
+        if child is not None:
+            layers = [name for name, layer in child.named_modules(prefix=root) if _classifies(layer)]
+            if layers:
+                return layers[-1]
+    raise UserError(
+        f"Thaw cannot put a new head on torchvision's {architecture}.",
+        "It has no single classifying layer.",
+        "Choose another architecture.",
+    )
+
+
+def _classifies(layer: object) -> bool:
+    from torch import nn
+
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and tuple(layer.kernel_size) == (1, 1))
+
+
+def _not_to_plan(backbone: Backbone, arguments: Mapping[str, Any], error: Exception) -> UserError:
+    asked = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    return UserError(
+        f"{backbone.title} cannot build {backbone.architecture} with {asked}.",
+        f"It says: {str(error).splitlines()[0] if str(error) else type(error).__name__}.",
+        "Choose the image size or the architecture that the weights were made for.",
+    )
+
+
+def _unknown(library: str, architecture: str, known: Sequence[str]) -> UserError:
+    near = difflib.get_close_matches(architecture.partition(".")[0], known, n=3)
+    return UserError(
+        f"{library} has no network called {architecture or '(nothing)'}.",
+        f"Did you mean {' or '.join(near)}?" if near else "",
+        "Choose a name from the list on the model page; a tag of weights is set apart from the name.",
+    )
+
+
+def _no_such_tag(library: str, architecture: str, tag: str, tags: Sequence[str]) -> UserError:
+    if not tags:
+        return UserError(
+            f"{library} publishes no weights for {architecture}.",
+            "Only its design is published.",
+            weight_files.OTHER_WAYS,
+        )
+    return UserError(
+        f"{library} has no weights {tag or '(default)'} for {architecture}.",
+        f"There are {', '.join(tags)}.",
+        "Choose one of these, or leave the tag empty.",
+    )

@@ -12,6 +12,10 @@ class Head(Part):
         """The head as torch layers: (N, features) to logits (N, outputs)."""
         raise NotImplementedError
 
+    def parameters(self, features: int, outputs: int) -> int:
+        """How many single weights the head has, told without torch: those of its linear layers."""
+        return _weights(self.call(features, outputs))
+
 
 class Linear(Head):
     """One linear layer: few weights, quick to train, enough when the backbone's features fit the task."""
@@ -44,3 +48,10 @@ class MLP(Head):
             Call("torch.nn.Linear", (self.hidden, outputs)),
         )
         return Call("torch.nn.Sequential", layers)
+
+
+def _weights(call: Call) -> int:
+    if call.target == "torch.nn.Linear":
+        wide, high = call.args
+        return wide * high + high
+    return sum(_weights(each) for each in call.args if isinstance(each, Call))

@@ -1,0 +1,211 @@
+"""All backbones as data, so that a page can list, search and draw them without importing torch.
+
+`python -m finetune_core.catalogue` writes the file anew from the installed timm and torchvision; the test of this
+module says when that is due.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune_core.errors import UserError
+from finetune_core.places import ASSETS
+
+if TYPE_CHECKING:
+    from finetune_core.parts.backbones import Backbone
+
+FILE = ASSETS / "catalogue.json"
+LARGEST = 1_000_000_000  # weights; nobody fine-tunes more than that on one machine's GPU with a click
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One published set of weights."""
+
+    name: str
+    licence: str = ""  # as the library states it; empty where it says nothing
+    top1: float | None = None  # per cent on ImageNet-1k, where the library publishes it
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One architecture: what it is called, how large it is, which weights are published (the default first)."""
+
+    library: str
+    architecture: str
+    family: str  # the library's module, such as vision_transformer
+    features: int  # width of what the head receives
+    input_size: int  # px, the side of the square that the default weights were trained on
+    fixed_size: bool  # whether the network takes images of that size only
+    groups: tuple[tuple[str, int], ...]  # name and weights of each layer group before the head, stem first
+    tags: tuple[Tag, ...]
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether any weights are published."""
+        return bool(self.tags)
+
+    @property
+    def title(self) -> str:
+        """The family in words."""
+        return self.family.replace("_", " ").capitalize()
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The names of all layer groups, `head` included."""
+        return (*(name for name, _ in self.groups), "head")
+
+    def parameters(self, outputs: int = 1000) -> int:
+        """Weights of the whole network with a linear head for so many classes."""
+        return sum(count for _, count in self.groups) + self.features * outputs + outputs
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Every architecture, timm's first, each library's in alphabetical order."""
+    return tuple(_entry(each) for each in _read()["entries"])
+
+
+def left_out() -> dict[str, str]:
+    """Architectures that Thaw does not offer (`timm name`), and why."""
+    return dict(_read()["left_out"])
+
+
+@cache
+def _read() -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return tree
+
+
+def entry(library: str, architecture: str) -> Entry:
+    """One architecture of `timm` or `torchvision`; UserError with near names where there is none."""
+    found = _by_name().get((library, architecture))
+    if found is None:
+        names = [name for kind, name in _by_name() if kind == library]
+        near = difflib.get_close_matches(architecture, names, n=3)
+        raise UserError(
+            f"{library} has no network called {architecture or '(nothing)'} that Thaw can train.",
+            f"Did you mean {' or '.join(near)}?" if near else "",
+            "Choose a name from the list on the model page.",
+        )
+    return found
+
+
+@cache
+def _by_name() -> dict[tuple[str, str], Entry]:
+    return {(each.library, each.architecture): each for each in entries()}
+
+
+def _entry(tree: dict[str, Any]) -> Entry:
+    groups = tuple((name, count) for name, count in tree["groups"])
+    return Entry(**{**tree, "groups": groups, "tags": tuple(Tag(**tag) for tag in tree["tags"])})
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def write(path: Path) -> None:
+    """Build every architecture (on torch's meta device, so without memory) and write down what it is."""
+    import timm
+    from torchvision import models
+
+    from finetune_core.parts.backbones import Timm, Torchvision
+
+    backbones: list[Backbone] = [Timm(architecture=name) for name in timm.list_models()]
+    backbones += [Torchvision(architecture=name) for name in models.list_models(module=models)]
+    found: list[Entry] = []
+    skipped: dict[str, str] = {}
+    for backbone in backbones:
+        name = f"{backbone.kind} {backbone.architecture}"
+        try:
+            described = describe(backbone)
+        except UserError as error:
+            skipped[name] = error.why
+        except Exception as error:  # noqa: BLE001 - a library's own network that cannot be built here is left out, and said so
+            skipped[name] = f"{type(error).__name__}: {error}"
+        else:
+            if described.parameters() <= LARGEST:
+                found.append(described)
+            else:
+                skipped[name] = "It has more than a billion weights."
+    lines = ",\n".join(json.dumps(_tree(each), separators=(",", ":")) for each in found)
+    path.write_text(f'{{"left_out":{json.dumps(skipped, indent=0)},\n"entries":[\n{lines}\n]}}\n', encoding="utf-8")
+    sys.stdout.write(f"{path}: {len(found)} networks; left out: {len(skipped)}\n")
+
+
+def describe(backbone: Backbone) -> Entry:
+    """The entry of one backbone, from the network itself; UserError where Thaw cannot train it."""
+    import torch
+
+    from finetune_core.groups import layer_groups
+    from finetune_core.parts.weights import Plan
+
+    try:
+        with torch.device("meta"):
+            body = backbone.bare(Plan(1000))
+    except (NotImplementedError, RuntimeError):  # some constructors compute with tensors, for which meta has no numbers
+        body = backbone.bare(Plan(1000))
+    layer = body.module.get_submodule(body.classifier)
+    groups = layer_groups(body.module, body.classifier)[:-1]
+    about = _timm_facts if backbone.kind == "timm" else _torchvision_facts
+    return Entry(
+        library=backbone.kind,
+        architecture=backbone.architecture,
+        features=int(getattr(layer, "in_features", 0) or getattr(layer, "in_channels", 0)),
+        groups=tuple((group.name, group.count) for group in groups),
+        **about(backbone.architecture, body.module),
+    )
+
+
+def _timm_facts(architecture: str, module: Any) -> dict[str, Any]:
+    import timm
+
+    def tags() -> Iterator[Tag]:
+        default = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+        first = default.tag if default else None
+        names = [each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*")]
+        for name in sorted(names, key=lambda each: (each != first, each)):
+            tagged = timm.get_pretrained_cfg(f"{architecture}.{name}")
+            yield Tag(name, (tagged.license if tagged else None) or "")
+
+    cfg = module.pretrained_cfg
+    return {
+        "family": type(module).__module__.rpartition(".")[2],
+        "input_size": cfg["input_size"][-1],
+        "fixed_size": bool(cfg.get("fixed_input_size")),
+        "tags": tuple(tags()),
+    }
+
+
+def _torchvision_facts(architecture: str, module: Any) -> dict[str, Any]:
+    from torchvision import models
+
+    sets = list(models.get_model_weights(architecture))
+    default = models.get_model_weights(architecture)["DEFAULT"]
+    tags = []
+    for each in sorted(sets, key=lambda each: each is not default):
+        top1 = each.meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1")
+        tags.append(Tag(each.name, top1=top1))
+    return {
+        "family": type(module).__module__.rpartition(".")[2],
+        "input_size": default.transforms().crop_size[0],
+        "fixed_size": architecture.startswith(("vit_", "maxvit")),
+        "tags": tuple(tags),
+    }
+
+
+def _tree(described: Entry) -> dict[str, Any]:
+    tree = asdict(described)
+    tree["tags"] = [{key: value for key, value in tag.items() if value not in ("", None)} for tag in tree["tags"]]
+    return tree
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else FILE)

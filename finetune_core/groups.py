@@ -1,0 +1,205 @@
+"""Layer groups: any network as an ordered list of parts, stem to head, that freeze and learn at their own rate.
+
+The head is exactly the new classifier, nothing that came with pretrained weights. Everything else is the body: the
+stem, then the stages as timm groups them, or as our own rule finds them where timm has no say (torchvision, some
+families).
+A norm layer after the body belongs to the last body group; a pretrained layer with weights between body and
+classifier (conv_head, VGG's big linear layers) is a group of its own, because it can hold most of the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from finetune_core.errors import UserError
+from finetune_core.stages import HEAD, inside, stages
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from finetune_core.model import Network
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """Some parameters and modules that a person treats as one thing.
+
+    `parameters` are names in the state dict, `modules` the largest modules that lie wholly inside, `count` the number
+    of single weights.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    modules: tuple[str, ...]
+    count: int
+
+
+def layer_groups(module: nn.Module, classifier: str) -> tuple[LayerGroup, ...]:
+    """The groups of a network, stem first, `head` last; `classifier` is the head's dotted name.
+
+    Every parameter is in exactly one group, and every module that holds parameters or buffers of its own.
+    """
+    sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+    body = {name: size for name, size in sizes.items() if not inside(name, classifier)}
+    named = stages(module, body, classifier)
+    named[HEAD] = tuple(name for name in sizes if inside(name, classifier))
+    modules = _modules(module, named)
+    return tuple(
+        LayerGroup(name, parameters, tuple(modules[name]), sum(sizes[each] for each in parameters))
+        for name, parameters in named.items()
+    )
+
+
+def matching(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """Those `names`, in order, that fit any pattern (`*` and `?` stand for letters); UserError if one fits none."""
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UserError(
+                f"There is no layer group called {pattern}.",
+                f"This network has {', '.join(names)}.",
+                "Mend the name, or use * for any letters, such as layer*.",
+            )
+    return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def freeze(network: Network, thawed: Collection[str]) -> None:
+    """Let exactly the thawed groups learn (names or patterns).
+
+    Frozen parameters lose their gradients too: with a stale gradient an optimizer would keep moving them.
+    """
+    warm = set(matching([group.name for group in network.groups], list(thawed)))
+    parameters = dict(network.module.named_parameters())
+    for group in network.groups:
+        for name in group.parameters:
+            parameters[name].requires_grad_(group.name in warm)
+            if group.name not in warm:
+                parameters[name].grad = None
+
+
+def set_train_mode(network: Network, thawed: Collection[str]) -> None:
+    """Put thawed groups in train mode and frozen ones in eval mode (names or patterns).
+
+    So a frozen group is a pure function: its BatchNorm statistics hold still and its dropout is off. Only the mode of
+    the modules changes, so the state dict keeps its keys.
+    """
+    warm = set(matching([group.name for group in network.groups], list(thawed)))
+    network.module.train(bool(warm))
+    for group in network.groups:
+        for name in group.modules:
+            network.module.get_submodule(name).train(group.name in warm)
+
+
+def param_groups(network: Network, weight_decay: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Optimizer groups for all layer groups, also the frozen ones (rate 0 where `rates` has no entry).
+
+    All are made up front, because torch's schedulers and optimizer states cannot take in groups later. Norm layers and
+    biases (at most one dimension, timm's rule) come in a dict of their own with the same name and no weight decay.
+    """
+    parameters = dict(network.module.named_parameters())
+    result = []
+    for group in network.groups:
+        mine = [parameters[name] for name in group.parameters]
+        for decay, members in (
+            (weight_decay, [each for each in mine if each.ndim > 1]),
+            (0.0, [each for each in mine if each.ndim <= 1]),
+        ):
+            if members:
+                rate = float(rates.get(group.name, 0.0))
+                result.append({"params": members, "name": group.name, "lr": rate, "weight_decay": decay})
+    return result
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A ready choice of thawed groups and of factors on the learning rate."""
+
+    key: str
+    title: str
+    help: str
+    thaw: tuple[str, ...]
+    multipliers: dict[str, float]
+
+
+LEAST_TENFOLD = 1e-3  # below a thousandth of the head's rate a group stands still in any run of ordinary length
+
+
+def presets(names: Sequence[str]) -> list[Preset]:
+    """The usual ways to fine-tune a network whose groups are `names`, stem first."""
+    everything, body = tuple(names), list(names[:-1])
+    tenfold = {name: max(10.0**-step, LEAST_TENFOLD) for step, name in enumerate(reversed(names)) if step}
+    return [
+        Preset(
+            "head_only",
+            "Head only",
+            "Train the new head on what the backbone already sees: fastest, hardest to spoil, best for few images.",
+            (HEAD,),
+            {},
+        ),
+        Preset(
+            "last_stage",
+            "Last stage",
+            "Thaw the last body group too, at a tenth of the head's rate: its features are the most task-bound.",
+            everything[-2:],
+            dict.fromkeys(body[-1:], 0.1),
+        ),
+        Preset(
+            "everything",
+            "Everything",
+            "Thaw all groups, the whole body at a tenth of the head's rate: best with many images, slowest.",
+            everything,
+            dict.fromkeys(body, 0.1),
+        ),
+        Preset(
+            "tenfold",
+            "÷10 per group",
+            "Thaw all groups, each at a tenth of the rate of the one after it: early layers see edges and colours, "
+            "which fit any task. From a thousandth on the rate stays, or the stem would not move at all.",
+            everything,
+            {name: tenfold[name] for name in body},
+        ),
+    ]
+
+
+def _modules(module: nn.Module, named: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    """The largest modules of each group.
+
+    A module without parameters (activation, pooling, dropout) goes with what stands before it, since it works on that
+    group's output; after the body's last parameter it goes with the head, as dropout before a classifier must.
+    """
+    owner = {parameter: group for group, parameters in named.items() for parameter in parameters}
+    body = [name for name, _ in module.named_parameters() if owner[name] != HEAD]
+    groups, result = list(named), {group: [] for group in named}  # type: tuple[list[str], dict[str, list[str]]]
+    last_seen, seen = groups[0], 0
+
+    def place(child: nn.Module, path: str) -> None:
+        nonlocal last_seen, seen
+        below = [f"{path}.{name}" for name, _ in child.named_parameters()]
+        owners = {owner[name] for name in below if name in owner}
+        if len(owners) > 1:
+            for name, grandchild in child.named_children():
+                place(grandchild, f"{path}.{name}")
+            return
+        if owners:
+            (last_seen,) = owners
+            seen += sum(1 for name in below if owner.get(name, HEAD) != HEAD)
+            result[last_seen].append(path)
+        else:
+            result[HEAD if seen >= len(body) - loose else last_seen].append(path)
+
+    # parameters of opened containers themselves (class tokens, positions) belong to no child
+    loose = _loose(module, owner)
+    for name, child in module.named_children():
+        place(child, name)
+    return result
+
+
+def _loose(module: nn.Module, owner: Mapping[str, str]) -> int:
+    count = 0
+    for path, child in module.named_modules():
+        prefix = f"{path}." if path else ""
+        if len({owner[prefix + name] for name, _ in child.named_parameters() if prefix + name in owner}) > 1:
+            count += sum(1 for name, _ in child.named_parameters(recurse=False) if owner[prefix + name] != HEAD)
+    return count

@@ -1,0 +1,90 @@
+"""The catalogue says of every backbone what the network itself would say."""
+
+import subprocess
+import sys
+
+import pytest
+import timm
+from torchvision import models
+
+from finetune_core import catalogue
+from finetune_core.errors import UserError
+from finetune_core.parts.backbones import Backbone, Timm, Torchvision
+
+SEVERAL = [
+    Timm(architecture="resnet10t"),
+    Timm(architecture="mobilenetv2_100"),
+    Timm(architecture="mobilenetv3_small_100"),
+    Timm(architecture="vit_tiny_patch16_224"),
+    Timm(architecture="convnext_large_mlp"),
+    Timm(architecture="pit_ti_224"),
+    Timm(architecture="rdnet_tiny"),
+    Torchvision(architecture="squeezenet1_1"),
+    Torchvision(architecture="swin_t"),
+    Torchvision(architecture="regnet_y_400mf"),
+    Torchvision(architecture="googlenet"),
+]
+
+
+@pytest.mark.parametrize("backbone", SEVERAL, ids=lambda each: f"{each.kind}-{each.architecture}")
+def test_entries_equal_the_networks(backbone: Backbone) -> None:
+    assert catalogue.entry(backbone.kind, backbone.architecture) == catalogue.describe(backbone)
+
+
+@pytest.mark.slow
+def test_a_spread_of_all_entries_equals_the_networks() -> None:
+    kinds = {"timm": Timm, "torchvision": Torchvision}
+    for each in catalogue.entries()[::20]:
+        assert catalogue.describe(kinds[each.library](architecture=each.architecture)) == each
+
+
+def test_known_figures() -> None:
+    resnet = catalogue.entry("torchvision", "resnet50")
+    assert resnet.parameters() == 25_557_032
+    assert resnet.parameters(10) == 25_557_032 - 2048 * 990 - 990
+    assert resnet.group_names == ("stem", "layer1", "layer2", "layer3", "layer4", "head")
+    assert {tag.name: tag.top1 for tag in resnet.tags} == {"IMAGENET1K_V2": 80.858, "IMAGENET1K_V1": 76.13}
+    assert resnet.tags[0].name == "IMAGENET1K_V2", "the library's default comes first"
+    assert not resnet.fixed_size
+    vit = catalogue.entry("timm", "vit_base_patch16_224")
+    assert vit.fixed_size
+    assert vit.input_size == 224
+    assert vit.tags[0].name == timm.get_pretrained_cfg("vit_base_patch16_224").tag
+    assert {tag.name: tag.licence for tag in vit.tags}["mae"] == "cc-by-nc-4.0"
+    assert not catalogue.entry("timm", "vgg11").tags[0].top1
+
+
+def test_every_architecture_of_the_pinned_libraries_is_listed_or_left_out_with_a_reason() -> None:
+    listed = {(each.library, each.architecture) for each in catalogue.entries()}
+    left_out = {tuple(name.split(" ")) for name, reason in catalogue.left_out().items() if reason}
+    known = {("timm", name) for name in timm.list_models()}
+    known |= {("torchvision", name) for name in models.list_models(module=models)}
+    assert listed | left_out == known, "write it anew: python -m finetune_core.catalogue"
+    assert not listed & left_out
+    assert len(left_out) < 0.1 * len(known)
+
+
+def test_every_entry_is_fit_for_a_page() -> None:
+    for each in catalogue.entries():
+        assert len(set(each.group_names)) == len(each.group_names) <= 9, each
+        assert each.group_names[0] == "stem"
+        assert all(count > 0 for _, count in each.groups), each
+        assert each.features > 0
+        assert 32 <= each.input_size <= 2048, each
+        assert all(len(name) <= 32 for name in each.group_names), each
+        assert each.title
+
+
+def test_unknown_names_get_near_ones() -> None:
+    with pytest.raises(UserError, match="Did you mean resnet50"):
+        catalogue.entry("timm", "resnet5O")
+
+
+def test_reading_is_quick_small_and_without_torch() -> None:
+    assert catalogue.FILE.stat().st_size < 1_500_000
+    check = (
+        "import sys, time; start = time.perf_counter(); from finetune_core import catalogue; catalogue.entries();"
+        "assert 'torch' not in sys.modules; print(time.perf_counter() - start)"
+    )
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 2

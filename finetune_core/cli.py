@@ -61,6 +61,7 @@ def init(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> int:
     """Train a recipe in this terminal."""
     recipe = _recipe(options)
+    _check(recipe)
     return _work(store.create(recipe, runs=options.runs))
 
 
@@ -73,7 +74,9 @@ def resume(options: argparse.Namespace) -> int:
 
 def lr_find(options: argparse.Namespace) -> int:
     """Run the learning-rate range test and print its suggestions."""
-    run = store.create(_recipe(options), job="find", runs=options.runs, steps=options.steps)
+    recipe = _recipe(options)
+    _check(recipe)
+    run = store.create(recipe, job="find", runs=options.runs, steps=options.steps)
     code = _work(run, quiet=options.json)
     if code:
         return code
@@ -191,6 +194,16 @@ def parts(options: argparse.Namespace) -> None:
                 print(f"    {knob['name']:22}{knob['default']!s:12}{knob['help']}")
 
 
+def _check(recipe: Recipe) -> None:
+    """Raise what the run would stop with, as far as that can be known before anything starts."""
+    from finetune_core import preflight
+
+    machine.check_torch_pair()
+    for finding in preflight.findings(recipe):
+        if finding.error:
+            raise finding.error
+
+
 def _work(run: store.Run, quiet: bool = False) -> int:
     """Do a run's job here, with a progress bar on stderr; prints the run folder last."""
     from tqdm import tqdm
@@ -198,8 +211,8 @@ def _work(run: store.Run, quiet: bool = False) -> int:
     from finetune_core.records import Epoch, Record
     from finetune_core.worker import work
 
-    machine.check_torch_pair()
-    with tqdm(total=0, unit="step", disable=quiet, dynamic_ncols=True) as bar:
+    # Without a terminal there is no bar (None), only a line per epoch.
+    with tqdm(total=0, unit="step", disable=True if quiet else None, dynamic_ncols=True, leave=False) as bar:
 
         def say(message: str) -> None:
             bar.set_description_str(message)
@@ -215,6 +228,8 @@ def _work(run: store.Run, quiet: bool = False) -> int:
                 bar.update()
 
         code = work(run, watch, say)
+    if code == 2:
+        raise UserError(**(run.status.error or {"what": "The run failed."}))
     if not quiet and not code:
         print(run.path)
     return code

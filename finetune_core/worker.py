@@ -40,7 +40,6 @@ def work(run: Run, watch: Watch = lambda _: None, say: Callable[[str], None] = l
             job(run, stopping, watch, _Preparing(run, say))
     except UserError as error:
         run.report(state="failed", message=error.what, error={"what": error.what, "why": error.why, "hint": error.hint})
-        print(f"{error.what} {error.why}\n{error.hint}", file=sys.stderr)  # noqa: T201
         return 2
     except Exception as error:  # noqa: BLE001 - the last resort: nothing may die without a word in the folder
         traceback.print_exc()
@@ -175,8 +174,12 @@ def _known(error: Exception) -> dict[str, str]:
 
 
 def main() -> int:
-    """Work on the run folder named on the command line."""
-    return work(Run(Path(sys.argv[1]).absolute()))
+    """Work on the run folder named on the command line; what it prints lands in worker.log."""
+    run = Run(Path(sys.argv[1]).absolute())
+    code = work(run)
+    if error := run.status.error:
+        sys.stderr.write(" ".join(error.values()) + "\n")
+    return code
 
 
 if __name__ == "__main__":

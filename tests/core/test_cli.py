@@ -1,0 +1,224 @@
+"""The command line: what it prints, and two plain lines and exit code 2 for every mistake that a person can mend."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+from finetune_core import launch, machine, places, store
+from finetune_core.cli import main
+from finetune_core.recipe import Recipe
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def file(tiny: Recipe, tmp_path: Path) -> Path:
+    tiny.save(tmp_path / "recipe.yaml")
+    return tmp_path / "recipe.yaml"
+
+
+def _json(capsys: Capture, *arguments: object) -> object:
+    assert main([*map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def _mistake(capsys: Capture, *arguments: object) -> str:
+    """The two lines of a command that must fail as a person's mistake."""
+    assert main([str(argument) for argument in arguments]) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-2:]
+    assert all(told)
+    assert not any("Traceback" in line for line in told)
+    return "\n".join(told)
+
+
+def test_init_writes_the_default_recipe_and_overwrites_nothing(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["init", str(tmp_path / "r.yaml")]) == 0
+    assert yaml.safe_load((tmp_path / "r.yaml").read_text()) == Recipe().model_dump(mode="json")
+    assert "exists already" in _mistake(capsys, "init", tmp_path / "r.yaml")
+
+
+def test_train_show_predict_and_plan_agree(file: Path, images: Path, capsys: Capture) -> None:
+    assert main(["train", str(file), "--set", "phases.0.epochs=1"]) == 0
+    folder = Path(capsys.readouterr().out.strip().splitlines()[-1])
+    assert (folder / "checkpoints" / "best.safetensors").exists()
+    steps = [r for r in store.open_run(folder).records()[0] if r["kind"] == "step"]
+    planned = _json(capsys, "plan", file, "--set", "phases.0.epochs=1")
+    assert planned == [{"step": step["step"], "lr": step["lr"]} for step in steps]
+    assert _json(capsys, "runs")[0]["state"] == "finished"
+    shown = _json(capsys, "show", folder.name)
+    assert shown["recipe"]["phases"][0]["epochs"] == 1
+    image = next(images.glob("*/*.png"))
+    [answer] = _json(capsys, "predict", folder, image)
+    assert {c["class"] for c in answer["classes"]} == {"class_0", "class_1", "class_2"}
+    assert "cannot be read" in _mistake(capsys, "predict", folder, images / "nothing.png")
+
+
+def test_groups_are_listed_stem_to_head_with_their_rates(file: Path, capsys: Capture) -> None:
+    rows = _json(capsys, "groups", file, "--set", "phases.0.thaw=[head, layer4]", "--set", "phases.0.multipliers={}")
+    assert [row["name"] for row in rows] == ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
+    assert [row["frozen"] for row in rows] == [True] * 4 + [False] * 2
+    assert rows[-1]["lr"] == [1e-3]
+    import timm
+
+    count = sum(p.numel() for p in timm.create_model("test_resnet", num_classes=3).parameters())
+    assert sum(row["parameters"] for row in rows) == count
+
+
+def test_lr_find_gives_a_curve_and_suggestions(file: Path, capsys: Capture) -> None:
+    found = _json(capsys, "lr-find", file, "--steps", "40")
+    assert len(found["curve"]) > 10
+    assert set(found["suggestions"]) == {"steepest", "minimum_tenth", "valley"}
+    assert store.list_runs() == [], "a search is no training run"
+
+
+def test_stop_and_resume(file: Path, capsys: Capture) -> None:
+    run = store.create(Recipe())
+    assert "not running" in _mistake(capsys, "stop", run.id)
+    assert main(["train", str(file)]) == 0
+    done = Path(capsys.readouterr().out.strip().splitlines()[-1])
+    assert "cannot be resumed" in _mistake(capsys, "resume", done)
+
+
+def test_parts_lists_every_part_with_its_knobs(capsys: Capture) -> None:
+    table = _json(capsys, "parts")
+    assert {"one_cycle", "cosine", "constant"} <= {part["kind"] for part in table["schedule"]}
+    knob = table["head"][1]["knobs"][0]
+    assert {"name", "title", "help", "type", "default", "low", "high"} <= set(knob)
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
+
+def _with_source(folder: Path | str) -> list[str]:
+    return ["--set", f"data.source={{kind: folder, path: {folder}}}"]
+
+
+def test_a_missing_folder(file: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert "nowhere" in _mistake(capsys, "train", file, *_with_source(tmp_path / "nowhere"))
+
+
+def test_an_empty_folder(file: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "empty" in _mistake(capsys, "train", file, *_with_source(tmp_path / "empty"))
+
+
+def test_one_class_only(file: Path, images: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "one").mkdir()
+    (images / "class_0").rename(tmp_path / "one" / "class_0")
+    assert "class" in _mistake(capsys, "train", file, *_with_source(tmp_path / "one"))
+
+
+def test_a_class_with_one_image(file: Path, images: Path, capsys: Capture) -> None:
+    for image in list((images / "class_1").iterdir())[1:]:
+        image.unlink()
+    assert "class_1" in _mistake(capsys, "train", file)
+
+
+def test_an_unreadable_image_is_named_and_can_be_left_out(file: Path, images: Path, capsys: Capture) -> None:
+    (images / "class_1" / "broken.png").write_bytes(b"\x89PNG no more")
+    told = _mistake(capsys, "train", file)
+    assert "broken.png" in told
+    assert "skip" in told
+    assert main(["train", str(file), "--set", "data.unreadable=skip"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ("training.batch_sise=3", "batch_sise"),
+        ("training.batch_size=0", "training.batch_size"),
+        ("training.batch_size", "no '='"),
+        ("model.backbone.architecture=resnet1800", "resnet18"),
+        ("phases.0.thaw=[layer9]", "layer9"),
+        ("phases.0.multipliers={layer9: 0.1}", "layer9"),
+        ("training.device=tpu", "training.device"),
+    ],
+)
+def test_a_wrong_value(file: Path, change: str, word: str, capsys: Capture) -> None:
+    assert word in _mistake(capsys, "train", file, "--set", change)
+
+
+def test_weights_of_another_architecture(file: Path, tmp_path: Path, capsys: Capture) -> None:
+    save_file({"conv1.weight": torch.zeros(3, 3, 3, 3)}, tmp_path / "odd.safetensors")
+    weights = f"model.backbone.weights={{kind: file, path: {tmp_path / 'odd.safetensors'}}}"
+    assert "odd.safetensors" in _mistake(capsys, "train", file, "--set", weights)
+
+
+def test_a_pickle_is_not_executed(file: Path, tmp_path: Path, capsys: Capture) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / "pwned"),)
+
+    torch.save(Evil(), tmp_path / "evil.pth")
+    weights = f"model.backbone.weights={{kind: file, path: {tmp_path / 'evil.pth'}}}"
+    assert "evil.pth" in _mistake(capsys, "train", file, "--set", weights)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_no_disk_space_for_the_cache(file: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9, 1000))
+    assert "THAW_CACHE" in _mistake(capsys, "train", file)
+    assert not list(places.cache_dir().glob("decoded/*")), "nothing half-made is left"
+
+
+def test_a_port_that_is_taken(capsys: Capture) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert f"Port {port} is taken" in _mistake(capsys, "studio", "--port", port)
+
+
+def test_a_torch_pair_that_does_not_belong_together(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"torch": "2.14.1+cpu", "torchvision": "0.29.1"}
+    monkeypatch.setattr("importlib.metadata.version", versions.__getitem__)
+    assert "do not belong together" in _mistake(capsys, "studio")
+    monkeypatch.setitem(versions, "torch", "2.14.1")
+    monkeypatch.setitem(versions, "torchvision", "0.20.0")
+    assert "do not belong together" in _mistake(capsys, "studio")
+    monkeypatch.setitem(versions, "torchvision", "0.29.1")
+    machine.check_torch_pair()
+
+
+def test_the_installed_torch_pair_belongs_together() -> None:
+    machine.check_torch_pair()
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["nonsense"], ["show", "nothing"], []])
+def test_a_command_that_is_not_understood(arguments: list[str], capsys: Capture) -> None:
+    _mistake(capsys, *arguments)
+
+
+def test_a_mistake_is_two_lines_and_exit_code_2_in_a_shell_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "finetune_core", "train", str(tmp_path / "none.yaml")]
+    done = subprocess.run(command, cwd=launch.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
+    assert done.stdout == ""
+
+
+def test_every_command_is_in_the_readme(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    readme = (launch.ROOT / "README.md").read_text()
+    for command in ("init", "train", "lr-find", "groups", "plan", "runs", "show", "stop", "resume", "predict", "parts"):
+        assert command in readme
+    assert "studio" in capsys.readouterr().out
+
+
+def test_images_of_odd_kinds_are_predicted_too(file: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["train", str(file)]) == 0
+    folder = capsys.readouterr().out.strip().splitlines()[-1]
+    Image.new("LA", (300, 20)).save(tmp_path / "odd.png")
+    assert main(["predict", folder, str(tmp_path / "odd.png")]) == 0

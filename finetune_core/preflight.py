@@ -68,7 +68,8 @@ def _unreadable(samples: Samples, policy: str) -> Iterator[Finding]:
     if policy == "skip":
         yield Finding("warn", "Unreadable images", f"{what} Such images are left out.")
     else:
-        yield _failed("Unreadable images", UserError(what, reason, "Mend or remove it, or leave such images out (data.unreadable: skip)."))
+        hint = "Mend or remove it, or leave such images out (data.unreadable: skip)."
+        yield _failed("Unreadable images", UserError(what, reason, hint))
 
 
 def _weights(recipe: Recipe) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Open the studio: check what would fail obscurely, then hand over to Streamlit."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -15,11 +16,13 @@ def serve(port: int) -> int:
     """Serve the studio on localhost until Ctrl-C; returns the server's exit code. UserErrors before it starts."""
     machine.check_torch_pair()
     _check_free(port)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    try:
-        return subprocess.run(command, cwd=ROOT, check=False).returncode
-    except KeyboardInterrupt:  # the server has had the same Ctrl-C and is closing; runs go on
-        return 0
+    command = [sys.executable, "-m", "pages.ui.serve", "app.py", "--server.port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT) as server:
+        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+        try:
+            return server.wait()
+        except KeyboardInterrupt:  # the server has had the same Ctrl-C and is closing; runs go on
+            return server.wait()
 
 
 def _check_free(port: int) -> None:

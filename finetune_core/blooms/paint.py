@@ -10,13 +10,15 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]  # Single precision throughout; sums with Python numbers keep it.
 Point = tuple[float, float]
 Hsv = tuple[float, float, float]
 
@@ -74,9 +76,6 @@ class Frame:
         c, s = math.cos(angle), math.sin(angle)
         return Frame(foot, (c * length, s * length), (-s * half_width, c * half_width))
 
-    def moved(self, dx: float, dy: float) -> Frame:
-        return replace(self, foot=(self.foot[0] + dx, self.foot[1] + dy))
-
 
 @dataclass(frozen=True)
 class Outline:
@@ -89,15 +88,23 @@ class Outline:
     depth: float = 0.0
     bend: float = 0.0
 
-    def width(self) -> tuple[Array, Array]:
+    def tables(self, soft: float) -> tuple[Array, Array]:
         """Half-width along the blade (0..1, largest 1) and its slope, as tables."""
-        u = np.linspace(0.0, 1.0, TABLE)
-        widest = self.foot / (self.foot + self.tip)
-        width = (u / widest) ** self.foot * ((1.0 - u) / (1.0 - widest)) ** self.tip
-        if self.waves:
-            width *= 1.0 + self.depth * (np.abs(np.sin(np.pi * self.waves * u)) - 1.0)
-        slope = np.clip(np.gradient(width, u), -12.0, 12.0)
-        return width.astype(np.float32), slope.astype(np.float32)
+        return _profile(self.foot, self.tip, self.waves, self.depth, int(4 + 12 * soft))
+
+
+@lru_cache(maxsize=256)
+def _profile(foot: float, tip: float, waves: float, depth: float, reach: int) -> tuple[Array, Array]:
+    u = np.linspace(0.0, 1.0, TABLE)
+    widest = foot / (foot + tip)
+    width = (u / widest) ** foot * ((1.0 - u) / (1.0 - widest)) ** tip
+    if waves:
+        width *= 1.0 + depth * (np.abs(np.sin(np.pi * waves * u)) - 1.0)
+    # The slope turns widths into distances from the edge. At a blunt end it is infinite, but only there, so it is
+    # taken over a stretch that grows with the softness of the edge.
+    padded = np.pad(width, reach)
+    slope = (padded[2 * reach :] - padded[: -2 * reach]) * (TABLE / (2.0 * reach))
+    return width.astype(np.float32), slope.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class Finish:
     bulge: float = 0.6
     shadow: float = 0.35
     edge: float = 0.0
-    mottle: float = 0.05
+    mottle: float = 0.03
     bands: float = 0.0
     band_count: float = 0.0
     opacity: float = 1.0
@@ -131,7 +138,7 @@ class Canvas:
         (fx, fy), (ax, ay), (bx, by) = frame.foot, frame.along, frame.across
         xs = [fx + u * ax + v * bx for u in (low, high) for v in (-side, side)]
         ys = [fy + u * ay + v * by for u in (low, high) for v in (-side, side)]
-        n = self.size
+        n, margin = self.size, margin * max(1.0, self.size / 192)
         x0, x1 = max(int((min(xs)) * n - margin), 0), min(int((max(xs)) * n + margin) + 2, n)
         y0, y1 = max(int((min(ys)) * n - margin), 0), min(int((max(ys)) * n + margin) + 2, n)
         det = ax * by - ay * bx
@@ -158,7 +165,7 @@ class Canvas:
             reach = np.float32((4.0 + 2.0 * soft) * scale)
             near = np.clip(1.0 + inside / reach, 0.0, 1.0)
             part *= (1.0 - np.float32(finish.shadow) * near * near)[..., None]
-        alpha = np.clip(inside / np.float32(max(soft * scale, 1.0)) + 0.5, 0.0, 1.0) * np.float32(finish.opacity)
+        alpha = np.clip(inside / np.float32(max(soft * scale, 1.3)) + 0.5, 0.0, 1.0) * np.float32(finish.opacity)
         part += alpha[..., None] * (colour - part)
 
     def blade(self, frame: Frame, outline: Outline, finish: Finish, soft: float = 0.0) -> None:
@@ -173,7 +180,7 @@ class Canvas:
         if outline.notch:
             u = u * (1.0 + np.float32(outline.notch) * np.exp(-(v * v) * 8.0))
         at = (np.clip(u, 0.0, 1.0) * (TABLE - 1)).astype(np.intp)
-        widths, slopes = outline.width()
+        widths, slopes = outline.tables(soft)
         width, slope = widths[at], slopes[at]
         cross = v / (width + 0.05)
         colour = finish.colours[at]
@@ -195,6 +202,9 @@ class Canvas:
         gx = slope * np.float32(du[0]) - sign * np.float32(dv[0])
         gy = slope * np.float32(du[1]) - sign * np.float32(dv[1])
         inside = (width - np.abs(v)) * np.float32(self.size) / np.sqrt(gx * gx + gy * gy + 1e-6)
+        # That estimate is too small far beside a blunt end, where the slope is steep.
+        wide = math.hypot(*frame.across) * self.size
+        inside = np.minimum(inside, (width + np.float32(0.25) - np.abs(v)) * np.float32(wide))
         # Beyond foot and tip the width is 0, so the distance across no longer tells how far away the shape is.
         beyond = np.maximum(np.maximum(-u, u - 1.0), 0.0) * np.float32(math.hypot(*frame.along) * self.size)
         self.blend(window.area, inside - beyond, colour * shade[..., None], finish, soft)

@@ -133,7 +133,7 @@ def stage(rng: np.random.Generator, size: int) -> Canvas:
     """A canvas with a background and a light, ready for the subject."""
     background = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))](rng)
     planes = [resized(np.ascontiguousarray(background.pixels[..., c]), size) for c in range(3)]
-    return Canvas(size, np.stack(planes, axis=2), sunlight(rng), noise(rng, size, 12, 40, 96))
+    return Canvas(size, np.stack(planes, axis=2), sunlight(rng), noise(rng, size, 12, 48))
 
 
 def foreground(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -168,5 +168,5 @@ def develop(canvas: Canvas, rng: np.random.Generator) -> None:
     pixels -= np.float32(0.42)
     pixels *= contrast
     pixels += np.float32(0.42)
-    sensor = noise(rng, size, 192) * np.float32(rng.uniform(0.004, 0.022))
+    sensor = noise(rng, size, 192) * np.float32(rng.uniform(0.002, 0.009))
     pixels += sensor[..., None]

@@ -1,0 +1,30 @@
+"""Records and values to plotly figures: pure functions, named after what they show."""
+
+from finetune_core.figures.colours import group_colours
+from finetune_core.figures.comparing import compared, guesses
+from finetune_core.figures.data import class_balance
+from finetune_core.figures.finder import Curve, curve, finder
+from finetune_core.figures.layers import layer_bar
+from finetune_core.figures.series import kept, smoothed, sparkline
+from finetune_core.figures.style import alt
+from finetune_core.figures.training import accuracy, gradient_norms, loss, planned_rates, rates
+
+__all__ = [
+    "Curve",
+    "accuracy",
+    "alt",
+    "class_balance",
+    "compared",
+    "curve",
+    "finder",
+    "gradient_norms",
+    "group_colours",
+    "guesses",
+    "kept",
+    "layer_bar",
+    "loss",
+    "planned_rates",
+    "rates",
+    "smoothed",
+    "sparkline",
+]

@@ -1,0 +1,100 @@
+"""The chart of the learning-rate finder: loss over a rising rate, to be read, clicked and compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from finetune_core.figures.colours import BAND, EMBER, FAINT, GREY, ICE, faded
+from finetune_core.figures.series import Record, column, of_kind
+from finetune_core.figures.style import canvas, line
+
+SYMBOLS = {"steepest": "triangle-down", "minimum_tenth": "circle", "valley": "square"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One sweep: `lrs` rising, the raw `losses` and the `smooth` ones, all of one length."""
+
+    name: str
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    smooth: tuple[float, ...]
+
+    def loss_at(self, rate: float) -> float | None:
+        """The smoothed loss at a rate, interpolated over its logarithm; None outside the sweep."""
+        known = np.isfinite(self.smooth)
+        if not known.any() or not self.lrs[0] <= rate <= self.lrs[-1]:
+            return None
+        return float(np.interp(np.log(rate), np.log(self.lrs)[known], np.array(self.smooth)[known]))
+
+
+def curve(records: Sequence[Record], name: str) -> Curve:
+    """The sweep that a finder's records tell."""
+    rows = of_kind(records, "find")
+    lrs, losses, smooth = (column(rows, key) for key in ("lr", "loss", "smooth"))
+    return Curve(name, tuple(lrs), tuple(losses), tuple(smooth))
+
+
+def finder(
+    curves: Sequence[Curve],
+    chosen: float | None = None,
+    suggestions: Mapping[str, float | None] | None = None,
+    sweep: tuple[float, float] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> go.Figure:
+    """Smoothed loss over the rate, the newest curve first in `curves` and earlier ones faint.
+
+    Only the newest curve answers to the mouse, anywhere above or below it, so that a click means a rate. `sweep` is the
+    range of rates that the schedule will go through, `limits` the ends of the x axis.
+    """
+    figure = canvas("Loss while the rate rises", "learning rate", height=440)
+    newest = curves[0] if curves else Curve("", (), (), ())
+    told = "rate %{x:.2e}<br>loss %{y:.3f}<extra></extra>"
+    line(figure, newest.lrs, newest.smooth, newest.name or "loss", ICE, told, line={"width": 3})
+    for old in curves[1:]:
+        line(figure, old.lrs, old.smooth, old.name, FAINT, None, line={"width": 1.5})
+    line(figure, newest.lrs, newest.losses, "raw", faded(ICE, 0.3), None, line={"width": 1}, showlegend=False)
+    for key, rate in (suggestions or {}).items():
+        _suggested(figure, newest, key, rate)
+    _chosen(figure, newest, chosen, sweep)
+    figure.update_layout(hovermode="x", hoverdistance=-1)
+    _axes(figure, curves, limits)
+    return figure
+
+
+def _suggested(figure: go.Figure, newest: Curve, key: str, rate: float | None) -> None:
+    loss = newest.loss_at(rate) if rate else None
+    if loss is None:
+        return
+    marker = {"symbol": SYMBOLS.get(key, "circle"), "size": 10, "color": GREY}
+    name = key.replace("_", " ").replace("minimum tenth", "minimum ÷ 10")
+    figure.add_trace(go.Scatter(x=[rate], y=[loss], mode="markers", marker=marker, name=name, hoverinfo="skip"))
+
+
+def _chosen(figure: go.Figure, newest: Curve, chosen: float | None, sweep: tuple[float, float] | None) -> None:
+    if sweep and sweep[0] < sweep[1]:
+        figure.add_vrect(x0=sweep[0], x1=sweep[1], fillcolor=BAND, line_width=0, layer="below")
+    if not chosen:
+        return
+    figure.add_vline(x=chosen, line={"color": EMBER, "width": 1.5, "dash": "dot"})
+    loss = newest.loss_at(chosen)
+    if loss is not None:
+        marker = {"symbol": "diamond", "size": 13, "color": EMBER}
+        name = f"chosen: {chosen:.2g}"
+        figure.add_trace(go.Scatter(x=[chosen], y=[loss], mode="markers", marker=marker, name=name, hoverinfo="skip"))
+
+
+def _axes(figure: go.Figure, curves: Sequence[Curve], limits: tuple[float, float] | None) -> None:
+    figure.update_xaxes(type="log", exponentformat="power", dtick=1)
+    if limits:
+        figure.update_xaxes(range=[float(np.log10(limits[0])), float(np.log10(limits[1]))])
+    figure.update_yaxes(showticklabels=bool(curves and any(each.lrs for each in curves)))
+    smooth = np.array([value for each in curves for value in each.smooth if np.isfinite(value)])
+    if len(smooth):
+        # The blow-up at the end would press everything of interest against the floor.
+        start = max(each.smooth[0] for each in curves if each.smooth)
+        low, high = float(smooth.min()), min(float(smooth.max()), start * 1.25)
+        margin = 0.08 * max(high - low, 0.1)
+        figure.update_yaxes(range=[low - margin, high + margin])

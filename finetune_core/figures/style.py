@@ -1,0 +1,119 @@
+"""How all charts look: transparent, calm, the same in light and dark."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from finetune_core.figures.colours import FAINT, GREY, GRID
+from finetune_core.figures.series import kept
+
+HEIGHT = 300
+
+
+def canvas(title: str, x: str, height: int = HEIGHT) -> go.Figure:
+    """An empty chart with its title, axis names and the house's manners; zoom survives new data (`uirevision`)."""
+    figure = go.Figure()
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": FAINT, "automargin": True}
+    figure.update_layout(
+        title={
+            "text": title,
+            "x": 0,
+            "xanchor": "left",
+            "y": 0.98,
+            "yanchor": "top",
+            "font": {"size": 15, "weight": 600},
+        },
+        height=height,
+        margin={"l": 52, "r": 8, "t": 40, "b": 8},  # a fixed left edge: charts line up, and new labels move nothing
+        paper_bgcolor="rgba(0, 0, 0, 0)",
+        plot_bgcolor="rgba(0, 0, 0, 0)",
+        hovermode="x unified",
+        uirevision=title,
+        showlegend=True,
+        # Below everything and measured from the figure's edge: many groups on a narrow page then push the plot, and
+        # never run into the title.
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0.0, "yanchor": "bottom"},
+        xaxis={**axis, "title": {"text": x}, "showgrid": False},
+        yaxis=axis,
+    )
+    return figure
+
+
+def line(figure: go.Figure, x: Any, y: Any, name: str, colour: str, hover: str | None, **more: Any) -> None:
+    """Add one line of at most 1500 points; `hover` formats its y, such as `%{y:.3f}` (None: it says nothing).
+
+    `more` goes to the trace.
+    """
+    across, up = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    chosen = kept(up)
+    style = {"color": colour, "width": 2, **more.pop("line", {})}
+    said = {"hovertemplate": hover} if hover else {"hoverinfo": "skip"}
+    options = {"mode": "lines", "name": name, "line": style, **said, **more}
+    figure.add_trace(go.Scatter(x=across[chosen], y=up[chosen], **options))
+
+
+def span(figure: go.Figure, steps: int | None) -> None:
+    """Hold the whole run's steps on the x axis from the start, so that a growing line does not move its own scale."""
+    if steps:
+        figure.update_xaxes(range=[0, steps * 1.03])  # room for the last point's marker
+
+
+def waiting(figure: go.Figure, text: str) -> None:
+    """Where there is nothing to draw yet, say what the chart waits for instead of showing made-up axes."""
+    if any(trace.x is not None and len(trace.x) for trace in figure.data):
+        return
+    figure.update_xaxes(showticklabels=False)
+    figure.update_yaxes(showticklabels=False, showgrid=False)
+    figure.update_layout(showlegend=False)
+    where = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
+    figure.add_annotation(text=text, showarrow=False, font={"color": GREY, "size": 13}, **where)
+
+
+def phases(figure: go.Figure, starts: Sequence[int]) -> None:
+    """Mark where each phase after the first begins; `starts` are the first steps of all phases."""
+    for number, start in enumerate(starts[1:], start=2):
+        figure.add_vline(
+            x=start,
+            line={"color": FAINT, "width": 1, "dash": "dot"},
+            annotation={"text": f"phase {number}", "font": {"size": 11}, "yanchor": "top"},
+        )
+
+
+def pinned(figure: go.Figure, x: float, y: float, text: str, colour: str) -> None:
+    """Pin one point with a word beside it."""
+    marker = {"color": colour, "size": 11, "symbol": "star"}
+    figure.add_trace(
+        go.Scatter(
+            x=[x],
+            y=[y],
+            mode="markers+text",
+            text=[text],
+            textposition="top left",
+            marker=marker,
+            name="best",
+            showlegend=False,
+            hoverinfo="skip",
+            cliponaxis=False,
+        )
+    )
+
+
+def alt(figure: go.Figure) -> str:
+    """The chart in one sentence for those who cannot see it: its lines with their first and last values."""
+    title = figure.layout.title.text or "Chart"
+    across = figure.layout.xaxis.title.text or "x"
+    told = [_told(trace) for trace in figure.data if trace.showlegend is not False and trace.y is not None]
+    lines = "; ".join(filter(None, told))
+    return f"{title} over {across}: {lines}." if lines else f"{title} over {across}: nothing to show yet."
+
+
+def _told(trace: Any) -> str:
+    values = np.array([np.nan if value is None else value for value in trace.y], dtype=float)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return ""
+    if len(values) == 1:
+        return f"{trace.name} at {values[0]:.3g}"
+    return f"{trace.name} from {values[0]:.3g} to {values[-1]:.3g}"

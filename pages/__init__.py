@@ -1,0 +1,1 @@
+"""The studio in the browser: screens (`views`) and what they share (`ui`)."""

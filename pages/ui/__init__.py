@@ -1,0 +1,1 @@
+"""What the screens share. Beside them the only place that imports Streamlit."""

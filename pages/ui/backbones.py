@@ -1,0 +1,181 @@
+"""The backbone: its card, and the dialog to choose another one."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from finetune_core import catalogue
+from finetune_core.errors import UserError
+from finetune_core.parts.backbones import Backbone, Bundled, Hub, RandomWeights
+from finetune_core.places import ASSETS
+from pages.ui import fields, shell, state, thawing
+
+LIBRARIES = ("timm", "torchvision")
+# Shown before anything is searched for: small to middling networks of different kinds, all with published weights.
+GOOD_FIRST = (
+    "resnet10t",
+    "mobilenetv3_large_100",
+    "resnet18",
+    "efficientnet_b0",
+    "resnet50",
+    "convnext_tiny",
+    "vit_small_patch16_224",
+)
+
+
+def millions(count: float) -> str:
+    """`4.9 M`, `6.2 K`, `312`."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f}"
+
+
+def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
+    """What the network is, where its knowledge comes from, and the way to another."""
+    with st.container(border=True):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            st.markdown(
+                f"#### {shell.plain(backbone.architecture)}  :gray[:small[{_line(backbone, entry)}]]", width="content"
+            )
+            if st.button("Change", icon=":material/search:", key="change-backbone"):
+                choose()
+        _weights(backbone, entry)
+        if entry.input_size != image_size and not isinstance(backbone.weights, Bundled):
+            _size_hint(entry, image_size)
+
+
+def _line(backbone: Backbone, entry: catalogue.Entry) -> str:
+    facts = [
+        entry.title,
+        backbone.title,
+        f"{millions(sum(count for _, count in entry.groups))} parameters",
+        f"made for {entry.input_size} px",
+    ]
+    if entry.tags and entry.tags[0].top1:
+        facts.append(f"{entry.tags[0].top1:.1f} % on ImageNet")
+    return shell.plain(" · ".join(facts))
+
+
+def _weights(backbone: Backbone, entry: catalogue.Entry) -> None:
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        skip = () if _is_bundled(backbone) or isinstance(backbone.weights, Bundled) else ("bundled",)
+        fields.choice("model.backbone.weights", "Weights", skip=skip, with_knobs=False)
+        if isinstance(backbone.weights, Hub):
+            _tag(entry)
+        else:
+            fields.knobs("model.backbone.weights", explain=False)
+    with right:
+        _facts(backbone)
+
+
+def _tag(entry: catalogue.Entry) -> None:
+    names = ["", *(tag.name for tag in entry.tags)]
+    key = state.seed("field:hub-tag", state.value_at("model.backbone.weights.tag"))
+    st.selectbox(
+        "Set",
+        names,
+        format_func=lambda name: name or f"the library's default ({names[1] if len(names) > 1 else 'none'})",
+        key=key,
+        on_change=lambda: state.edit_value("model.backbone.weights.tag", state.value(key) or ""),
+    )
+
+
+def _facts(backbone: Backbone) -> None:
+    if isinstance(backbone.weights, RandomWeights):
+        st.warning(
+            "**Random weights.** This network has learned nothing yet: expect a poor result.",
+            icon=":material/warning:",
+        )
+        return
+    try:
+        st.caption(f":green[:material/check_circle:] {shell.plain(backbone.weights.facts(backbone))}")
+    except UserError as error:
+        shell.error_card(error)
+
+
+def _size_hint(entry: catalogue.Entry, image_size: int) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        words = f"It learned on {entry.input_size} px; your images are {image_size} px."
+        st.caption(f":material/aspect_ratio: {words}", width="content")
+        st.button(
+            f"Use {entry.input_size} px",
+            type="tertiary",
+            key="use-size",
+            on_click=state.edit_value,
+            args=("data.image_size", entry.input_size),
+        )
+
+
+def _is_bundled(backbone: Backbone) -> bool:
+    return backbone.kind == "timm" and (ASSETS / "backbones" / f"{backbone.architecture}_thaw.safetensors").is_file()
+
+
+@st.dialog("Choose a backbone", width="large")
+def choose() -> None:
+    """Search all architectures of both libraries; a click on a row shows it, a button takes it."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        words = st.text_input(
+            "Search",
+            key="backbone-words",
+            placeholder="resnet, convnext tiny, vit …",
+            icon=":material/search:",
+            live=True,
+        )
+        libraries = st.pills("Library", LIBRARIES, selection_mode="multi", default=LIBRARIES, key="backbone-libraries")
+    shown = found(words or "", tuple(libraries))
+    told = f"{len(shown)} networks" if words else f"Good first choices; search to see all {len(catalogue.entries())}"
+    st.caption(f"{told}. Tick the one you want.")
+    event = st.dataframe(
+        _table(shown),
+        hide_index=True,
+        height=340,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"backbone-rows-{words}-{'-'.join(libraries)}",
+        column_config={"parameters": st.column_config.NumberColumn("Parameters (M)", format="%.1f")},
+    )
+    rows = event["selection"]["rows"]
+    ticked = shown[rows[0]] if rows and rows[0] < len(shown) else None
+    chosen = ticked or next((entry for entry in shown if entry.architecture == (words or "").strip()), None)
+    label = f"Use {chosen.architecture}" if chosen else "Use this one"
+    if st.button(label, type="primary", disabled=chosen is None, key="use-backbone") and chosen:
+        take(chosen)
+        st.rerun()
+
+
+def found(words: str, libraries: tuple[str, ...]) -> list[catalogue.Entry]:
+    """The networks whose name or family holds every word; good first choices where there is none."""
+    wanted = words.lower().split()
+    if not wanted:
+        first = [catalogue.entry("timm", name) for name in GOOD_FIRST]
+        return first if "timm" in libraries else found("resnet", libraries)
+    return [
+        entry
+        for entry in catalogue.entries()
+        if entry.library in libraries and all(word in f"{entry.architecture} {entry.family}" for word in wanted)
+    ]
+
+
+def _table(found: list[catalogue.Entry]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Name": [entry.architecture for entry in found],
+            "Family": [entry.title for entry in found],
+            "Library": [entry.library for entry in found],
+            "parameters": [sum(count for _, count in entry.groups) / 1e6 for entry in found],
+            "Input (px)": [entry.input_size for entry in found],
+            "Published weights": [len(entry.tags) for entry in found],
+        }
+    )
+
+
+def take(entry: catalogue.Entry) -> None:
+    """Make this the draft's backbone, with the best weights there are for it, and refit the thawed groups."""
+    backbone = Backbone.kinds()[entry.library](architecture=entry.architecture)
+    weights = Bundled() if _is_bundled(backbone) else Hub() if entry.pretrained else RandomWeights()
+    draft = state.draft()
+    state.edit(draft.replace(model=draft.model.replace(backbone=backbone.replace(weights=weights))))
+    thawing.refit(entry.group_names)

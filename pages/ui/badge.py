@@ -1,0 +1,56 @@
+"""The badge of the running run: on every page, leads to its live page, costs one small file read every few seconds."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from finetune_core import store
+from finetune_core.errors import UserError
+from pages.ui import path
+from pages.ui.shell import plain
+
+EVERY = 3  # seconds
+RECENT = 8  # runs looked at
+
+
+@st.fragment(run_every=EVERY)
+def badge() -> None:
+    """The newest active run with its progress; nothing while none is active."""
+    run = next((run for run in store.list_runs()[:RECENT] if run.status.active), None)
+    if run is None:
+        return
+    with st.container(border=True, gap="xsmall", key="badge"):
+        name = plain(title(run))
+        st.page_link(
+            path.RUN.script,
+            label=f":small[**{name}**]",
+            icon=":material/local_fire_department:",
+            query_params={"run": run.id},
+            help="Watch it live",
+        )
+        status = run.status
+        st.progress(status.share, text=status_words(status))
+
+
+def title(run: store.Run) -> str:
+    """What people call the run; its id where its recipe is of another version."""
+    try:
+        return path.run_words(run.recipe)
+    except UserError:
+        return run.id
+
+
+def status_words(status: store.Status) -> str:
+    """`Epoch 2 of 5 · 40 s left`, or the state while there is no progress to tell."""
+    if status.state != "running":
+        return plain(status.message or status.state.capitalize())
+    epoch = f"Epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"
+    return epoch if status.seconds_left is None else f"{epoch} · {duration(status.seconds_left)} left"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

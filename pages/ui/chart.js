@@ -1,0 +1,39 @@
+// A plotly figure that is changed in place: zoom, hover and legend choices survive new data.
+// Runs again whenever its data or the theme changes; plotly itself comes with `plotly.min.js` (see chart.py).
+
+const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset" };
+
+function plotly() {
+  if (window.Plotly) return Promise.resolve(window.Plotly);
+  return new Promise((done) => {
+    const timer = setInterval(() => {
+      if (!window.Plotly) return;
+      clearInterval(timer);
+      done(window.Plotly);
+    }, 30);
+  });
+}
+
+function themed(layout, element) {
+  const style = getComputedStyle(element);
+  const theme = (name) => style.getPropertyValue(name).trim();
+  const font = { family: style.fontFamily, color: theme("--st-text-color"), size: 12 };
+  const hoverlabel = { bgcolor: theme("--st-secondary-background-color"), bordercolor: theme("--st-border-color"), font };
+  return { ...layout, font, hoverlabel, autosize: true };
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const box = parentElement.querySelector(".chart");
+  const figure = JSON.parse(data.figure);
+  box.style.height = `${figure.layout.height}px`;
+  box.setAttribute("aria-label", data.alt);
+  plotly().then((Plotly) => {
+    if (!box.isConnected) return;
+    Plotly.react(box, figure.data, themed(figure.layout, parentElement), CONFIG);
+    box.removeAllListeners("plotly_click");
+    if (data.clickable) {
+      box.on("plotly_click", ({ points }) => setTriggerValue("picked", { x: points[0].x, y: points[0].y }));
+    }
+  });
+  return () => window.Plotly?.purge(box);
+}

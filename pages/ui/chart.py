@@ -1,0 +1,59 @@
+"""Charts that keep their zoom while their data changes.
+
+Streamlit 1.67 makes a new chart whenever the data of `st.plotly_chart` changes (zoom, hover and legend choices are
+lost), and told to keep the old one it does not draw the new data. So live figures go through a small component of our
+own: the plotly.js that comes with plotly's Python package, and `Plotly.react`. Nothing is fetched from another host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from finetune_core import figures
+from pages.ui import state
+
+_HTML = '<div class="chart" role="figure"></div>'
+
+
+def chart(figure: go.Figure, key: str, *, picked: Callable[[], None] | None = None) -> None:
+    """Draw a figure that is told to screen readers too; `picked` is called when a person clicks at one of its points.
+
+    The page must call `load` once.
+    """
+    figure.update_layout(template="none")  # the theme's fonts and colours are set in the browser
+    data = {"figure": figure.to_json(), "alt": figures.alt(figure), "clickable": picked is not None}
+    _chart()(data=data, key=key, on_picked_change=picked or _nothing)
+
+
+def clicked(key: str) -> float | None:
+    """The x of the point that was clicked, inside the `picked` callback of the chart with this key."""
+    point = (state.value(key) or {}).get("picked")
+    return float(point["x"]) if point else None
+
+
+def load() -> None:
+    """Bring plotly.js to the browser; at the end of every page with charts, outside of fragments (it is 5 MB)."""
+    _loader()(key="plotly-js", height=1)
+
+
+@cache
+def _loader() -> Callable[..., Any]:
+    source = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    return st.components.v2.component("thaw_plotly", js=f"{source}\nexport default function () {{}}\n")
+
+
+@cache
+def _chart() -> Callable[..., Any]:
+    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    return st.components.v2.component("thaw_chart", html=_HTML, js=script, isolate_styles=False)
+
+
+def _nothing() -> None:
+    """The component's result needs a callback, even where nobody listens."""

@@ -1,0 +1,78 @@
+"""The draft's images, kept by the server between reruns so that leafing through them is quick."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from finetune_core.blooms import SPECIES
+from finetune_core.data import doctor, sheet
+from finetune_core.data.samples import Samples
+from finetune_core.errors import UserError
+from finetune_core.parts import Source
+from finetune_core.parts.sources import Blooms
+
+Progress = Callable[[int, int], None]
+KEPT = 4  # data sets whose lists are kept
+
+_listed: dict[str, Samples] = {}
+_examined: dict[str, doctor.Examined] = {}
+
+
+def key(source: Source) -> str:
+    """What a list of images depends on: the source, and when its folders last changed."""
+    folder = Path(getattr(source, "path", "") or "/nowhere").expanduser()
+    stamps: list[int] = []
+    with contextlib.suppress(OSError):  # what cannot be read is told by the source itself
+        stamps = [folder.stat().st_mtime_ns, *(entry.stat().st_mtime_ns for entry in os.scandir(folder))]
+    return f"{source.model_dump_json()}{hash(tuple(stamps))}"
+
+
+def samples(source: Source, progress: Progress | None = None) -> Samples:
+    """The source's images; Blooms draws itself on first use and reports (done, all). UserError where none are."""
+    place = key(source)
+    if place not in _listed:
+        _keep(_listed, place, source.samples(progress))
+    return _listed[place]
+
+
+def known(source: Source) -> bool:
+    """Whether `samples` would answer at once."""
+    return key(source) in _listed
+
+
+def class_count(source: Source, otherwise: int = 10) -> int:
+    """How many classes there are, without drawing or complaining: `otherwise` where that cannot be told."""
+    if isinstance(source, Blooms) and not known(source):
+        return len(SPECIES)
+    try:
+        return len(samples(source).classes)
+    except UserError:
+        return otherwise
+
+
+def examined(source: Source, progress: Progress | None = None) -> doctor.Examined:
+    """What the files' headers say."""
+    place = key(source)
+    if place not in _examined:
+        _keep(_examined, place, doctor.examine(samples(source), progress))
+    return _examined[place]
+
+
+@lru_cache(maxsize=64)
+def contact_sheet(
+    paths: tuple[Path | None, ...], columns: int, side: int, background: sheet.Colour, captions: tuple[str, ...] = ()
+) -> bytes:
+    """A contact sheet as JPEG bytes; None leaves a hole."""
+    pictures = iter(sheet.thumbnails([path for path in paths if path is not None], side))
+    tiles = [None if path is None else next(pictures) for path in paths]
+    return sheet.jpeg(sheet.grid(tiles, columns, side=side, background=background, captions=captions))
+
+
+def _keep(cache: dict, place: str, value: object) -> None:
+    while len(cache) >= KEPT:
+        cache.pop(next(iter(cache)))
+    cache[place] = value

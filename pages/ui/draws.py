@@ -1,0 +1,71 @@
+"""Pictures of draws: what the pipeline makes of images, by the very functions that training uses."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from finetune_core.data import sheet
+from finetune_core.data.samples import Samples
+from finetune_core.recipe import Recipe
+from pages.ui import dataset
+
+SIDE = 168  # px of one tile
+COLUMNS = 6  # original and five draws
+
+KEPT = 32  # pictures
+
+_made: dict[int, bytes] = {}
+_lock = threading.Lock()  # a draw borrows torch's global generator
+
+
+@dataclass(frozen=True)
+class View:
+    """What to draw: `kind` is "together", "single" or "ladder" (of transform number `position`)."""
+
+    kind: str
+    images: tuple[int, ...]
+    epoch: int
+    position: int = 0
+
+
+def examples(samples: Samples, count: int, turn: int) -> tuple[int, ...]:
+    """Some images of different classes, where there are as many; another `turn` gives others."""
+    labels, rng = np.asarray(samples.labels), np.random.default_rng([turn, 5])
+    classes = rng.permutation(len(samples.classes))
+    chosen = [classes[place % len(classes)] for place in range(count)]
+    return tuple(int(rng.choice(np.flatnonzero(labels == label))) for label in chosen)
+
+
+def picture(recipe: Recipe, view: View, background: sheet.Colour) -> bytes:
+    """The view as one JPEG. UserErrors for images that cannot be read."""
+    what = f"{dataset.key(recipe.data.source)}{recipe.data.image_size}{recipe.training.seed}{recipe.augment!r}"
+    key = hash((what, view, background))
+    with _lock:
+        if key not in _made:
+            tiles, captions = rows(recipe, view)
+            flat = [tile for row in tiles for tile in row]
+            _made[key] = sheet.jpeg(sheet.grid(flat, COLUMNS, side=SIDE, background=background, captions=captions))
+        while len(_made) > KEPT:
+            _made.pop(next(iter(_made)))
+        return _made[key]
+
+
+def rows(recipe: Recipe, view: View) -> tuple[list[list[Image.Image]], list[str]]:
+    """Tiles row by row, and captions for the first of them."""
+    from finetune_core.data.preview import ladder, preview
+
+    samples = dataset.samples(recipe.data.source)
+    draws = COLUMNS - 1
+    if view.kind == "together":
+        return preview(recipe, view.images, draws, view.epoch, samples), ["original"]
+    if view.kind == "single":
+        active = [part for part in recipe.augment if part.active]
+        alone = [recipe.replace(augment=(part,)) for part in active]
+        tiles = [preview(each, view.images[:1], draws, view.epoch, samples)[0] for each in alone]
+        return tiles, [caption for part in active for caption in (part.title, *[""] * draws)]
+    rungs = [ladder(recipe, image, view.position, COLUMNS, view.epoch, samples) for image in view.images]
+    return [[tile for _, tile in row] for row in rungs], [f"{strength:.3g}" for strength, _ in rungs[0]]

@@ -1,0 +1,138 @@
+"""Widgets from knobs: every field is drawn from the draft at a dotted path and writes back to it.
+
+`field("phases.0.epochs")` draws one knob, `knobs("training")` all of a section, `choice("training.optimizer")` the
+choice of a part together with its knobs. Titles, sentences, bounds and units come from the part itself. Edits reach the
+draft in the widget's callback, so whatever is drawn afterwards already shows them; nothing is returned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+
+from finetune_core.parts import FAMILIES, Knob, Part, Section
+from pages.ui import state
+
+FEW = 5  # as many choices are shown side by side; more go into a list that unfolds
+
+
+def field(path: str, *, explain: bool = True, label: str | None = None, placeholder: str = "") -> None:
+    """One knob of the draft, such as `data.valid_share`; `explain` writes its sentence below, else it is a tooltip."""
+    section_path, _, name = path.rpartition(".")
+    knob = _knob(state.value_at(section_path), name)
+    _widget(path, knob, label or _label(knob), "" if explain else knob.help, placeholder)
+    if explain and knob.help:
+        st.caption(knob.help)
+
+
+def knobs(path: str, names: Iterable[str] | None = None, *, explain: bool = True, more: bool = True) -> None:
+    """All knobs of the section or part at `path` (or only `names`); those meant for few wait behind "More"."""
+    found = [knob for knob in state.value_at(path).knobs() if _drawable(knob) and (names is None or knob.name in names)]
+    for knob in found:
+        if not knob.more:
+            field(f"{path}.{knob.name}", explain=explain)
+    behind = [knob for knob in found if knob.more]
+    if more and behind:
+        with st.expander("More", icon=":material/tune:"):
+            for knob in behind:
+                field(f"{path}.{knob.name}", explain=explain)
+
+
+def choice(path: str, label: str, *, skip: tuple[str, ...] = (), with_knobs: bool = True) -> None:
+    """The choice of a part of its family (optimizer, schedule, head, …), its sentence, then its knobs."""
+    part = state.value_at(path)
+    kinds = {kind: cls for kind, cls in family(part).kinds().items() if kind not in skip}
+    key = state.seed(f"kind:{path}", part.kind)
+    options: dict[str, Any] = {
+        "format_func": lambda kind: kinds[kind].title if kind in kinds else kind,
+        "key": key,
+        "on_change": _choose,
+        "args": (path, key),
+    }
+    if len(kinds) <= FEW:
+        st.segmented_control(label, list(kinds), required=True, **options)
+    else:
+        st.selectbox(label, list(kinds), **options)
+    st.caption(part.about())
+    if with_knobs:
+        knobs(path, explain=False)
+
+
+def family(part: Part) -> type[Part]:
+    """The family that a part belongs to."""
+    return next(cls for cls in FAMILIES.values() if isinstance(part, cls))
+
+
+def changed_kind(part: Part, kind: str) -> dict[str, Any]:
+    """Plain data for another part of the same family, keeping what both have in common."""
+    cls = family(part).kinds()[kind]
+    kept = {name: value for name, value in part.model_dump(mode="json").items() if name in cls.model_fields}
+    return {"kind": kind, **kept}
+
+
+def _choose(path: str, key: str) -> None:
+    kind = state.value(key)
+    if kind is not None:
+        state.edit_value(path, changed_kind(state.value_at(path), kind))
+
+
+def _write(path: str, key: str) -> None:
+    value = state.value(key)
+    if isinstance(value, float):
+        value = float(f"{value:.10g}")  # sliders add up steps: 0.35000000000000003
+    if value is not None:
+        state.edit_value(path, value.strip() if isinstance(value, str) else value)
+
+
+def _knob(section: Section, name: str) -> Knob:
+    return next(knob for knob in section.knobs() if knob.name == name)
+
+
+def _drawable(knob: Knob) -> bool:
+    return knob.type != "list" and knob.name != "active"
+
+
+def _label(knob: Knob) -> str:
+    return f"{knob.title} ({knob.unit})" if knob.unit else knob.title
+
+
+def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "") -> None:
+    key = state.seed(f"field:{path}", state.value_at(path))
+    common: dict[str, Any] = {"key": key, "help": help or None, "on_change": _write, "args": (path, key)}
+    if knob.type == "bool":
+        st.toggle(label, **common)
+    elif knob.type == "choice" and len(knob.choices) <= FEW:
+        st.segmented_control(label, knob.choices, required=True, **common)
+    elif knob.type == "choice":
+        st.selectbox(label, knob.choices, **common)
+    elif knob.type == "text":
+        st.text_input(label, placeholder=placeholder or None, **common)
+    elif knob.type == "float" and not knob.log and knob.low is not None and knob.high is not None:
+        st.slider(label, float(knob.low), float(knob.high), step=slider_step(knob), format="%.4g", **common)
+    else:
+        _number(label, knob, common)
+
+
+def _number(label: str, knob: Knob, common: dict[str, Any]) -> None:
+    cast = int if knob.type == "int" else float
+    low = None if knob.low is None else cast(knob.low)
+    high = None if knob.high is None else cast(knob.high)
+    if knob.type == "int":
+        st.number_input(label, low, high, step=1, **common)
+    else:
+        st.number_input(label, low, high, step=_number_step(knob), format="%g", **common)
+
+
+def slider_step(knob: Knob) -> float:
+    """About a hundred stops, a round number apart."""
+    assert knob.low is not None
+    assert knob.high is not None
+    return 10.0 ** math.floor(math.log10((knob.high - knob.low) / 50))
+
+
+def _number_step(knob: Knob) -> float:
+    default = abs(float(knob.default or 0.0)) or 0.01
+    return 10.0 ** math.floor(math.log10(default))

@@ -1,0 +1,100 @@
+"""Watching a run: its records read once, and a piece of page that is drawn anew each second while the run lives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import streamlit as st
+
+from finetune_core import plan
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe
+from finetune_core.store import Run, Status
+from pages.ui import outline, state
+
+EVERY = 1.0  # seconds between two looks at a run
+SETTLING = ("starting", "preparing")
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a state is shown: its word, its icon, a plain mark where icons cannot be drawn, its colour."""
+
+    word: str
+    icon: str
+    mark: str
+    colour: Literal["blue", "orange", "green", "gray", "red"]
+
+
+LOOKS = {
+    "starting": Look("Starting", ":material/hourglass_top:", "○", "blue"),
+    "preparing": Look("Preparing", ":material/hourglass_top:", "○", "blue"),
+    "running": Look("Training", ":material/local_fire_department:", "▶", "orange"),
+    "finished": Look("Finished", ":material/check_circle:", "✓", "green"),
+    "stopped": Look("Stopped", ":material/pause_circle:", "■", "gray"),
+    "failed": Look("Failed", ":material/error:", "✕", "red"),
+    "lost": Look("Lost", ":material/link_off:", "✕", "red"),
+}
+
+
+def watch(run: Run, draw: Callable[[], None]) -> None:
+    """Draw now and, while the run is active, again each second; when it ends, the whole page once more."""
+    if not run.status.active:
+        draw()
+        return
+
+    @st.fragment(run_every=EVERY)
+    def tick() -> None:
+        if run.status.active:
+            draw()
+        else:
+            st.rerun()
+
+    tick()
+
+
+def records(run: Run) -> Rows:
+    """All records so far; of a running run only what is new is read. The list must not be changed."""
+    status, pid = run.status, run.worker_pid()
+    if status.state in SETTLING:  # a resumed run may still take records back
+        return run.records()[0]
+    key, stamp = f"records:{run.id}", (pid, 0.0 if pid else status.updated)
+    kept = state.value(key)
+    rows, cursor = (kept[1], kept[2]) if kept and kept[0] == stamp else ([], 0)
+    new, cursor = run.records(cursor)
+    rows.extend(new)
+    state.keep(key, (stamp, rows, cursor))
+    return rows
+
+
+def planned(recipe: Recipe, rows: Sequence[dict[str, Any]], steps: int) -> Rows:
+    """The planned rates: of `steps` steps once the worker has counted them, before that as the recipe lets expect."""
+    first = next((row for row in rows if row["kind"] == "step"), None)
+    if first and steps:
+        return plan.plan(recipe, list(first["lr"]), steps // recipe.epochs)
+    try:
+        return outline.planned(recipe)
+    except UserError:  # the worker will say it in its own words
+        return []
+
+
+def phase_starts(recipe: Recipe, steps: int) -> list[int]:
+    """The first step of each phase in a run of `steps` steps."""
+    starts, epochs = [], 0
+    for phase in recipe.phases:
+        starts.append(epochs * steps // recipe.epochs)
+        epochs += phase.epochs
+    return starts
+
+
+def share(status: Status) -> float:
+    """How far the present stage is, in [0, 1]: training steps, or what a message such as `Decoding: 3 of 12` counts."""
+    if status.state not in SETTLING:
+        return status.share
+    counted = re.search(r"(\d+) of (\d+)", status.message)
+    return min(1.0, int(counted[1]) / max(int(counted[2]), 1)) if counted else 0.0

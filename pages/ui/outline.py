@@ -1,0 +1,50 @@
+"""The outline of a run that has not begun: its layer groups and steps, without torch and without opening an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from finetune_core import catalogue, plan
+from finetune_core.blooms.picture import PER_CLASS
+from finetune_core.blooms.species import SPECIES
+from finetune_core.data.loader import count_steps
+from finetune_core.data.samples import Samples
+from finetune_core.data.split import split
+from finetune_core.parts import Source
+from finetune_core.parts.sources import Blooms
+from finetune_core.recipe import Data, Recipe
+
+
+def group_names(recipe: Recipe) -> tuple[str, ...]:
+    """The layer groups, stem to head. A UserError where the backbone is unknown."""
+    backbone = recipe.model.backbone
+    return catalogue.entry(backbone.kind, backbone.architecture).group_names
+
+
+def epoch_steps(recipe: Recipe) -> int:
+    """Optimizer steps in an epoch. A UserError where the data cannot be read or split."""
+    images = training_images(recipe.data.model_dump_json())
+    return count_steps(images, recipe.training.batch_size)
+
+
+def planned(recipe: Recipe) -> list[dict[str, Any]]:
+    """Every group's rate at every step, as the run will have it. A UserError where the recipe does not fit."""
+    return plan.plan(recipe, group_names(recipe), epoch_steps(recipe))
+
+
+@st.cache_data(max_entries=20, ttl=60, show_spinner=False)
+def training_images(data: str) -> int:
+    """How many images a run on this data (a recipe's `data` as JSON) would train on; large folders take a moment."""
+    wanted = Data.model_validate_json(data)
+    return len(split(_samples(wanted.source), wanted.valid_share, wanted.split_seed).train)
+
+
+def _samples(source: Source) -> Samples:
+    if not isinstance(source, Blooms):
+        return source.samples()
+    # Known before the pictures are drawn, which the first page must not wait for.
+    labels = tuple(label for label in range(len(SPECIES)) for _ in range(PER_CLASS))
+    return Samples((Path(),) * len(labels), labels, tuple(species.name for species in SPECIES))

@@ -1,0 +1,88 @@
+"""The path through the studio: every page, where it lies, and what was chosen on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_core.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Step:
+    """One page: its key is its address, `choice` says in a word or two what the draft has chosen there."""
+
+    key: str
+    title: str
+    icon: str
+    choice: Callable[[Recipe], str] | None = None
+
+    @property
+    def script(self) -> str:
+        """The page's file; one folder below `pages/`, or Streamlit would run it without app.py."""
+        return f"pages/views/{self.key}.py"
+
+
+def source_words(recipe: Recipe) -> str:
+    """Where the images come from: `Blooms`, or the folder's own name."""
+    folder = getattr(recipe.data.source, "path", None)
+    if folder is None:
+        return type(recipe.data.source).__name__
+    return Path(folder).name or "no folder yet"
+
+
+def augment_words(recipe: Recipe) -> str:
+    """How much is done to the images."""
+    active = sum(part.active for part in recipe.augment)
+    return f"{active} transform{'' if active == 1 else 's'}" if active else "nothing"
+
+
+def model_words(recipe: Recipe) -> str:
+    """The backbone by name."""
+    return recipe.model.backbone.architecture
+
+
+def thaw_words(recipe: Recipe) -> str:
+    """What trains at first, in few words."""
+    thaw = recipe.phases[0].thaw
+    if any(pattern in ("*", "**") for pattern in thaw):
+        return "everything"
+    named = [name for name in thaw if name != "head"]
+    if not named:
+        return "head only" if thaw else "nothing"
+    return " + ".join([*named[:2], "head"]) if len(named) < 3 else f"{len(thaw)} groups"
+
+
+def rate_words(recipe: Recipe) -> str:
+    """The first phase's peak rate, as short as a number can be."""
+    return f"{recipe.phases[0].learning_rate:.2g}"
+
+
+def train_words(recipe: Recipe) -> str:
+    """How long it runs."""
+    return f"{recipe.epochs} epoch{'' if recipe.epochs == 1 else 's'}"
+
+
+def run_words(recipe: Recipe) -> str:
+    """What a run is called: its own name, else backbone and data."""
+    return recipe.name or f"{model_words(recipe)} on {source_words(recipe)}"
+
+
+HOME = Step("home", "Home", ":material/home:")
+STEPS = (
+    Step("data", "Data", ":material/photo_library:", source_words),
+    Step("augment", "Augment", ":material/auto_awesome:", augment_words),
+    Step("layers", "Model & layers", ":material/layers:", model_words),
+    Step("rate", "Learning rate", ":material/speed:", rate_words),
+    Step("train", "Train", ":material/local_fire_department:", train_words),
+    Step("runs", "Runs", ":material/stacked_line_chart:"),
+)
+RUN = Step("run", "A run", ":material/monitoring:")
+PAGES = {step.key: step for step in (HOME, *STEPS, RUN)}
+
+
+def following(key: str) -> Step:
+    """The step after this one."""
+    keys = [step.key for step in STEPS]
+    return STEPS[keys.index(key) + 1]

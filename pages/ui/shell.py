@@ -1,0 +1,124 @@
+"""What all pages share: header with recipe strip and primary action, states, and the code view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe
+from pages.ui import path, state
+from pages.ui.care import cares
+
+
+def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerator:
+    """Draw a page's head: title, one sentence, recipe strip, pending error. Returns the place for its primary action.
+
+    Fill the place with `next_step` or `primary`; it is the same on every page.
+    """
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom", key="head"):
+        with st.container(width="content", gap=None):
+            st.title(title, anchor=False)
+            st.markdown(f":gray[{lead}]")
+        slot = st.container(width="content")
+    if strip:
+        recipe_strip(state.draft(), key)
+        st.space("xsmall")
+    pending_error()
+    return slot
+
+
+def pending_error() -> None:
+    """The error that an edit or another page has left to be shown, once."""
+    pending = state.take_note()
+    if pending:
+        error_card(pending)
+
+
+def next_step(slot: DeltaGenerator, key: str, *, disabled: bool = False, help: str = "") -> None:
+    """The primary action of a page on the path: go on to the page after it."""
+    step = path.following(key)
+    if primary(slot, f"Next: {step.title}", icon=":material/arrow_forward:", disabled=disabled, help=help):
+        st.switch_page(step.script)
+
+
+def primary(
+    slot: DeltaGenerator,
+    label: str,
+    *,
+    icon: str | None = None,
+    disabled: bool = False,
+    help: str = "",
+    on_click: Callable[[], None] | None = None,
+) -> bool:
+    """The one primary button of a page; true in the run that its click starts."""
+    return slot.button(
+        label,
+        key="primary",
+        type="primary",
+        icon=icon,
+        icon_position="right",
+        disabled=disabled,
+        help=help or None,
+        on_click=on_click,
+    )
+
+
+def recipe_strip(recipe: Recipe, here: str = "") -> None:
+    """The whole experiment in one line of chips; each leads to its page, an orange one needs care and says why."""
+    worries = cares(recipe)
+    with st.container(horizontal=True, gap="xsmall", key="strip"):
+        for key, icon, words in chips(recipe):
+            step, worry = path.PAGES[key], worries.get(key)
+            colour = "orange" if worry else "blue" if key == here else "gray"
+            mark = ":material/error:" if worry else icon
+            st.page_link(step.script, label=f":{colour}-badge[{mark} {plain(words)}]", help=worry or step.title)
+
+
+def chips(recipe: Recipe) -> list[tuple[str, str, str]]:
+    """(page, icon, words) for each chip of the strip."""
+    phase = recipe.phases[0]
+    weights = recipe.model.backbone.weights.kind
+    words = {
+        "data": path.source_words(recipe),
+        "augment": f"augment: {path.augment_words(recipe)}",
+        "layers": f"{path.model_words(recipe)}, {weights}",
+        "rate": f"rate {path.rate_words(recipe)}, {phase.schedule.title.lower()}",
+        "train": path.train_words(recipe),
+    }
+    found = [(step.key, step.icon, words[step.key]) for step in path.STEPS if step.key in words]
+    found.insert(3, ("layers", ":material/ac_unit:", f"thawed: {path.thaw_words(recipe)}"))
+    return found
+
+
+def error_card(error: UserError) -> None:
+    """What happened, why, what to try."""
+    with st.container(border=True, key=f"error-{abs(hash(str(error)))}"):
+        st.markdown(f":red[:material/error:] **{plain(error.what)}**")
+        if error.why:
+            st.text(error.why)
+        if error.hint:
+            st.markdown(f":blue[:material/lightbulb:] {plain(error.hint)}")
+
+
+def empty(title: str, text: str, *, icon: str = ":material/hourglass_empty:") -> DeltaGenerator:
+    """Nothing here yet: say what to do next. Returns the card, for one button inside it."""
+    card = st.container(border=True, horizontal_alignment="center", gap="small")
+    card.space("small")
+    card.markdown(f"### :gray[{icon}]  {plain(title)}", width="content")
+    card.markdown(f":gray[{plain(text)}]", width="content")
+    return card
+
+
+def code(text: str) -> None:
+    """The PyTorch that the page means, closed at first, live, to copy."""
+    with st.expander("Show the code", icon=":material/code:"):
+        st.code(text, language="python")
+
+
+def plain(text: str) -> str:
+    """Text of people (names, paths, messages) that must not be read as Markdown."""
+    marks = "\\`*_[]<>#:$~|"
+    return "".join(f"\\{char}" if char in marks else char for char in " ".join(text.split()))

@@ -1,0 +1,146 @@
+"""What a page remembers: the only module that touches session state, the URL's run, and the draft recipe.
+
+The draft is the truth and lives in a file, so that a refresh, a second tab and the command line see the same one.
+Widgets are drawn from it (`seed`) and write to it in their callbacks, before the page is drawn again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from finetune_core import recipe as recipes
+from finetune_core.errors import UserError
+from finetune_core.places import runs_dir
+from finetune_core.recipe import Recipe
+
+_DRAFT, _STAMP, _NOTICE = "thaw:draft", "thaw:draft-stamp", "thaw:notice"
+
+
+def draft_file() -> Path:
+    """Where the draft recipe is kept."""
+    return runs_dir() / "draft.yaml"
+
+
+def draft() -> Recipe:
+    """The recipe being edited; read anew only when its file has changed, for instance by another tab."""
+    stamp = _stamp(draft_file())
+    if _DRAFT not in st.session_state or st.session_state[_STAMP] != stamp:
+        st.session_state[_DRAFT] = _read() if stamp else Recipe()
+        st.session_state[_STAMP] = _stamp(draft_file())
+    return st.session_state[_DRAFT]
+
+
+def edit(recipe: Recipe) -> None:
+    """Make this the draft, here and on disk."""
+    file = draft_file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(f".{os.getpid()}.tmp")
+        recipe.save(unfinished)
+        unfinished.replace(file)
+    except OSError as error:
+        note(UserError("The draft could not be saved.", f"{error.strerror}: {file.parent}.", "Free some space there."))
+    st.session_state[_DRAFT] = recipe
+    st.session_state[_STAMP] = _stamp(file)
+
+
+def edit_value(path: str, value: Any) -> None:
+    """Change one value of the draft by its dotted path; a value that does not fit becomes a notice, not a crash."""
+    try:
+        edit(draft().with_value(path, value))
+    except UserError as error:
+        note(error)
+
+
+def start_over(recipe: Recipe) -> None:
+    """Make this the draft and set the one before aside, so that `bring_back` can undo it."""
+    before = draft()
+    if before != recipe and before != Recipe() and draft_file().is_file():
+        draft_file().replace(_aside())
+    edit(recipe)
+
+
+def set_aside() -> bool:
+    """Whether an earlier draft waits to be brought back."""
+    return _aside().is_file()
+
+
+def bring_back() -> None:
+    """Make the earlier draft the draft again."""
+    try:
+        edit(recipes.load(_aside()))
+        _aside().unlink()
+    except UserError as error:
+        note(error)
+
+
+def value_at(path: str) -> Any:
+    """The draft's value at a dotted path such as `phases.0.schedule`."""
+    node: Any = draft()
+    for step in filter(None, path.split(".")):
+        node = node[int(step)] if step.isdigit() else node[step] if isinstance(node, dict) else getattr(node, step)
+    return node
+
+
+def seed(key: str, value: Any) -> str:
+    """Put the draft's value under a widget's key before the widget is drawn; returns the key."""
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+    return key
+
+
+def value(key: str, default: Any = None) -> Any:
+    """What is kept under a key of this session: a widget's value, or what `keep` put there."""
+    return st.session_state.get(key, default)
+
+
+def keep(key: str, value: Any) -> None:
+    """Keep something for this session (a tab, until it is closed or refreshed)."""
+    st.session_state[key] = value
+
+
+def note(error: UserError) -> None:
+    """Show this error at the top of the next page that is drawn."""
+    st.session_state[_NOTICE] = error
+
+
+def take_note() -> UserError | None:
+    """The error to show now, once."""
+    return st.session_state.pop(_NOTICE, None)
+
+
+def run_id() -> str | None:
+    """The run named in the page's address (`?run=…`), so that a refresh finds it again."""
+    return st.query_params.get("run")
+
+
+def background() -> tuple[int, int, int]:
+    """The page's colour (red, green, blue), for pictures that must melt into it."""
+    return (16, 22, 31) if st.context.theme.type == "dark" else (255, 255, 255)
+
+
+def _aside() -> Path:
+    return draft_file().with_name("draft-before.yaml")
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size
+
+
+def _read() -> Recipe:
+    try:
+        return recipes.load(draft_file())
+    except UserError as error:
+        aside = draft_file().with_name("draft-unreadable.yaml")
+        draft_file().replace(aside)
+        hint = f"A fresh draft was started; the old one is kept as {aside.name}."
+        note(UserError(error.what, error.why, hint))
+        return Recipe()

@@ -1,0 +1,90 @@
+"""Try an image: a picture goes in, what the run's best network sees in it comes out."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from PIL import Image, ImageOps
+
+from finetune_core import figures
+from finetune_core.data.split import split
+from finetune_core.errors import UserError
+from finetune_core.store import Run
+from pages.ui import shell, state, warm
+from pages.ui.chart import chart
+
+FORMATS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+
+
+def try_image(run: Run) -> None:
+    """Upload an image, or take one that the run was measured on, and see the guess."""
+    if not run.best.exists():
+        shell.empty("Not yet", "The first epoch has to end; then the model can be tried.")
+        return
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        picture, truth = _chosen(run)
+    if picture is None:
+        with right:
+            shell.empty("Show it something", "Choose an image on the left.", icon=":material/image_search:")
+        return
+    left.image(picture, width="stretch", caption=f"It is: {truth}" if truth else "Your image")
+    with right:
+        warm.wait()
+        try:
+            likely = _predictor(str(run.path), run.best.stat().st_mtime_ns)([picture])[0]
+        except UserError as error:
+            shell.error_card(error)
+            return
+        _answer(likely, truth)
+
+
+def _answer(likely: list[tuple[str, float]], truth: str) -> None:
+    name, share = likely[0]
+    verdict = "" if not truth else " :green[Right.]" if name == truth else " :red[Wrong.]"
+    st.markdown(f"### {shell.plain(name)}, {share:.0%} sure.{verdict}")
+    chart(figures.guesses(likely), key="guesses")
+
+
+def _chosen(run: Run) -> tuple[Image.Image | None, str]:
+    """The picture to look at, and its true class where that is known."""
+    upload = st.file_uploader("An image of yours", type=list(FORMATS), key=f"upload:{run.id}")
+    key = f"sample:{run.id}"
+    if st.button("Take one from the validation images", icon=":material/casino:", key=f"draw:{run.id}"):
+        state.keep(key, random.random())
+    try:
+        if upload is not None:
+            return _opened(upload), ""
+        if (place := state.value(key)) is not None:
+            return _from_validation(run, place)
+    except UserError as error:
+        shell.error_card(error)
+    return None, ""
+
+
+def _from_validation(run: Run, place: float) -> tuple[Image.Image, str]:
+    """The validation image at `place` in [0, 1) of all of them, and its class."""
+    data = run.recipe.data
+    samples = data.source.samples()
+    valid = split(samples, data.valid_share, data.split_seed).valid
+    index = int(valid[int(place * len(valid))])
+    return _opened(samples.paths[index]), samples.classes[samples.labels[index]]
+
+
+def _opened(file: Any) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        what = "This image cannot be read."
+        raise UserError(what, "It is damaged, or no image.", "Try a JPEG or PNG file.") from error
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _predictor(path: str, stamp: int) -> Any:
+    """The network of a run's best checkpoint, kept as long as the file stays the same (`stamp`)."""
+    from finetune_core import predict  # imports torch, so late
+
+    return predict.load(Run(Path(path)))

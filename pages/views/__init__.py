@@ -1,0 +1,1 @@
+"""One script per screen: read the draft, draw, write the draft."""

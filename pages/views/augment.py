@@ -1,0 +1,144 @@
+"""Augment: the picture answers, not the sliders."""
+
+import streamlit as st
+
+from finetune_core.data.pipeline import train_calls
+from finetune_core.data.samples import Samples
+from finetune_core.errors import UserError
+from finetune_core.parts import Transform
+from finetune_core.recipe import Recipe
+from pages.ui import draws, fields, reading, shell, state, warm
+
+IMAGES = 4  # rows in a view
+STACK = 640  # px
+VIEWS = {"together": "Together", "single": "One at a time", "ladder": "Ladder"}
+LEADS = {
+    "together": "Original left, then what the model gets in five epochs: never the same picture twice.",
+    "single": "One row per transform, alone, so that you see what each one does.",
+    "ladder": "One transform from doing nothing to its end. Stop before you would no longer know the class yourself.",
+}
+
+
+@st.fragment
+def workbench(samples: Samples) -> None:
+    """Pictures left, the pipeline right; only this part is drawn anew while one plays with the sliders."""
+    left, right = st.columns([8, 4], gap="large")
+    with right:
+        st.markdown("**Pipeline**")
+        with st.container(height=STACK, border=False):  # scrolls by itself, so that the pictures stay in view
+            stack(state.draft())
+    with left:
+        pictures(samples)
+    shell.code(code(state.draft()))
+
+
+def pictures(samples: Samples) -> None:
+    """The chosen view as one picture."""
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+        key = state.seed("augment-view", state.value("augment-view", "together"))
+        chosen = st.segmented_control(
+            "View", list(VIEWS), format_func=VIEWS.__getitem__, key=key, required=True, label_visibility="collapsed"
+        )
+        with st.container(horizontal=True, width="content"):
+            st.button("Redraw", icon=":material/casino:", key="redraw", on_click=_turn, args=("augment-epoch",))
+            st.button("Other images", icon=":material/shuffle:", key="others", on_click=_turn, args=("augment-turn",))
+    kind = chosen or "together"
+    st.caption(LEADS[kind])
+    try:
+        view = _view(kind, samples)
+        if view:
+            picture = draws.picture(state.draft(), view, state.background())
+            st.image(picture, width="stretch", alt=f"{VIEWS[kind]}: images before and after augmentation.")
+    except UserError as error:
+        shell.error_card(error)
+
+
+def _view(kind: str, samples: Samples) -> draws.View | None:
+    recipe = state.draft()
+    images = draws.examples(samples, IMAGES, state.value("augment-turn", 0))
+    epoch = state.value("augment-epoch", 0)
+    if kind == "single" and not any(part.active for part in recipe.augment):
+        st.info("Every transform is off. Switch one on to see what it does alone.")
+        return None
+    position = 0
+    if kind == "ladder":
+        position = st.selectbox(
+            "Transform",
+            range(len(recipe.augment)),
+            format_func=lambda place: recipe.augment[place].title,
+            key="ladder-of",
+            label_visibility="collapsed",
+            width=260,
+        )
+    return draws.View(kind, images, epoch * (draws.COLUMNS - 1), position)
+
+
+def _turn(key: str) -> None:
+    state.keep(key, state.value(key, 0) + 1)
+
+
+def stack(recipe: Recipe) -> None:
+    """The pipeline as cards, in the order in which it works: what is on first, then what else there is."""
+    for place, part in enumerate(recipe.augment):
+        if part.active:
+            _card(place, part)
+    resting = [(place, part) for place, part in enumerate(recipe.augment) if not part.active]
+    if resting:
+        st.markdown(":gray[Also there]")
+        for place, part in resting:
+            _toggle(place, part)
+
+
+def _card(place: int, part: Transform) -> None:
+    with st.container(border=True, gap="xsmall"):
+        _toggle(place, part)
+        st.caption(part.about())
+        names = [knob.name for knob in part.knobs() if knob.name not in ("active", part.strength)]
+        if part.strength:
+            fields.field(f"augment.{place}.{part.strength}", explain=False)
+        if names:
+            with st.popover("More", icon=":material/tune:", type="tertiary"):
+                fields.knobs(f"augment.{place}", names, more=False)
+                for name in names:
+                    if _knob_is_more(part, name):
+                        fields.field(f"augment.{place}.{name}")
+
+
+def _knob_is_more(part: Transform, name: str) -> bool:
+    return any(knob.name == name and knob.more for knob in part.knobs())
+
+
+def _toggle(place: int, part: Transform) -> None:
+    key = state.seed(f"on:{place}:{part.kind}", part.active)
+    help = None if part.active else part.about()
+    st.toggle(
+        f"**{part.title}**" if part.active else part.title, key=key, help=help, on_change=_switch, args=(place, key)
+    )
+
+
+def _switch(place: int, key: str) -> None:
+    state.edit_value(f"augment.{place}.active", bool(state.value(key)))
+    st.rerun()  # the whole page: the chips tell how many transforms there are
+
+
+def code(recipe: Recipe) -> str:
+    """The pipeline in torchvision's words."""
+    lines = "\n".join(f"    {call.code()}," for call in train_calls(recipe.augment, recipe.data.image_size))
+    return (
+        f"from torchvision.transforms import v2\n\naugment = v2.Compose([\n{lines}\n])  # uint8 images, each epoch anew"
+    )
+
+
+def main() -> None:
+    """Head, then the workbench once PyTorch is there."""
+    slot = shell.page(
+        "augment", "Augment", "What training does to every image, so that the model learns what does not matter."
+    )
+    shell.next_step(slot, "augment")
+    found = reading.read(state.draft().data)
+    if found:
+        warm.wait()
+        workbench(found[0])
+
+
+main()

@@ -1,0 +1,131 @@
+"""Home: three doors into the studio, this machine in one line, and the last runs."""
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from finetune_core import machine, store
+from finetune_core.parts.sources import Folder
+from finetune_core.places import ASSETS
+from finetune_core.recipe import Recipe
+from pages.ui import path, shell, state
+from pages.ui.badge import duration, status_words, title
+
+LAST = 3  # runs shown
+
+
+def head() -> None:
+    """The promise, and a picture of it."""
+    words, picture = st.columns([5, 6], gap="large", vertical_alignment="center")
+    with words:
+        st.title("Teach a model to see what you see", anchor=False)
+        st.markdown(
+            ":gray[Take a network that has already learned to see, thaw it layer by layer, and train it on your own"
+            " photos. On this machine, in minutes, with nothing hidden.]"
+        )
+    picture.image(
+        ASSETS / "hero.jpg",
+        width="stretch",
+        alt="Flowers in a grid, frozen blue on the left, thawed into colour on the right.",
+    )
+
+
+def doors() -> None:
+    """The three ways in, each a card with one button."""
+    first, second, third = st.columns(3, gap="medium")
+    with _door(
+        first,
+        ":material/local_florist:",
+        "Try it now",
+        "Twelve flowers, 1200 pictures, everything prepared. A trained model in about two minutes, offline.",
+    ):
+        if shell.primary(st.container(), "Start with Blooms", icon=":material/arrow_forward:"):
+            state.start_over(Recipe())
+            st.switch_page(path.PAGES["train"].script)
+    with _door(
+        second,
+        ":material/add_photo_alternate:",
+        "My own photos",
+        "A folder with one sub-folder per class. The photos stay where they are and never leave this machine.",
+    ):
+        if st.button("Choose a folder", key="own-photos"):
+            _use_folder()
+            st.switch_page(path.PAGES["data"].script)
+    with _door(
+        third,
+        ":material/stacked_line_chart:",
+        "Open a run",
+        "See what was trained before: its curves, its result, its guess on a photo of yours. Then take the model away.",
+    ):
+        if st.button("All runs", key="open-runs"):
+            st.switch_page(path.PAGES["runs"].script)
+
+
+def _door(column: DeltaGenerator, icon: str, title: str, text: str) -> DeltaGenerator:
+    card = column.container(border=True, height="stretch", gap="small")
+    card.markdown(f"#### :blue[{icon}] {title}")
+    card.markdown(f":gray[{text}]")
+    return card
+
+
+def _use_folder() -> None:
+    draft = state.draft()
+    if not isinstance(draft.data.source, Folder):
+        state.edit(draft.replace(data=draft.data.replace(source=Folder())))
+
+
+def draft() -> None:
+    """What is being prepared, where that is something of one's own, and what was set aside."""
+    recipe = state.draft()
+    if recipe != Recipe():
+        with st.container(gap="xsmall"):
+            st.caption("Your draft. Each part leads to its page.")
+            shell.recipe_strip(recipe)
+    if state.set_aside():
+        st.button(
+            "Bring back my earlier draft",
+            icon=":material/undo:",
+            type="tertiary",
+            key="undo",
+            on_click=state.bring_back,
+        )
+
+
+def this_machine() -> None:
+    """What there is to train on."""
+    st.caption(f":material/memory: {shell.plain(_machine())}")
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def _machine() -> str:
+    return machine.facts().sentence()
+
+
+def last_runs() -> None:
+    """The newest runs with their accuracy so far."""
+    runs = store.list_runs()[:LAST]
+    if not runs:
+        return
+    st.subheader("Last runs", anchor=False)
+    for column, run in zip(st.columns(LAST, gap="medium"), runs, strict=False):
+        with column.container(border=True, height="stretch"):
+            _run_card(run)
+
+
+def _run_card(run: store.Run) -> None:
+    status = run.status
+    best = "–" if status.best_accuracy is None else f"{status.best_accuracy:.1%}"
+    name = shell.plain(title(run))
+    st.page_link(path.RUN.script, label=f"**{name}**", icon=path.RUN.icon, query_params={"run": run.id}, help=run.id)
+    st.metric("Best validation accuracy", best, chart_data=status.valid_accuracy or None)
+    took = duration(max(0.0, status.updated - status.started))
+    st.caption(status_words(status) if status.active else f"{status.state.capitalize()} · {took}")
+
+
+head()
+shell.pending_error()
+st.space("small")
+doors()
+st.space("small")
+draft()
+last_runs()
+this_machine()

@@ -1,0 +1,165 @@
+"""Model & layers: which network, and which of its layers may change."""
+
+import math
+from collections.abc import Sequence
+
+import streamlit as st
+
+from finetune_core import catalogue, figures, groups
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe
+from pages.ui import backbones, dataset, fields, shell, state, thawing
+
+NAME, RATE, SIZE = 190, 150, 110  # px; the bar takes what is left
+
+
+def presets(recipe: Recipe, names: Sequence[str]) -> None:
+    """The usual choices as one row."""
+    known = {preset.key: preset for preset in groups.presets(names)}
+    key = state.seed("preset", thawing.current_preset(recipe, names))
+    chosen = st.pills(
+        "Presets",
+        list(known),
+        format_func=lambda each: known[each].title,
+        key=key,
+        on_change=_apply,
+        args=(names, key),
+        label_visibility="collapsed",
+    )
+    st.caption(known[chosen].help if chosen else "Your own choice. A preset replaces it.")
+
+
+def _apply(names: Sequence[str], key: str) -> None:
+    if state.value(key):
+        thawing.apply(names, state.value(key))
+
+
+def share(counts: dict[str, int], warm: Sequence[str]) -> None:
+    """How much of the network trains."""
+    total, training = sum(counts.values()), sum(counts[name] for name in warm)
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Trains", f"{backbones.millions(training)} of {backbones.millions(total)}", width="content")
+        st.metric("Share of parameters", f"{training / total:.1%}" if total else "–", width="content")
+        st.metric("Layer groups", f"{len(warm)} of {len(counts)}", width="content")
+
+
+def stack(recipe: Recipe, counts: dict[str, int], warm: Sequence[str]) -> None:
+    """A row per group, stem first: toggle, bar, size, rate."""
+    names = list(counts)
+    colours, rates = figures.group_colours(names), thawing.rates(recipe, names)
+    longest = math.sqrt(max(counts.values()))
+    for name in names:
+        thawed = name in warm
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"layer-{name}"):
+            with st.container(width=NAME):
+                _toggle(names, name, thawed)
+            with st.container(width=RATE):
+                _rate(names, name, rates[name], thawed)
+            words = f"{name}: {counts[name]} parameters, {'thawed' if thawed else 'frozen'}."
+            picture = figures.layer_bar(math.sqrt(counts[name]) / longest, thawed, colours[name])
+            st.container(width="stretch").image(picture, width="stretch", alt=words)
+            st.caption(
+                f"{backbones.millions(counts[name])} · {_percent(counts[name] / sum(counts.values()))}", width=SIZE
+            )
+    st.caption(
+        ":blue[:material/ac_unit:] frozen  :orange[:material/local_fire_department:] thawed  ·  a bar's length is the"
+        " square root of its parameters  ·  the field is the group's peak learning rate; the others follow the head's"
+    )
+
+
+def _percent(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.01 else "< 1%"
+
+
+def _toggle(names: Sequence[str], name: str, thawed: bool) -> None:
+    key = state.seed(f"thaw:{name}", thawed)
+    mark = ":orange[:material/local_fire_department:]" if thawed else ":blue[:material/ac_unit:]"
+    st.toggle(f"{mark} {shell.plain(name)}", key=key, on_change=_thaw, args=(names, name, key))
+
+
+def _thaw(names: Sequence[str], name: str, key: str) -> None:
+    warm = set(thawing.thawed(state.draft(), names))
+    thawing.set_thawed(names, warm | {name} if state.value(key) else warm - {name})
+
+
+def _rate(names: Sequence[str], name: str, rate: float, thawed: bool) -> None:
+    key = state.seed(f"rate:{name}", float(f"{rate:.6g}"))
+    st.number_input(
+        f"Learning rate of {name}",
+        min_value=0.0,
+        step=10.0 ** math.floor(math.log10(rate)) if rate > 0 else 1e-4,
+        format="%g",
+        key=key,
+        disabled=not thawed,
+        label_visibility="collapsed",
+        on_change=lambda: thawing.set_rate(names, name, state.value(key) or 0.0),
+    )
+
+
+def head(recipe: Recipe, features: int, outputs: int) -> None:
+    """The new last layers."""
+    st.subheader("Head", anchor=False)
+    left, right = st.columns(2, gap="large")
+    with left:
+        fields.choice("model.head", "Kind of head")
+    with right:
+        st.caption(f"{features} features in, {outputs} classes out")
+        st.code(recipe.model.head.call(features, outputs).code(), language="python", wrap_lines=True)
+
+
+def code(recipe: Recipe, features: int, outputs: int, warm: Sequence[str]) -> str:
+    """Backbone, head and freezing in PyTorch."""
+    backbone = recipe.model.backbone
+    library = backbone.kind
+    return f"""import {library}{".models" if library == "torchvision" else ""}
+from torch import nn
+
+from finetune_core.groups import layer_groups
+
+model = {backbone.call(outputs).code()}
+classifier = {_classifier(library)}
+model.set_submodule(classifier, {recipe.model.head.call(features, outputs).code()})
+
+thawed = {tuple(warm)!r}
+for group in layer_groups(model, classifier):
+    for name in group.parameters:
+        model.get_parameter(name).requires_grad_(group.name in thawed)"""
+
+
+def _classifier(library: str) -> str:
+    if library == "timm":
+        return 'model.pretrained_cfg["classifier"]'
+    return "[name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)][-1]"
+
+
+def main() -> None:
+    """Backbone, stack, head."""
+    slot = shell.page("layers", "Model & layers", "Which network, and which of its layers may change?")
+    recipe = state.draft()
+    backbone = recipe.model.backbone
+    try:
+        entry = catalogue.entry(backbone.kind, backbone.architecture)
+    except UserError as error:
+        shell.error_card(error)
+        if st.button("Choose a backbone", key="change-backbone"):
+            backbones.choose()
+        return
+    outputs = dataset.class_count(recipe.data.source)
+    counts = {**dict(entry.groups), groups.HEAD: recipe.model.head.parameters(entry.features, outputs)}
+    warm = thawing.thawed(recipe, list(counts))
+    backbones.card(backbone, entry, recipe.data.image_size)
+    st.subheader("Layers", anchor=False)
+    if len(recipe.phases) > 1:
+        st.caption(f":material/info: This recipe has {len(recipe.phases)} phases; here you set the first.")
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        with st.container(width="stretch"):
+            presets(recipe, list(counts))
+        with st.container(width="content"):
+            share(counts, warm)
+    stack(recipe, counts, warm)
+    head(recipe, entry.features, outputs)
+    shell.code(code(recipe, entry.features, outputs, warm))
+    shell.next_step(slot, "layers", disabled=not warm, help="" if warm else "Thaw at least one group.")
+
+
+main()

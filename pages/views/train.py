@@ -1,0 +1,113 @@
+"""Train: what will happen, before it happens, and the one button."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from finetune_core import figures, launch, preflight, store
+from finetune_core.errors import UserError
+from finetune_core.preflight import Finding
+from finetune_core.recipe import Recipe
+from pages.ui import fields, live, outline, path, shell, state
+from pages.ui.chart import chart, load
+
+LEAD = "What will happen, before it happens."
+MARKS = {
+    "ok": ":green[:material/check_circle:]",
+    "warn": ":orange[:material/warning:]",
+    "error": ":red[:material/error:]",
+}
+
+
+def show(recipe: Recipe) -> None:
+    """The whole page."""
+    slot = shell.page("train", "Train", LEAD)
+    found = preflight.findings(recipe)
+    broken = [finding.title for finding in found if finding.level == "error"]
+    why = f"Mend first: {', '.join(broken).lower()}." if broken else ""
+    shell.primary(
+        slot, "Launch", icon=":material/local_fire_department:", disabled=bool(broken), help=why, on_click=_launch
+    )
+    if launched := state.value("launched"):
+        state.keep("launched", None)
+        st.switch_page(path.RUN.script, query_params={"run": launched})
+    _choices()
+    _plan(recipe)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Checks**")
+        _checks(found)
+    with right:
+        st.markdown("**The same from a shell**")
+        st.code(launch.command(), language="bash")
+        st.download_button(
+            "recipe.yaml", recipe.to_yaml(), "recipe.yaml", icon=":material/download:", on_click="ignore"
+        )
+    load()
+
+
+def _launch() -> None:
+    """Make the run folder and start its worker; the page then leads to the run."""
+    try:
+        run = store.create(state.draft())
+        launch.start(run)
+        state.keep("launched", run.id)
+    except UserError as error:
+        state.note(error)
+
+
+def _choices() -> None:
+    """What decides most in one row, the rest behind it."""
+    epochs, batch, schedule, optimizer, precision = st.columns([3, 3, 4, 4, 4], gap="medium")
+    with epochs:
+        fields.field("phases.0.epochs")
+    with batch:
+        fields.field("training.batch_size")
+    with schedule:
+        fields.choice("phases.0.schedule", "Schedule", with_knobs=False)
+    with optimizer:
+        fields.choice("training.optimizer", "Optimizer", with_knobs=False)
+    with precision:
+        fields.field("training.precision")
+    with st.expander("More", icon=":material/tune:"):
+        _more()
+
+
+def _more() -> None:
+    schedule, optimizer, rest = st.columns(3, gap="large")
+    with schedule:
+        st.markdown("**Schedule**")
+        fields.knobs("phases.0.schedule", explain=False)
+    with optimizer:
+        st.markdown("**Optimizer**")
+        fields.knobs("training.optimizer", explain=False)
+    with rest:
+        st.markdown("**Run**")
+        fields.field("name", explain=False)
+        fields.choice("training.loss", "Loss")
+        fields.knobs("training", ("device", "seed"), explain=False)
+
+
+def _plan(recipe: Recipe) -> None:
+    """The planned rate of every group over the run."""
+    try:
+        plan = outline.planned(recipe)
+    except UserError as error:
+        shell.error_card(error)
+        return
+    names = outline.group_names(recipe)
+    figure = figures.planned_rates(plan, figures.group_colours(names), live.phase_starts(recipe, len(plan)))
+    chart(figure, key="plan")
+    each = len(plan) // recipe.epochs
+    st.caption(
+        f"{len(plan):,} steps: {recipe.epochs} epochs of {each:,} steps with {recipe.training.batch_size} images each."
+    )
+
+
+def _checks(found: list[Finding]) -> None:
+    with st.container(border=True, gap="xsmall"):
+        for finding in found:
+            st.markdown(f"{MARKS[finding.level]} **{shell.plain(finding.title)}**  {shell.plain(finding.text)}")
+
+
+show(state.draft())

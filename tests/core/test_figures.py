@@ -1,0 +1,253 @@
+"""Figures are judged by what they show, not by how plotly stores it."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+from finetune_core import figures
+from finetune_core.figures.colours import faded
+
+GROUPS = ("stem", "layer1", "layer2", "head")
+
+
+def records(steps=40, epoch_steps=10, thawed=("layer2", "head")):
+    rows = []
+    for step in range(steps):
+        lr = {name: (1e-3 if name in thawed else 0.0) * (step + 1) / 40 for name in GROUPS}
+        norms = dict.fromkeys(thawed, 1.0 / (step + 1))
+        epoch = step // epoch_steps
+        row = {"kind": "step", "step": step, "epoch": epoch, "phase": 0, "loss": 2.5 / (step + 1), "lr": lr}
+        rows.append({**row, "grad_norm": 1.0, "group_grad_norm": norms})
+        if (step + 1) % epoch_steps == 0:
+            accuracy = [0.5, 0.8, 0.9, 0.85][epoch % 4]
+            row = {
+                "kind": "epoch",
+                "epoch": epoch,
+                "step": step + 1,
+                "train_loss": 1.0,
+                "train_accuracy": accuracy - 0.1,
+            }
+            rows.append({**row, "valid_loss": 0.9, "valid_accuracy": accuracy, "best": accuracy == 0.9})
+    return rows
+
+
+def plan(steps=40, thawed=("layer2", "head"), ratio=1.0):
+    peak = {"layer2": 1e-3 / ratio, "head": 1e-3}
+    return [
+        {"step": n, "lr": {g: peak[g] * (n + 1) / steps if g in thawed else 0.0 for g in GROUPS}} for n in range(steps)
+    ]
+
+
+def sweep(count=60):
+    lrs = np.logspace(-6, 1, count)
+    losses = 2.5 - 1.5 / (1 + np.exp(-3 * (np.log10(lrs) + 3))) + np.exp(np.log10(lrs) * 3)
+    return [
+        {"kind": "find", "step": n, "lr": float(lr), "multiplier": 1.0, "loss": float(loss), "smooth": float(loss)}
+        for n, (lr, loss) in enumerate(zip(lrs, losses, strict=True))
+    ]
+
+
+def traces(figure):
+    return {trace.name: trace for trace in figure.data}
+
+
+# Colours
+
+
+def test_colours_run_from_ice_to_ember():
+    colours = figures.group_colours(["stem", "layer1", "layer2", "layer3", "layer4", "head"])
+    red = [int(colour[1:3], 16) for colour in colours.values()]
+    blue = [int(colour[5:7], 16) for colour in colours.values()]
+    assert list(colours) == ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
+    assert red == sorted(red)
+    assert blue[0] > blue[-1]
+    assert len(set(colours.values())) == 6
+
+
+def test_ends_keep_their_colours_whatever_lies_between():
+    few, many = figures.group_colours(["stem", "head"]), figures.group_colours([str(n) for n in range(14)])
+    assert few["stem"] == many["0"]
+    assert few["head"] == many["13"]
+    assert figures.group_colours(["head"])["head"] == few["head"]
+    assert figures.group_colours([]) == {}
+
+
+@pytest.mark.parametrize("background", [1.0, 0.0056])
+def test_every_colour_stands_out_in_light_and_dark(background):
+    for colour in figures.group_colours([str(n) for n in range(24)]).values():
+        low, high = sorted((luminance(colour), background))
+        assert (high + 0.05) / (low + 0.05) >= 3, colour
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def test_faded_is_rgba():
+    assert faded("#FF8000", 0.5) == "rgba(255, 128, 0, 0.5)"
+
+
+# Downsampling
+
+
+def test_kept_leaves_short_lines_alone():
+    assert figures.kept(np.arange(1500.0)).tolist() == list(range(1500))
+    assert figures.kept(np.array([])).tolist() == []
+
+
+@pytest.mark.parametrize("count", [1501, 9_999, 50_000])
+def test_kept_is_bounded_and_keeps_ends_and_extremes(count):
+    values = np.random.default_rng(0).normal(size=count)
+    values[count // 3], values[count // 2] = 99.0, -99.0
+    chosen = figures.kept(values)
+    assert len(chosen) <= 1500
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert {0, count - 1, count // 3, count // 2} <= set(chosen.tolist())
+
+
+def test_kept_survives_nan():
+    values = np.full(5000, np.nan)
+    values[2345] = 1.0
+    chosen = figures.kept(values)
+    assert 2345 in chosen
+    assert len(chosen) <= 1500
+
+
+def test_downsampling_is_quick_enough_for_every_tick():
+    values = np.random.default_rng(0).normal(size=50_000)
+    started = time.perf_counter()
+    figures.kept(values)
+    assert time.perf_counter() - started < 0.5
+
+
+def test_smoothed_corrects_its_bias_and_passes_nan():
+    result = figures.smoothed(np.array([2.0, 2.0, np.nan, 2.0]))
+    assert result[[0, 1, 3]] == pytest.approx(2.0)
+    assert math.isnan(result[2])
+
+
+# Charts of a run
+
+
+def test_loss_shows_train_solid_and_validation_dashed():
+    drawn = traces(figures.loss(records(), steps=40))
+    assert drawn["train"].line.dash is None
+    assert drawn["validation"].line.dash == "dash"
+    assert list(drawn["validation"].x) == [10, 20, 30, 40]
+
+
+def test_accuracy_pins_the_best_epoch():
+    drawn = traces(figures.accuracy(records()))
+    assert (drawn["best"].x[0], drawn["best"].y[0], drawn["best"].text[0]) == (30, 0.9, "90.0%")
+
+
+def test_axes_hold_still_while_the_run_grows():
+    early, late = figures.loss(records(5), steps=40), figures.loss(records(30), steps=40)
+    assert early.layout.xaxis.range == late.layout.xaxis.range
+    assert late.layout.xaxis.range[1] == pytest.approx(40, rel=0.05)
+    assert early.layout.uirevision == late.layout.uirevision
+
+
+def test_rates_leave_out_frozen_groups_and_lie_over_the_plan():
+    drawn = traces(figures.rates(records(20), plan()))
+    assert set(drawn) == {"layer2", "head", "layer2, planned", "head, planned"}
+    logged, planned = drawn["head"], drawn["head, planned"]
+    assert list(logged.y) == pytest.approx(list(planned.y)[:20])
+    assert logged.line.color == figures.group_colours(GROUPS)["head"]
+
+
+def test_groups_have_one_colour_in_every_chart():
+    colours = figures.group_colours(GROUPS)
+    for figure in (figures.rates(records(), plan()), figures.planned_rates(plan()), figures.gradient_norms(records())):
+        assert traces(figure)["layer2"].line.color == colours["layer2"]
+
+
+def test_rates_far_apart_get_a_logarithmic_axis():
+    assert figures.planned_rates(plan(ratio=1)).layout.yaxis.type is None
+    assert figures.planned_rates(plan(ratio=10)).layout.yaxis.type == "log"
+
+
+def test_gradient_norms_skip_zero_and_missing():
+    rows = records(3)
+    rows[1]["group_grad_norm"] = {"head": 0.0}
+    head = traces(figures.gradient_norms(rows))["head"]
+    assert [value for value in head.y if np.isfinite(value)] == [1.0, pytest.approx(1 / 3)]
+
+
+def test_phases_are_marked_when_there_are_several():
+    assert len(figures.loss(records(), starts=[0]).layout.shapes) == 0
+    assert [shape.x0 for shape in figures.loss(records(), starts=[0, 10, 30]).layout.shapes] == [10, 30]
+
+
+def test_null_values_become_gaps():
+    rows = records(4)
+    rows[2]["loss"] = None
+    assert math.isnan(traces(figures.loss(rows))["train, each step"].y[2])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [figures.loss, figures.accuracy, figures.rates, figures.gradient_norms, figures.planned_rates, figures.finder],
+)
+def test_nothing_to_show_is_still_a_chart(draw):
+    figure = draw([])
+    assert figure.layout.paper_bgcolor == "rgba(0, 0, 0, 0)"
+    assert "nothing to show yet" in figures.alt(figure)
+
+
+def test_long_runs_stay_light():
+    for figure in (figures.loss(records(20_000, 100)), figures.rates(records(20_000, 100))):
+        assert max(len(trace.x) for trace in figure.data) <= 1500
+
+
+# The finder
+
+
+def test_a_curve_knows_its_loss_between_points():
+    curve = figures.curve(sweep(), "head")
+    assert len(curve.lrs) == 60
+    assert curve.loss_at(curve.lrs[10]) == pytest.approx(curve.smooth[10])
+    assert curve.loss_at(1e-9) is None
+
+
+def test_only_the_newest_curve_answers_to_the_mouse():
+    figure = figures.finder([figures.curve(sweep(), "head"), figures.curve(sweep(30), "everything")], 1e-3)
+    assert [trace.name for trace in figure.data if trace.hoverinfo != "skip"] == ["head"]
+    assert figure.layout.hoverdistance == -1
+    assert figure.layout.xaxis.type == "log"
+
+
+def test_finder_shows_choice_suggestions_sweep_and_earlier_curves():
+    curves = [figures.curve(sweep(), "head"), figures.curve(sweep(30), "everything")]
+    suggestions = {"steepest": 1e-3, "minimum_tenth": 1e-2, "valley": None}
+    figure = figures.finder(curves, 1e-3, suggestions, sweep=(4e-5, 1e-3), limits=(1e-6, 10))
+    drawn = traces(figure)
+    assert {"head", "everything", "steepest", "minimum ÷ 10", "chosen: 0.001"} <= set(drawn)
+    assert "valley" not in drawn
+    assert figure.layout.shapes[0].x1 == 1e-3
+    assert figure.layout.xaxis.range == (-6.0, 1.0)
+
+
+def test_the_blow_up_does_not_flatten_the_curve():
+    curve = figures.curve(sweep(), "head")
+    assert figures.finder([curve]).layout.yaxis.range[1] < max(curve.smooth)
+
+
+# In words
+
+
+def test_alt_tells_the_lines():
+    assert figures.alt(figures.accuracy(records())) == (
+        "Accuracy over optimizer step: train from 0.4 to 0.75; validation from 0.5 to 0.85."
+    )
+
+
+def test_sparkline_prefers_validation_accuracy():
+    assert figures.sparkline(records()) == [0.5, 0.8, 0.9, 0.85]
+    assert len(figures.sparkline(records(300, 1))) == 40
+    assert figures.sparkline(records(3)) == pytest.approx([2.5, 1.842, 1.470], abs=0.01)
+    assert figures.sparkline([]) == []

@@ -1,0 +1,57 @@
+"""Contact sheets and the look at a data set's health."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from finetune_core.data import doctor, sheet
+from finetune_core.data.samples import list_folder
+
+
+def test_a_thumbnail_of_a_broken_file_is_grey(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"no")
+    assert sheet.thumbnail(tmp_path / "x.jpg", 20).getpixel((5, 5)) == sheet.MISSING
+
+
+def test_a_thumbnail_follows_the_camera_orientation(tmp_path: Path) -> None:
+    image = Image.new("RGB", (60, 60), "white")
+    image.paste("red", (0, 0, 60, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    image.save(tmp_path / "x.jpg", exif=exif, quality=95)
+    red, green, _ = sheet.thumbnail(tmp_path / "x.jpg", 20).getpixel((10, 17))
+    assert red > 200
+    assert green < 60
+
+
+def test_a_grid_has_rows_holes_and_the_page_colour() -> None:
+    tiles = [Image.new("RGB", (10, 10), "red"), None, Image.new("RGB", (30, 10), "blue")]
+    picture = sheet.grid(tiles, 2, side=40, gap=4, background=(1, 2, 3), captions=("a long caption",))
+    assert picture.size == (84, 84)
+    assert picture.getpixel((20, 10)) == (255, 0, 0)
+    assert picture.getpixel((64, 20)) == (1, 2, 3)
+    assert picture.getpixel((20, 64)) == (0, 0, 255)
+    assert sheet.jpeg(picture)[:2] == b"\xff\xd8"
+
+
+def test_the_doctor_finds_nothing_in_sound_data(images: Path) -> None:
+    samples = list_folder(images)
+    found = doctor.findings(samples, doctor.examine(samples), image_size=32)
+    assert [finding.title for finding in found] == ["3 classes with few images"]
+
+
+def test_the_doctor_finds_broken_small_uneven_and_few(images: Path) -> None:
+    (images / "class_0" / "broken.png").write_bytes(b"not a picture")
+    for number in range(60):
+        Image.new("RGB", (60, 60)).save(images / "class_1" / f"more{number}.png")
+    samples = list_folder(images)
+    heard: list[tuple[int, int]] = []
+    examined = doctor.examine(samples, lambda done, total: heard.append((done, total)))
+    titles = [finding.title for finding in doctor.findings(samples, examined, image_size=64)]
+    assert titles == [
+        "1 file cannot be read",
+        "84 images smaller than the model's input",
+        "The classes are uneven",
+        "2 classes with few images",
+    ]
+    assert heard[-1] == (len(samples), len(samples))

@@ -1,0 +1,24 @@
+"""The studio in Streamlit's own test bench: no browser, no server."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AppTest]:
+    """Open the studio at a page, as a fresh session; fails where the page raises."""
+    monkeypatch.chdir(ROOT)
+
+    def open_page(key: str = "home") -> AppTest:
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+        if key != "home":
+            app = app.switch_page(f"pages/views/{key}.py").run()
+        assert not app.exception, app.exception[0].value
+        return app
+
+    return open_page

@@ -1,0 +1,107 @@
+"""The draft, the fields drawn from knobs, and the words for what was chosen."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from finetune_core import recipe as recipes
+from finetune_core.parts import FAMILIES, Part
+from finetune_core.parts.optimizers import SGD, AdamW
+from finetune_core.parts.sources import Folder
+from finetune_core.recipe import Recipe
+from pages.ui import care, dataset, fields, path, shell
+
+
+def _every_part() -> list[type[Part]]:
+    return [part for family in FAMILIES.values() for part in family.kinds().values()]
+
+
+def _fields() -> None:
+    from pages.ui import fields
+
+    for name in ("data", "training", "phases.0"):
+        fields.knobs(name)
+    fields.choice("model.head", "Head")
+    fields.choice("phases.0.schedule", "Schedule")
+
+
+def test_a_widget_writes_the_draft_and_the_file(tmp_path: Path) -> None:
+    app = AppTest.from_function(_fields, default_timeout=30).run()
+    assert not app.exception
+    app.number_input(key="field:phases.0.epochs").set_value(7).run()
+    assert recipes.load(tmp_path / "runs" / "draft.yaml").phases[0].epochs == 7
+
+
+def test_a_new_session_finds_the_draft() -> None:
+    app = AppTest.from_function(_fields, default_timeout=30).run()
+    app.number_input(key="field:phases.0.epochs").set_value(9).run()
+    again = AppTest.from_function(_fields, default_timeout=30).run()
+    assert again.number_input(key="field:phases.0.epochs").value == 9
+
+
+def test_an_edit_by_another_tab_is_seen(tmp_path: Path) -> None:
+    app = AppTest.from_function(_fields, default_timeout=30).run()
+    draft = tmp_path / "runs" / "draft.yaml"
+    draft.parent.mkdir(exist_ok=True)
+    Recipe().with_value("phases.0.epochs", 11).save(draft)
+    app.run()
+    assert app.number_input(key="field:phases.0.epochs").value == 11
+
+
+def test_a_kind_is_chosen_by_click(tmp_path: Path) -> None:
+    app = AppTest.from_function(_fields, default_timeout=30).run()
+    app.button_group(key="kind:model.head").set_value("mlp").run()
+    assert not app.exception
+    assert recipes.load(tmp_path / "runs" / "draft.yaml").model.head.kind == "mlp"
+
+
+def test_another_kind_keeps_what_both_have() -> None:
+    assert fields.changed_kind(AdamW(weight_decay=0.2), "sgd")["weight_decay"] == 0.2
+    assert SGD.model_validate(fields.changed_kind(AdamW(), "sgd")) == SGD()
+
+
+def test_an_unreadable_draft_is_set_aside_and_said(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "draft.yaml").write_text("version: 1\nnonsense: 3\n")
+    app = AppTest.from_function(_fields, default_timeout=30).run()
+    assert not app.exception
+    assert (tmp_path / "runs" / "draft-unreadable.yaml").is_file()
+
+
+@pytest.mark.parametrize("cls", _every_part(), ids=lambda cls: f"{cls.__mro__[1].__name__}-{cls.kind}")
+def test_every_slider_has_round_steps(cls: type[Part]) -> None:
+    for knob in cls.knobs():
+        if knob.type == "float" and knob.low is not None and knob.high is not None:
+            assert 20 <= (knob.high - knob.low) / fields.slider_step(knob) <= 1000
+
+
+def test_words_for_the_default_recipe() -> None:
+    recipe = Recipe()
+    assert path.source_words(recipe) == "Blooms"
+    assert path.thaw_words(recipe) == "head only"
+    assert path.rate_words(recipe) == "0.003"
+    assert path.run_words(recipe) == "resnet10t on Blooms"
+    assert [key for key, _, _ in shell.chips(recipe)] == ["data", "augment", "layers", "layers", "rate", "train"]
+
+
+def test_care_where_the_folder_is_missing(tmp_path: Path) -> None:
+    recipe = Recipe()
+    assert not care.cares(recipe)
+    source = Folder(path=str(tmp_path / "gone"))
+    assert "not there" in care.cares(recipe.replace(data=recipe.data.replace(source=source)))["data"]
+    weights = recipe.with_value("model.backbone.weights", {"kind": "random"})
+    assert "Random" in care.cares(weights)["layers"]
+
+
+def test_text_of_people_is_not_read_as_markdown() -> None:
+    assert shell.plain("a_b*c") == "a\\_b\\*c"
+    assert shell.plain(":red[x]") == "\\:red\\[x\\]"
+
+
+def test_a_folder_that_changes_is_listed_anew(images: Path) -> None:
+    source = Folder(path=str(images))
+    before = len(dataset.samples(source))
+    first = next((images / "class_0").iterdir())
+    (images / "class_0" / "another.png").write_bytes(first.read_bytes())
+    assert len(dataset.samples(source)) == before + 1

@@ -1,0 +1,265 @@
+"""The pages from the learning rate to the finished run, without a browser and without training anything."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from finetune_core import launch, places, plan, store
+from finetune_core.parts import Progress
+from finetune_core.recipe import Phase, Recipe, load
+from finetune_core.records import Epoch, Find, Step, Suggestions
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
+
+
+def page(name: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return app.switch_page(f"pages/views/{name}.py").run()
+
+
+def texts(app: AppTest) -> str:
+    return "\n".join(str(element.value) for element in [*app.title, *app.markdown, *app.caption, *app.text, *app.code])
+
+
+def button(app: AppTest, label: str):
+    return next(button for button in app.button if button.label == label)
+
+
+def drafted(recipe: Recipe) -> Recipe:
+    places.runs_dir().mkdir(parents=True, exist_ok=True)
+    recipe.save(places.runs_dir() / "draft.yaml")
+    return recipe
+
+
+def trained(recipe: Recipe, state: str = "finished", epochs: int | None = None, **status) -> store.Run:
+    """A run folder as a worker would leave it, 10 steps an epoch."""
+    run = store.create(recipe)
+    accuracies = []
+    for row in plan.plan(recipe, NAMES, 10)[: None if epochs is None else epochs * 10]:
+        step, norms = row["step"], {name: 1.0 for name, rate in row["lr"].items() if rate > 0}
+        run.append(Step(step, step // 10, 0, 2.5 / (step + 1), row["lr"], 1.0, norms, 180.0, 900.0, step * 0.1))
+        if step % 10 == 9:
+            accuracies.append(0.5 + 0.08 * len(accuracies))
+            run.append(Epoch(step // 10, 0, step + 1, 1.0, 0.5, 1.1, accuracies[-1], True, step * 0.1))
+    done = len(accuracies)
+    common = {"step": done * 10, "steps": recipe.epochs * 10, "epoch": done, "epochs": recipe.epochs}
+    run.save_classes([f"class {number}" for number in range(12)])
+    run.report(state=state, valid_accuracy=accuracies, best_accuracy=max(accuracies, default=None), **common, **status)
+    return run
+
+
+def searched(recipe: Recipe) -> store.Run:
+    run = store.create(recipe, job="find")
+    for step in range(30):
+        rate = 1e-7 * 10 ** (step * 8 / 29)
+        run.append(Find(step, rate, 2.5 - step / 30, 2.5 - step / 30))
+    run.append(Suggestions(steepest=1e-3, minimum_tenth=2e-2, valley=None))
+    run.report(state="finished", message="Finished", step=30, steps=100)
+    return run
+
+
+@pytest.fixture
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> list[store.Run]:
+    """Workers are not started but counted; this process stands in for them, so that runs look alive."""
+    started: list[store.Run] = []
+
+    def start(run: store.Run) -> None:
+        started.append(run)
+        run.claim(psutil.Process(os.getpid()))
+
+    monkeypatch.setattr(launch, "start", start)
+    return started
+
+
+# Learning rate
+
+
+def test_find_starts_a_search_in_a_worker(no_worker):
+    app = page("rate")
+    button(app, "Find the rate").click().run()
+    assert not app.exception
+    (run,) = no_worker
+    assert (run.job["job"], run.recipe) == ("find", Recipe())
+    assert button(app, "Stop")
+
+
+def test_a_suggestion_becomes_the_rate():
+    searched(Recipe())
+    app = page("rate")
+    assert not app.exception
+    button(app, "Steepest: 0.001").click().run()
+    assert load(places.runs_dir() / "draft.yaml").phases[0].learning_rate == 1e-3
+    assert button(app, "Valley").disabled
+
+
+def test_the_number_field_sets_the_rate():
+    app = page("rate")
+    app.number_input[0].set_value(0.02).run()
+    assert load(places.runs_dir() / "draft.yaml").phases[0].learning_rate == 0.02
+
+
+def test_a_curve_of_other_groups_says_so():
+    searched(Recipe(phases=(Phase(thaw=("*",)),)))
+    app = page("rate")
+    assert "another setting" in texts(app)
+    assert button(app, "Find the rate")
+
+
+def test_a_failed_search_shows_its_error():
+    error = {"what": "There is no folder x.", "why": "It does not exist.", "hint": "Check the spelling."}
+    store.create(Recipe(), job="find").report(state="failed", error=error)
+    app = page("rate")
+    assert not app.exception
+    assert "There is no folder x" in texts(app)
+
+
+def test_the_shaded_range_holds_nine_in_ten_steps():
+    from pages.ui import finder
+
+    phase = Phase(learning_rate=0.01)
+    low, high = finder.swept(phase)
+    rates = [0.01 * phase.schedule.multiplier(Progress(step, 1000, 100)) for step in range(1000)]
+    assert sum(low <= rate <= high for rate in rates) == pytest.approx(900, abs=10)
+
+
+def test_the_chart_spans_the_sweep():
+    from finetune_core import probe
+    from pages.ui import finder
+
+    assert finder.LIMITS == (probe.LOW, probe.HIGH)
+
+
+# Train
+
+
+def test_launch_starts_a_worker_and_leads_to_the_run(no_worker):
+    untrained = drafted(Recipe().with_value("model.backbone.weights", {"kind": "random"}))
+    app = page("train")
+    assert not app.exception
+    button(app, "Launch").click().run()
+    assert not app.exception
+    (run,) = no_worker
+    assert run.recipe == untrained
+    assert run.id in texts(app)
+    assert button(app, "Stop")
+
+
+def test_train_says_what_will_happen():
+    app = page("train")
+    said = texts(app)
+    assert "150 steps: 5 epochs of 30 steps with 32 images each." in said
+    assert launch.command() in said
+
+
+def test_a_broken_recipe_cannot_be_launched():
+    drafted(Recipe().with_value("data.source", {"kind": "folder", "path": "/nowhere"}))
+    app = page("train")
+    assert not app.exception
+    assert button(app, "Launch").disabled
+    assert "nowhere" in texts(app)
+
+
+# A run
+
+
+def test_a_finished_run_says_what_was_reached():
+    run = trained(Recipe())
+    app = page("run", run=run.id)
+    assert not app.exception
+    assert "Reached **82.0%** validation accuracy (guessing would give 8%) in epoch 5 of 5" in texts(app)
+    assert [tile.value for tile in app.metric][:2] == ["82.0%", "0.063"]
+
+
+def test_a_running_run_can_be_stopped(no_worker):
+    run = trained(Recipe(), state="running", epochs=2)
+    run.claim(psutil.Process(os.getpid()))
+    app = page("run", run=run.id)
+    assert not app.exception
+    button(app, "Stop").click().run()
+    assert run.asked() == "stop"
+    assert button(app, "Stopping").disabled
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed", "running"])  # running without a process: lost
+def test_an_ended_run_can_be_resumed(state, no_worker):
+    run = trained(Recipe(), state=state, epochs=2)
+    app = page("run", run=run.id)
+    assert "After 20 of 50 steps." in texts(app)
+    button(app, "Resume").click().run()
+    assert not app.exception
+    assert [started.id for started in no_worker] == [run.id]
+
+
+def test_a_failed_run_says_why_and_shows_its_log():
+    error = {"what": "The memory ran out.", "why": "2 GB were asked for.", "hint": "Halve the batch size."}
+    run = trained(Recipe(), state="failed", epochs=1, error=error)
+    run.log.write_text("Traceback <b>of</b> the bug")
+    app = page("run", run=run.id, tab="Log")
+    assert "Halve the batch size" in texts(app)
+    assert "Traceback <b>of</b> the bug" in texts(app)
+
+
+def test_a_run_before_its_first_step_holds_its_place(no_worker):
+    run = store.create(Recipe())
+    run.claim(psutil.Process(os.getpid()))
+    run.report(state="preparing", message="Decoding the images, once: 300 of 1200")
+    app = page("run", run=run.id)
+    assert not app.exception
+    assert {tile.value for tile in app.metric} == {"–"}
+
+
+@pytest.mark.parametrize("name", ["nothing", "../runs", "/etc"])
+def test_an_unknown_run_is_told_in_words(name):
+    app = page("run", run=name)
+    assert not app.exception
+    assert "run" in texts(app)
+
+
+def test_only_new_records_are_read(no_worker):
+    run = trained(Recipe(), state="running", epochs=1)
+    run.claim(psutil.Process(os.getpid()))
+    app = page("run", run=run.id)
+    key = f"records:{run.id}"
+    before = app.session_state[key][2]
+    run.append(Find(0, 1.0, 1.0, 1.0))
+    app.run()
+    assert app.session_state[key][2] > before
+    assert len(app.session_state[key][1]) == 12
+
+
+# Runs
+
+
+def test_no_runs_yet_leads_on():
+    app = page("runs")
+    assert not app.exception
+    assert "No runs yet" in texts(app)
+    assert button(app, "Try it now")
+
+
+def test_runs_are_listed_newest_first():
+    trained(Recipe(name="first"))
+    trained(Recipe(name="second"), state="stopped", epochs=1)
+    app = page("runs")
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["name"]) == ["second", "first"]
+    assert list(table["state"]) == ["■ Stopped", "✓ Finished"]
+    assert table["best"].tolist() == pytest.approx([0.5, 0.82])
+
+
+def test_two_ticked_runs_are_compared():
+    trained(Recipe(name="first"))
+    trained(Recipe(name="second").with_value("training.batch_size", 8))
+    app = page("runs")
+    app.session_state["runs-table"] = {"selection": {"rows": [0, 1], "columns": [], "cells": []}}
+    app.run()
+    assert not app.exception
+    differing = app.dataframe[1].value
+    assert list(differing[""]) == ["training.batch_size"]

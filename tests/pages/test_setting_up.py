@@ -1,0 +1,177 @@
+"""Home, Data, Augment, Model & layers, from the outside."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from finetune_core import recipe as recipes
+from finetune_core.recipe import Recipe
+from pages.ui import backbones
+
+Open = Callable[[str], AppTest]
+
+
+@pytest.fixture
+def draft(tmp_path: Path, tiny: Recipe) -> Path:
+    """A draft on a small folder of real images."""
+    file = tmp_path / "runs" / "draft.yaml"
+    file.parent.mkdir()
+    tiny.save(file)
+    return file
+
+
+def _texts(app: AppTest) -> str:
+    return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.text])
+
+
+def test_home_opens_and_leaves_torch_out() -> None:
+    script = """
+import sys
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file("app.py", default_timeout=60).run()
+assert not app.exception, app.exception
+assert app.button(key="primary").label == "Start with Blooms"
+print([name for name in ("torch", "torchvision", "timm") if name in sys.modules])
+"""
+    root = Path(__file__).resolve().parent.parent.parent
+    answer = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_my_own_photos_leads_to_data(open_page: Open, tmp_path: Path) -> None:
+    app = open_page("home")
+    app.button(key="own-photos").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Data"
+    assert recipes.load(tmp_path / "runs" / "draft.yaml").data.source.kind == "folder"
+    assert app.button(key="primary").disabled
+
+
+def test_starting_with_blooms_sets_an_earlier_draft_aside(open_page: Open, draft: Path, tiny: Recipe) -> None:
+    app = open_page("home")
+    app.button(key="primary").click().run()
+    assert recipes.load(draft) == Recipe()
+    app = open_page("home")
+    app.button(key="undo").click().run()
+    assert recipes.load(draft) == tiny
+
+
+def test_data_tells_counts_and_shows_pictures(open_page: Open, draft: Path) -> None:
+    app = open_page("data")
+    assert {metric.label: metric.value for metric in app.metric} == {
+        "Images": "24",
+        "Classes": "3",
+        "For training": "18",
+        "For validation": "6",
+    }
+    assert app.get("image")
+    assert "ImageFolder" in app.code[0].value
+    assert not app.button(key="primary").disabled
+
+
+def test_data_says_what_is_wrong_with_a_folder(open_page: Open, draft: Path, tmp_path: Path) -> None:
+    app = open_page("data")
+    app.text_input(key="field:data.source.path").set_value(str(tmp_path / "gone")).run()
+    assert not app.exception
+    assert "There is no folder" in _texts(app)
+    assert app.button(key="primary").disabled
+
+
+def test_data_names_unreadable_images(open_page: Open, draft: Path, images: Path) -> None:
+    (images / "class_0" / "broken.png").write_bytes(b"not a picture")
+    app = open_page("data")
+    assert "1 file cannot be read" in _texts(app)
+
+
+def test_augment_shows_draws_and_switches_transforms(open_page: Open, draft: Path) -> None:
+    app = open_page("augment")
+    assert app.get("image")
+    place = next(i for i, part in enumerate(Recipe().augment) if part.kind == "hue_shift")
+    app.toggle(key=f"on:{place}:hue_shift").set_value(True).run()
+    assert not app.exception
+    assert recipes.load(draft).augment[place].active
+    assert "v2.ColorJitter(hue=0.05)" in app.code[0].value
+    app.slider(key=f"field:augment.{place}.amount").set_value(0.4).run()
+    assert recipes.load(draft).augment[place].amount == 0.4
+
+
+@pytest.mark.parametrize("view", ["together", "single", "ladder"])
+def test_every_view_of_augment_draws(open_page: Open, draft: Path, view: str) -> None:
+    app = open_page("augment")
+    app.button_group(key="augment-view").set_value(view).run()
+    assert not app.exception
+    assert app.get("image")
+    app.button(key="redraw").click().run()
+    app.button(key="others").click().run()
+    assert not app.exception
+
+
+def test_layers_thaw_by_toggle_preset_and_rate(open_page: Open, draft: Path) -> None:
+    app = open_page("layers")
+    app.toggle(key="thaw:stem").set_value(False).run()
+    assert "stem" not in recipes.load(draft).phases[0].thaw
+    app.button_group(key="preset").set_value("last_stage").run()
+    phase = recipes.load(draft).phases[0]
+    assert phase.thaw == ("layer4", "head")
+    assert phase.multipliers == {"layer4": 0.1}
+    app.number_input(key="rate:layer4").set_value(5e-4).run()
+    assert recipes.load(draft).phases[0].multipliers["layer4"] == pytest.approx(0.5)
+    app.number_input(key="rate:head").set_value(2e-3).run()
+    assert recipes.load(draft).phases[0].learning_rate == 2e-3
+    assert not app.exception
+
+
+def test_layers_warns_of_random_weights_and_of_nothing_thawed(open_page: Open, draft: Path) -> None:
+    app = open_page("layers")
+    assert "Random weights" in app.warning[0].value
+    app.button_group(key="preset").set_value("head_only").run()
+    app.toggle(key="thaw:head").set_value(False).run()
+    assert app.button(key="primary").disabled
+
+
+def _take_mobilenet() -> None:
+    from finetune_core import catalogue
+    from pages.ui import backbones
+
+    backbones.take(catalogue.entry("timm", "mobilenetv2_100"))
+
+
+def test_the_catalogue_is_searched(open_page: Open, draft: Path) -> None:
+    app = open_page("layers")
+    app.button(key="change-backbone").click().run()
+    assert not app.exception
+    assert app.text_input(key="backbone-words")
+    assert len(app.dataframe[0].value) == len(backbones.GOOD_FIRST)
+    assert all("vit" in entry.architecture for entry in backbones.found("vit tiny", ("timm",)))
+    assert {entry.library for entry in backbones.found("resnet18", ("torchvision",))} == {"torchvision"}
+
+
+def test_another_backbone_refits_the_thawed_groups(open_page: Open, draft: Path) -> None:
+    recipes.load(draft).with_value("phases.0.thaw", ["layer4", "head"]).save(draft)
+    assert "Change" in [button.label for button in open_page("layers").button]
+    # A rerun in Streamlit's test bench closes a dialog, so that its last click is taken without it.
+    app = AppTest.from_function(_take_mobilenet, default_timeout=30).run()
+    assert not app.exception
+    recipe = recipes.load(draft)
+    assert recipe.model.backbone.architecture == "mobilenetv2_100"
+    assert recipe.phases[0].thaw == ("head",)
+    assert recipe.phases[0].multipliers == {"stem": 0.1}  # both networks have a stem
+
+
+def test_an_unknown_backbone_is_a_card_with_a_way_on(open_page: Open, draft: Path) -> None:
+    recipes.load(draft).with_value("model.backbone.architecture", "resnet51").save(draft)
+    app = open_page("layers")
+    assert "no network called resnet51" in _texts(app)
+    assert app.button(key="change-backbone")
+
+
+def test_the_pictures_of_home_are_small() -> None:
+    assets = Path(__file__).resolve().parent.parent.parent / "assets"
+    assert (assets / "hero.jpg").stat().st_size < 200_000
+    with Image.open(assets / "icon.png") as icon:
+        assert icon.size == (128, 128)

@@ -1,5 +1,6 @@
 """Start, stop and resume the worker of a run. The worker is a command that a person could type."""
 
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -60,10 +61,10 @@ def end_by_force(run: Run) -> None:
 
 def check_resumable(run: Run) -> None:
     """A UserError where a run cannot go on."""
-    state = run.status.state
-    if state in ("finished",) or run.alive():
+    status = run.status
+    if status.state == "finished" or status.active:
         raise UserError(
-            f"The run {run.id} cannot be resumed.", f"It is {state}.", "Only a stopped or broken run goes on."
+            f"The run {run.id} cannot be resumed.", f"It is {status.state}.", "Only a stopped or broken run goes on."
         )
     if run.job["job"] != "train":
         raise UserError(f"{run.id} is a learning-rate search.", "Only training goes on.", "Start a new search.")
@@ -72,6 +73,9 @@ def check_resumable(run: Run) -> None:
 def resume(run: Run) -> None:
     """Let a stopped, lost or failed run go on from what it saved last (from the start where it saved nothing)."""
     check_resumable(run)
+    if pid := run.worker_pid():  # it has said that it stops, and is still tidying up
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            psutil.Process(pid).wait(GRACE_SECONDS)
     start(run)
 
 

@@ -18,10 +18,7 @@ from finetune_core import plan
 from finetune_core.loop import Stepper
 from finetune_core.records import Find
 from finetune_core.session import Session
-
-LOW, HIGH, STEPS = 1e-7, 10.0, 100
-SMOOTHING = 0.98  # weight of the past in the smoothed loss, as in fastai
-DIVERGED = 4.0  # stop once the smoothed loss is this many times its best
+from finetune_core.sweep import DIVERGED, HIGH, LOW, SMOOTHING, STEPS, rate
 
 
 def range_test(
@@ -39,7 +36,7 @@ def range_test(
     rng = torch.Generator().manual_seed(session.recipe.training.seed).get_state()
     smooth, best = 0.0, math.inf
     for step, (images, labels) in zip(range(steps), _endless(session), strict=False):
-        lr = low * (high / low) ** (step / max(1, steps - 1))
+        lr = rate(step, steps, low, high)
         stepper.set_rates({name: ratio * lr for name, ratio in ratios.items()})
         with torch.random.fork_rng():
             torch.set_rng_state(rng)

@@ -23,7 +23,7 @@ from finetune_core.loop import Trainer
 from finetune_core.records import Epoch, Event, Find, Record, Step
 from finetune_core.session import prepare
 from finetune_core.store import Run
-from finetune_core.suggest import suggest
+from finetune_core.sweep import STEPS, suggest
 
 Watch = Callable[[Record], None]
 """Called with every record, for a progress bar."""
@@ -113,7 +113,7 @@ def _train(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -
 def _find(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
     preparing("Waking up")
     session = prepare(run.recipe, preparing)
-    steps = run.job.get("steps", probe.STEPS)
+    steps = run.job.get("steps", STEPS)
     run.report(state="running", message="Trying rates", steps=steps)
     curve: list[Find] = []
     for record in probe.range_test(session, phase=run.job.get("phase", 0), steps=steps):

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from finetune_core import figures, launch, store
+from finetune_core import figures, launch, store, sweep
 from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe
@@ -15,7 +15,7 @@ from pages.ui import live, path, state
 from pages.ui.chart import clicked
 
 EARLIER = 3  # curves of earlier searches that stay in sight
-LIMITS = (1e-7, 10.0)  # the sweep's ends, as in finetune_core.probe
+LIMITS = (sweep.LOW, sweep.HIGH)
 CHART = "finder-chart"
 PLACE = "phases.0.learning_rate"
 

@@ -77,15 +77,24 @@ def _more() -> None:
     schedule, optimizer, rest = st.columns(3, gap="large")
     with schedule:
         st.markdown("**Schedule**")
-        fields.knobs("phases.0.schedule", explain=False)
+        _knobs("phases.0.schedule")
     with optimizer:
         st.markdown("**Optimizer**")
-        fields.knobs("training.optimizer", explain=False)
+        _knobs("training.optimizer")
     with rest:
         st.markdown("**Run**")
         fields.field("name", explain=False)
-        fields.choice("training.loss", "Loss")
-        fields.knobs("training", ("device", "seed"), explain=False)
+        fields.choice("training.loss", "Loss", with_knobs=False)
+        _knobs("training.loss")
+        fields.field("training.device", explain=False)
+        fields.field("training.seed", explain=False)
+
+
+def _knobs(place: str) -> None:
+    """Every knob of a part, also those that elsewhere wait behind "More"."""
+    for knob in state.value_at(place).knobs():
+        if knob.type != "list":
+            fields.field(f"{place}.{knob.name}", explain=False)
 
 
 def _plan(recipe: Recipe) -> None:

@@ -1,6 +1,8 @@
 """The pages from the learning rate to the finished run, without a browser and without training anything."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -128,13 +130,6 @@ def test_the_shaded_range_holds_nine_in_ten_steps():
     assert sum(low <= rate <= high for rate in rates) == pytest.approx(900, abs=10)
 
 
-def test_the_chart_spans_the_sweep():
-    from finetune_core import probe
-    from pages.ui import finder
-
-    assert finder.LIMITS == (probe.LOW, probe.HIGH)
-
-
 # Train
 
 
@@ -192,6 +187,16 @@ def test_an_ended_run_can_be_resumed(state, no_worker):
     app = page("run", run=run.id)
     assert "After 20 of 50 steps." in texts(app)
     button(app, "Resume").click().run()
+    assert not app.exception
+    assert [started.id for started in no_worker] == [run.id]
+
+
+def test_resuming_waits_for_a_worker_that_is_leaving(no_worker):
+    run = trained(Recipe(), state="stopped", epochs=2)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"]) as leaving:
+        run.claim(psutil.Process(leaving.pid))
+        app = page("run", run=run.id)
+        button(app, "Resume").click().run()
     assert not app.exception
     assert [started.id for started in no_worker] == [run.id]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from finetune_core.suggest import suggest
+from finetune_core.sweep import suggest
 
 LRS = np.geomspace(1e-7, 10, 100)
 

@@ -1,4 +1,4 @@
-"""What the curve of a learning-rate range test suggests: pure functions of the curve."""
+"""The learning-rate range test in numbers: which rates it tries, and what its curve suggests. Pure, without torch."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,16 @@ import numpy as np
 
 from finetune_core.records import Suggestions
 
+LOW, HIGH, STEPS = 1e-7, 10.0, 100
+SMOOTHING = 0.9  # weight of the past in the smoothed loss; fastai's 0.98 lags whole decades behind in 100 steps
+DIVERGED = 4.0  # the test stops once the smoothed loss is this many times its best, as in fastai
 FLAT = 0.02  # a curve that falls by less than this share of its first loss says nothing
 ENOUGH = 10  # points
+
+
+def rate(step: int, steps: int = STEPS, low: float = LOW, high: float = HIGH) -> float:
+    """The learning rate tried at a step, growing from `low` to `high` by the same factor each step."""
+    return float(low * (high / low) ** (step / max(1, steps - 1)))
 
 
 def suggest(lrs: Sequence[float], smooth: Sequence[float]) -> Suggestions:

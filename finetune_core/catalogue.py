@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from finetune_core.errors import UserError
 from finetune_core.places import ASSETS
+from finetune_core.stages import inside
 
 if TYPE_CHECKING:
     from finetune_core.parts.backbones import Backbone
+    from finetune_core.parts.heads import Head
+    from finetune_core.parts.weights import Body
 
 FILE = ASSETS / "catalogue.json"
 LARGEST = 1_000_000_000  # weights; nobody fine-tunes more than that on one machine's GPU with a click
@@ -46,6 +50,8 @@ class Entry:
     fixed_size: bool  # whether the network takes images of that size only
     groups: tuple[tuple[str, int], ...]  # name and weights of each layer group before the head, stem first
     tags: tuple[Tag, ...]
+    unpooled: int = 0  # width of the features before they are pooled; 0 where no head can have them
+    unused: tuple[str, ...] = ()  # groups that a head of that kind leaves out of the network
 
     @property
     def pretrained(self) -> bool:
@@ -61,6 +67,18 @@ class Entry:
     def group_names(self) -> tuple[str, ...]:
         """The names of all layer groups, `head` included."""
         return (*(name for name, _ in self.groups), "head")
+
+    def features_for(self, head: Head) -> int:
+        """Width of what this head receives."""
+        return self.unpooled if head.pools else self.features
+
+    def groups_under(self, head: Head) -> tuple[tuple[str, int], ...]:
+        """Name and weights of each layer group that is left under this head, stem first."""
+        return tuple(group for group in self.groups if not (head.pools and group[0] in self.unused))
+
+    def names_under(self, head: Head) -> tuple[str, ...]:
+        """The names of all layer groups under this head, itself included."""
+        return (*(name for name, _ in self.groups_under(head)), "head")
 
     def parameters(self, outputs: int = 1000) -> int:
         """Weights of the whole network with a linear head for so many classes."""
@@ -105,7 +123,8 @@ def _by_name() -> dict[tuple[str, str], Entry]:
 
 def _entry(tree: dict[str, Any]) -> Entry:
     groups = tuple((name, count) for name, count in tree["groups"])
-    return Entry(**{**tree, "groups": groups, "tags": tuple(Tag(**tag) for tag in tree["tags"])})
+    tags = tuple(Tag(**tag) for tag in tree["tags"])
+    return Entry(**{**tree, "groups": groups, "tags": tags, "unused": tuple(tree.get("unused", ()))})
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -144,24 +163,45 @@ def describe(backbone: Backbone) -> Entry:
     """The entry of one backbone, from the network itself; UserError where Thaw cannot train it."""
     import torch
 
+    try:
+        with torch.device("meta"):
+            return _described(backbone)
+    except (NotImplementedError, RuntimeError):  # some networks compute with tensors, for which meta has no numbers
+        return _described(backbone)
+
+
+def _described(backbone: Backbone) -> Entry:
     from finetune_core.groups import layer_groups
     from finetune_core.parts.weights import Plan
 
-    try:
-        with torch.device("meta"):
-            body = backbone.bare(Plan(1000))
-    except (NotImplementedError, RuntimeError):  # some constructors compute with tensors, for which meta has no numbers
-        body = backbone.bare(Plan(1000))
+    body = backbone.bare(Plan(1000))
     layer = body.module.get_submodule(body.classifier)
     groups = layer_groups(body.module, body.classifier)[:-1]
     about = _timm_facts if backbone.kind == "timm" else _torchvision_facts
+    known = about(backbone.architecture, body.module)
+    unpooled, unused = _unpooled(backbone, body)
     return Entry(
         library=backbone.kind,
         architecture=backbone.architecture,
         features=int(getattr(layer, "in_features", 0) or getattr(layer, "in_channels", 0)),
         groups=tuple((group.name, group.count) for group in groups),
-        **about(backbone.architecture, body.module),
+        unpooled=unpooled,
+        unused=unused,
+        **known,
     )
+
+
+def _unpooled(backbone: Backbone, body: Body) -> tuple[int, tuple[str, ...]]:
+    """The width of the features before they are pooled, and the groups that go with the pooling. Opens the body."""
+    from finetune_core.groups import body_groups
+
+    before = body_groups(body.module, body.classifier)
+    try:
+        socket = backbone.socket(body)
+    except UserError:
+        return 0, ()
+    left = {name for name, _ in body.module.named_parameters() if not inside(name, socket.classifier)}
+    return socket.features.width, tuple(group for group, names in before.items() if not left & set(names))
 
 
 def _timm_facts(architecture: str, module: Any) -> dict[str, Any]:
@@ -192,7 +232,7 @@ def _torchvision_facts(architecture: str, module: Any) -> dict[str, Any]:
     tags = []
     for each in sorted(sets, key=lambda each: each is not default):
         top1 = each.meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1")
-        tags.append(Tag(each.name, top1=top1))
+        tags.append(Tag(each.name, top1=None if top1 is None or math.isnan(top1) else top1))
     return {
         "family": type(module).__module__.rpartition(".")[2],
         "input_size": default.transforms().crop_size[0],
@@ -204,7 +244,7 @@ def _torchvision_facts(architecture: str, module: Any) -> dict[str, Any]:
 def _tree(described: Entry) -> dict[str, Any]:
     tree = asdict(described)
     tree["tags"] = [{key: value for key, value in tag.items() if value not in ("", None)} for tag in tree["tags"]]
-    return tree
+    return {key: value for key, value in tree.items() if key not in ("unpooled", "unused") or value}
 
 
 if __name__ == "__main__":

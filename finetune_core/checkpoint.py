@@ -18,7 +18,7 @@ from finetune_core.store import Run
 def save(run: Run, trainer: Trainer, best: bool = False) -> None:
     """Write last (and best) weights and the resume state; each file is whole or not there at all."""
     session, network = trainer.session, trainer.session.network
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.module.state_dict().items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.kept.state_dict().items()}
     facts = model.description(session.recipe.model, network, len(session.classes))
     facts["classes"] = json.dumps(session.classes)
     if best:
@@ -29,7 +29,7 @@ def save(run: Run, trainer: Trainer, best: bool = False) -> None:
 
 def restore(run: Run, trainer: Trainer) -> None:
     """Bring a trainer back to where its run was saved last."""
-    trainer.session.network.module.load_state_dict(load_file(run.last))
+    trainer.kept.load_state_dict(load_file(run.last))
     trainer.restore(torch.load(run.resume_state, map_location="cpu", weights_only=True))
 
 

@@ -14,10 +14,19 @@ from typing import Any, NoReturn
 
 import yaml
 
-from finetune_core import __version__, launch, machine, places, store
+from finetune_core import __version__, launch, machine, milestones, places, store, sweep
 from finetune_core.errors import UserError
 from finetune_core.parts import FAMILIES, Part
+from finetune_core.phases import PRESETS, RATE_RULES, apply_rule
 from finetune_core.recipe import Recipe, load
+from finetune_core.sweep import winner
+
+SUGGESTIONS = {
+    "steepest": "steepest fall",
+    "minimum_tenth": "minimum / 10",
+    "valley": "middle of the valley",
+    "slide": "interval slide rule",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,10 +60,7 @@ def init(options: argparse.Namespace) -> None:
         raise UserError(
             f"{path} exists already.", "It would be overwritten.", "Choose another name or remove it first."
         )
-    try:
-        Recipe().save(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
+    _save(Recipe(), path)
     print(f"Wrote {path}. Train it with: {launch.command(path)}")
 
 
@@ -76,21 +82,51 @@ def lr_find(options: argparse.Namespace) -> int:
     """Run the learning-rate range test and print its suggestions."""
     recipe = _recipe(options)
     _check(recipe)
-    run = store.create(recipe, job="find", runs=options.runs, steps=options.steps)
+    wanted = {key: vars(options)[key] for key in ("steps", "tries", "low", "down", "group")}
+    wanted["high"] = options.high or (sweep.DOWN_FROM if options.down else sweep.HIGH)
+    wanted["phase"] = _phase_index(options.phase, len(recipe.phases))
+    run = store.create(recipe, job="find", runs=options.runs, **wanted)
     code = _work(run, quiet=options.json)
     if code:
         return code
     *curve, found = run.records()[0]
-    names = {"steepest": "steepest fall", "minimum_tenth": "minimum / 10", "valley": "middle of the valley"}
-    suggestions = {key: found[key] for key in names}
     if options.json:
-        points = [{key: point[key] for key in ("step", "lr", "loss", "smooth")} for point in curve]
-        _print_json({"run": str(run.path), "suggestions": suggestions, "note": found["note"], "curve": points})
+        said = {key: found[key] for key in ("note", "confidence", "why", "between")}
+        points = [{key: point[key] for key in ("step", "lr", "loss", "smooth", "trial")} for point in curve]
+        suggestions = {key: found[key] for key in SUGGESTIONS}
+        _print_json({"run": str(run.path), "suggestions": suggestions, **said, "curve": points})
         return 0
-    for key, title in names.items():
-        print(f"{title:22}{_number(suggestions[key])}")
+    for key, title in SUGGESTIONS.items():
+        print(f"{title:22}{_number(found[key])}")
+    if found["confidence"]:
+        print(f"{found['confidence'].capitalize()} confidence. {found['why']}")
     if found["note"]:
         print(found["note"])
+    return 0
+
+
+def race(options: argparse.Namespace) -> int:
+    """Let learning rates train side by side for a few steps, and print where each arrived."""
+    recipe = _recipe(options)
+    _check(recipe)
+    rates = {f"{rate:g}": rate for rate in options.rates}
+    wanted = {"steps": options.steps, "group": options.group, "phase": _phase_index(options.phase, len(recipe.phases))}
+    run = store.create(recipe, job="race", runs=options.runs, rates=rates, **wanted)
+    code = _work(run, quiet=options.json)
+    if code:
+        return code
+    places = [record for record in run.records()[0] if record["kind"] == "place"]
+    best = winner(places)
+    if options.json:
+        _print_json({"run": str(run.path), "winner": best and best["lr"], "places": places})
+        return 0
+    for place in places:
+        if place["valid_loss"] is None:
+            print(f"{place['lr']:<12.3g}diverged at step {place['step']}")
+            continue
+        losses = f"loss {place['train_loss']:.4f}   validation loss {place['valid_loss']:.4f}"
+        mark = "   winner" if place is best else ""
+        print(f"{place['lr']:<12.3g}{losses}   accuracy {place['valid_accuracy']:.1%}{mark}")
     return 0
 
 
@@ -110,6 +146,58 @@ def groups(options: argparse.Namespace) -> None:
     for name, peaks_of_name in rates.items():
         shown = "  ".join(f"{rate:.2e}" if rate else "frozen" for rate in peaks_of_name)
         print(f"{name:20}{counts[name]:>12,}{counts[name] / total:>8.1%}   {shown}")
+
+
+def phases(options: argparse.Namespace) -> None:
+    """Print the phases of a recipe, or make them by rule, from milestones, or as milestones."""
+    recipe = _recipe(options)
+    names = list(_groups(recipe))
+    made = recipe.phases
+    if options.milestones:
+        imported = milestones.read(options.milestones, names)
+        made = imported.phases
+        for note in imported.notes:
+            print(f"Note: {note}", file=sys.stderr)
+    if options.preset:
+        made = PRESETS[options.preset].make(made, names)
+    if options.rates:
+        made = apply_rule(made, _phase_index(options.phase, len(made)), names, *_rule(options.rates))
+    recipe = recipe.replace(phases=made)
+    if options.out:
+        _save(recipe, options.out)
+    if options.export:
+        print(milestones.to_text(milestones.to_milestones(made, names)), end="")
+    elif options.json:
+        _print_json([phase.model_dump(mode="json") for phase in made])
+    else:
+        _print_phases(recipe, names)
+
+
+def _phase_index(number: int | None, count: int) -> int:
+    if number is None:
+        return count - 1
+    if not 1 <= number <= count:
+        raise UserError(f"There is no phase {number}.", f"The recipe has {count}.", "Count from 1.")
+    return number - 1
+
+
+def _rule(words: list[str]) -> tuple[str, list[float]]:
+    key, *numbers = words
+    if key not in RATE_RULES:
+        raise UserError(f"There is no rule {key} for rates.", hint=f"There are {', '.join(RATE_RULES)}.")
+    try:
+        return key, [float(number) for number in numbers]
+    except ValueError as error:
+        raise UserError(f"The rule {key} takes numbers, not {' '.join(numbers)}.", hint="Such as 1e-5.") from error
+
+
+def _print_phases(recipe: Recipe, names: list[str]) -> None:
+    from finetune_core import plan
+
+    for number, phase in enumerate(recipe.phases, start=1):
+        print(f"phase {number}: {phase.epochs} epochs, {phase.schedule.title.lower()}")
+        for name, rate in plan.peak_rates(phase, names).items():
+            print(f"  {name:20}{f'{rate:.2e}' if rate else 'frozen'}")
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -208,7 +296,7 @@ def _work(run: store.Run, quiet: bool = False) -> int:
     """Do a run's job here, with a progress bar on stderr; prints the run folder last."""
     from tqdm import tqdm
 
-    from finetune_core.records import Epoch, Record
+    from finetune_core.records import Epoch, Event, Record
     from finetune_core.worker import work
 
     # Without a terminal there is no bar (None), only a line per epoch.
@@ -223,6 +311,8 @@ def _work(run: store.Run, quiet: bool = False) -> int:
                 bar.write(
                     f"epoch {record.epoch + 1}: loss {record.train_loss:.4f}, accuracy {record.valid_accuracy:.1%}"
                 )
+            elif isinstance(record, Event):
+                bar.write(record.text)
             elif hasattr(record, "loss"):
                 bar.set_description_str(f"loss {record.loss:.4f}")
                 bar.update()
@@ -245,6 +335,13 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     return recipe
 
 
+def _save(recipe: Recipe, path: Path) -> None:
+    try:
+        recipe.save(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
+
+
 def _run(options: argparse.Namespace) -> store.Run:
     return store.open_run(options.run, options.runs)
 
@@ -255,7 +352,8 @@ def _groups(recipe: Recipe) -> dict[str, int]:
 
     classes = len(recipe.data.source.samples().classes)
     entry = catalogue.entry(recipe.model.backbone.kind, recipe.model.backbone.architecture)
-    return {**dict(entry.groups), "head": recipe.model.head.parameters(entry.features, classes)}
+    head = recipe.model.head
+    return {**dict(entry.groups_under(head)), "head": head.parameters(entry.features_for(head), classes)}
 
 
 def _summary(run: store.Run) -> dict[str, Any]:
@@ -269,6 +367,12 @@ def _summary(run: store.Run) -> dict[str, Any]:
         "epochs": status.epochs,
         "best_accuracy": status.best_accuracy,
     }
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too few; take at least 1")
+    return number
 
 
 def _part(part: type[Part]) -> dict[str, Any]:
@@ -320,8 +424,29 @@ def _parser() -> argparse.ArgumentParser:
     command(init).add_argument("file", metavar="FILE", help="where to write it; - prints it")
     command(train, "recipe", "runs")
     find = command(lr_find, "recipe", "runs", "json")
-    find.add_argument("--steps", type=int, default=100, metavar="N", help="steps of the sweep (default 100)")
+    find.add_argument("--steps", type=int, default=sweep.STEPS, metavar="N", help="steps of the sweep (default 100)")
+    find.add_argument("--tries", type=_count, default=1, metavar="N", help="tries, each with its own seed (default 1)")
+    find.add_argument("--low", type=float, default=sweep.LOW, metavar="RATE", help="lowest rate (default 1e-7)")
+    find.add_argument("--high", type=float, metavar="RATE", help="highest rate (default 10, downwards 0.1)")
+    find.add_argument("--down", action="store_true", help="go from the highest rate to the lowest")
+    one = command(race, "recipe", "runs", "json")
+    one.add_argument("--rates", type=float, nargs="+", required=True, metavar="RATE", help="the contenders")
+    help = "steps of each contender (default 50)"
+    one.add_argument("--steps", type=_count, default=sweep.RACE_STEPS, metavar="N", help=help)
+    for probing in (find, one):
+        probing.add_argument("--phase", type=int, default=1, metavar="N", help="the phase to probe, from 1 (default 1)")
+        help = "move the rate of this layer group alone; the others keep theirs"
+        probing.add_argument("--group", default="", metavar="NAME", help=help)
     command(groups, "recipe", "json")
+    one = command(phases, "recipe", "json")
+    one.add_argument("--preset", choices=PRESETS, help="replace the phases by this preset")
+    help = "replace the phases by a dictionary of milestones: {1: {'freeze_to': -1, 'duration': 1, 'lrs': [...]}, ...}"
+    one.add_argument("--milestones", type=Path, metavar="FILE", help=help)
+    help = f"set one phase's rates by rule: {', '.join(RATE_RULES)}, and its numbers (--rates slice 1e-5 1e-3)"
+    one.add_argument("--rates", nargs="+", metavar=("RULE", "NUMBER"), help=help)
+    one.add_argument("--phase", type=int, metavar="N", help="the phase for --rates, from 1 (default: the last)")
+    one.add_argument("--out", type=Path, metavar="FILE", help="write the recipe with these phases")
+    one.add_argument("--export", action="store_true", help="print the phases as a dictionary of milestones")
     command(plan, "recipe", "json")
     command(runs, "runs", "json")
     command(show, "run", "json")

@@ -9,10 +9,10 @@ classifier (conv_head, VGG's big linear layers) is a group of its own, because i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetune_core.errors import UserError
 from finetune_core.stages import HEAD, inside, stages
@@ -37,20 +37,34 @@ class LayerGroup:
     count: int
 
 
-def layer_groups(module: nn.Module, classifier: str) -> tuple[LayerGroup, ...]:
+def layer_groups(
+    module: nn.Module, classifier: str, known: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[LayerGroup, ...]:
     """The groups of a network, stem first, `head` last; `classifier` is the head's dotted name.
 
-    Every parameter is in exactly one group, and every module that holds parameters or buffers of its own.
+    Every parameter is in exactly one group, and every module that holds parameters or buffers of its own. `known` are
+    the body's parameters by group as `body_groups` found them before the head was changed.
     """
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
-    body = {name: size for name, size in sizes.items() if not inside(name, classifier)}
-    named = stages(module, body, classifier)
+    left = {name for name in sizes if not inside(name, classifier)}
+    found = body_groups(module, classifier) if known is None else known
+    named = {group: tuple(name for name in names if name in left) for group, names in found.items()}
+    named = {group: names for group, names in named.items() if names}
     named[HEAD] = tuple(name for name in sizes if inside(name, classifier))
     modules = _modules(module, named)
     return tuple(
         LayerGroup(name, parameters, tuple(modules[name]), sum(sizes[each] for each in parameters))
         for name, parameters in named.items()
     )
+
+
+def body_groups(module: nn.Module, classifier: str) -> dict[str, tuple[str, ...]]:
+    """The parameters outside the classifier by group, stem first.
+
+    To be asked of a network as its library built it: timm's own rules may look for the classifier that they know.
+    """
+    sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+    return stages(module, {name: size for name, size in sizes.items() if not inside(name, classifier)}, classifier)
 
 
 def matching(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
@@ -79,17 +93,31 @@ def freeze(network: Network, thawed: Collection[str]) -> None:
                 parameters[name].grad = None
 
 
-def set_train_mode(network: Network, thawed: Collection[str]) -> None:
+def set_train_mode(
+    network: Network, thawed: Collection[str], norm_statistics: Literal["hold", "update"] = "hold"
+) -> None:
     """Put thawed groups in train mode and frozen ones in eval mode (names or patterns).
 
-    So a frozen group is a pure function: its BatchNorm statistics hold still and its dropout is off. Only the mode of
-    the modules changes, so the state dict keeps its keys.
+    So a frozen group is a pure function: its BatchNorm statistics hold still and its dropout is off. With `update` its
+    norm layers alone stay in train mode: they normalise by the batch and their statistics adapt, their weights do not.
+    Only the mode of the modules changes, so the state dict keeps its keys.
     """
     warm = set(matching([group.name for group in network.groups], list(thawed)))
     network.module.train(bool(warm))
     for group in network.groups:
         for name in group.modules:
             network.module.get_submodule(name).train(group.name in warm)
+        if norm_statistics == "update":
+            for _, layer in norm_layers(network, group):
+                layer.training = True  # not train(), which would wake dropout inside of it
+
+
+def norm_layers(network: Network, group: LayerGroup) -> Iterator[tuple[str, nn.Module]]:
+    """The layers of a group that keep running statistics, as BatchNorm does, by dotted name."""
+    for top in group.modules:
+        for path, layer in network.module.get_submodule(top).named_modules(prefix=top):
+            if any(name.startswith("running_") for name, _ in layer.named_buffers(recurse=False)):
+                yield path, layer
 
 
 def param_groups(network: Network, weight_decay: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:

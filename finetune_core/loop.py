@@ -8,91 +8,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
 import torch
-from torch import Tensor
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from finetune_core import groups, plan
+from finetune_core import plan
 from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.records import Epoch, Event, Record, Step
-from finetune_core.session import Session, scaler
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one optimizer step gave: mean loss, number right, gradient norm of each thawed group before the step."""
-
-    loss: float
-    right: int
-    images: int
-    norms: dict[str, float]
-
-    @property
-    def norm(self) -> float:
-        """The gradient norm over all groups."""
-        return math.sqrt(sum(norm * norm for norm in self.norms.values()))
-
-
-class Stepper:
-    """An optimizer over a session's layer groups, and the one step that training and the range test share."""
-
-    def __init__(self, session: Session) -> None:
-        """Build every group up front, frozen ones too: schedulers and resuming need a fixed set of groups."""
-        training = session.recipe.training
-        self.session = session
-        frozen = dict.fromkeys(session.names, 0.0)  # until a phase begins
-        param_groups = groups.param_groups(session.network, training.optimizer.weight_decay, frozen)
-        self.optimizer = training.optimizer.call().build(param_groups)
-        self.scaler = scaler(session.device, training)
-
-    def enter(self, thawed: Sequence[str]) -> None:
-        """Thaw these groups and freeze the others, whose optimizer state is dropped so that no momentum moves them."""
-        groups.freeze(self.session.network, thawed)
-        groups.set_train_mode(self.session.network, thawed)
-        self.thawed = thawed
-        for group in self.optimizer.param_groups:
-            if group["name"] not in thawed:
-                for parameter in group["params"]:
-                    self.optimizer.state.pop(parameter, None)
-
-    def set_rates(self, rates: dict[str, float]) -> dict[str, float]:
-        """Give each group its rate, and say what the optimizer now holds."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rates[group["name"]]
-        return {group["name"]: group["lr"] for group in self.optimizer.param_groups}
-
-    def step(self, images: Tensor, labels: Tensor) -> Outcome:
-        """Forward, backward, update on raw images (uint8, N × 3 × H × W) and class numbers (N)."""
-        session = self.session
-        labels = labels.to(session.device)
-        with session.autocast():
-            logits = session.network.module(session.normalised(images))
-            loss = session.loss(logits, labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)  # so that norms are those of the true gradients
-        norms = self._norms()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        right = int((logits.argmax(1) == labels).sum())
-        return Outcome(loss.item(), right, len(labels), norms)
-
-    def _norms(self) -> dict[str, float]:
-        squares: dict[str, Tensor] = {}
-        for group in self.optimizer.param_groups:
-            grads = [p.grad for p in group["params"] if p.grad is not None]
-            if grads:
-                square = torch.stack(torch._foreach_norm(grads)).square().sum()
-                squares[group["name"]] = squares.get(group["name"], 0) + square
-        if not squares:
-            return {}
-        values = torch.stack(list(squares.values())).sqrt().tolist()  # one transfer for all groups
-        return dict(zip(squares, values, strict=True))
+from finetune_core.session import Session
+from finetune_core.stepper import Stepper, random_state, set_random_state
+from finetune_core.truth import Verdict, Witness
 
 
 class Trainer:
@@ -108,7 +38,14 @@ class Trainer:
         self.losses: list[float] = []  # on the validation images, per finished epoch
         self.elapsed = 0.0
         self.peaks = [plan.peak_rates(phase, session.names) for phase in session.recipe.phases]
+        self.average = _averaging(session)
+        self.unproven = True  # whether the next step is to be checked
         torch.manual_seed(session.recipe.training.seed)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is measured and saved: with averaged weights where the recipe averages them."""
+        return self.average.module if self.average else self.session.network.module
 
     @property
     def steps(self) -> int:
@@ -126,8 +63,9 @@ class Trainer:
         while self.epoch < self.session.recipe.epochs:
             index, first = self._phase()
             if entered != index:
-                self.stepper.enter([name for name, peak in self.peaks[index].items() if peak > 0])
-                entered = index
+                thawed = [name for name, peak in self.peaks[index].items() if peak > 0]
+                self.stepper.enter(thawed, self.session.recipe.phases[index].norm_statistics)
+                entered, self.unproven = index, True
                 if (self.epoch, self.batch) == (first, 0):
                     yield self._phase_event(index)
             yield from self._train_epoch(index, first)
@@ -148,15 +86,18 @@ class Trainer:
 
     def _train_epoch(self, index: int, first: int) -> Iterator[Record]:
         phase, steps = self.session.recipe.phases[index], self.session.train.steps
-        groups.set_train_mode(self.session.network, self.stepper.thawed)
+        self.stepper.train_mode()
         started = time.perf_counter()
         for images, labels in self.session.train.epoch(self.epoch, self.batch):
             step = (self.epoch - first) * steps + self.batch
             position = Progress(step, phase.epochs * steps, steps, tuple(self.losses[first:]))
             lr = self.stepper.set_rates(plan.rates(phase, self.peaks[index], position))
+            witness = self._witness()
             step, outcome = self.done, self.stepper.step(images, labels)
             if not math.isfinite(outcome.loss):
                 raise _diverged(step, lr)
+            if self.average:
+                self.average.update_parameters(self.session.network.module)
             now = time.perf_counter()
             self.elapsed += now - started
             speed, started = len(labels) / (now - started), now
@@ -178,10 +119,20 @@ class Trainer:
                 memory_mb=round(memory_mb(self.session.device), 1),
                 seconds=round(self.elapsed, 3),
             )
+            if witness:
+                yield _truth_event(step, witness.verdict(self.stepper.optimizer))
+
+    def _witness(self) -> Witness | None:
+        """Someone to watch the first step after a phase was entered, also after a stop."""
+        if not self.unproven:
+            return None
+        self.unproven = False
+        stepper = self.stepper
+        return Witness(self.session.network, stepper.thawed, statistics_move=stepper.norm_statistics == "update")
 
     def _finish_epoch(self, index: int) -> Epoch:
         started = time.perf_counter()
-        loss, accuracy = evaluate(self.session)
+        loss, accuracy = evaluate(self.session, self.kept)
         self.elapsed += time.perf_counter() - started
         total, right, images = self.sums
         self.losses.append(loss)
@@ -211,24 +162,34 @@ class Trainer:
             "elapsed": self.elapsed,
             "optimizer": self.stepper.optimizer.state_dict(),
             "scaler": self.stepper.scaler.state_dict(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random": random_state(),
+            "raw": self.session.network.module.state_dict() if self.average else {},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state; the network's weights are restored by the caller."""
+        """Go back to a saved state; the weights that were kept are restored by the caller."""
         self.epoch, self.batch, self.sums = state["epoch"], state["batch"], state["sums"]
         self.best, self.losses, self.elapsed = tuple(state["best"]), state["losses"], state["elapsed"]
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"]:
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        set_random_state(state["random"])
+        if self.average:
+            self.session.network.module.load_state_dict(state["raw"])
+            self.average.n_averaged.fill_(self.done)
 
 
-def evaluate(session: Session) -> tuple[float, float]:
-    """Mean loss and accuracy over the validation images."""
-    module = session.network.module
+def _averaging(session: Session) -> AveragedModel | None:
+    """torch's moving average of the weights, from those after the first step on; buffers are copied."""
+    decay = session.recipe.training.ema
+    return AveragedModel(session.network.module, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+
+
+def _truth_event(step: int, verdict: Verdict) -> Event:
+    return Event("truth" if verdict.kept else "truth_failed", step, verdict.text)
+
+
+def evaluate(session: Session, module: nn.Module) -> tuple[float, float]:
+    """Mean loss and accuracy of a network over the validation images."""
     module.eval()
     total = right = count = 0.0
     with torch.inference_mode(), session.autocast():

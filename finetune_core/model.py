@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune_core import weight_files
-from finetune_core.groups import LayerGroup, layer_groups
+from finetune_core.groups import LayerGroup, body_groups, layer_groups
 from finetune_core.parts.weights import Body, Plan
 
 if TYPE_CHECKING:
@@ -34,23 +34,30 @@ class Network:
 
 
 def build(
-    model: Model, outputs: int, progress: Callable[[str], None] | None = None, image_size: int | None = None
+    model: Model,
+    outputs: int,
+    progress: Callable[[str], None] | None = None,
+    image_size: int | None = None,
+    counts: Sequence[int] = (),
 ) -> Network:
     """The network of a recipe for `outputs` classes, on the CPU, weights loaded, the new head at random.
 
-    Networks of fixed size are built for images of `image_size` px (None: the library's size). Seeds nothing: seed
-    before. `progress` is told in words what takes time. UserError where weights cannot be had or do not fit.
+    Networks of fixed size are built for images of `image_size` px (None: the library's size). A head whose bias starts
+    from the classes' shares needs `counts`, the training images per class. Seeds nothing: seed before. `progress` is
+    told in words what takes time. UserError where weights cannot be had or do not fit.
     """
     plan = Plan(outputs, image_size)
     body = model.backbone.weights.build(model.backbone, plan, progress or (lambda text: None))
-    return _with_head(body, model.head, outputs)
+    network = _with_head(body, model, outputs)
+    _start(network.module.get_submodule(network.classifier), model.head, counts)
+    return network
 
 
 def restore(model: Model, outputs: int, checkpoint: Path) -> Network:
     """The network of a recipe with all weights, the head's too, from a checkpoint of Thaw's (.safetensors)."""
     said = weight_files.facts(checkpoint)
     plan = Plan(outputs, arguments=said.arguments)
-    network = _with_head(model.backbone.bare(plan), model.head, outputs)
+    network = _with_head(model.backbone.bare(plan), model, outputs)
     network.mean, network.std = said.mean or network.mean, said.std or network.std
     weight_files.fill(network.module, weight_files.tensors(checkpoint), (), checkpoint.name)
     return network
@@ -68,18 +75,36 @@ def description(model: Model, network: Network, outputs: int) -> dict[str, str]:
     }
 
 
-def _with_head(body: Body, head: Head, outputs: int) -> Network:
+def _with_head(body: Body, model: Model, outputs: int) -> Network:
     """Put the head where the library's classifier was, under the same name, so that libraries can load checkpoints."""
+    known = body_groups(body.module, body.classifier)
+    classifier = (_plug_in if model.head.pools else _replace)(body, model, outputs)
+    groups = layer_groups(body.module, classifier, known)
+    return Network(body.module, classifier, body.mean, body.std, groups, body.arguments)
+
+
+def _replace(body: Body, model: Model, outputs: int) -> str:
+    """A head for pooled features in the classifier's place; returns its dotted name."""
     from torch import nn
 
     old: Any = body.module.get_submodule(body.classifier)
-    new = head.call(old.in_channels if isinstance(old, nn.Conv2d) else old.in_features, outputs).build()
-    if isinstance(old, nn.Conv2d):
-        new = _pointwise(new)
-    _start_undecided(new)
-    body.module.set_submodule(body.classifier, new)
-    groups = layer_groups(body.module, body.classifier)
-    return Network(body.module, body.classifier, body.mean, body.std, groups, body.arguments)
+    head = model.head.call(old.in_channels if isinstance(old, nn.Conv2d) else old.in_features, outputs).build()
+    body.module.set_submodule(body.classifier, _pointwise(head) if isinstance(old, nn.Conv2d) else head)
+    return body.classifier
+
+
+def _plug_in(body: Body, model: Model, outputs: int) -> str:
+    """A head that pools in the place of the network's pooling and of all after it; returns its dotted name.
+
+    Where the network flattens in between, the pooling itself stands apart; it has no weights.
+    """
+    socket = model.backbone.socket(body)
+    head = model.head.over(socket.features, outputs).build()
+    if socket.pool != socket.classifier:
+        body.module.set_submodule(socket.pool, head[0])
+        head = head[1:]
+    body.module.set_submodule(socket.classifier, head)
+    return socket.classifier
 
 
 def _pointwise(layer: nn.Module) -> nn.Module:
@@ -93,15 +118,26 @@ def _pointwise(layer: nn.Module) -> nn.Module:
     return layer
 
 
-def _start_undecided(head: nn.Module) -> None:
-    """Start the last layer so small that all classes are about equally likely.
+def _start(head: nn.Module, chosen: Head, counts: Sequence[int]) -> None:
+    """Give the last layer its first weights, by default so small that all classes are about equally likely.
 
     A library's own start can give a first loss far above ln C (4 to 6 instead of 2.3 for MobileNetV2 with ten
     classes), and the first steps then go into unlearning it: 15 points of accuracy after three epochs, measured.
     """
+    import torch
     from torch import nn
 
     last = [layer for layer in head.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))][-1]
-    nn.init.normal_(last.weight, std=HEAD_STD)
-    if last.bias is not None:
-        nn.init.zeros_(last.bias)
+    if chosen.init == "small":
+        nn.init.normal_(last.weight, std=HEAD_STD)
+    elif chosen.init == "zero":
+        nn.init.zeros_(last.weight)
+    if last.bias is None or chosen.bias == "torch":
+        return
+    nn.init.zeros_(last.bias)
+    if chosen.bias == "priors":
+        if len(counts) != len(last.bias):
+            raise ValueError("a bias from the classes' shares needs the images of each class")
+        images = torch.tensor(counts, dtype=last.bias.dtype).clamp_min(1)
+        with torch.no_grad():
+            last.bias.copy_((images / images.sum()).log())

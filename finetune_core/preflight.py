@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from finetune_core import catalogue, plan
 from finetune_core.data.cache import check_readable
 from finetune_core.data.samples import Samples
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
+from finetune_core.groups import HEAD
 from finetune_core.parts.sources import Folder
+from finetune_core.pooling import no_map
 from finetune_core.recipe import Recipe
 
 FEW = 50  # validation images, below which the accuracy is mostly luck
@@ -19,22 +21,32 @@ LOOKED_AT = 200  # images whose headers are read
 
 
 @dataclass(frozen=True)
+class Mend:
+    """A change of one value of the recipe, by dotted path, that settles a finding."""
+
+    title: str
+    path: str
+    value: Any
+
+
+@dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `error` is what the worker would stop with."""
+    """One thing that was looked at. `error` is what the worker would stop with, `mend` what would settle it."""
 
     level: Literal["ok", "warn", "error"]
     title: str
     text: str
     error: UserError | None = None
+    mend: Mend | None = None
 
 
 def findings(recipe: Recipe) -> list[Finding]:
     """Look at data, weights and layer groups of a recipe, in the order in which a run would use them."""
-    return [*_data(recipe), *_weights(recipe), *_layers(recipe)]
+    return [*_data(recipe), *_weights(recipe), *layers(recipe)]
 
 
-def _failed(title: str, error: UserError) -> Finding:
-    return Finding("error", title, str(error), error)
+def _failed(title: str, error: UserError, mend: Mend | None = None) -> Finding:
+    return Finding("error", title, str(error), error, mend)
 
 
 def _data(recipe: Recipe) -> Iterator[Finding]:
@@ -82,34 +94,47 @@ def _weights(recipe: Recipe) -> Iterator[Finding]:
     yield Finding("ok" if weights.trained else "warn", "Weights", f"{facts}.")
 
 
-def _layers(recipe: Recipe) -> Iterator[Finding]:
+def layers(recipe: Recipe) -> Iterator[Finding]:
+    """Look at what each phase thaws."""
     backbone = recipe.model.backbone
     try:
-        names = catalogue.entry(backbone.kind, backbone.architecture).group_names
+        entry = catalogue.entry(backbone.kind, backbone.architecture)
     except UserError as error:
         yield _failed("Backbone", error)
         return
-    for number, phase in enumerate(recipe.phases, start=1):
-        title = "Layers" if len(recipe.phases) == 1 else f"Layers in phase {number}"
+    if not entry.features_for(recipe.model.head):
+        yield _failed("Head", no_map(entry.library, entry.architecture, "Its pooling cannot be taken out"))
+    names = entry.names_under(recipe.model.head)
+    for index, phase in enumerate(recipe.phases):
+        title = "Layers" if len(recipe.phases) == 1 else f"Layers in phase {index + 1}"
         try:
             peaks = plan.peak_rates(phase, names)
         except UserError as error:
             yield _failed(title, error)
             continue
-        yield from _thawed(title, peaks, not backbone.weights.trained)
+        yield _thawed(title, f"phases.{index}.thaw", peaks, not backbone.weights.trained)
 
 
-def _thawed(title: str, peaks: dict[str, float], random: bool) -> Iterator[Finding]:
-    thawed = [name for name, peak in peaks.items() if peak > 0]
-    frozen = [name for name, peak in peaks.items() if peak == 0]
+def _thawed(title: str, path: str, peaks: dict[str, float], random: bool) -> Finding:
+    names, thawed = list(peaks), [name for name, peak in peaks.items() if peak > 0]
+    frozen = [name for name in names if name not in thawed]
     if not thawed:
         error = UserError("Nothing would train.", "Every layer group is frozen.", "Thaw at least the head.")
-        yield _failed(title, error)
-    elif "head" in frozen:
-        yield Finding("warn", title, "The head is frozen, but it is new and knows nothing: thaw it.")
-    elif random and frozen:
-        yield Finding("warn", title, "Random weights are frozen: those layers will never learn anything.")
-    elif frozen and list(peaks)[: len(frozen)] != frozen:
-        yield Finding("warn", title, "A frozen group lies between thawed ones; that mostly trains poorly.")
-    else:
-        yield Finding("ok", title, f"{', '.join(thawed)} will train; {len(frozen)} groups stay frozen.")
+        return _failed(title, error, Mend("Thaw the head", path, [HEAD]))
+    if HEAD in frozen:
+        text = "The head is frozen, but it is new and knows nothing: thaw it."
+        return Finding("warn", title, text, mend=Mend("Thaw the head", path, [*thawed, HEAD]))
+    if random and frozen:
+        text = "Random weights are frozen: those layers will never learn anything."
+        return Finding("warn", title, text, mend=Mend("Thaw everything", path, ["*"]))
+    if gap := _between(names, thawed):
+        text = f"{', '.join(gap)} frozen between thawed groups: that mostly trains poorly."
+        mend = Mend(f"Thaw {gap[0] if len(gap) == 1 else 'them too'}", path, names[names.index(thawed[0]) :])
+        return Finding("warn", title, text, mend=mend)
+    rest = "the rest stays frozen" if frozen else "nothing stays frozen"
+    return Finding("ok", title, f"{', '.join(thawed)} will train; {rest}.")
+
+
+def _between(names: Sequence[str], thawed: Sequence[str]) -> list[str]:
+    """Frozen groups that come after a thawed one (seed 004: freezing alternate layers)."""
+    return [name for name in names[names.index(thawed[0]) :] if name not in thawed]

@@ -1,56 +1,110 @@
 """The learning-rate range test (Smith 2015; seeds 000 and 003).
 
-It trains a copy of the model for a few steps while the rate grows exponentially, on the very step that training
-uses; each group's rate keeps its ratio to the recipe's learning rate. It leaves no trace on the session.
+It trains a copy of the model for a few steps while the rate grows (or shrinks) exponentially, on the very step that
+training uses. Either all rates move, each group's keeping its ratio to the recipe's learning rate, or one group's alone
+while the others keep theirs. It leaves no trace on the session.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from finetune_core import plan
-from finetune_core.loop import Stepper
+from finetune_core.errors import UserError
+from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Find
 from finetune_core.session import Session
-from finetune_core.sweep import DIVERGED, HIGH, LOW, SMOOTHING, STEPS, rate
+from finetune_core.stepper import Stepper, random_state, set_random_state
+from finetune_core.sweep import DIVERGED, SMOOTHING, Sweep
+
+DEFAULT = Sweep()
 
 
-def range_test(
-    session: Session, phase: int = 0, low: float = LOW, high: float = HIGH, steps: int = STEPS
-) -> Iterator[Find]:
-    """Sweep the recipe's learning rate from `low` to `high` in `steps` steps, with the groups of one phase thawed.
+def seeded(recipe: Recipe, trial: int) -> Recipe:
+    """The recipe of one of several tries: another order of images, other augmentation, another head at the start."""
+    seed = (recipe.training.seed + trial) % 2**31
+    return recipe.replace(training=recipe.training.replace(seed=seed))
 
-    Yields a record per step; stops early where the loss diverges. The session's network, its buffers and the random
-    numbers stay as they were, however far the test is read.
+
+def range_test(session: Session, phase: int = 0, sweep: Sweep = DEFAULT, trial: int = 0) -> Iterator[Find]:
+    """Sweep the recipe's learning rate, or that of one group, with the groups of one phase thawed.
+
+    Yields a record per step, marked as belonging to `trial`; going up it stops early where the loss diverges. The
+    session's network, its buffers and the random numbers stay as they were, however far the test is read.
     """
-    twin = replace(session, network=copy.deepcopy(session.network))
-    stepper = Stepper(twin)
-    ratios = plan.peak_rates(session.recipe.phases[phase].replace(learning_rate=1.0), session.names)
-    stepper.enter([name for name, ratio in ratios.items() if ratio > 0])
-    rng = torch.Generator().manual_seed(session.recipe.training.seed).get_state()
-    smooth, best = 0.0, math.inf
-    for step, (images, labels) in zip(range(steps), _endless(session), strict=False):
-        lr = rate(step, steps, low, high)
-        stepper.set_rates({name: ratio * lr for name, ratio in ratios.items()})
-        with torch.random.fork_rng():
-            torch.set_rng_state(rng)
-            loss = stepper.step(images, labels).loss
-            rng = torch.get_rng_state()
-        smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
-        corrected = smooth / (1 - SMOOTHING ** (step + 1))  # without this the curve would start near zero
-        yield Find(step, lr, loss, corrected)
+    chosen = session.recipe.phases[phase]
+    rates = _rates(chosen, session.names, sweep)
+    apart = Apart(session, chosen)
+    smooth, best = Smooth(), math.inf
+    for step, (images, labels) in zip(range(sweep.steps), endless(session), strict=False):
+        lr = sweep.rate(step)
+        loss = apart.step(rates(lr), images, labels)
+        corrected = smooth(loss)
+        yield Find(step, lr, loss, corrected, trial)
         best = min(best, corrected)
-        if not math.isfinite(loss) or corrected > DIVERGED * best:
+        if not math.isfinite(loss) or (corrected > DIVERGED * best and not sweep.down):
             return
 
 
-def _endless(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
+class Apart:
+    """Trains a copy of a session's network, with random numbers of its own from the recipe's seed on."""
+
+    def __init__(self, session: Session, phase: Phase) -> None:
+        """Copy the network and thaw what the phase thaws."""
+        self.session = replace(session, network=copy.deepcopy(session.network))
+        self.stepper = Stepper(self.session)
+        peaks = plan.peak_rates(phase, session.names)
+        self.stepper.enter([name for name, rate in peaks.items() if rate > 0], phase.norm_statistics)
+        with torch.random.fork_rng():
+            torch.manual_seed(session.recipe.training.seed)
+            self.random = random_state()
+
+    def step(self, rates: dict[str, float], images: Tensor, labels: Tensor) -> float:
+        """One optimizer step with these rates by group; returns the loss before it."""
+        self.stepper.set_rates(rates)
+        with torch.random.fork_rng():
+            set_random_state(self.random)
+            loss = self.stepper.step(images, labels).loss
+            self.random = random_state()
+        return loss
+
+
+class Smooth:
+    """A mean over the past, call by call; corrected for its start, where it would else lie near zero."""
+
+    def __init__(self) -> None:
+        self.sum, self.weight = 0.0, 0.0
+
+    def __call__(self, loss: float) -> float:
+        """The mean including this loss."""
+        self.sum = SMOOTHING * self.sum + (1 - SMOOTHING) * loss
+        self.weight = SMOOTHING * self.weight + 1 - SMOOTHING
+        return self.sum / self.weight
+
+
+def _rates(phase: Phase, names: Sequence[str], sweep: Sweep) -> Callable[[float], dict[str, float]]:
+    """Each group's rate where the test stands at a learning rate."""
+    own = plan.peak_rates(phase, names)
+    if not sweep.group:
+        ratios = plan.peak_rates(phase.replace(learning_rate=1.0), names)
+        return lambda lr: {name: ratio * lr for name, ratio in ratios.items()}
+    if not own.get(sweep.group):
+        raise UserError(
+            f"There is no thawed layer group called {sweep.group}.",
+            f"Thawed are {', '.join(name for name, rate in own.items() if rate > 0)}.",
+            "Choose one of them, or try all together.",
+        )
+    return lambda lr: {**own, sweep.group: lr}
+
+
+def endless(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
+    """The training batches of one epoch after the other."""
     epoch = 0
     while True:
         yield from session.train.epoch(epoch)

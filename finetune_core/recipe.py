@@ -58,6 +58,13 @@ class Phase(Section):
         {}, "Rate per group", "A factor on the learning rate for single groups, such as 0.1 for layer4.", more=True
     )
     schedule: SerializeAsAny[Schedule] = OneCycle()
+    norm_statistics: Literal["hold", "update"] = knob(
+        "hold",
+        "Norm statistics",
+        "BatchNorm in frozen groups: hold the statistics of its pretraining, or normalise by each batch and let them "
+        "adapt to your images while the weights stay.",
+        more=True,
+    )
 
     @model_validator(mode="after")
     def _multipliers_are_positive(self) -> Self:
@@ -65,6 +72,11 @@ class Phase(Section):
             if not 0 < factor <= 1e4:
                 raise ValueError(f"the multiplier of {group} is {factor:g}; it must lie above 0 and at most 10000")
         return self
+
+
+# How the default recipe begins: for the bundled backbone on Blooms the last two stages at a third of the head's rate
+# gave the best accuracy that two CPU cores reach in a minute.
+START = Phase(thaw=("layer3", "layer4", "head"), multipliers={"layer3": 0.33, "layer4": 0.33})
 
 
 class Training(Section):
@@ -75,6 +87,43 @@ class Training(Section):
     loss: SerializeAsAny[Loss] = CrossEntropy()
     precision: Literal["fp32", "bf16", "fp16"] = knob("fp32", "Precision", "Number format of the forward pass.")
     device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "Device", "Where to train; auto takes the fastest.")
+    accumulate: int = knob(
+        1,
+        "Micro-batches",
+        "Work through each batch in this many parts: the same step in less memory. BatchNorm, and losses that look at "
+        "a batch as a whole, see one part at a time.",
+        low=1,
+        high=256,
+        more=True,
+    )
+    clip_norm: float = knob(
+        0.0,
+        "Clip gradients",
+        "Longest gradient a step may follow, over all thawed weights; longer ones are shortened. 0 sets no limit.",
+        low=0.0,
+        high=1000.0,
+        log=True,
+        more=True,
+    )
+    l1: float = knob(
+        0.0,
+        "L1",
+        "Pulls weights towards exactly zero, norm layers and biases left out; the loss is shown without it. 0 is off, "
+        "1e-5 is gentle.",
+        low=0.0,
+        high=1.0,
+        log=True,
+        more=True,
+    )
+    ema: float = knob(
+        0.0,
+        "Weight averaging",
+        "Keep a running average of the weights, which is measured and saved in their place. 0.99 looks back about 100 "
+        "steps; 0 is off.",
+        low=0.0,
+        high=0.99999,
+        more=True,
+    )
     seed: int = knob(0, "Seed", "Fixes head, order of images and augmentation.", low=0, high=2**31 - 1, more=True)
 
 
@@ -86,7 +135,7 @@ class Recipe(Section):
     data: Data = Data()
     augment: tuple[SerializeAsAny[Transform], ...] = STANDARD
     model: Model = Model()
-    phases: tuple[Phase, ...] = (Phase(),)
+    phases: tuple[Phase, ...] = (START,)
     training: Training = Training()
 
     @model_validator(mode="after")

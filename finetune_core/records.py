@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 
@@ -72,17 +72,54 @@ class Find(Record):
     lr: float
     loss: float
     smooth: float
+    trial: int = 0  # which of several tries, each with a seed of its own
 
 
 @dataclass(frozen=True)
 class Suggestions(Record):
-    """What the finished range test suggests; null where the curve does not support a suggestion."""
+    """What the finished range test suggests; null where the curve does not support a suggestion.
+
+    `confidence` is high, medium, low or (without suggestions) empty, and `why` says what it rests on; `between` holds
+    the lowest and highest rate at which single tries fall steepest.
+    """
 
     kind: ClassVar[str] = "suggestions"
     steepest: float | None
     minimum_tenth: float | None
     valley: float | None
-    note: str = field(default="")
+    note: str = ""
+    slide: float | None = None
+    confidence: str = ""
+    why: str = ""
+    between: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Lap(Record):
+    """One step of one contender in a race of learning rates; `lr` is the peak rate that it runs with."""
+
+    kind: ClassVar[str] = "lap"
+    contender: str
+    lr: float
+    step: int
+    loss: float
+    smooth: float
+
+
+@dataclass(frozen=True)
+class Place(Record):
+    """Where a contender arrived: its smoothed training loss, and how it does on the validation images.
+
+    Null where its loss was no longer a number.
+    """
+
+    kind: ClassVar[str] = "place"
+    contender: str
+    lr: float
+    step: int
+    train_loss: float
+    valid_loss: float
+    valid_accuracy: float
 
 
 def _finite(value: Any) -> Any:

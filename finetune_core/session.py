@@ -15,6 +15,7 @@ from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
+from finetune_core.parts.losses import Weighted
 from finetune_core.recipe import Recipe, Training
 
 Report = Callable[[str], None]
@@ -43,6 +44,14 @@ class Session:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.recipe.training.precision)
         return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
 
+    def divisor(self, labels: Tensor) -> Tensor | int:
+        """What the loss's mean over these labels divides by: their number, or the sum of their class weights."""
+        loss = self.recipe.training.loss
+        weights = getattr(self.loss, "weight", None)
+        if isinstance(loss, Weighted) and loss.divide == "weights" and weights is not None:
+            return weights[labels].sum()
+        return len(labels)
+
     def normalised(self, images: Tensor) -> Tensor:
         """Raw images (uint8, N × 3 × H × W, on any device) as what the network was trained on."""
         x = images.to(self.device, torch.float32, memory_format=torch.channels_last, non_blocking=True)
@@ -63,7 +72,8 @@ def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
 
     report("Building the network")
     torch.manual_seed(training.seed)  # the head starts from the seed, whatever ran before
-    network = model.build(recipe.model, len(samples.classes), report, data.image_size)
+    counts = torch.bincount(torch.tensor(samples.labels)[parts.train], minlength=len(samples.classes)).tolist()
+    network = model.build(recipe.model, len(samples.classes), report, data.image_size, counts)
     network.module.to(device).to(memory_format=torch.channels_last)
     train = Batches(
         images,
@@ -85,7 +95,6 @@ def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
         shuffle=False,
         augment=False,
     )
-    counts = torch.bincount(torch.tensor(samples.labels)[train.indices], minlength=len(samples.classes)).tolist()
     loss = training.loss.call(counts).build().to(device)
     return Session(recipe, device, network, samples.classes, train, valid, loss)
 

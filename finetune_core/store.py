@@ -1,7 +1,7 @@
 """A run is a folder. Only this module knows the names of the files in it.
 
     recipe.yaml         the whole experiment
-    job.json            "train" or "find", with options of the job
+    job.json            "train", "find" or "race", with options of the job
     status.json         where the worker stands (replaced as a whole)
     metrics.jsonl       one record a line (only ever appended to)
     control.json        what a person asked for: {"ask": "stop"}
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def job(self) -> dict[str, Any]:
-        """What is to be done with the recipe: {"job": "train" | "find", …options}."""
+        """What is to be done with the recipe: {"job": "train" | "find" | "race", …options}."""
         return _read_json(self.path / "job.json") or {"job": "train"}
 
     @property
@@ -193,7 +193,7 @@ class Run:
 def create(what: recipe.Recipe, job: str = "train", runs: Path | None = None, **options: Any) -> Run:
     """A new run folder, ready for a worker; named by time, job and backbone."""
     runs = runs or places.runs_dir()
-    stem = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), "find" if job == "find" else "", _slug(what))))
+    stem = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), "" if job == "train" else job, _slug(what))))
     for number in range(1, 1000):
         path = runs / (stem if number == 1 else f"{stem}-{number}")
         try:

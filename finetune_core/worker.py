@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,13 +18,13 @@ from typing import Any
 import psutil
 import torch
 
-from finetune_core import checkpoint, probe
+from finetune_core import checkpoint, probe, race
 from finetune_core.errors import UserError
 from finetune_core.loop import Trainer
-from finetune_core.records import Epoch, Event, Find, Record, Step
+from finetune_core.records import Epoch, Event, Lap, Record, Step
 from finetune_core.session import prepare
 from finetune_core.store import Run
-from finetune_core.sweep import STEPS, suggest
+from finetune_core.sweep import RACE_STEPS, Sweep, suggest, together
 
 Watch = Callable[[Record], None]
 """Called with every record, for a progress bar."""
@@ -36,8 +37,7 @@ def work(run: Run, watch: Watch = lambda _: None, say: Callable[[str], None] = l
     try:
         run.claim(psutil.Process())
         with _Stopping(run) as stopping:
-            job = _find if run.job["job"] == "find" else _train
-            job(run, stopping, watch, _Preparing(run, say))
+            JOBS[run.job["job"]](run, stopping, watch, _Preparing(run, say))
     except UserError as error:
         run.report(state="failed", message=error.what, error={"what": error.what, "why": error.why, "hint": error.hint})
         return 2
@@ -100,6 +100,8 @@ def _train(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -
         if isinstance(record, Epoch):
             checkpoint.save(run, trainer, best=record.best)
             progress.epoch_ended(record)
+        if isinstance(record, Event) and record.name == "truth_failed":
+            progress.warn(trainer, record.text)
         if isinstance(record, Step | Epoch) and stopping:
             checkpoint.save(run, trainer)
             note = Event("stopped", trainer.done, "Stopped on request")
@@ -107,27 +109,49 @@ def _train(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -
             progress.report(trainer, state="stopped", message="Stopped; it can go on from here")
             return
         progress.tick(trainer)
-    progress.report(trainer, state="finished", message="Finished", seconds_left=0.0)
+    progress.report(trainer, state="finished", message=progress.said("Finished"), seconds_left=0.0)
 
 
 def _find(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
     preparing("Waking up")
-    session = prepare(run.recipe, preparing)
-    steps = run.job.get("steps", STEPS)
-    run.report(state="running", message="Trying rates", steps=steps)
-    curve: list[Find] = []
-    for record in probe.range_test(session, phase=run.job.get("phase", 0), steps=steps):
-        curve.append(record)
-        run.append(record)
-        watch(record)
-        run.report(step=len(curve))
-        if stopping:
-            run.report(state="stopped", message="Stopped on request")
-            return
-    found = suggest([record.lr for record in curve], [record.smooth for record in curve])
+    options, recipe = dict(run.job), run.recipe
+    phase, tries = options.get("phase", 0), options.get("tries", 1)
+    sweep = Sweep(**{field.name: options[field.name] for field in fields(Sweep) if field.name in options})
+    for trial in range(tries):
+        session = prepare(probe.seeded(recipe, trial), preparing)
+        whose = f", try {trial + 1} of {tries}" if tries > 1 else ""
+        run.report(state="running", message=f"Trying rates{whose}", steps=tries * sweep.steps)
+        for record in probe.range_test(session, phase, sweep, trial):
+            run.append(record)
+            watch(record)
+            run.report(step=trial * sweep.steps + record.step + 1)
+            if stopping:
+                run.report(state="stopped", message="Stopped on request")
+                return
+    found = suggest(*together(run.records()[0]), batches=session.train.steps)
     run.append(found)
     watch(found)
     run.report(state="finished", message=found.note or "Finished")
+
+
+def _race(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
+    preparing("Waking up")
+    session, options = prepare(run.recipe, preparing), run.job
+    rates, steps = options["rates"], options.get("steps", RACE_STEPS)
+    run.report(state="running", message="Racing", steps=len(rates) * steps)
+    done = 0
+    for record in race.race(session, rates, options.get("phase", 0), steps, options.get("group", "")):
+        run.append(record)
+        watch(record)
+        done += isinstance(record, Lap)
+        run.report(step=done)
+        if stopping:
+            run.report(state="stopped", message="Stopped on request")
+            return
+    run.report(state="finished", message="Finished")
+
+
+JOBS = {"train": _train, "find": _find, "race": _race}
 
 
 class _Progress:
@@ -136,11 +160,20 @@ class _Progress:
     def __init__(self, run: Run, steps: int, done: int) -> None:
         self.run, self.steps, self.first, self.started = run, steps, done, time.monotonic()
         self.next = 0.0
+        self.warning = ""
         self.accuracies = [r["valid_accuracy"] for r in run.records()[0] if r["kind"] == "epoch"]
 
     def epoch_ended(self, record: Epoch) -> None:
         self.accuracies.append(record.valid_accuracy)
         self.next = 0.0
+
+    def warn(self, trainer: Trainer, warning: str) -> None:
+        self.warning = warning
+        self.report(trainer, message=self.said("Training"))
+
+    def said(self, message: str) -> str:
+        """The message, and what there is to worry about."""
+        return f"{message}. {self.warning}" if self.warning else message
 
     def tick(self, trainer: Trainer) -> None:
         if time.monotonic() >= self.next:
@@ -167,16 +200,21 @@ class _Progress:
 def _known(error: Exception) -> dict[str, str]:
     """Words for failures that are not the person's mistake, as far as the reason is known."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        hint = "Halve the batch size, take smaller images, or freeze more layers."
+        hint = "Use more micro-batches (training.accumulate), take smaller images, or freeze more layers."
         return {"what": "The memory ran out.", "why": str(error).split("\n")[0], "hint": hint}
     why = f"{type(error).__name__}: {error}"
     return {"what": "Thaw made a mistake.", "why": why, "hint": "The log has the details; the run's folder is intact."}
 
 
+def _log_failed_check(record: Record) -> None:
+    if isinstance(record, Event) and record.name == "truth_failed":
+        sys.stderr.write(f"{record.text}\n")
+
+
 def main() -> int:
     """Work on the run folder named on the command line; what it prints lands in worker.log."""
     run = Run(Path(sys.argv[1]).absolute())
-    code = work(run)
+    code = work(run, _log_failed_check)
     if error := run.status.error:
         sys.stderr.write(" ".join(error.values()) + "\n")
     return code

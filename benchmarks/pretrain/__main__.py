@@ -33,7 +33,9 @@ def arguments() -> argparse.Namespace:
     train.add_argument("--start", type=Path, help="a .student file of an earlier run to go on from")
     train.add_argument("--arch", default="resnet10t")
     train.add_argument("--steps", type=int, default=2000)
-    train.add_argument("--pixels", type=int, default=80, help="side of the views")
+    train.add_argument("--pixels", type=int, default=96, help="side of the views")
+    train.add_argument("--crop", type=float, nargs=2, default=(0.55, 1.0), help="share of a drawing's side in view")
+    train.add_argument("--photo-crop", type=float, nargs=2, default=(0.3, 0.95), help="the same for photographs")
     train.add_argument("--anneal", type=float, default=0.5, help="share of the steps over which the rate falls to 0")
     train.add_argument("--rate", type=float, default=2e-3)
     train.add_argument("--seed", type=int, default=1)
@@ -65,7 +67,14 @@ def main() -> None:
         from benchmarks.pretrain.train import Inputs, Plan, train
 
         plan = Plan(
-            arch=args.arch, steps=args.steps, pixels=args.pixels, rate=args.rate, anneal=args.anneal, seed=args.seed
+            arch=args.arch,
+            steps=args.steps,
+            pixels=args.pixels,
+            crop=tuple(args.crop),
+            photo_crop=tuple(args.photo_crop),
+            rate=args.rate,
+            anneal=args.anneal,
+            seed=args.seed,
         )
         inputs = Inputs(args.source, args.photos, args.share, args.teacher, args.out, args.start)
         torch.multiprocessing.spawn(train, (args.workers, plan, inputs, args.port), nprocs=args.workers)

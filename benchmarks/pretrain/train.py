@@ -37,7 +37,9 @@ class Plan:
     steps: int = 2000
     batch: int = 96
     photos: int = 20
-    pixels: int = 80
+    pixels: int = 96
+    crop: tuple[float, float] = (0.55, 1.0)
+    photo_crop: tuple[float, float] = (0.3, 0.95)
     rate: float = 2e-3
     decay: float = 0.05
     anneal: float = 0.5
@@ -102,8 +104,8 @@ def views(source: Path, photos: Tensor, plan: Plan, workers: int, rank: int) -> 
     """One process's part of endless augmented batches, and their answers, which are -1 for photographs."""
     images, facts = drawn.load(source)
     rng = torch.Generator().manual_seed(plan.seed * 1000 + rank)
-    soft = Augment(crop=(0.55, 1.0), aspect=0.15, degrees=30, brightness=0.25, contrast=0.25, saturation=0.15)
-    hard = Augment(crop=(0.3, 0.95), aspect=0.25, degrees=15, brightness=0.3, contrast=0.3, saturation=0.4)
+    soft = Augment(crop=plan.crop, aspect=0.15, degrees=30, brightness=0.25, contrast=0.25, saturation=0.15)
+    hard = Augment(crop=plan.photo_crop, aspect=0.25, degrees=15, brightness=0.3, contrast=0.3, saturation=0.4)
     answers = torch.from_numpy(facts)
     real_part = plan.photos // workers
     fresh = plan.batch // workers - real_part
@@ -150,6 +152,7 @@ def save(student: nn.Module, path: Path, plan: Plan, step: int) -> None:
     }
     draft = path.with_suffix(".part")
     save_file({k: v.contiguous() for k, v in state.items()}, draft, metadata=about)
+    draft.chmod(0o644)
     draft.replace(path)
     save_file({k: v.contiguous() for k, v in student.state_dict().items()}, path.with_suffix(".student"))
 

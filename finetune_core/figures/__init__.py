@@ -3,7 +3,7 @@
 from finetune_core.figures.colours import group_colours
 from finetune_core.figures.comparing import compared, guesses
 from finetune_core.figures.data import class_balance
-from finetune_core.figures.finder import Curve, curve, finder
+from finetune_core.figures.finder import Curve, curve, finder, race
 from finetune_core.figures.layers import layer_bar
 from finetune_core.figures.series import kept, smoothed, sparkline
 from finetune_core.figures.style import alt
@@ -24,6 +24,7 @@ __all__ = [
     "layer_bar",
     "loss",
     "planned_rates",
+    "race",
     "rates",
     "smoothed",
     "sparkline",

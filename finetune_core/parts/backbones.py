@@ -6,6 +6,7 @@ torch and the libraries are imported when a network is built, not before.
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import SerializeAsAny
 
-from finetune_core import hub, places, weight_files
+from finetune_core import hub, places, pooling, weight_files
 from finetune_core.errors import UserError
 from finetune_core.parts.base import Call, Part, knob
 from finetune_core.parts.weights import Body, Bundled, File, Hub, Plan, Progress, RandomWeights, Weights
@@ -33,6 +34,22 @@ class Backbone(Part):
 
     architecture: str = knob("", "Architecture", "The library's name for the network.")
     weights: SerializeAsAny[Weights] = Hub()
+    drop_rate: float = knob(
+        0.0,
+        "Dropout",
+        "Share of features silenced at random in training, mostly before the head; 0 leaves it to the library.",
+        low=0.0,
+        high=0.9,
+        more=True,
+    )
+    drop_path_rate: float = knob(
+        0.0,
+        "Stochastic depth",
+        "Chance that the last block is skipped in training, less for those before it; 0 leaves it to the library.",
+        low=0.0,
+        high=0.9,
+        more=True,
+    )
 
     def call(self, outputs: int) -> Call:
         """The library's constructor for this network with `outputs` classes and its published weights, if chosen."""
@@ -50,6 +67,20 @@ class Backbone(Part):
         """Copy a state dict into the network, all but its classifier; UserError where it does not fit."""
         raise NotImplementedError
 
+    def socket(self, body: Body) -> pooling.Socket:
+        """Open the network for a head that pools by itself; UserError where its features cannot be had unpooled."""
+        raise NotImplementedError
+
+    def drops(self) -> dict[str, Any]:
+        """What the library's constructor is told of dropout and stochastic depth: nothing where left to it."""
+        names = self.drop_names()
+        rates = {names[0]: self.drop_rate, names[1]: self.drop_path_rate}
+        return {name: rate for name, rate in rates.items() if rate > 0}
+
+    def drop_names(self) -> tuple[str, str]:
+        """The constructor's words for dropout and stochastic depth."""
+        raise NotImplementedError
+
 
 class Timm(Backbone):
     """A network from timm (PyTorch Image Models), the largest collection of image backbones."""
@@ -62,7 +93,16 @@ class Timm(Backbone):
         """`timm.create_model`."""
         hub_tag = self.weights.tag if isinstance(self.weights, Hub) else ""
         name = f"{self.architecture}.{hub_tag}" if hub_tag else self.architecture
-        return Call("timm.create_model", (name,), {"pretrained": isinstance(self.weights, Hub), "num_classes": outputs})
+        kwargs = {"pretrained": isinstance(self.weights, Hub), "num_classes": outputs, **self.drops()}
+        return Call("timm.create_model", (name,), kwargs)
+
+    def drop_names(self) -> tuple[str, str]:
+        """The same in all of timm."""
+        return "drop_rate", "drop_path_rate"
+
+    def socket(self, body: Body) -> pooling.Socket:
+        """timm's own way, checked by a forward pass."""
+        return pooling.timm_socket(body.module, body.classifier, self.architecture, body.side)
 
     def bare(self, plan: Plan) -> Body:
         """`timm.create_model` without weights."""
@@ -75,12 +115,13 @@ class Timm(Backbone):
         arguments = {**plan.arguments, **self._size(plan.image_size)}
         module: Any
         try:
-            module = timm.create_model(name, num_classes=plan.outputs, **arguments, **loading)
+            module = timm.create_model(name, num_classes=plan.outputs, **{**arguments, **self.drops(), **loading})
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-            raise (_not_to_plan(self, arguments, error) if arguments else error) from error
+            raise _not_to_plan(self, arguments, error) from error
         cfg = module.pretrained_cfg
         classifier = _timm_classifier(module, self.architecture)
-        return Body(module, classifier, tuple(cfg["mean"]), tuple(cfg["std"]), arguments)
+        side = plan.image_size or arguments.get("img_size") or cfg["input_size"][-1]
+        return Body(module, classifier, tuple(cfg["mean"]), tuple(cfg["std"]), arguments, side)
 
     def _check(self) -> None:
         import timm
@@ -142,7 +183,16 @@ class Torchvision(Backbone):
     def call(self, outputs: int) -> Call:
         """`torchvision.models.get_model`."""
         tag = (self.weights.tag or "DEFAULT") if isinstance(self.weights, Hub) else None
-        return Call("torchvision.models.get_model", (self.architecture,), {"weights": tag, "num_classes": outputs})
+        kwargs = {"weights": tag, "num_classes": outputs, **self.drops()}
+        return Call("torchvision.models.get_model", (self.architecture,), kwargs)
+
+    def drop_names(self) -> tuple[str, str]:
+        """DenseNet has a word of its own."""
+        return "drop_rate" if self.architecture.startswith("densenet") else "dropout", "stochastic_depth_prob"
+
+    def socket(self, body: Body) -> pooling.Socket:
+        """Where its pooling is found."""
+        return pooling.torchvision_socket(body.module, body.classifier, self.architecture, body.side)
 
     def bare(self, plan: Plan) -> Body:
         """`torchvision.models.get_model` without weights."""
@@ -156,12 +206,25 @@ class Torchvision(Backbone):
             **plan.arguments,
             **self._size(plan.image_size),
         }
+        self._check_drops()
         try:
-            module = models.get_model(self.architecture, num_classes=plan.outputs, **arguments)
+            module = models.get_model(self.architecture, num_classes=plan.outputs, **{**arguments, **self.drops()})
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-            raise (_not_to_plan(self, arguments, error) if arguments else error) from error
+            raise _not_to_plan(self, arguments, error) from error
         classifier = _torchvision_classifier(module, self.architecture)
-        return Body(module, classifier, IMAGENET_MEAN, IMAGENET_STD, arguments)
+        built_for = arguments.get("image_size") or arguments.get("input_size", (TORCHVISION_SIDE,))[0]
+        side = plan.image_size or built_for
+        return Body(module, classifier, IMAGENET_MEAN, IMAGENET_STD, arguments, side)
+
+    def _check_drops(self) -> None:
+        """Some constructors swallow words that they do not know."""
+        from torchvision import models
+
+        made = inspect.signature(models.get_model_builder(self.architecture)).return_annotation
+        known = inspect.signature(made).parameters
+        for name in self.drops():
+            if name not in known:
+                raise _does_not_drop(self, f"{made.__name__} has no {name}")
 
     def _size(self, image_size: int | None) -> dict[str, Any]:
         """The families of fixed size call it by different names."""
@@ -239,9 +302,10 @@ def _timm_classifier(module: Any, architecture: str) -> str:
     """The dotted name of timm's classifying layer; UserError for the few families that have several."""
     named = dict(module.named_modules())
     said = module.pretrained_cfg.get("classifier")
-    if isinstance(said, str) and _classifies(named.get(said)):
+    several = isinstance(said, (tuple, list)) or getattr(module, "head_dist", None)  # each would need a head
+    if isinstance(said, str) and _classifies(named.get(said)) and not several:
         return said
-    if not isinstance(said, (tuple, list)):  # several classifiers would each need a head
+    if not several:
         layer = module.get_classifier() if hasattr(module, "get_classifier") else None
         for name, child in named.items():
             if child is layer and _classifies(child):
@@ -274,12 +338,25 @@ def _classifies(layer: object) -> bool:
     return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and tuple(layer.kernel_size) == (1, 1))
 
 
-def _not_to_plan(backbone: Backbone, arguments: Mapping[str, Any], error: Exception) -> UserError:
+def _not_to_plan(backbone: Backbone, arguments: Mapping[str, Any], error: Exception) -> Exception:
+    """Words for what a constructor refused; the error itself where nothing special was asked of it."""
+    if isinstance(error, TypeError) and any(name in str(error) for name in backbone.drops()):
+        return _does_not_drop(backbone, f"Its constructor says: {error}")
+    if not arguments:
+        return error
     asked = ", ".join(f"{key}={value}" for key, value in arguments.items())
     return UserError(
         f"{backbone.title} cannot build {backbone.architecture} with {asked}.",
         f"It says: {str(error).splitlines()[0] if str(error) else type(error).__name__}.",
         "Choose the image size or the architecture that the weights were made for.",
+    )
+
+
+def _does_not_drop(backbone: Backbone, why: str) -> UserError:
+    return UserError(
+        f"{backbone.title}'s {backbone.architecture} cannot be told its dropout or stochastic depth.",
+        f"{why}.",
+        "Set it back to 0, which leaves it to the library, or choose another architecture.",
     )
 
 

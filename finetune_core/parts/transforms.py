@@ -273,7 +273,7 @@ def _within_border(size: int, border: int, inner: Call) -> Call:
 
 
 STANDARD: tuple[Transform, ...] = (
-    RandomResizedCrop(),
+    RandomResizedCrop(min_scale=0.6),
     HorizontalFlip(),
     VerticalFlip(active=False),
     Rotation(active=False),

@@ -37,6 +37,7 @@ class Body:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     arguments: Mapping[str, Any]  # given to the library's constructor beside name and classes
+    side: int  # px, of images that the network takes
 
 
 class Weights(Part):

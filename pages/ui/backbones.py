@@ -177,5 +177,13 @@ def take(entry: catalogue.Entry) -> None:
     backbone = Backbone.kinds()[entry.library](architecture=entry.architecture)
     weights = Bundled() if _is_bundled(backbone) else Hub() if entry.pretrained else RandomWeights()
     draft = state.draft()
+    before = _group_names(draft.model.backbone)
     state.edit(draft.replace(model=draft.model.replace(backbone=backbone.replace(weights=weights))))
-    thawing.refit(entry.group_names)
+    thawing.refit(before, entry.group_names)
+
+
+def _group_names(backbone: Backbone) -> tuple[str, ...]:
+    try:
+        return catalogue.entry(backbone.kind, backbone.architecture).group_names
+    except UserError:  # an unknown name, written by hand
+        return ()

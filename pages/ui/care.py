@@ -30,6 +30,8 @@ def _layers(recipe: Recipe) -> str:
         return "Random weights: this backbone has learned nothing yet."
     if isinstance(weights, File) and not Path(weights.path).expanduser().is_file():
         return "The weights file is not there."
-    if not any(phase.thaw for phase in recipe.phases):
-        return "Every layer group is frozen: nothing would be learned."
+    for number, phase in enumerate(recipe.phases, start=1):
+        if not phase.thaw:
+            where = f" in phase {number}" if len(recipe.phases) > 1 else ""
+            return f"Every layer group is frozen{where}: nothing would be learned."
     return ""

@@ -61,6 +61,11 @@ def choice(path: str, label: str, *, skip: tuple[str, ...] = (), with_knobs: boo
         knobs(path, explain=False)
 
 
+def rate_format(rate: float) -> str:
+    """How a rate is written in its field: small ones with an exponent, so that they can be read and compared."""
+    return "%g" if rate >= 1e-3 else "%.2e"
+
+
 def family(part: Part) -> type[Part]:
     """The family that a part belongs to."""
     return next(cls for cls in FAMILIES.values() if isinstance(part, cls))

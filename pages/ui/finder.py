@@ -3,44 +3,77 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 
-from finetune_core import figures, launch, store, sweep
+from finetune_core import catalogue, figures, groups, launch, store, sweep
 from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.store import Run
-from pages.ui import live, path, state
+from pages.ui import live, path, phasing, state
 from pages.ui.chart import clicked
 
 EARLIER = 3  # curves of earlier searches that stay in sight
 LIMITS = (sweep.LOW, sweep.HIGH)
 CHART = "finder-chart"
-PLACE = "phases.0.learning_rate"
 
 SUGGESTIONS = {
     "steepest": ("Steepest", "Where the loss falls fastest: bold, and usually right."),
     "valley": ("Valley", "The middle of the longest fall: steady on noisy curves."),
     "minimum_tenth": ("Minimum ÷ 10", "A tenth of where the loss is lowest: a safe step back from the blow-up."),
 }
+SLIDE = ("Slide", "Where two points sliding down from the blow-up first fall alike: fastai's interval rule.")
+
+
+TRIES = {1: "1 try", 3: "3 tries"}
+DIRECTIONS = {False: "Low to high", True: "High to low"}
+
+
+def wanted() -> dict[str, Any]:
+    """What the next search is to be, as chosen behind "More"."""
+    down, group = state.value("find-down", False), state.value("find-group", "")
+    known = group in thawed(phasing.chosen())
+    options = {"tries": state.value("find-tries", 1), "down": down, "group": group if known else ""}
+    return options | ({"high": sweep.DOWN_FROM} if down else {})
+
+
+def thawed(phase: Phase) -> tuple[str, ...]:
+    """The groups that a phase trains, as far as their names are known."""
+    backbone = state.draft().model.backbone
+    try:
+        return groups.matching(catalogue.entry(backbone.kind, backbone.architecture).group_names, phase.thaw)
+    except UserError:
+        return ()
 
 
 def searches(recipe: Recipe) -> list[Run]:
-    """Searches on the same data and backbone as the draft, newest first."""
-    return [run for run in store.list_runs(job="find") if _alike(run, recipe)][: EARLIER + 1]
+    """Searches on the same data and backbone as the draft: a running one, those of the chosen phase, newest first."""
+    found = [run for run in store.list_runs(job="find") if alike(run, recipe)]
+    return sorted(found, key=lambda run: not (run.status.active or fits(run, recipe)))[: EARLIER + 1]
 
 
 def fits(run: Run, recipe: Recipe) -> bool:
-    """Whether a search was made with what the draft thaws, its optimizer and batch size."""
-    return _question(run.recipe) == _question(recipe)
+    """Whether a search was made with what the chosen phase thaws, its optimizer and batch size."""
+    group = alone(run)
+    return _question(run.recipe, phase(run), group) == _question(recipe, phasing.chosen(), group)
+
+
+def alone(run: Run | None) -> str:
+    """The one group whose rate a search moved; empty where it moved all."""
+    return run.job.get("group", "") if run else ""
+
+
+def phase(run: Run) -> Phase:
+    """The phase that a search was made for."""
+    return run.recipe.phases[run.job.get("phase", 0)]
 
 
 def begin(recipe: Recipe) -> None:
     """Start a search in a worker; what stops it becomes a notice on the page."""
     try:
-        run = store.create(recipe, job="find")
-        launch.start(run)
+        launch.start(store.create(recipe, job="find", phase=phasing.index(), **wanted()))
     except UserError as error:
         state.note(error)
 
@@ -59,33 +92,44 @@ def curves(runs: list[Run]) -> list[figures.Curve]:
     return [found[0], *(curve for curve in found[1:] if curve.lrs)] if found else []
 
 
-def suggested(run: Run) -> tuple[dict[str, float | None], str]:
-    """What a finished search suggests, and its remark where it suggests nothing."""
-    last = next((row for row in reversed(live.records(run)) if row["kind"] == "suggestions"), {})
-    return {key: last.get(key) for key in SUGGESTIONS}, last.get("note", "")
+def suggested(run: Run | None) -> dict[str, Any]:
+    """What a finished search suggests, how sure that is, and its remark; nothing of it while it runs."""
+    if run is None:
+        return {}
+    return next((row for row in reversed(live.records(run)) if row["kind"] == "suggestions"), {})
 
 
-def take(rate: float) -> None:
-    """Make this the draft's rate, with as many digits as one can mean."""
-    state.edit_value(PLACE, float(f"{rate:.3g}"))
+def take(rate: float, group: str = "") -> None:
+    """Make this the rate of the draft's chosen phase, or of one group; with as many digits as one can mean."""
+    try:
+        phasing.edit(sweep.with_rate(phasing.chosen(), float(f"{rate:.3g}"), group))
+    except UserError as error:
+        state.note(error)
 
 
-def picked() -> None:
+def picked(group: str = "") -> None:
     """Take the rate that was clicked on the chart."""
     rate = clicked(CHART)
     if rate is not None:
-        take(rate)
+        take(rate, group)
 
 
-def swept(phase: Phase) -> tuple[float, float]:
-    """Between which rates nine in ten steps of the phase will lie."""
+def chosen(phase: Phase, group: str = "") -> float:
+    """The peak rate of a phase, or of one of its groups."""
+    return phase.learning_rate * (phase.multipliers.get(group, 1.0) if group else 1.0)
+
+
+def swept(phase: Phase, group: str = "") -> tuple[float, float]:
+    """Between which rates nine in ten steps of the phase, or of one of its groups, will lie."""
     steps = 200
     factors = [phase.schedule.multiplier(Progress(step, steps, steps)) for step in range(steps)]
     low, high = float(np.quantile(factors, 0.1)), max(factors)
-    return max(phase.learning_rate * low, LIMITS[0]), phase.learning_rate * high
+    peak = chosen(phase, group)
+    return max(peak * low, LIMITS[0]), peak * high
 
 
-def _alike(run: Run, recipe: Recipe) -> bool:
+def alike(run: Run, recipe: Recipe) -> bool:
+    """Whether a run is of the draft's data and backbone."""
     try:
         theirs = run.recipe
     except UserError:  # written by another version of Thaw
@@ -93,11 +137,14 @@ def _alike(run: Run, recipe: Recipe) -> bool:
     return (theirs.data.source, theirs.model) == (recipe.data.source, recipe.model)
 
 
-def _question(recipe: Recipe) -> tuple[object, ...]:
-    phase, training = recipe.phases[0], recipe.training
-    return set(phase.thaw), phase.multipliers, training.optimizer, training.batch_size
+def _question(recipe: Recipe, phase: Phase, group: str) -> tuple[object, ...]:
+    training = recipe.training
+    ratios = {name: factor for name, factor in phase.multipliers.items() if name != group}
+    return set(phase.thaw), ratios, training.optimizer, training.batch_size
 
 
 def _name(run: Run) -> str:
     when = time.strftime("%H:%M", time.localtime(run.status.started))
-    return f"{path.thaw_words(run.recipe)} ({when})"
+    number = f"phase {run.job.get('phase', 0) + 1}: " if len(run.recipe.phases) > 1 else ""
+    what = f"{alone(run)} alone" if alone(run) else path.phase_words(phase(run))
+    return f"{number}{what}{', downwards' if run.job.get('down') else ''} ({when})"

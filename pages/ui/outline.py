@@ -21,7 +21,7 @@ from finetune_core.recipe import Data, Recipe
 def group_names(recipe: Recipe) -> tuple[str, ...]:
     """The layer groups, stem to head. A UserError where the backbone is unknown."""
     backbone = recipe.model.backbone
-    return catalogue.entry(backbone.kind, backbone.architecture).group_names
+    return catalogue.entry(backbone.kind, backbone.architecture).names_under(recipe.model.head)
 
 
 def epoch_steps(recipe: Recipe) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Phase, Recipe
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,47 @@ def model_words(recipe: Recipe) -> str:
     return recipe.model.backbone.architecture
 
 
-def thaw_words(recipe: Recipe) -> str:
-    """What trains at first, in few words."""
-    thaw = recipe.phases[0].thaw
+def phase_words(phase: Phase) -> str:
+    """What trains in a phase, in few words."""
+    thaw = phase.thaw
     if any(pattern in ("*", "**") for pattern in thaw):
         return "everything"
-    named = [name for name in thaw if name != "head"]
-    if not named:
+    if thaw in ((), ("head",)):
         return "head only" if thaw else "nothing"
-    return " + ".join([*named[:2], "head"]) if len(named) < 3 else f"{len(thaw)} groups"
+    return " + ".join(thaw) if len(thaw) < 4 else f"{thaw[0]} … {thaw[-1]}"
+
+
+def thaw_words(recipe: Recipe) -> str:
+    """What trains: `head only`, or over several phases `2 phases: head → everything`."""
+    first, last = (phase_words(recipe.phases[end]).removesuffix(" only") for end in (0, -1))
+    count = len(recipe.phases)
+    return phase_words(recipe.phases[0]) if count == 1 else f"{count} phases: {first} → {last}"
+
+
+def thawed_words(recipe: Recipe) -> str:
+    """The same as a phrase of its own: `thawed: head only`."""
+    return f"thawed: {thaw_words(recipe)}" if len(recipe.phases) == 1 else thaw_words(recipe)
 
 
 def rate_words(recipe: Recipe) -> str:
-    """The first phase's peak rate, as short as a number can be."""
-    return f"{recipe.phases[0].learning_rate:.2g}"
+    """The peak rate of the first phase, and of the last where it is another, as short as numbers can be."""
+    ends = (f"{recipe.phases[end].learning_rate:.2g}" for end in (0, -1))
+    return " → ".join(dict.fromkeys(ends))
+
+
+def schedule_words(recipe: Recipe) -> str:
+    """The schedules of the phases, each once."""
+    return ", ".join(dict.fromkeys(phase.schedule.title.lower() for phase in recipe.phases))
 
 
 def train_words(recipe: Recipe) -> str:
     """How long it runs."""
-    return f"{recipe.epochs} epoch{'' if recipe.epochs == 1 else 's'}"
+    return epoch_words(recipe.epochs)
+
+
+def epoch_words(epochs: int) -> str:
+    """`1 epoch`, `5 epochs`."""
+    return f"{epochs} epoch{'' if epochs == 1 else 's'}"
 
 
 def run_words(recipe: Recipe) -> str:

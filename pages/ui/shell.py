@@ -79,17 +79,16 @@ def recipe_strip(recipe: Recipe, here: str = "") -> None:
 
 def chips(recipe: Recipe) -> list[tuple[str, str, str]]:
     """(page, icon, words) for each chip of the strip."""
-    phase = recipe.phases[0]
     weights = recipe.model.backbone.weights.kind
     words = {
         "data": path.source_words(recipe),
         "augment": f"augment: {path.augment_words(recipe)}",
         "layers": f"{path.model_words(recipe)}, {weights}",
-        "rate": f"rate {path.rate_words(recipe)}, {phase.schedule.title.lower()}",
+        "rate": f"rate {path.rate_words(recipe)}, {path.schedule_words(recipe)}",
         "train": path.train_words(recipe),
     }
     found = [(step.key, step.icon, words[step.key]) for step in path.STEPS if step.key in words]
-    found.insert(3, ("layers", ":material/ac_unit:", f"thawed: {path.thaw_words(recipe)}"))
+    found.insert(3, ("layers", ":material/ac_unit:", path.thawed_words(recipe)))
     return found
 
 

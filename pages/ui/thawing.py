@@ -1,72 +1,84 @@
-"""Edits of which layer groups train and how fast, in the draft's first phase."""
+"""Edits of which layer groups train and how fast, in the draft's chosen phase."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from finetune_core import groups, plan
+from finetune_core import groups, phases, plan
 from finetune_core.errors import UserError
-from finetune_core.recipe import Phase, Recipe
-from pages.ui import state
+from finetune_core.recipe import Phase
+from pages.ui import phasing, state
 
 
-def thawed(recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
-    """The groups that train in the first phase, stem to head; what no group is called by is left out."""
-    patterns = recipe.phases[0].thaw
+def thawed(phase: Phase, names: Sequence[str]) -> tuple[str, ...]:
+    """The groups that train in a phase, stem to head; what no group is called by is left out."""
     try:
-        return groups.matching(names, patterns)
+        return groups.matching(names, phase.thaw)
     except UserError:
-        return tuple(name for name in names if name in patterns)
+        return tuple(name for name in names if name in phase.thaw)
 
 
-def rates(recipe: Recipe, names: Sequence[str]) -> dict[str, float]:
+def rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:
     """Each group's peak rate, also the one that a frozen group would have."""
-    return plan.peak_rates(_clean(recipe.phases[0], names).replace(thaw=("*",)), names)
+    return plan.peak_rates(_clean(phase, names).replace(thaw=("*",)), names)
 
 
 def set_thawed(names: Sequence[str], chosen: Collection[str]) -> None:
     """Let exactly these groups train."""
-    _edit(_clean(state.draft().phases[0], names).replace(thaw=tuple(name for name in names if name in chosen)))
+    phasing.edit(_clean(phasing.chosen(), names).replace(thaw=phases.thawing(names, chosen)))
 
 
 def set_rate(names: Sequence[str], name: str, rate: float) -> None:
-    """Give one group its own peak rate. The head's is the recipe's learning rate, which the others follow."""
-    phase = _clean(state.draft().phases[0], names)
+    """Give one group its own peak rate. The head's is the phase's learning rate, which the others follow."""
+    phase = _clean(phasing.chosen(), names)
     if name == groups.HEAD:
-        state.edit_value("phases.0.learning_rate", rate)
+        rate = float(f"{rate / phase.multipliers.get(name, 1.0):.6g}")
+        state.edit_value(phasing.place("learning_rate"), rate)
     elif rate > 0:
         factor = float(f"{rate / phase.learning_rate:.6g}")
-        state.edit_value("phases.0.multipliers", {**phase.multipliers, name: factor})
+        state.edit_value(phasing.place("multipliers"), {**phase.multipliers, name: factor})
 
 
 def apply(names: Sequence[str], key: str) -> None:
     """Take over a preset."""
-    preset = next(each for each in groups.presets(names) if each.key == key)
-    _edit(state.draft().phases[0].replace(thaw=preset.thaw, multipliers=preset.multipliers))
+    phasing.edit(_preset(phasing.chosen(), names, key))
 
 
-def current_preset(recipe: Recipe, names: Sequence[str]) -> str | None:
-    """The preset that the draft's first phase equals, if any."""
-    phase, now = recipe.phases[0], thawed(recipe, names)
-    for preset in groups.presets(names):
+def current_preset(phase: Phase, names: Sequence[str]) -> str | None:
+    """The preset that a phase equals, if any."""
+    now = thawed(phase, names)
+    for preset in groups.presets(names) if names else ():
         same = all(phase.multipliers.get(name, 1.0) == preset.multipliers.get(name, 1.0) for name in now)
         if set(preset.thaw) == set(now) and same:
             return preset.key
     return None
 
 
-def refit(names: Sequence[str]) -> None:
-    """After a change of backbone: forget groups that the new one does not have, and train at least its head."""
+def refit(before: Sequence[str], names: Sequence[str]) -> None:
+    """After a change of backbone, from the layer groups it had to those it has: presets hold, names unknown now go."""
     recipe = state.draft()
-    kept = thawed(recipe, names)
-    if set(kept) != set(recipe.phases[0].thaw) or set(recipe.phases[0].multipliers) - set(names):
-        _edit(_clean(recipe.phases[0], names).replace(thaw=kept or (groups.HEAD,)))
+    key = phases.current_preset(recipe.phases, before) if before else None
+    if key is None or key == "single":
+        made = tuple(_refitted(phase, before, names) for phase in recipe.phases)
+    else:
+        made = phases.PRESETS[key].make(recipe.phases, names)
+    if made != recipe.phases:
+        state.edit(recipe.replace(phases=made))
+
+
+def _refitted(phase: Phase, before: Sequence[str], names: Sequence[str]) -> Phase:
+    if key := current_preset(phase, before):
+        return _preset(phase, names, key)
+    kept = thawed(phase, names)
+    if set(kept) != set(phase.thaw) and phase.thaw != ("*",):
+        phase = phase.replace(thaw=kept or (groups.HEAD,))
+    return _clean(phase, names)
+
+
+def _preset(phase: Phase, names: Sequence[str], key: str) -> Phase:
+    preset = next(each for each in groups.presets(names) if each.key == key)
+    return phase.replace(thaw=phases.thawing(names, preset.thaw), multipliers=preset.multipliers)
 
 
 def _clean(phase: Phase, names: Sequence[str]) -> Phase:
     return phase.replace(multipliers={name: each for name, each in phase.multipliers.items() if name in names})
-
-
-def _edit(phase: Phase) -> None:
-    recipe = state.draft()
-    state.edit(recipe.replace(phases=(phase, *recipe.phases[1:])))

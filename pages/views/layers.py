@@ -5,18 +5,19 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from finetune_core import catalogue, figures, groups
+from finetune_core import catalogue, figures, groups, preflight
 from finetune_core.errors import UserError
-from finetune_core.recipe import Recipe
-from pages.ui import backbones, dataset, fields, shell, state, thawing
+from finetune_core.recipe import Phase, Recipe
+from pages.ui import backbones, dataset, fields, phasing, shell, stages, state, thawing
+from pages.ui.checks import checks
 
 NAME, RATE, SIZE = 190, 150, 110  # px; the bar takes what is left
 
 
-def presets(recipe: Recipe, names: Sequence[str]) -> None:
+def presets(phase: Phase, names: Sequence[str]) -> None:
     """The usual choices as one row."""
     known = {preset.key: preset for preset in groups.presets(names)}
-    key = state.seed("preset", thawing.current_preset(recipe, names))
+    key = state.seed("preset", thawing.current_preset(phase, names))
     chosen = st.pills(
         "Presets",
         list(known),
@@ -43,10 +44,10 @@ def share(counts: dict[str, int], warm: Sequence[str]) -> None:
         st.metric("Layer groups", f"{len(warm)} of {len(counts)}", width="content")
 
 
-def stack(recipe: Recipe, counts: dict[str, int], warm: Sequence[str]) -> None:
+def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str]) -> None:
     """A row per group, stem first: toggle, bar, size, rate."""
     names = list(counts)
-    colours, rates = figures.group_colours(names), thawing.rates(recipe, names)
+    colours, rates = figures.group_colours(names), thawing.rates(phase, names)
     longest = math.sqrt(max(counts.values()))
     for name in names:
         thawed = name in warm
@@ -78,17 +79,17 @@ def _toggle(names: Sequence[str], name: str, thawed: bool) -> None:
 
 
 def _thaw(names: Sequence[str], name: str, key: str) -> None:
-    warm = set(thawing.thawed(state.draft(), names))
+    warm = set(thawing.thawed(phasing.chosen(), names))
     thawing.set_thawed(names, warm | {name} if state.value(key) else warm - {name})
 
 
 def _rate(names: Sequence[str], name: str, rate: float, thawed: bool) -> None:
-    key = state.seed(f"rate:{name}", float(f"{rate:.6g}"))
+    key = state.seed(f"rate:{name}", float(f"{rate:.3g}"))
     st.number_input(
         f"Learning rate of {name}",
         min_value=0.0,
         step=10.0 ** math.floor(math.log10(rate)) if rate > 0 else 1e-4,
-        format="%g",
+        format=fields.rate_format(rate),
         key=key,
         disabled=not thawed,
         label_visibility="collapsed",
@@ -120,10 +121,14 @@ model = {backbone.call(outputs).code()}
 classifier = {_classifier(library)}
 model.set_submodule(classifier, {recipe.model.head.call(features, outputs).code()})
 
-thawed = {tuple(warm)!r}
+thawed = {tuple(warm)!r}{_when(recipe)}
 for group in layer_groups(model, classifier):
     for name in group.parameters:
         model.get_parameter(name).requires_grad_(group.name in thawed)"""
+
+
+def _when(recipe: Recipe) -> str:
+    return f"  # in phase {phasing.index() + 1} of {len(recipe.phases)}" if len(recipe.phases) > 1 else ""
 
 
 def _classifier(library: str) -> str:
@@ -145,21 +150,26 @@ def main() -> None:
             backbones.choose()
         return
     outputs = dataset.class_count(recipe.data.source)
-    counts = {**dict(entry.groups), groups.HEAD: recipe.model.head.parameters(entry.features, outputs)}
-    warm = thawing.thawed(recipe, list(counts))
+    chosen, features = recipe.model.head, entry.features_for(recipe.model.head)
+    counts = {**dict(entry.groups_under(chosen)), groups.HEAD: chosen.parameters(features, outputs)}
+    names, phase = list(counts), phasing.chosen()
+    warm = thawing.thawed(phase, names)
     backbones.card(backbone, entry, recipe.data.image_size)
     st.subheader("Layers", anchor=False)
-    if len(recipe.phases) > 1:
-        st.caption(f":material/info: This recipe has {len(recipe.phases)} phases; here you set the first.")
+    phasing.chooser(recipe)
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         with st.container(width="stretch"):
-            presets(recipe, list(counts))
+            presets(phase, names)
         with st.container(width="content"):
             share(counts, warm)
-    stack(recipe, counts, warm)
-    head(recipe, entry.features, outputs)
-    shell.code(code(recipe, entry.features, outputs, warm))
-    shell.next_step(slot, "layers", disabled=not warm, help="" if warm else "Thaw at least one group.")
+    found = list(preflight.layers(recipe))
+    checks(finding for finding in found if finding.level != "ok")
+    stack(phase, counts, warm)
+    stages.more(recipe, names)
+    head(recipe, features, outputs)
+    shell.code(code(recipe, features, outputs, warm))
+    broken = any(finding.error for finding in found)
+    shell.next_step(slot, "layers", disabled=broken, help="Thaw at least one group." if broken else "")
 
 
 main()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import streamlit as st
 
-from finetune_core import figures
+from finetune_core import figures, sweep
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.store import Run
-from pages.ui import fields, finder, live, path, shell, state
+from pages.ui import fields, finder, live, path, phasing, racing, shell, state
 from pages.ui.badge import status_words
 from pages.ui.chart import chart, load
 
 LEAD = "How large the optimizer's steps are: the one number that matters most. A short test shows which rates work."
+
+CONFIDENCE = {"high": "green", "medium": "blue", "low": "orange"}
 
 
 def show(recipe: Recipe) -> None:
@@ -25,10 +30,13 @@ def show(recipe: Recipe) -> None:
         shell.error_card(UserError(**newest.status.error))
         with st.expander("Log"):
             st.code(newest.log_tail(), language=None)
+    phasing.chooser(recipe)
     if newest:
         live.watch(newest, lambda: _body(runs, newest))
     else:
         _body([], None)
+    with st.expander("More", icon=":material/tune:"):
+        _more(recipe, newest)
     load()
 
 
@@ -53,45 +61,93 @@ def _actions(place: st.delta_generator.DeltaGenerator, recipe: Recipe, newest: R
 def _body(runs: list[Run], newest: Run | None) -> None:
     """Chart, then the ways to take a rate: click, suggestion, number."""
     recipe = state.draft()
-    phase = recipe.phases[0]
-    suggestions, note = finder.suggested(newest) if newest else (dict.fromkeys(finder.SUGGESTIONS), "")
-    _word(newest, recipe, note)
-    figure = figures.finder(finder.curves(runs), phase.learning_rate, suggestions, finder.swept(phase), finder.LIMITS)
-    chart(figure, key=finder.CHART, picked=finder.picked)
+    phase = phasing.chosen()
+    found, group = finder.suggested(newest), finder.alone(newest)
+    suggestions = {key: found.get(key) for key in finder.SUGGESTIONS}
+    _word(newest, recipe, found)
+    swept = finder.swept(phase, group)
+    figure = figures.finder(finder.curves(runs), finder.chosen(phase, group), suggestions, swept, finder.LIMITS)
+    chart(figure, key=finder.CHART, picked=partial(finder.picked, group))
     number, *places = st.columns([1.2, 1, 1, 1], gap="medium", border=True)
     with number:
-        fields.field(finder.PLACE)
+        fields.field(phasing.place("learning_rate"), label=phasing.label("Learning rate"))
     for place, (key, (title, reason)) in zip(places, finder.SUGGESTIONS.items(), strict=True):
-        _suggestion(place, key, title, reason, suggestions[key])
+        _suggestion(place, key, title, reason, suggestions[key], group)
 
 
-def _word(newest: Run | None, recipe: Recipe, note: str) -> None:
+def _word(newest: Run | None, recipe: Recipe, found: dict[str, Any]) -> None:
     """One line above the chart, of the same height whatever it says."""
     with st.container(height=48, border=False):
         if newest is None:
             st.caption("The test tries a hundred rates on a copy of the model, from tiny to huge. It changes nothing.")
         elif newest.status.active:
-            words = "Trying rates" if newest.status.state == "running" else status_words(newest.status)
+            words = newest.status.message if newest.status.state == "running" else status_words(newest.status)
             st.progress(live.share(newest.status), text=words)
         elif newest.status.state in ("failed", "lost"):
             st.caption(":orange[:material/error:] The search ended early. Any rate can still be taken by number.")
         elif not finder.fits(newest, recipe):
-            theirs = shell.plain(path.thaw_words(newest.recipe))
+            theirs = shell.plain(path.phase_words(finder.phase(newest)))
             st.caption(
                 f":orange[:material/error:] This curve is of another setting ({theirs} thawed). Find the rate anew."
             )
-        elif note:
-            st.caption(f":orange[:material/error:] {shell.plain(note)}")
+        elif found.get("note"):
+            st.caption(f":orange[:material/error:] {shell.plain(found['note'])}", help=found.get("why") or None)
         else:
-            st.caption("Click the curve to take a rate. Nine in ten steps will lie in the shaded range.")
+            text = "Click the curve to take a rate. Nine in ten steps will lie in the shaded range."
+            st.caption(f"{_sure(found)} {text}", help=found.get("why") or None)
+
+
+def _sure(found: dict[str, Any]) -> str:
+    """How far the suggestions may be trusted."""
+    confidence = found.get("confidence")
+    return f":{CONFIDENCE[confidence]}-badge[{confidence} confidence]" if confidence else ""
 
 
 def _suggestion(
-    place: st.delta_generator.DeltaGenerator, key: str, title: str, reason: str, rate: float | None
+    place: st.delta_generator.DeltaGenerator, key: str, title: str, reason: str, rate: float | None, group: str
 ) -> None:
-    label = f"{title}: {rate:.2g}" if rate else title
-    place.button(label, key=f"take-{key}", on_click=finder.take, args=(rate,), disabled=rate is None, width="stretch")
+    label, args = f"{title}: {rate:.2g}" if rate else title, (rate, group)
+    place.button(label, key=f"take-{key}", on_click=finder.take, args=args, disabled=rate is None, width="stretch")
     place.caption(reason)
+
+
+def _more(recipe: Recipe, newest: Run | None) -> None:
+    """For those who want to know it exactly: other searches, another rule, and a race."""
+    tries, direction, moved = st.columns(3, gap="medium")
+    with tries:
+        counts = finder.TRIES
+        st.segmented_control(
+            "Tries", counts, required=True, format_func=lambda tries: counts[tries], key=_kept("find-tries", 1)
+        )
+        st.caption("Three, each with its own seed: their median, and how far they lie apart.")
+    with direction:
+        ways = finder.DIRECTIONS
+        st.segmented_control(
+            "Direction", ways, required=True, format_func=lambda down: ways[down], key=_kept("find-down", False)
+        )
+        st.caption(f"Downwards from {sweep.DOWN_FROM:g}; the steepest fall counts there too.")
+    with moved:
+        options = ("", *finder.thawed(phasing.chosen()))
+        st.selectbox("Rate that moves", options, format_func=_moved, key=_kept("find-group", ""))
+        st.caption("One group alone while the others keep their rates.")
+    rule, race = st.columns([1, 2], gap="large")
+    with rule:
+        found = finder.suggested(newest)
+        st.markdown("**One rule more**")
+        _suggestion(st.container(), "slide", *finder.SLIDE, found.get("slide"), finder.alone(newest))
+        if found.get("why"):
+            st.caption(shell.plain(found["why"]))
+    with race:
+        racing.panel(recipe, newest)
+
+
+def _kept(key: str, default: object) -> str:
+    """The key of a widget that starts with this value."""
+    return state.seed(key, state.value(key, default))
+
+
+def _moved(group: str) -> str:
+    return f"{group} alone" if group else "All groups together"
 
 
 show(state.draft())

@@ -34,7 +34,7 @@ def show(run: Run, recipe: Recipe) -> None:
 
 
 def _lead(run: Run, recipe: Recipe) -> str:
-    words = (path.source_words(recipe), f"{path.thaw_words(recipe)} thawed", path.train_words(recipe), run.id)
+    words = (path.source_words(recipe), path.thawed_words(recipe), path.train_words(recipe), run.id)
     return " · ".join(shell.plain(word) for word in words)
 
 

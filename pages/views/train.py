@@ -6,17 +6,12 @@ import streamlit as st
 
 from finetune_core import figures, launch, preflight, store
 from finetune_core.errors import UserError
-from finetune_core.preflight import Finding
 from finetune_core.recipe import Recipe
-from pages.ui import fields, live, outline, path, shell, state
+from pages.ui import fields, live, outline, path, phasing, shell, state
 from pages.ui.chart import chart, load
+from pages.ui.checks import checks
 
 LEAD = "What will happen, before it happens."
-MARKS = {
-    "ok": ":green[:material/check_circle:]",
-    "warn": ":orange[:material/warning:]",
-    "error": ":red[:material/error:]",
-}
 
 
 def show(recipe: Recipe) -> None:
@@ -31,12 +26,13 @@ def show(recipe: Recipe) -> None:
     if launched := state.value("launched"):
         state.keep("launched", None)
         st.switch_page(path.RUN.script, query_params={"run": launched})
+    phasing.chooser(recipe)
     _choices()
     _plan(recipe)
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Checks**")
-        _checks(found)
+        checks(found)
     with right:
         st.markdown("**The same from a shell**")
         st.code(launch.command(), language="bash")
@@ -60,11 +56,11 @@ def _choices() -> None:
     """What decides most in one row, the rest behind it."""
     epochs, batch, schedule, optimizer, precision = st.columns([3, 3, 4, 4, 4], gap="medium")
     with epochs:
-        fields.field("phases.0.epochs")
+        fields.field(phasing.place("epochs"), label=phasing.label("Epochs"))
     with batch:
         fields.field("training.batch_size")
     with schedule:
-        fields.choice("phases.0.schedule", "Schedule", with_knobs=False)
+        fields.choice(phasing.place("schedule"), phasing.label("Schedule"), with_knobs=False)
     with optimizer:
         fields.choice("training.optimizer", "Optimizer", with_knobs=False)
     with precision:
@@ -76,16 +72,20 @@ def _choices() -> None:
 def _more() -> None:
     schedule, optimizer, rest = st.columns(3, gap="large")
     with schedule:
-        st.markdown("**Schedule**")
-        _knobs("phases.0.schedule")
+        st.markdown(f"**{phasing.label('Schedule')}**")
+        _knobs(phasing.place("schedule"))
     with optimizer:
         st.markdown("**Optimizer**")
         _knobs("training.optimizer")
+        for knob in state.value_at("training").knobs():
+            if knob.more and knob.name != "seed":
+                fields.field(f"training.{knob.name}", explain=False)
     with rest:
+        st.markdown("**Loss**")
+        fields.choice("training.loss", "Kind of loss", with_knobs=False)
+        _knobs("training.loss")
         st.markdown("**Run**")
         fields.field("name", explain=False)
-        fields.choice("training.loss", "Loss", with_knobs=False)
-        _knobs("training.loss")
         fields.field("training.device", explain=False)
         fields.field("training.seed", explain=False)
 
@@ -111,12 +111,6 @@ def _plan(recipe: Recipe) -> None:
     st.caption(
         f"{len(plan):,} steps: {recipe.epochs} epochs of {each:,} steps with {recipe.training.batch_size} images each."
     )
-
-
-def _checks(found: list[Finding]) -> None:
-    with st.container(border=True, gap="xsmall"):
-        for finding in found:
-            st.markdown(f"{MARKS[finding.level]} **{shell.plain(finding.title)}**  {shell.plain(finding.text)}")
 
 
 show(state.draft())

@@ -10,6 +10,7 @@ from torchvision import models
 from finetune_core import catalogue
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import Backbone, Timm, Torchvision
+from finetune_core.parts.heads import ConcatPool, Linear
 
 SEVERAL = [
     Timm(architecture="resnet10t"),
@@ -19,10 +20,13 @@ SEVERAL = [
     Timm(architecture="convnext_large_mlp"),
     Timm(architecture="pit_ti_224"),
     Timm(architecture="rdnet_tiny"),
+    Timm(architecture="vgg11"),
     Torchvision(architecture="squeezenet1_1"),
     Torchvision(architecture="swin_t"),
     Torchvision(architecture="regnet_y_400mf"),
     Torchvision(architecture="googlenet"),
+    Torchvision(architecture="mobilenet_v3_small"),
+    Torchvision(architecture="vgg16"),
 ]
 
 
@@ -36,6 +40,16 @@ def test_a_spread_of_all_entries_equals_the_networks() -> None:
     kinds = {"timm": Timm, "torchvision": Torchvision}
     for each in catalogue.entries()[::20]:
         assert catalogue.describe(kinds[each.library](architecture=each.architecture)) == each
+
+
+def test_a_head_that_pools_finds_other_features_and_may_leave_groups_out() -> None:
+    vgg, resnet = catalogue.entry("timm", "vgg11"), catalogue.entry("torchvision", "resnet50")
+    assert (vgg.features_for(Linear()), vgg.features_for(ConcatPool())) == (4096, 512)
+    assert "pre_logits" in dict(vgg.groups_under(Linear()))
+    assert "pre_logits" not in dict(vgg.groups_under(ConcatPool()))
+    assert resnet.features_for(ConcatPool()) == 2048
+    assert resnet.groups_under(ConcatPool()) == resnet.groups
+    assert catalogue.entry("timm", "coat_tiny").features_for(ConcatPool()) == 0
 
 
 def test_known_figures() -> None:

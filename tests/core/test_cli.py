@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from finetune_core import launch, machine, places, store
 from finetune_core.cli import main
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, load
 
 Capture = pytest.CaptureFixture[str]
 
@@ -77,8 +77,27 @@ def test_groups_are_listed_stem_to_head_with_their_rates(file: Path, capsys: Cap
 def test_lr_find_gives_a_curve_and_suggestions(file: Path, capsys: Capture) -> None:
     found = _json(capsys, "lr-find", file, "--steps", "40")
     assert len(found["curve"]) > 10
-    assert set(found["suggestions"]) == {"steepest", "minimum_tenth", "valley"}
+    assert set(found["suggestions"]) == {"steepest", "minimum_tenth", "valley", "slide"}
+    assert {"confidence", "why", "between", "note"} <= set(found)
     assert store.list_runs() == [], "a search is no training run"
+
+
+def test_lr_find_tries_several_seeds_down_and_one_group(file: Path, capsys: Capture) -> None:
+    options = ("--steps", "12", "--tries", "2", "--down", "--group", "head")
+    found = _json(capsys, "lr-find", file, *options)
+    assert [point["trial"] for point in found["curve"]] == [0] * 12 + [1] * 12
+    assert found["curve"][0]["lr"] == pytest.approx(0.1)
+    assert found["curve"][11]["lr"] == pytest.approx(1e-7)
+    assert "no thawed layer group called tail" in _mistake(capsys, "lr-find", file, "--group", "tail")
+    assert "make no test" in _mistake(capsys, "lr-find", file, "--low", "20")
+    assert "too few" in _mistake(capsys, "lr-find", file, "--tries", "0")
+
+
+def test_a_race_names_its_winner(file: Path, capsys: Capture) -> None:
+    found = _json(capsys, "race", file, "--rates", "1e-6", "3e-3", "--steps", "15")
+    assert [place["lr"] for place in found["places"]] == [1e-6, 3e-3]
+    assert found["winner"] == 3e-3
+    assert store.list_runs() == [], "a race is no training run"
 
 
 def test_stop_and_resume(file: Path, capsys: Capture) -> None:
@@ -92,7 +111,7 @@ def test_stop_and_resume(file: Path, capsys: Capture) -> None:
 def test_parts_lists_every_part_with_its_knobs(capsys: Capture) -> None:
     table = _json(capsys, "parts")
     assert {"one_cycle", "cosine", "constant"} <= {part["kind"] for part in table["schedule"]}
-    knob = table["head"][1]["knobs"][0]
+    [knob] = [knob for knob in table["optimizer"][0]["knobs"] if knob["name"] == "weight_decay"]
     assert {"name", "title", "help", "type", "default", "low", "high"} <= set(knob)
 
 
@@ -195,6 +214,25 @@ def test_the_installed_torch_pair_belongs_together() -> None:
     machine.check_torch_pair()
 
 
+def test_phases_by_preset_and_rule_and_as_milestones(file: Path, tmp_path: Path, capsys: Capture) -> None:
+    out, text = tmp_path / "two.yaml", tmp_path / "milestones.txt"
+    assert (
+        main(["phases", str(file), "--preset", "two_stage", "--rates", "slice", "1e-6", "1e-5", "--out", str(out)]) == 0
+    )
+    assert "frozen" in capsys.readouterr().out
+    first, second = load(out).phases
+    assert first.thaw == ("head",)
+    assert second.learning_rate == 1e-5
+    assert main(["phases", str(out), "--export", "--set", "phases.0.schedule={kind: one_cycle}"]) == 0
+    text.write_text(capsys.readouterr().out)
+    made = _json(capsys, "phases", file, "--milestones", text)
+    assert [phase["thaw"] for phase in made] == [["head"], ["*"]]
+    assert "no phase 3" in _mistake(capsys, "phases", out, "--rates", "decay", "0.7", "--phase", "3")
+    assert "no rule best" in _mistake(capsys, "phases", out, "--rates", "best")
+    assert "takes numbers" in _mistake(capsys, "phases", out, "--rates", "decay", "much")
+    assert "cannot be read" in _mistake(capsys, "phases", out, "--milestones", tmp_path / "none.txt")
+
+
 @pytest.mark.parametrize("arguments", [["train"], ["nonsense"], ["show", "nothing"], []])
 def test_a_command_that_is_not_understood(arguments: list[str], capsys: Capture) -> None:
     _mistake(capsys, *arguments)
@@ -212,7 +250,21 @@ def test_every_command_is_in_the_readme(capsys: Capture) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     readme = (launch.ROOT / "README.md").read_text()
-    for command in ("init", "train", "lr-find", "groups", "plan", "runs", "show", "stop", "resume", "predict", "parts"):
+    for command in (
+        "init",
+        "train",
+        "lr-find",
+        "core race",
+        "groups",
+        "phases",
+        "plan",
+        "runs",
+        "show",
+        "stop",
+        "resume",
+        "predict",
+        "parts",
+    ):
         assert command in readme
     assert "studio" in capsys.readouterr().out
 

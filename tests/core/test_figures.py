@@ -232,6 +232,42 @@ def test_finder_shows_choice_suggestions_sweep_and_earlier_curves():
     assert figure.layout.xaxis.range == (-6.0, 1.0)
 
 
+def test_several_tries_become_a_median_and_a_band():
+    rows = [{**row, "trial": trial, "loss": row["loss"] + trial} for trial in range(3) for row in sweep()]
+    curve = figures.curve([*rows, {"kind": "suggestions"}], "head")
+    assert curve.smooth[0] == pytest.approx(3.5, abs=0.02)
+    assert (curve.low[0], curve.high[0]) == (pytest.approx(2.5, abs=0.02), pytest.approx(4.5, abs=0.02))
+    drawn = traces(figures.finder([curve]))
+    assert drawn["tries"].fill == "toself"
+    assert "raw" not in drawn
+
+
+def test_the_finished_curve_does_not_lag_behind_its_losses():
+    rows = sweep()
+    lagging = [{**row, "smooth": 9.0} for row in rows]
+    assert figures.curve(lagging, "head").smooth[0] == 9.0
+    done = figures.curve([*lagging, {"kind": "suggestions"}], "head")
+    assert done.smooth[30] == pytest.approx(rows[30]["loss"], abs=0.05)
+
+
+def test_a_curve_that_went_down_is_read_the_same_way():
+    rows = [{**row, "step": 59 - row["step"]} for row in sweep()]
+    assert figures.curve(rows, "head").loss_at(1e-3) == pytest.approx(figures.curve(sweep(), "head").loss_at(1e-3))
+
+
+def test_a_race_colours_contenders_from_the_lowest_rate_to_the_highest():
+    rates = {"steepest": 1e-2, "valley": 1e-4}
+    rows = [
+        {"kind": "lap", "contender": name, "lr": rates[name], "step": step, "loss": 2.0, "smooth": 2.0}
+        for name in rates
+        for step in range(5)
+    ]
+    drawn = traces(figures.race(rows, rates, {"valley": "Valley 0.0001"}, 50))
+    ice, ember = figures.group_colours(["a", "b"]).values()
+    assert drawn["Valley 0.0001"].line.color == ice
+    assert drawn["steepest"].line.color == ember
+
+
 def test_the_blow_up_does_not_flatten_the_curve():
     curve = figures.curve(sweep(), "head")
     assert figures.finder([curve]).layout.yaxis.range[1] < max(curve.smooth)

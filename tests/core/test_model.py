@@ -17,12 +17,13 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from finetune_core import hub, places, weight_files
+from finetune_core import hub, places, preflight, weight_files
 from finetune_core.errors import UserError
 from finetune_core.model import Network, build, description, restore
 from finetune_core.parts.backbones import Bundled, File, Hub, RandomWeights, Timm, Torchvision, Weights
-from finetune_core.parts.heads import MLP, Head, Linear
-from finetune_core.recipe import Model
+from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
+from finetune_core.pooling import Features
+from finetune_core.recipe import Model, Phase, Recipe
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 MOBILENET = SHARED / "timm_mobilenetv2_100_imagenet1k.safetensors"
@@ -31,6 +32,8 @@ SQUEEZENET = SHARED / "torchvision_squeezenet1_1_imagenet1k.safetensors"
 real_weights = pytest.mark.skipif(not MOBILENET.is_file(), reason=f"no real weights in {SHARED}")
 
 TINY = "test_resnet"  # timm's own for tests: half a million weights
+SMALL_POOL = ConcatPool(hidden=16)
+POOLED_AT = ("maps", "tokens", "nhwc", "head", "avgpool", "code")
 
 
 def timm_model(weights: Weights, architecture: str = TINY, head: Head | None = None) -> Model:
@@ -68,7 +71,7 @@ def no_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class TestHead:
-    @pytest.mark.parametrize("head", [Linear(), MLP(hidden=32)], ids=["linear", "mlp"])
+    @pytest.mark.parametrize("head", [Linear(), MLP(hidden=32), SMALL_POOL], ids=["linear", "mlp", "pool"])
     @pytest.mark.parametrize(
         "make",
         [
@@ -89,10 +92,33 @@ class TestHead:
         assert logits.shape == (16, 10)
         assert loss.item() == pytest.approx(math.log(10), abs=0.25)
 
-    @pytest.mark.parametrize("head", [Linear(), MLP(hidden=24)], ids=["linear", "mlp"])
-    def test_parameters_are_told_without_torch(self, head: Head) -> None:
-        built = head.call(17, 5).build()
-        assert head.parameters(17, 5) == sum(p.numel() for p in built.parameters())
+    @pytest.mark.parametrize("head", [Linear(init="zero"), MLP(init="zero"), ConcatPool(init="zero")])
+    def test_from_zero_all_classes_are_exactly_alike(self, head: Head) -> None:
+        network = build(timm_model(RandomWeights(), head=head), 10)
+        assert scores(network.module).abs().max() == 0
+
+    def test_torchs_start_is_left_alone(self) -> None:
+        torch.manual_seed(0)
+        layer = build(timm_model(RandomWeights(), head=Linear(init="torch", bias="torch")), 10).module.fc
+        assert isinstance(layer, torch.nn.Linear)
+        for values in (layer.weight, layer.bias):
+            assert values.abs().max().item() == pytest.approx(layer.in_features**-0.5, rel=0.2)
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            timm_model(RandomWeights(), head=MLP(init="zero", bias="priors")),
+            timm_model(RandomWeights(), "dla46x_c", Linear(init="zero", bias="priors")),
+        ],
+        ids=["linear layer", "1x1 convolution"],
+    )
+    def test_priors_start_from_the_shares_of_the_classes(self, model: Model) -> None:
+        network = build(model, 3, counts=[60, 30, 10])
+        assert torch.allclose(scores(network.module).softmax(1)[0], torch.tensor([0.6, 0.3, 0.1]))
+        absent = build(model, 3, counts=[99, 1, 0])
+        assert scores(absent.module).isfinite().all(), "a class without images is as rare as one with a single one"
+        with pytest.raises(ValueError, match="images of each class"):
+            build(model, 3)
 
     def test_a_linear_head_loads_back_into_the_libraries(self) -> None:
         ours = build(timm_model(RandomWeights()), 7).module
@@ -104,9 +130,199 @@ class TestHead:
         plain.load_state_dict(ours.state_dict())
         assert torch.equal(scores(ours), scores(plain))
 
-    def test_several_classifiers_are_refused_in_words(self) -> None:
+    def test_mlp_layers(self) -> None:
+        head = MLP(layers=2, hidden=8, activation="silu", dropout=0.1).call(16, 3)
+        assert head.code() == (
+            "nn.Sequential(nn.Linear(16, 8), nn.SiLU(), nn.Dropout(0.1), nn.Linear(8, 8), nn.SiLU(), nn.Dropout(0.1),"
+            " nn.Linear(8, 3))"
+        )
+
+    @pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "levit_384_s8"])
+    def test_several_classifiers_are_refused_in_words(self, name: str) -> None:
         with pytest.raises(UserError, match="several classifiers"):
-            build(timm_model(RandomWeights(), "deit_tiny_distilled_patch16_224"), 3)
+            build(timm_model(RandomWeights(), name), 3)
+
+
+class Seed000(torch.nn.Module):
+    """The article's classifier, as it stands there."""
+
+    def __init__(self, inp: int, h1: int, out: int, d: float) -> None:
+        super().__init__()
+        self.ap = torch.nn.AdaptiveAvgPool2d((1, 1))
+        self.mp = torch.nn.AdaptiveMaxPool2d((1, 1))
+        self.bn0 = torch.nn.BatchNorm1d(inp * 2, eps=1e-05, momentum=0.1, affine=True)
+        self.dropout0 = torch.nn.Dropout(d)
+        self.fc1 = torch.nn.Linear(inp * 2, h1)
+        self.bn1 = torch.nn.BatchNorm1d(h1, eps=1e-05, momentum=0.1, affine=True)
+        self.dropout1 = torch.nn.Dropout(d)
+        self.fc2 = torch.nn.Linear(h1, out)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.cat((self.ap(x), self.mp(x)), dim=1)
+        x = self.dropout0(self.bn0(x.view(x.size(0), -1)))
+        x = self.dropout1(self.bn1(torch.nn.functional.relu(self.fc1(x))))
+        return self.fc2(x)
+
+
+class TestConcatPool:
+    def test_it_is_seed_000s(self) -> None:
+        ours, theirs = ConcatPool().call(2208, 102).build(), Seed000(2208, 1024, 102, 0.35)
+        theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+        maps, slopes = torch.randn(4, 2208, 3, 3), []
+        for head in (ours.train(), theirs.train()):
+            torch.manual_seed(5)
+            x = maps.clone().requires_grad_()
+            logits = head(x)
+            logits.square().sum().backward()
+            slopes.append((logits.detach(), x.grad, [p.grad for p in head.parameters()]))
+        torch.testing.assert_close(*slopes, rtol=0, atol=0)
+
+    def test_of_tokens_it_leaves_out_those_that_stand_for_no_place(self) -> None:
+        pool = ConcatPool().over(Features(6, "NLC", 2), 3).build()[0]
+        tokens = torch.randn(2, 11, 6)
+        expected = torch.cat((tokens[:, 2:].mean(1), tokens[:, 2:].max(1).values), 1)
+        assert torch.equal(pool(tokens), expected)
+        tokens[:, :2] = 100
+        assert torch.equal(pool(tokens), expected)
+
+    @pytest.mark.parametrize(
+        ("model", "width", "place"),
+        [
+            (timm_model(RandomWeights(), head=SMALL_POOL), 96, "fc"),
+            (timm_model(RandomWeights(), "mobilenetv3_small_100", SMALL_POOL), 1024, "classifier"),
+            (timm_model(RandomWeights(), "vgg11", SMALL_POOL), 512, "head.fc"),
+            (timm_model(RandomWeights(), "test_vit", SMALL_POOL), 64, "head"),
+            (timm_model(RandomWeights(), "inception_next_atto", SMALL_POOL), 320, "head"),
+            (timm_model(RandomWeights(), "efficientvit_m0", SMALL_POOL), 192, "head"),
+            (vision_model(RandomWeights(), "resnet18", SMALL_POOL), 512, "fc"),
+            (vision_model(RandomWeights(), "mobilenet_v3_small", SMALL_POOL), 576, "classifier"),
+            (vision_model(RandomWeights(), "vgg11", SMALL_POOL), 512, "classifier"),
+            (vision_model(RandomWeights(), "densenet121", SMALL_POOL), 1024, "classifier"),
+        ],
+        ids=lambda value: value.backbone.architecture if isinstance(value, Model) else None,
+    )
+    def test_its_size_is_that_of_the_features_themselves(self, model: Model, width: int, place: str) -> None:
+        with torch.device("meta"):
+            network = build(model, 4)
+        assert network.classifier == place
+        head = network.module.get_submodule(place)
+        assert [layer.num_features for layer in head if isinstance(layer, torch.nn.BatchNorm1d)] == [2 * width, 16]
+        assert network.groups[-1].count == model.head.parameters(width, 4)
+
+    @pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "swin_t", "squeezenet1_1"])
+    def test_torchvisions_features_reach_it_as_they_are(self, name: str) -> None:
+        torch.manual_seed(2)
+        network = build(vision_model(RandomWeights(), name, SMALL_POOL), 4).module.eval()
+        torch.manual_seed(2)
+        plain = torchvision.models.get_model(name, num_classes=4).eval()
+        seen: list[torch.Tensor] = []
+        first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm1d))
+        first.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        images = torch.randn(2, 3, 64, 64)
+        with torch.no_grad():
+            network(images)
+            features = FEATURES[name](plain, images)
+        torch.testing.assert_close(seen[0], torch.cat((features.mean((2, 3)), features.amax((2, 3))), 1))
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            timm_model(RandomWeights(), "coat_tiny", SMALL_POOL),
+            timm_model(RandomWeights(), "pit_ti_224", SMALL_POOL),
+            timm_model(RandomWeights(), "lowformer_b0", SMALL_POOL),
+            vision_model(RandomWeights(), "vit_b_16", SMALL_POOL),
+        ],
+        ids=lambda model: model.backbone.architecture,
+    )
+    def test_where_there_is_nothing_to_pool_it_says_so(self, model: Model) -> None:
+        with pytest.raises(UserError, match="gives no features to pool") as caught, torch.device("meta"):
+            build(model, 4)
+        assert "linear or MLP head" in caught.value.hint
+
+    def test_preflight_says_so_without_building_anything(self) -> None:
+        for name, thaw, told in (
+            ("coat_tiny", "head", "gives no features to pool"),
+            ("vgg11", "pre_logits", "no layer group called pre_logits"),
+        ):
+            recipe = Recipe(model=timm_model(RandomWeights(), name, SMALL_POOL), phases=(Phase(thaw=(thaw,)),))
+            errors = [finding.error for finding in preflight.layers(recipe) if finding.error]
+            assert [told in error.what for error in errors] == [True]
+
+
+FEATURES: dict[str, Any] = {
+    "resnet18": lambda net, x: torch.nn.Sequential(*list(net.children())[:-2])(x),
+    "densenet121": lambda net, x: net.features(x).relu(),
+    "mobilenet_v2": lambda net, x: net.features(x),
+    "swin_t": lambda net, x: net.permute(net.norm(net.features(x))),
+    "squeezenet1_1": lambda net, x: net.features(x),
+}
+
+
+class TestDropping:
+    @staticmethod
+    def depth(module: torch.nn.Module) -> list[float]:
+        return [
+            getattr(layer, "drop_prob", None) or getattr(layer, "p", 0.0)
+            for layer in module.modules()
+            if type(layer).__name__ in ("DropPath", "StochasticDepth")
+        ]
+
+    def test_timms_rates_reach_the_network_and_the_code(self) -> None:
+        backbone = Timm(architecture=TINY, weights=RandomWeights(), drop_rate=0.25, drop_path_rate=0.2)
+        network = build(Model(backbone=backbone), 3)
+        shown = backbone.call(3)
+        assert shown.kwargs == {"pretrained": False, "num_classes": 3, "drop_rate": 0.25, "drop_path_rate": 0.2}
+        for module in (network.module, shown.build()):
+            assert module.drop_rate == 0.25
+            assert max(self.depth(module)) == pytest.approx(0.2)
+        assert network.arguments == {}, "a checkpoint does not carry them into another run"
+
+    @pytest.mark.parametrize(
+        ("name", "rates"),
+        [
+            ("efficientnet_b0", {"drop_rate": 0.3, "drop_path_rate": 0.1}),
+            ("convnext_tiny", {"drop_path_rate": 0.3}),
+            ("mobilenet_v3_small", {"drop_rate": 0.4}),
+            ("vgg11", {"drop_rate": 0.4}),
+        ],
+    )
+    def test_torchvisions_too(self, name: str, rates: dict[str, float]) -> None:
+        backbone = Torchvision(architecture=name, weights=RandomWeights(), **rates)
+        with torch.device("meta"):
+            module = build(Model(backbone=backbone), 3).module
+            shown = backbone.call(3).build()
+        for each in (module, shown):
+            if "drop_rate" in rates:
+                assert {layer.p for layer in each.modules() if isinstance(layer, torch.nn.Dropout)} == {
+                    rates["drop_rate"]
+                }
+            if "drop_path_rate" in rates:
+                steps = self.depth(each)
+                assert steps == sorted(steps)
+                assert rates["drop_path_rate"] * 0.9 < steps[-1] <= rates["drop_path_rate"]
+
+    def test_densenet_has_its_own_word(self) -> None:
+        backbone = Torchvision(architecture="densenet121", weights=RandomWeights(), drop_rate=0.1)
+        with torch.device("meta"):
+            module = build(Model(backbone=backbone), 3).module
+        assert module.features.denseblock1.denselayer1.drop_rate == 0.1
+
+    @pytest.mark.parametrize(
+        "backbone",
+        [
+            Timm(architecture="vgg11", weights=RandomWeights(), drop_path_rate=0.1),
+            Timm(architecture="densenet121", weights=RandomWeights(), drop_path_rate=0.1),
+            Torchvision(architecture="resnet18", weights=RandomWeights(), drop_rate=0.1),
+            Torchvision(architecture="mobilenet_v3_small", weights=RandomWeights(), drop_path_rate=0.1),
+            Torchvision(architecture="convnext_tiny", weights=RandomWeights(), drop_rate=0.1),
+            Torchvision(architecture="swin_t", weights=RandomWeights(), drop_path_rate=0.1),
+        ],
+        ids=lambda backbone: f"{backbone.kind}-{backbone.architecture}",
+    )
+    def test_who_cannot_be_told_says_so(self, backbone: Timm | Torchvision) -> None:
+        with pytest.raises(UserError, match="cannot be told its dropout") as caught, torch.device("meta"):
+            build(Model(backbone=backbone), 3)
+        assert "back to 0" in caught.value.hint
 
 
 @real_weights
@@ -414,8 +630,14 @@ class TestCheckpoint:
             (timm_model(RandomWeights(), head=MLP(hidden=16)), 64),
             (timm_model(RandomWeights(), "test_vit"), 96),
             (vision_model(RandomWeights(), "squeezenet1_1"), 64),
+            (timm_model(RandomWeights(), head=SMALL_POOL), 64),
+            (timm_model(RandomWeights(), "test_vit", SMALL_POOL), 96),
+            (timm_model(RandomWeights(), "test_mambaout", SMALL_POOL), 64),
+            (vision_model(RandomWeights(), "squeezenet1_1", SMALL_POOL), 64),
+            (vision_model(RandomWeights(), "mobilenet_v3_small", SMALL_POOL), 64),
+            (vision_model(RandomWeights(), "shufflenet_v2_x0_5", SMALL_POOL), 64),
         ],
-        ids=["mlp", "vit", "torchvision"],
+        ids=["mlp", "vit", "torchvision", *(f"pool-{at}" for at in POOLED_AT)],
     )
     def test_round_trip(self, model: Model, size: int, tmp_path: Path) -> None:
         network = build(model, 5, image_size=size)

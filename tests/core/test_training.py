@@ -2,19 +2,22 @@
 
 import hashlib
 import json
+import math
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune_core import launch, plan, predict, probe, session, store
+from finetune_core import launch, plan, predict, probe, race, session, store
 from finetune_core.errors import UserError
-from finetune_core.loop import Trainer
+from finetune_core.loop import Trainer, evaluate
 from finetune_core.recipe import Recipe
+from finetune_core.sweep import Sweep, winner
 from finetune_core.worker import work
 
 PHASES = [
@@ -31,6 +34,10 @@ def _records(recipe: Recipe) -> list[dict]:
 
 def _losses(records: list[dict]) -> list[float]:
     return [record["loss"] for record in records if record["kind"] == "step"]
+
+
+def _measured(records: list[dict]) -> list[float]:
+    return [record["valid_loss"] for record in records if record["kind"] == "epoch"]
 
 
 def _hash(tensors: dict[str, torch.Tensor]) -> str:
@@ -65,7 +72,7 @@ def test_rates_are_as_planned_at_every_step_and_group(tiny: Recipe, precision: s
     names = list(steps[0]["lr"])
     planned = plan.plan(recipe, names, len(steps) // recipe.epochs)
     assert [{"step": step["step"], "lr": step["lr"]} for step in steps] == planned
-    assert [record["text"] for record in records if record["kind"] == "event"] == [
+    assert [record["text"] for record in records if record.get("name") == "phase"] == [
         "Phase 1 of 2: head thawed",
         "Phase 2 of 2: layer4, head thawed",
     ]
@@ -100,7 +107,7 @@ def test_a_group_frozen_again_stands_still_though_it_had_momentum(tiny: Recipe) 
     layer4 = None
     for record in Trainer(made).run():
         now = _hash({k: v for k, v in made.network.module.state_dict().items() if k.startswith("layer4")})
-        if record.kind == "event" and record.step > 0:
+        if record.kind == "event" and record.name == "phase" and record.step > 0:
             layer4 = now
         if layer4:
             assert now == layer4
@@ -110,7 +117,7 @@ def test_the_range_test_leaves_no_trace(tiny: Recipe) -> None:
     alone = _losses(_records(tiny))
     made = session.prepare(tiny)
     before, random = _hash(made.network.module.state_dict()), torch.get_rng_state()
-    curve = list(probe.range_test(made, steps=30))
+    curve = list(probe.range_test(made, sweep=Sweep(steps=30)))
     assert _hash(made.network.module.state_dict()) == before
     assert torch.equal(torch.get_rng_state(), random)
     assert [record.loss for record in Trainer(made).run() if record.kind == "step"] == alone
@@ -124,11 +131,64 @@ def test_lr_find_and_train_is_train_alone(tiny: Recipe) -> None:
     assert _losses(_records(tiny)) == alone
 
 
-def test_a_stopped_run_goes_on_exactly(tiny: Recipe) -> None:
+def test_tries_have_seeds_of_their_own_and_the_first_is_the_single_one(tiny: Recipe) -> None:
+    def curves(**options) -> list[list[float]]:
+        run = store.create(tiny, job="find", steps=6, **options)
+        assert work(run) == 0
+        rows = [row for row in run.records()[0] if row["kind"] == "find"]
+        return [[row["loss"] for row in rows if row["trial"] == trial] for trial in range(options.get("tries", 1))]
+
+    three = curves(tries=3)
+    assert [len(curve) for curve in three] == [6, 6, 6]
+    assert three[0] == curves()[0]
+    assert len({curve[0] for curve in three}) == 3
+
+
+def test_one_groups_rate_moves_alone(tiny: Recipe) -> None:
+    made = session.prepare(tiny)
+    chosen = made.recipe.phases[0]
+    rates = probe._rates(chosen, made.names, Sweep(group="layer4"))(0.5)
+    assert rates == {**plan.peak_rates(chosen, made.names), "layer4": 0.5}
+    everything = probe._rates(chosen, made.names, Sweep())(0.5)
+    assert everything["stem"] == pytest.approx(0.05), "ratios are kept"
+    with pytest.raises(UserError, match="called tail"):
+        next(probe.range_test(made, sweep=Sweep(group="tail")))
+
+
+def test_a_race_is_fair_and_leaves_no_trace(tiny: Recipe) -> None:
+    made = session.prepare(tiny)
+    before, random = _hash(made.network.module.state_dict()), torch.get_rng_state()
+    records = list(race.race(made, {"slow": 1e-6, "good": 3e-3, "wild": 100.0}, steps=12))
+    assert _hash(made.network.module.state_dict()) == before
+    assert torch.equal(torch.get_rng_state(), random)
+    first = [record.loss for record in records if record.kind == "lap" and record.step == 0]
+    assert len(set(first)) == 1, "the same start and images"
+    places = [asdict(record) | {"kind": "place"} for record in records if record.kind == "place"]
+    assert [place["contender"] for place in places] == ["slow", "good", "wild"]
+    places = [
+        {**place, "valid_loss": place["valid_loss"] if math.isfinite(place["valid_loss"]) else None} for place in places
+    ]
+    assert winner(places)["contender"] == "good"
+
+
+def test_a_race_of_one_phase_is_the_run_itself(tiny: Recipe) -> None:
+    made, chosen = session.prepare(tiny), tiny.phases[0]
+    raced = [r.loss for r in race.race(made, {"own": chosen.learning_rate}, steps=6) if r.kind == "lap"]
+    assert raced == _losses(_records(tiny))
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{}, {"accumulate": 2, "clip_norm": 0.5, "l1": 1e-4, "ema": 0.7}, {"ema": 0.7, "precision": "fp16"}],
+    ids=lambda training: "+".join(training) or "default",
+)
+def test_a_stopped_run_goes_on_exactly(tiny: Recipe, training: dict) -> None:
     recipe = tiny.with_value("phases", PHASES).with_value("model.head", {"kind": "mlp", "hidden": 16})
+    for name, value in training.items():
+        recipe = recipe.with_value(f"training.{name}", value)
     whole = store.create(recipe)
     assert work(whole) == 0
-    expected = _losses(whole.records()[0])
+    expected = _losses(whole.records()[0]), _measured(whole.records()[0])
     for stop_at in (1, 3, 4):
         run = store.create(recipe)
         work(run, watch=lambda record, run=run, at=stop_at: _stop_at(run, record, at))
@@ -136,8 +196,17 @@ def test_a_stopped_run_goes_on_exactly(tiny: Recipe) -> None:
         assert run.status.step == stop_at
         assert work(run) == 0
         assert run.status.state == "finished"
-        assert _losses(run.records()[0]) == expected
+        assert (_losses(run.records()[0]), _measured(run.records()[0])) == expected
         assert _hash(load_file(run.last)) == _hash(load_file(whole.last))
+        assert _hash(load_file(run.best)) == _hash(load_file(whole.best))
+
+
+def test_the_averaged_weights_are_what_is_saved(tiny: Recipe) -> None:
+    run = store.create(tiny.with_value("training.ema", 0.9))
+    assert work(run) == 0
+    made = session.prepare(run.recipe)
+    made.network.module.load_state_dict(load_file(run.last))
+    assert evaluate(made, made.network.module)[0] == _measured(run.records()[0])[-1]
 
 
 def _stop_at(run: store.Run, record, steps: int) -> None:

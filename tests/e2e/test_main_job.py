@@ -28,7 +28,9 @@ def shoot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
     def take(page: Page, name: str) -> None:
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            page.wait_for_timeout(1500)  # let the charts settle
+            page.mouse.move(0, 0)
+            page.set_viewport_size({"width": 1440, "height": 1150})
+            page.wait_for_timeout(2000)  # let the charts settle
             page.screenshot(path=Path(folder) / f"{name}.png")
 
     return take
@@ -82,8 +84,8 @@ def test_every_page_on_the_way(studio: Studio, page: Page, shoot) -> None:
     shoot(page, "augment")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Model & layers")
-    page.get_by_role("button", name="Last stage").click()
-    expect(page.get_by_text("layer4 + head")).to_be_visible()
+    page.get_by_role("radio", name="Last stage").click()
+    expect(page.get_by_text("layer4 + head").first).to_be_visible()
     shoot(page, "layers")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Learning rate")

@@ -79,7 +79,7 @@ def test_every_slider_has_round_steps(cls: type[Part]) -> None:
 def test_words_for_the_default_recipe() -> None:
     recipe = Recipe()
     assert path.source_words(recipe) == "Blooms"
-    assert path.thaw_words(recipe) == "head only"
+    assert path.thaw_words(recipe) == "layer3 + layer4 + head"
     assert path.rate_words(recipe) == "0.003"
     assert path.run_words(recipe) == "resnet10t on Blooms"
     assert [key for key, _, _ in shell.chips(recipe)] == ["data", "augment", "layers", "layers", "rate", "train"]

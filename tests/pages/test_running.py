@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from finetune_core import launch, places, plan, store
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe, load
-from finetune_core.records import Epoch, Find, Step, Suggestions
+from finetune_core.records import Epoch, Find, Lap, Place, Step, Suggestions
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
@@ -98,6 +98,73 @@ def test_a_suggestion_becomes_the_rate():
     button(app, "Steepest: 0.001").click().run()
     assert load(places.runs_dir() / "draft.yaml").phases[0].learning_rate == 1e-3
     assert button(app, "Valley").disabled
+
+
+def test_how_sure_the_finder_is_stands_above_the_curve():
+    run = searched(Recipe())
+    run.append(Suggestions(1e-3, 2e-2, None, slide=5e-4, confidence="medium", why="The tries lie apart."))
+    app = page("rate")
+    assert "medium confidence" in texts(app)
+    button(app, "Slide: 0.0005").click().run()
+    assert load(places.runs_dir() / "draft.yaml").phases[0].learning_rate == 5e-4
+
+
+def test_the_search_is_the_one_chosen_behind_more(no_worker):
+    drafted(Recipe(phases=(Phase(thaw=("layer4", "head")),)))
+    app = page("rate")
+    app.segmented_control(key="find-tries").set_value(3).run()
+    app.segmented_control(key="find-down").set_value(True).run()
+    app.selectbox(key="find-group").set_value("layer4").run()
+    button(app, "Find the rate").click().run()
+    (run,) = no_worker
+    wanted = {"job": "find", "phase": 0, "tries": 3, "down": True, "group": "layer4", "high": 0.1}
+    assert run.job == wanted
+
+
+def test_the_rate_of_one_group_leaves_the_others_alone():
+    phase = Phase(thaw=("layer4", "head"), learning_rate=1e-2)
+    run = store.create(drafted(Recipe(phases=(phase,))), job="find", group="layer4")
+    for step in range(30):
+        run.append(Find(step, 1e-7 * 10 ** (step * 8 / 29), 2.5 - step / 30, 2.5 - step / 30))
+    run.append(Suggestions(1e-3, None, None))
+    run.report(state="finished")
+    app = page("rate")
+    button(app, "Steepest: 0.001").click().run()
+    (taken,) = load(places.runs_dir() / "draft.yaml").phases
+    assert (taken.learning_rate, taken.multipliers["layer4"]) == (1e-2, pytest.approx(0.1))
+    assert button(app, "Find again"), "the search still fits"
+
+
+def raced(recipe: Recipe) -> store.Run:
+    run = store.create(recipe, job="race", rates={"steepest": 1e-3, "minimum_tenth": 2e-2}, steps=3)
+    for name, rate, loss in (("steepest", 1e-3, 0.9), ("minimum_tenth", 2e-2, 0.4)):
+        for step in range(3):
+            run.append(Lap(name, rate, step, 2.5 - step, 2.5 - step))
+        run.append(Place(name, rate, 3, loss, loss, 1 - loss / 2))
+    run.report(state="finished")
+    return run
+
+
+def test_suggestions_race_and_the_winner_is_taken(no_worker):
+    searched(Recipe())
+    app = page("rate")
+    button(app, "Race the suggestions").click().run()
+    assert not app.exception
+    (race,) = no_worker
+    assert race.job["rates"] == {"steepest": 1e-3, "minimum_tenth": 2e-2}
+    assert button(app, "Stop the race")
+    race.report(state="finished")
+    raced(Recipe())
+    app = page("rate")
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["validation loss"]) == ["0.900", "0.400"]
+    button(app, "Apply the winner: 0.02").click().run()
+    assert load(places.runs_dir() / "draft.yaml").phases[0].learning_rate == 2e-2
+
+
+def test_without_suggestions_there_is_no_race():
+    assert button(page("rate"), "Race the suggestions").disabled
 
 
 def test_the_number_field_sets_the_rate():

@@ -1,0 +1,127 @@
+"""The truth check: whether a step did what the recipe says, looked up in the weights themselves.
+
+What is frozen must be the same after the step, bit by bit; what is thawed must have a gradient and an optimizer that
+knows it. The check reads and compares, so the training is the same with it and without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from finetune_core.groups import LayerGroup, norm_layers
+
+if TYPE_CHECKING:
+    from finetune_core.model import Network
+
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # integers by bytes
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found, in words, and whether the recipe has been kept to."""
+
+    kept: bool
+    text: str
+
+
+class Witness:
+    """Remembers what is frozen before a step and looks again after it.
+
+    `thawed` are the names of the groups that the recipe lets learn. Groups that are frozen may move their norm
+    statistics where `statistics_move`. Holds a copy of the frozen weights and buffers, on their device.
+    """
+
+    def __init__(self, network: Network, thawed: Collection[str], statistics_move: bool = False) -> None:
+        self.network, self.statistics_move = network, statistics_move
+        self.thawed = [group for group in network.groups if group.name in thawed]
+        self.frozen = [group for group in network.groups if group.name not in thawed]
+        self.weights = {name: value.clone() for group in self.frozen for name, value in self._weights(group)}
+        self.buffers = {name: value.clone() for group in self.frozen for name, value in self._buffers(group)}
+
+    def verdict(self, optimizer: torch.optim.Optimizer) -> Verdict:
+        """To be asked after the step and before the gradients are cleared."""
+        problems = [*self._frozen_problems(), *self._thawed_problems(optimizer)]
+        if problems:
+            return Verdict(False, f"Truth check failed: {' '.join(problems)}")
+        return Verdict(True, f"Truth check: {self._good_news()}")
+
+    def _frozen_problems(self) -> Iterator[str]:
+        yield from _told(
+            "{names} {is_} frozen, but {its} weights moved ({some}).",
+            self.frozen,
+            lambda group: [name for name, value in self._weights(group) if not _same(value, self.weights[name])],
+        )
+        yield from _told(
+            "{names} {is_} frozen, but {its} BatchNorm statistics moved ({some}).",
+            self.frozen,
+            lambda group: [name for name, value in self._buffers(group) if not _same(value, self.buffers[name])],
+        )
+        yield from _told(
+            "{names} {is_} frozen, but received a gradient ({some}).",
+            self.frozen,
+            lambda group: [name for name in group.parameters if self._gradient(name) is not None],
+        )
+
+    def _thawed_problems(self, optimizer: torch.optim.Optimizer) -> Iterator[str]:
+        known = {id(parameter) for each in optimizer.param_groups for parameter in each["params"]}
+        weight = self.network.module.get_parameter
+        yield from _told(
+            "{names} should learn, but the optimizer does not know {it} ({some}).",
+            self.thawed,
+            lambda group: [name for name in group.parameters if id(weight(name)) not in known],
+        )
+        yield from _told(
+            "{names} should learn, but received no gradient ({some}).",
+            self.thawed,
+            lambda group: [name for name in group.parameters if self._gradient(name) is None],
+        )
+
+    def _good_news(self) -> str:
+        still, warm = [group.name for group in self.frozen], [group.name for group in self.thawed]
+        but = ", but for their norm statistics" if self.statistics_move else ""
+        parts = [f"{', '.join(still)} {'stands' if len(still) == 1 else 'stand'} still{but}"] if still else []
+        parts += [f"{', '.join(warm)} {'learns' if len(warm) == 1 else 'learn'}"] if warm else []
+        zero = [group.name for group in self.thawed if not self._pushed(group)]
+        word = f" The first gradient of {', '.join(zero)} was exactly zero, though." if zero else ""
+        return f"{'; '.join(parts)}.{word}"
+
+    def _pushed(self, group: LayerGroup) -> bool:
+        gradients = (self._gradient(name) for name in group.parameters)
+        return any(bool(gradient.any()) for gradient in gradients if gradient is not None)
+
+    def _gradient(self, name: str) -> Tensor | None:
+        return self.network.module.get_parameter(name).grad
+
+    def _weights(self, group: LayerGroup) -> Iterator[tuple[str, Tensor]]:
+        for name in group.parameters:
+            yield name, self.network.module.get_parameter(name).detach()
+
+    def _buffers(self, group: LayerGroup) -> Iterator[tuple[str, Tensor]]:
+        """Those that have to hold still."""
+        free = {name for name, _ in norm_layers(self.network, group)} if self.statistics_move else set()
+        for top in group.modules:
+            for name, value in self.network.module.get_submodule(top).named_buffers(prefix=top):
+                if name.rpartition(".")[0] not in free:
+                    yield name, value
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Bit by bit: a number that is not one equals itself, and zero differs from minus zero."""
+    bits = BITS[one.element_size()]
+    return torch.equal(one.view(bits), other.view(bits))
+
+
+def _told(text: str, groups: Sequence[LayerGroup], search: Callable[[LayerGroup], list[str]]) -> Iterator[str]:
+    """One sentence about the groups in which a search finds something, or none."""
+    found = {group.name: names for group in groups if (names := search(group))}
+    if not found:
+        return
+    first, *more = [name for names in found.values() for name in names]
+    is_, its, it = ("is", "its", "it") if len(found) == 1 else ("are", "their", "them")
+    some = f"{first} and {len(more)} more" if more else first
+    yield text.format(names=", ".join(found), is_=is_, its=its, it=it, some=some)

@@ -1,0 +1,95 @@
+"""The race as pages see it: suggestions train side by side for a few steps, and the winner can be taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from finetune_core import figures, launch, store, sweep
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe
+from finetune_core.store import Run
+from pages.ui import finder, live, phasing, shell, state
+from pages.ui.badge import status_words
+from pages.ui.chart import chart
+
+NAMES = {key: title for key, (title, _) in finder.SUGGESTIONS.items()} | {"slide": finder.SLIDE[0]}
+ALIKE = 1.3  # rates within this factor of each other would run the same race
+MOST = 3
+
+
+def contenders(found: dict[str, Any]) -> dict[str, float]:
+    """The first few suggestions of a search that differ, by name."""
+    chosen: dict[str, float] = {}
+    for key in NAMES:
+        rate = found.get(key)
+        if rate and all(max(rate, other) / min(rate, other) > ALIKE for other in chosen.values()):
+            chosen[key] = rate
+    return dict(list(chosen.items())[:MOST])
+
+
+def newest(recipe: Recipe) -> Run | None:
+    """The last race of what the draft's chosen phase trains."""
+    races = (run for run in store.list_runs(job="race") if finder.alike(run, recipe))
+    return next((run for run in races if finder.fits(run, recipe)), None)
+
+
+def panel(recipe: Recipe, search: Run | None) -> None:
+    """Start a race, watch it, take its winner."""
+    race, rates = newest(recipe), contenders(finder.suggested(search))
+    busy = bool(race and race.status.active) or bool(search and search.status.active)
+    st.markdown("**Race**")
+    st.caption(f"The suggestions train for {sweep.RACE_STEPS} steps each, from the same start. It changes nothing.")
+    with st.container(horizontal=True):
+        enough = search is not None and len(rates) > 1 and not busy
+        st.button(
+            "Race the suggestions",
+            icon=":material/sports_score:",
+            key="race",
+            disabled=not enough,
+            on_click=_begin,
+            args=(recipe, search, rates),
+        )
+        if race and race.status.active:
+            st.button("Stop the race", key="stop-race", on_click=finder.stop, args=(race,))
+    if race:
+        live.watch(race, lambda: _show(race))
+
+
+def _begin(recipe: Recipe, search: Run, rates: dict[str, float]) -> None:
+    phase, group = phasing.index(), finder.alone(search)
+    try:
+        launch.start(store.create(recipe, job="race", rates=rates, phase=phase, group=group))
+    except UserError as error:
+        state.note(error)
+
+
+def _show(race: Run) -> None:
+    rows, status = live.records(race), race.status
+    if status.error:
+        shell.error_card(UserError(**status.error))
+    if status.active:
+        words = "Racing" if status.state == "running" else status_words(status)
+        st.progress(live.share(status), text=words)
+    rates, steps = race.job["rates"], race.job.get("steps", sweep.RACE_STEPS)
+    names = {key: f"{NAMES[key]} {rate:.2g}" if key in NAMES else key for key, rate in rates.items()}
+    chart(figures.race(rows, rates, names, steps), key="race-chart")
+    best = sweep.winner(rows)
+    table = [_row(row, names, best) for row in rows if row["kind"] == "place"]
+    if table:
+        st.dataframe(table, hide_index=True, width="stretch")
+    if best and not status.active:
+        label, group = f"Apply the winner: {best['lr']:.2g}", finder.alone(race)
+        st.button(label, icon=":material/check:", key="winner", on_click=finder.take, args=(best["lr"], group))
+
+
+def _row(row: dict[str, Any], names: dict[str, str], best: Any) -> dict[str, str]:
+    """A line of the table: what a contender reached, the winner marked."""
+    ended = row["valid_loss"] is not None
+    return {
+        "contender": names.get(row["contender"], row["contender"]) + (" ★" if row == best else ""),
+        "training loss": f"{row['train_loss']:.3f}" if ended else f"diverged at step {row['step']}",
+        "validation loss": f"{row['valid_loss']:.3f}" if ended else "–",
+        "validation accuracy": f"{row['valid_accuracy']:.1%}" if ended else "–",
+    }

@@ -1,0 +1,137 @@
+"""The depth behind Model & layers: stages of a run by preset or milestones, and the rates of a phase by rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from finetune_core import milestones, phases
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe
+from pages.ui import fields, phasing, state
+from pages.ui.shell import error_card, plain
+
+
+def more(recipe: Recipe, names: Sequence[str]) -> None:
+    """Stages on the left, rates on the right."""
+    # With a key its being open is kept, whatever appears or goes above it.
+    with st.expander("More: stages and rates", icon=":material/tune:", key="more-stages", on_change="rerun"):
+        left, right = st.columns(2, gap="large")
+        with left:
+            _stages(recipe, names)
+        with right:
+            _rates(recipe, names)
+            fields.field(phasing.place("norm_statistics"), label=phasing.label("Norm statistics"))
+
+
+def _stages(recipe: Recipe, names: Sequence[str]) -> None:
+    key = state.seed("stages", phases.current_preset(recipe.phases, names))
+    st.pills(
+        "Stages",
+        list(phases.PRESETS),
+        format_func=lambda each: phases.PRESETS[each].title,
+        key=key,
+        on_change=_take_preset,
+        args=(names, key),
+    )
+    chosen = state.value(key)
+    st.caption(phases.PRESETS[chosen].help if chosen else "Phases of your own. A preset replaces them.")
+    with st.container(horizontal=True, gap="small"):
+        _button("Add", "add", "A phase after this one, with one group more at half the rate.", phasing.add, names)
+        _button("Duplicate", "content_copy", "This phase once more, after itself.", phasing.duplicate)
+        only = len(recipe.phases) == 1
+        _button("Remove", "delete", "Take this phase out.", phasing.remove, disabled=only)
+        with st.popover("Milestones", icon=":material/data_object:", width="content"):
+            take_milestones(names)
+            _give_milestones(recipe, names)
+
+
+def _button(
+    label: str, icon: str, help: str, action: Callable[..., None], *args: object, disabled: bool = False
+) -> None:
+    st.button(
+        label,
+        icon=f":material/{icon}:",
+        key=f"phase-{icon}",
+        help=help,
+        on_click=action,
+        args=args,
+        disabled=disabled,
+    )
+
+
+def _take_preset(names: Sequence[str], key: str) -> None:
+    preset = phases.PRESETS.get(state.value(key) or "")
+    if preset:
+        _attempt(lambda: phasing.replace(preset.make(state.draft().phases, names)))
+
+
+def _rates(recipe: Recipe, names: Sequence[str]) -> None:
+    here = phasing.index()
+    title = "Rates by rule" if len(recipe.phases) == 1 else f"Rates of phase {here + 1} by rule"
+    rules = phases.RATE_RULES
+    key = st.selectbox(title, list(rules), format_func=lambda each: rules[each].title, key="rule")
+    rule = rules[key]
+    st.caption(rule.help)
+    offered = [float(f"{number:.3g}") for number in rule.defaults(recipe.phases, here)]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        numbers = [_number(f"rule:{here}:{key}", *each) for each in zip(rule.numbers, offered, strict=True)]
+        st.button("Set the rates", key="set-rates", on_click=_set_rates, args=(names, rule.key, numbers))
+
+
+def _number(key: str, label: str, offered: float) -> float:
+    """A number of a rule; when what is offered changes, so does the field."""
+    step = 10.0 ** math.floor(math.log10(offered))
+    return st.number_input(
+        label,
+        0.0,
+        value=offered,
+        step=step,
+        format=fields.rate_format(offered),
+        key=f"{key}:{label}:{offered}",
+        width=150,
+    )
+
+
+def _set_rates(names: Sequence[str], key: str, numbers: Sequence[float]) -> None:
+    here = phasing.index()
+    _attempt(lambda: phasing.replace(phases.apply_rule(state.draft().phases, here, names, key, numbers), here))
+
+
+def take_milestones(names: Sequence[str]) -> None:
+    """A text of milestones; what it means is shown before it is taken over."""
+    text = st.text_area(
+        "From milestones",
+        key="milestones",
+        height=150,
+        placeholder="{1: {'freeze_to': -1, 'duration': 1, 'pct_start': 0.3, 'lrs': [0, …, 1e-3]},\n 2: …}",
+        help=f"A Python dictionary, JSON or YAML. One rate per layer group: {', '.join(names)}.",
+    )
+    if not text.strip():
+        return
+    try:
+        imported = milestones.from_text(text, names)
+    except UserError as error:
+        error_card(error)
+        return
+    st.markdown("  \n".join(plain(phasing.words(n, phase)) for n, phase in enumerate(imported.phases, start=1)))
+    for note in imported.notes:
+        st.caption(f":blue[:material/info:] {plain(note)}")
+    st.button("Use these phases", key="use-milestones", on_click=phasing.replace, args=(imported.phases,))
+
+
+def _give_milestones(recipe: Recipe, names: Sequence[str]) -> None:
+    st.caption("The phases as they are now, as milestones:")
+    try:
+        st.code(milestones.to_text(milestones.to_milestones(recipe.phases, names)), language="python", height=180)
+    except UserError as error:
+        st.caption(plain(str(error)))
+
+
+def _attempt(edit: Callable[[], None]) -> None:
+    try:
+        edit()
+    except UserError as error:
+        state.note(error)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlparse
@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
+MINUTES = 60_000  # Playwright counts milliseconds
 ROOT = Path(__file__).resolve().parent.parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -113,3 +114,19 @@ def page(browser: Browser, witness: Witness) -> Iterator[Page]:
     witness.watch(made)
     yield made
     context.close()
+
+
+@pytest.fixture
+def shoot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """Takes a picture of the page, where a folder for pictures was named."""
+    folder = request.config.getoption("--screenshots")
+
+    def take(page: Page, name: str) -> None:
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            page.mouse.move(0, 0)
+            page.set_viewport_size({"width": 1440, "height": 1150})
+            page.wait_for_timeout(2000)  # let the charts settle
+            page.screenshot(path=Path(folder) / f"{name}.png")
+
+    return take

@@ -4,7 +4,6 @@
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,28 +11,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from finetune_core import store
-from tests.e2e.conftest import Studio, serve
+from tests.e2e.conftest import MINUTES, Studio, serve
 
 pytestmark = pytest.mark.e2e
 
-MINUTES = 60_000
 POINTS = "() => document.querySelector('.js-plotly-plot')?._fullData?.[0]?.x?.length ?? 0"
-
-
-@pytest.fixture
-def shoot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
-    """Takes a picture of the page, where a folder for pictures was named."""
-    folder = request.config.getoption("--screenshots")
-
-    def take(page: Page, name: str) -> None:
-        if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            page.mouse.move(0, 0)
-            page.set_viewport_size({"width": 1440, "height": 1150})
-            page.wait_for_timeout(2000)  # let the charts settle
-            page.screenshot(path=Path(folder) / f"{name}.png")
-
-    return take
 
 
 def _go(page: Page, name: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune_core.errors import UserError
@@ -19,6 +19,7 @@ def test_the_default_recipe_survives_yaml(tmp_path: Path) -> None:
     assert load(tmp_path / "recipe.yaml") == Recipe()
 
 
+@settings(deadline=None)  # a busy machine is no mistake
 @given(rate=st.floats(1e-9, 100.0), epochs=st.integers(1, 1000), share=st.floats(0.0, 0.95))
 def test_any_valid_recipe_survives_yaml(rate: float, epochs: int, share: float) -> None:
     phase = Phase(learning_rate=rate, epochs=epochs, schedule=OneCycle(pct_start=share), multipliers={"stem": 0.1})

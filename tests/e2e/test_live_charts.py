@@ -34,7 +34,8 @@ def grow(run: store.Run, start: int, end: int) -> None:
 
 
 def test_zoom_survives_new_points(studio, tab):
-    run = store.create(Recipe(), runs=studio.runs)
+    head_only = Recipe().with_value("phases.0.multipliers", {}).with_value("phases.0.thaw", ["head"])
+    run = store.create(head_only, runs=studio.runs)
     run.claim(psutil.Process())  # the test is the worker
     grow(run, 0, 40)
     tab.goto(f"{studio.url}/run?run={run.id}")

@@ -118,15 +118,15 @@ def page(browser: Browser, witness: Witness) -> Iterator[Page]:
 
 @pytest.fixture
 def shoot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
-    """Takes a picture of the page, where a folder for pictures was named."""
+    """Looks at the page for a moment, and takes a picture of it where a folder for pictures was named."""
     folder = request.config.getoption("--screenshots")
 
     def take(page: Page, name: str) -> None:
+        page.mouse.move(0, 0)
+        page.set_viewport_size({"width": 1440, "height": 1150})
+        page.wait_for_timeout(2000)  # a person looks, too, before the next click; charts settle meanwhile
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            page.mouse.move(0, 0)
-            page.set_viewport_size({"width": 1440, "height": 1150})
-            page.wait_for_timeout(2000)  # let the charts settle
             page.screenshot(path=Path(folder) / f"{name}.png")
 
     return take

@@ -75,7 +75,7 @@ def test_every_page_on_the_way(studio: Studio, page: Page, shoot) -> None:
     page.get_by_role("button", name="Find the rate").click()
     page.get_by_role("button", name="Find again").wait_for(timeout=6 * MINUTES)
     shoot(page, "rate")
-    page.get_by_role("button", name=re.compile("^Steepest")).click()
+    page.get_by_role("button", name=re.compile("^Steepest: ")).click()
     _go(page, "Train")
     expect(page.get_by_role("button", name="Launch")).to_be_enabled()
     shoot(page, "train")

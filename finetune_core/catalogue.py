@@ -10,7 +10,7 @@ import difflib
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -18,15 +18,22 @@ from typing import TYPE_CHECKING, Any
 
 from finetune_core.errors import UserError
 from finetune_core.places import ASSETS
-from finetune_core.stages import inside
+from finetune_core.regroup import regrouped
+from finetune_core.stages import HEAD, inside
 
 if TYPE_CHECKING:
     from finetune_core.parts.backbones import Backbone
     from finetune_core.parts.heads import Head
     from finetune_core.parts.weights import Body
+    from finetune_core.recipe import Model
+    from finetune_core.stages import Stage
 
 FILE = ASSETS / "catalogue.json"
 LARGEST = 1_000_000_000  # weights; nobody fine-tunes more than that on one machine's GPU with a click
+
+
+Counts = tuple[tuple[str, int], ...]
+"""Names, each with a number of weights."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,12 @@ class Entry:
     features: int  # width of what the head receives
     input_size: int  # px, the side of the square that the default weights were trained on
     fixed_size: bool  # whether the network takes images of that size only
-    groups: tuple[tuple[str, int], ...]  # name and weights of each layer group before the head, stem first
+    groups: Counts  # name and weights of each layer group before the head, stem first
     tags: tuple[Tag, ...]
+    macs: float = 0.0  # multiplications and additions for one image of that size, in 10⁹; 0 where they are not known
     unpooled: int = 0  # width of the features before they are pooled; 0 where no head can have them
-    unused: tuple[str, ...] = ()  # groups that a head of that kind leaves out of the network
+    unused: tuple[str, ...] = ()  # groups and pieces that a head of that kind leaves out of the network
+    pieces: tuple[tuple[str, Counts], ...] = ()  # of each group that can be split, the same of its pieces
 
     @property
     def pretrained(self) -> bool:
@@ -63,22 +72,18 @@ class Entry:
         """The family in words."""
         return self.family.replace("_", " ").capitalize()
 
-    @property
-    def group_names(self) -> tuple[str, ...]:
-        """The names of all layer groups, `head` included."""
-        return (*(name for name, _ in self.groups), "head")
-
     def features_for(self, head: Head) -> int:
         """Width of what this head receives."""
         return self.unpooled if head.pools else self.features
 
-    def groups_under(self, head: Head) -> tuple[tuple[str, int], ...]:
-        """Name and weights of each layer group that is left under this head, stem first."""
-        return tuple(group for group in self.groups if not (head.pools and group[0] in self.unused))
-
-    def names_under(self, head: Head) -> tuple[str, ...]:
-        """The names of all layer groups under this head, itself included."""
-        return (*(name for name, _ in self.groups_under(head)), "head")
+    def body_under(self, head: Head) -> dict[str, dict[str, int]]:
+        """The pieces of each layer group that are left under this head, with their weights, stem first."""
+        gone, pieces = self.unused if head.pools else (), dict(self.pieces)
+        return {
+            group: {piece: weights for piece, weights in pieces.get(group, ((group, count),)) if piece not in gone}
+            for group, count in self.groups
+            if group not in gone
+        }
 
     def parameters(self, outputs: int = 1000) -> int:
         """Weights of the whole network with a linear head for so many classes."""
@@ -121,10 +126,43 @@ def _by_name() -> dict[tuple[str, str], Entry]:
     return {(each.library, each.architecture): each for each in entries()}
 
 
+def layer_pieces(model: Model) -> dict[str, tuple[str, ...]]:
+    """The layer groups of a recipe's network before its head, each as the pieces it consists of, stem first.
+
+    The worker, the pages and the command line all go by these names. A UserError where the backbone is unknown, or
+    where its groups cannot be split or merged as the recipe wants.
+    """
+    body = entry(model.backbone.kind, model.backbone.architecture).body_under(model.head)
+    return regrouped({group: tuple(pieces) for group, pieces in body.items()}, model.split, model.merge)
+
+
+def layer_names(model: Model) -> tuple[str, ...]:
+    """The names of all layer groups of a recipe's network, stem first, the head last; UserErrors as `layer_pieces`."""
+    return (*layer_pieces(model), HEAD)
+
+
+def layer_counts(model: Model, outputs: int) -> dict[str, int]:
+    """The weights of each of them, with a head for so many outputs."""
+    known = entry(model.backbone.kind, model.backbone.architecture)
+    weights = {piece: count for pieces in known.body_under(model.head).values() for piece, count in pieces.items()}
+    body = {group: sum(weights[piece] for piece in pieces) for group, pieces in layer_pieces(model).items()}
+    return {**body, HEAD: model.head.parameters(known.features_for(model.head), outputs)}
+
+
 def _entry(tree: dict[str, Any]) -> Entry:
-    groups = tuple((name, count) for name, count in tree["groups"])
-    tags = tuple(Tag(**tag) for tag in tree["tags"])
-    return Entry(**{**tree, "groups": groups, "tags": tags, "unused": tuple(tree.get("unused", ()))})
+    return Entry(
+        **{
+            **tree,
+            "groups": _counts(tree["groups"]),
+            "tags": tuple(Tag(**tag) for tag in tree["tags"]),
+            "unused": tuple(tree.get("unused", ())),
+            "pieces": tuple((group, _counts(pieces)) for group, pieces in tree.get("pieces", ())),
+        }
+    )
+
+
+def _counts(pairs: list[tuple[str, int]]) -> Counts:
+    return tuple((name, count) for name, count in pairs)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -171,37 +209,65 @@ def describe(backbone: Backbone) -> Entry:
 
 
 def _described(backbone: Backbone) -> Entry:
-    from finetune_core.groups import layer_groups
+    from finetune_core.groups import body_groups
     from finetune_core.parts.weights import Plan
 
     body = backbone.bare(Plan(1000))
     layer = body.module.get_submodule(body.classifier)
-    groups = layer_groups(body.module, body.classifier)[:-1]
+    sizes = {name: parameter.numel() for name, parameter in body.module.named_parameters()}
+    stages = body_groups(body.module, body.classifier)
     about = _timm_facts if backbone.kind == "timm" else _torchvision_facts
     known = about(backbone.architecture, body.module)
-    unpooled, unused = _unpooled(backbone, body)
+    macs = _macs(body)
+    unpooled, unused = _unpooled(backbone, body, stages)
+
+    def weights(names: Sequence[str]) -> int:
+        return sum(sizes[name] for name in names)
+
     return Entry(
         library=backbone.kind,
         architecture=backbone.architecture,
         features=int(getattr(layer, "in_features", 0) or getattr(layer, "in_channels", 0)),
-        groups=tuple((group.name, group.count) for group in groups),
+        groups=tuple((group, weights(stage.parameters)) for group, stage in stages.items()),
+        macs=macs,
         unpooled=unpooled,
         unused=unused,
+        pieces=tuple(
+            (group, tuple((piece, weights(names)) for piece, names in stage.pieces.items()))
+            for group, stage in stages.items()
+            if len(stage.pieces) > 1
+        ),
         **known,
     )
 
 
-def _unpooled(backbone: Backbone, body: Body) -> tuple[int, tuple[str, ...]]:
-    """The width of the features before they are pooled, and the groups that go with the pooling. Opens the body."""
-    from finetune_core.groups import body_groups
+def _macs(body: Body) -> float:
+    """Multiplications with additions for one image, in 10⁹, from a forward pass on the meta device."""
+    import copy
 
-    before = body_groups(body.module, body.classifier)
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    module = copy.deepcopy(body.module).to("meta").eval().requires_grad_(False)
+    image = torch.zeros(1, 3, body.side, body.side, device="meta")
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            module(image)
+    except (NotImplementedError, RuntimeError):  # a network that looks at numbers, which meta has not
+        return 0.0
+    return float(f"{counter.get_total_flops() / 2e9:.3g}")
+
+
+def _unpooled(backbone: Backbone, body: Body, stages: Mapping[str, Stage]) -> tuple[int, tuple[str, ...]]:
+    """The width of the features before they are pooled, and what goes with the pooling. Opens the body."""
     try:
         socket = backbone.socket(body)
     except UserError:
         return 0, ()
     left = {name for name, _ in body.module.named_parameters() if not inside(name, socket.classifier)}
-    return socket.features.width, tuple(group for group, names in before.items() if not left & set(names))
+    parts = [(group, stage.parameters) for group, stage in stages.items()]
+    parts += [part for stage in stages.values() if len(stage.pieces) > 1 for part in stage.pieces.items()]
+    return socket.features.width, tuple(name for name, names in parts if not left & set(names))
 
 
 def _timm_facts(architecture: str, module: Any) -> dict[str, Any]:
@@ -244,7 +310,7 @@ def _torchvision_facts(architecture: str, module: Any) -> dict[str, Any]:
 def _tree(described: Entry) -> dict[str, Any]:
     tree = asdict(described)
     tree["tags"] = [{key: value for key, value in tag.items() if value not in ("", None)} for tag in tree["tags"]]
-    return {key: value for key, value in tree.items() if key not in ("unpooled", "unused") or value}
+    return {key: value for key, value in tree.items() if key not in ("macs", "unpooled", "unused", "pieces") or value}
 
 
 if __name__ == "__main__":

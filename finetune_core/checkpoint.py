@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetune_core import model
+from finetune_core import model, team
 from finetune_core.loop import Trainer
 from finetune_core.store import Run
 
 
 def save(run: Run, trainer: Trainer, best: bool = False) -> None:
     """Write last (and best) weights and the resume state; each file is whole or not there at all."""
+    keep(trainer, *([run.best] if best else []), run.last)
+    state = trainer.state()  # in which every process has a part
+    if team.first():
+        _replace(run.resume_state, lambda path: torch.save(state, path))
+
+
+def keep(trainer: Trainer, *paths: Path) -> None:
+    """Write the weights as they are now into files, with what it takes to build the network again."""
+    if not team.first():
+        return
     session, network = trainer.session, trainer.session.network
     tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.kept.state_dict().items()}
-    facts = model.description(session.recipe.model, network, len(session.classes))
-    facts["classes"] = json.dumps(session.classes)
-    if best:
-        _replace(run.best, lambda path: save_file(tensors, path, facts))
-    _replace(run.last, lambda path: save_file(tensors, path, facts))
-    _replace(run.resume_state, lambda path: torch.save(trainer.state(), path))
+    facts = model.description(session.recipe.model, network, len(session.targets.names))
+    facts["targets"] = json.dumps(asdict(session.targets))
+    for path in paths:
+        _replace(path, lambda draft: save_file(tensors, draft, facts))
 
 
 def restore(run: Run, trainer: Trainer) -> None:

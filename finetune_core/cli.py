@@ -8,18 +8,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from finetune_core import __version__, launch, machine, milestones, places, store, sweep
+from finetune_core import __version__, latency, launch, machine, milestones, places, store, sweep
 from finetune_core.errors import UserError
 from finetune_core.parts import FAMILIES, Part
 from finetune_core.phases import PRESETS, RATE_RULES, apply_rule
 from finetune_core.recipe import Recipe, load
 from finetune_core.sweep import winner
+from finetune_core.tasks import TASKS
+
+if TYPE_CHECKING:
+    from finetune_core.tree import Tree
 
 SUGGESTIONS = {
     "steepest": "steepest fall",
@@ -68,7 +73,12 @@ def train(options: argparse.Namespace) -> int:
     """Train a recipe in this terminal."""
     recipe = _recipe(options)
     _check(recipe)
-    return _work(store.create(recipe, runs=options.runs))
+    run = store.create(recipe, runs=options.runs)
+    if options.create_only:
+        run.report(state="stopped", message="Not started yet")
+        print(run.path)
+        return 0
+    return _work(run)
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -126,26 +136,78 @@ def race(options: argparse.Namespace) -> int:
             continue
         losses = f"loss {place['train_loss']:.4f}   validation loss {place['valid_loss']:.4f}"
         mark = "   winner" if place is best else ""
-        print(f"{place['lr']:<12.3g}{losses}   accuracy {place['valid_accuracy']:.1%}{mark}")
+        reached = f"{recipe.task.score.title.lower()} {recipe.task.score.shown(place['valid_score'])}"
+        print(f"{place['lr']:<12.3g}{losses}   {reached}{mark}")
+    return 0
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Time the recipe's network on this machine: one image, and training steps."""
+    recipe = _recipe(options)
+    machine.check_torch_pair()
+    wanted = latency.asked(recipe, recipe.model.backbone)
+    run = store.create(wanted, job="measure", runs=options.runs)
+    code = _work(run, quiet=True)
+    found = latency.summary(run.records()[0], wanted.training.batch_size)
+    if code or not found:
+        return code or 1
+    if options.json:
+        _print_json(asdict(found))
+    else:
+        print(found.sentence())
     return 0
 
 
 def groups(options: argparse.Namespace) -> None:
-    """Print the layer groups, stem to head: parameters, frozen or not, peak rate in each phase."""
+    """Print the layer groups, stem to head: parameters, frozen or not, peak rate and what is held in each phase."""
     from finetune_core import plan
 
     recipe = _recipe(options)
     counts = _groups(recipe)
     peaks = [plan.peak_rates(phase, list(counts)) for phase in recipe.phases]
     rates = {name: [peak[name] for peak in peaks] for name in counts}
+    held = _held(recipe)
     if options.json:
-        keys = ("name", "parameters", "frozen", "lr")
-        _print_json([dict(zip(keys, (n, counts[n], not any(r), r), strict=True)) for n, r in rates.items()])
+        keys = ("name", "parameters", "frozen", "lr", "held")
+        rows = ((n, counts[n], not any(r), r, [phase.get(n, 0) for phase in held]) for n, r in rates.items())
+        _print_json([dict(zip(keys, row, strict=True)) for row in rows])
         return
     total = sum(counts.values())
     for name, peaks_of_name in rates.items():
-        shown = "  ".join(f"{rate:.2e}" if rate else "frozen" for rate in peaks_of_name)
+        in_phases = zip(peaks_of_name, (phase.get(name, 0) for phase in held), strict=True)
+        shown = "  ".join(_phase_words(rate, still) for rate, still in in_phases)
         print(f"{name:20}{counts[name]:>12,}{counts[name] / total:>8.1%}   {shown}")
+
+
+def _phase_words(rate: float, held: int) -> str:
+    still = f" ({held} parameter{'' if held == 1 else 's'} held)" if held else ""
+    return f"{rate:.2e}{still}" if rate else "frozen"
+
+
+def _held(recipe: Recipe) -> list[dict[str, int]]:
+    """How many parameters of each layer group are held, for each phase; torch is only asked where any are."""
+    if not any(phase.hold for phase in recipe.phases):
+        return [{} for _ in recipe.phases]
+    whole = _tree(recipe)
+    return [whole.held(phase.hold) for phase in recipe.phases]
+
+
+def tree(options: argparse.Namespace) -> None:
+    """Print the network as a tree: each module's class, parameters and layer group."""
+    whole = _tree(_recipe(options))
+    if options.json:
+        _print_json([asdict(node) for node in whole.nodes])
+        return
+    for node in whole.nodes:
+        if not options.depth or node.depth < options.depth:
+            name = "  " * node.depth + node.path.rpartition(".")[2]
+            print(f"{name:36}{node.type:28}{node.parameters:>12,}   {node.group}")
+
+
+def _tree(recipe: Recipe) -> Tree:
+    from finetune_core.tree import build
+
+    return build(recipe.model, len(recipe.data.source.samples().classes), recipe.data.image_size)
 
 
 def phases(options: argparse.Namespace) -> None:
@@ -226,7 +288,7 @@ def runs(options: argparse.Namespace) -> None:
         _print_json(rows)
         return
     for row in rows:
-        best = f"{row['best_accuracy']:.1%}" if row["best_accuracy"] is not None else "–"
+        best = TASKS[row["task"]].score.shown(row["best_score"])
         print(f"{row['id']:44}{row['state']:10}{best:>8}  {row['epoch']} of {row['epochs']} epochs")
     if not rows:
         print("No runs yet. Start one with: python -m finetune_core init recipe.yaml")
@@ -242,10 +304,14 @@ def show(options: argparse.Namespace) -> None:
         return
     for key, value in summary.items():
         print(f"{key:16}{value if value is not None else '–'}")
+    task = run.recipe.task
     for epoch in epochs:
         mark = "   best" if epoch["best"] else ""
         losses = f"loss {epoch['train_loss']:.4f}   validation loss {epoch['valid_loss']:.4f}"
-        print(f"epoch {epoch['epoch'] + 1:>3}   {losses}   accuracy {epoch['valid_accuracy']:.1%}{mark}")
+        scores = ", ".join(
+            f"{s.title} {s.shown(epoch['scores'][s.key])}" for s in task.scores if s.key in epoch["scores"]
+        )
+        print(f"epoch {epoch['epoch'] + 1:>3}   {losses}   {scores}{mark}")
 
 
 def stop(options: argparse.Namespace) -> None:
@@ -259,13 +325,35 @@ def predict(options: argparse.Namespace) -> None:
     """Say what a run's best model sees in images."""
     from finetune_core import predict
 
-    answers = predict.load(_run(options))([Path(image) for image in options.images], options.top)
+    run = _run(options)
+    answers = predict.load(run)([Path(image) for image in options.images], options.top)
     if options.json:
         pairs = zip(options.images, answers, strict=True)
-        _print_json([{"image": image, "classes": [{"class": c, "p": p} for c, p in a]} for image, a in pairs])
+        _print_json([{"image": image, "answers": [{"name": n, "value": v} for n, v in a]} for image, a in pairs])
         return
+    shown = "{:.4g}" if run.recipe.task.key == "regression" else "{:.1%}"
     for image, answer in zip(options.images, answers, strict=True):
-        print(f"{image}: " + ", ".join(f"{name} {share:.1%}" for name, share in answer))
+        print(f"{image}: " + ", ".join(f"{name} {shown.format(value)}" for name, value in answer))
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write a recipe, or that of a run, as one script in plain PyTorch."""
+    machine.check_torch_pair()
+    text = EXPORTS[options.format](_recipe_or_run(options), lambda said: print(said, file=sys.stderr))
+    if options.out is None:
+        print(text, end="")
+        return
+    _write(options.out, text)
+    print(f"Wrote {options.out}. Run it with: python {options.out}")
+
+
+def _script(recipe: Recipe, progress: Callable[[str], None]) -> str:
+    from finetune_core import script
+
+    return script.whole(recipe, script.gather(recipe, progress))
+
+
+EXPORTS = {"script": _script}
 
 
 def parts(options: argparse.Namespace) -> None:
@@ -297,8 +385,12 @@ def _work(run: store.Run, quiet: bool = False) -> int:
     from tqdm import tqdm
 
     from finetune_core.records import Epoch, Event, Record
-    from finetune_core.worker import work
 
+    if run.recipe.training.processes > 1:
+        from finetune_core.leader import lead as work
+    else:
+        from finetune_core.worker import work
+    score = run.recipe.task.score
     # Without a terminal there is no bar (None), only a line per epoch.
     with tqdm(total=0, unit="step", disable=True if quiet else None, dynamic_ncols=True, leave=False) as bar:
 
@@ -308,9 +400,8 @@ def _work(run: store.Run, quiet: bool = False) -> int:
         def watch(record: Record) -> None:
             bar.total = run.status.steps
             if isinstance(record, Epoch):
-                bar.write(
-                    f"epoch {record.epoch + 1}: loss {record.train_loss:.4f}, accuracy {record.valid_accuracy:.1%}"
-                )
+                reached = f"{score.title.lower()} {score.shown(record.valid_score)}"
+                bar.write(f"epoch {record.epoch + 1}: loss {record.train_loss:.4f}, {reached}")
             elif isinstance(record, Event):
                 bar.write(record.text)
             elif hasattr(record, "loss"):
@@ -327,7 +418,21 @@ def _work(run: store.Run, quiet: bool = False) -> int:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     recipe = load(Path(options.recipe))
-    for pair in options.set:
+    if start := vars(options).get("from"):
+        file = store.checkpoint(start, options.runs)
+        recipe = recipe.with_value("model.backbone.weights", {"kind": "checkpoint", "path": str(file)})
+    return _changed(recipe, options.set)
+
+
+def _recipe_or_run(options: argparse.Namespace) -> Recipe:
+    path = Path(options.recipe)
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
+        return _recipe(options)
+    return _changed(store.open_run(options.recipe, options.runs).recipe, options.set)
+
+
+def _changed(recipe: Recipe, pairs: Sequence[str]) -> Recipe:
+    for pair in pairs:
         path, sign, text = pair.partition("=")
         if not sign:
             raise UserError(f"--set {pair} has no '='.", hint="Write it as --set phases.0.epochs=3.")
@@ -336,8 +441,12 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _save(recipe: Recipe, path: Path) -> None:
+    _write(path, recipe.to_yaml())
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        recipe.save(path)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
 
@@ -350,10 +459,7 @@ def _groups(recipe: Recipe) -> dict[str, int]:
     """Parameters of each layer group, stem to head."""
     from finetune_core import catalogue
 
-    classes = len(recipe.data.source.samples().classes)
-    entry = catalogue.entry(recipe.model.backbone.kind, recipe.model.backbone.architecture)
-    head = recipe.model.head
-    return {**dict(entry.groups_under(head)), "head": head.parameters(entry.features_for(head), classes)}
+    return catalogue.layer_counts(recipe.model, len(recipe.data.source.samples().classes))
 
 
 def _summary(run: store.Run) -> dict[str, Any]:
@@ -365,7 +471,8 @@ def _summary(run: store.Run) -> dict[str, Any]:
         "backbone": recipe.model.backbone.architecture,
         "epoch": status.epoch,
         "epochs": status.epochs,
-        "best_accuracy": status.best_accuracy,
+        "task": recipe.task.key,
+        "best_score": status.best_score,
     }
 
 
@@ -422,7 +529,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command(studio).add_argument("--port", type=int, default=8501, help="port on localhost (default 8501)")
     command(init).add_argument("file", metavar="FILE", help="where to write it; - prints it")
-    command(train, "recipe", "runs")
+    training = command(train, "recipe", "runs")
     find = command(lr_find, "recipe", "runs", "json")
     find.add_argument("--steps", type=int, default=sweep.STEPS, metavar="N", help="steps of the sweep (default 100)")
     find.add_argument("--tries", type=_count, default=1, metavar="N", help="tries, each with its own seed (default 1)")
@@ -433,11 +540,19 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--rates", type=float, nargs="+", required=True, metavar="RATE", help="the contenders")
     help = "steps of each contender (default 50)"
     one.add_argument("--steps", type=_count, default=sweep.RACE_STEPS, metavar="N", help=help)
+    help = "only make the run folder and print it, for torchrun on several machines (see finetune_core/leader.py)"
+    training.add_argument("--create-only", action="store_true", help=help)
+    for starting in (training, find, one):
+        help = "start from a run's best weights, or from this checkpoint, instead of the recipe's weights"
+        starting.add_argument("--from", metavar="RUN_OR_FILE", help=help)
     for probing in (find, one):
         probing.add_argument("--phase", type=int, default=1, metavar="N", help="the phase to probe, from 1 (default 1)")
         help = "move the rate of this layer group alone; the others keep theirs"
         probing.add_argument("--group", default="", metavar="NAME", help=help)
+    command(measure, "recipe", "runs", "json")
     command(groups, "recipe", "json")
+    one = command(tree, "recipe", "json")
+    one.add_argument("--depth", type=_count, metavar="N", help="modules down to this depth only")
     one = command(phases, "recipe", "json")
     one.add_argument("--preset", choices=PRESETS, help="replace the phases by this preset")
     help = "replace the phases by a dictionary of milestones: {1: {'freeze_to': -1, 'duration': 1, 'lrs': [...]}, ...}"
@@ -455,5 +570,12 @@ def _parser() -> argparse.ArgumentParser:
     one = command(predict, "run", "json")
     one.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
     one.add_argument("--top", type=int, default=5, metavar="N", help="classes per image (default 5)")
+    one = command(export, "runs")
+    one.add_argument("recipe", metavar="RECIPE|RUN", help="a recipe file, or a run's id or folder")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change one value, by dotted path"
+    )
+    one.add_argument("--format", choices=EXPORTS, default="script", help="what to write (default script)")
+    one.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: print it)")
     command(parts, "json")
     return parser

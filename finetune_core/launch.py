@@ -21,10 +21,11 @@ _children: list[subprocess.Popen[bytes]] = []
 def start(run: Run) -> None:
     """Start the worker in a session of its own, so that it outlives whoever started it."""
     _reap()
+    module = "leader" if run.recipe.training.processes > 1 else "worker"
     run.report(state="starting", message="Starting the worker", error=None)
     with run.log.open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "finetune_core.worker", str(run.path)],
+            [sys.executable, "-m", f"finetune_core.{module}", str(run.path)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,

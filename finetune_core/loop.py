@@ -1,14 +1,16 @@
 """The training loop: a generator of records that knows no file.
 
-The worker writes the records down, tests read them directly. Position in the run is just (epoch, batch): everything
-else (phase, step, rate, order of images, augmentation) is a function of it, which is why a run can go on exactly.
+The worker writes the records down, tests read them directly. Position in the run is just (phase, epoch, batch):
+everything else (step, rate, order of images, augmentation) is a function of it, which is why a run can go on exactly.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -16,13 +18,34 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from finetune_core import plan
+from finetune_core import plan, team
 from finetune_core.errors import UserError
+from finetune_core.metrics import Measured, Meter
 from finetune_core.parts import Progress
+from finetune_core.recipe import Phase
 from finetune_core.records import Epoch, Event, Record, Step
 from finetune_core.session import Session
 from finetune_core.stepper import Stepper, random_state, set_random_state
 from finetune_core.truth import Verdict, Witness
+
+Standing = tuple[float, float]
+"""How good an epoch was: its score, larger being better, then the negative validation loss."""
+
+NOWHERE: Standing = (-math.inf, -math.inf)
+
+
+@dataclass
+class Course:
+    """How a phase has gone so far: its first epoch, its best one with the weights of then, and how long ago that was.
+
+    Weights are kept only where the phase may go back to them.
+    """
+
+    first: int
+    best: Standing = NOWHERE
+    best_epoch: int = -1
+    stale: int = 0
+    weights: dict[str, Any] | None = None
 
 
 class Trainer:
@@ -31,16 +54,19 @@ class Trainer:
     def __init__(self, session: Session) -> None:
         """Start at the beginning, with the recipe's seed."""
         self.session = session
+        self.phases = session.recipe.phases
         self.stepper = Stepper(session)
-        self.epoch = self.batch = 0
-        self.sums = [0.0, 0.0, 0.0]  # this epoch so far: loss × images, right, images
-        self.best = (-1.0, -math.inf)  # accuracy, -loss
+        self.phase = self.epoch = self.batch = 0
+        self.course = Course(0)
+        self.sums = [0.0, 0.0]  # this epoch so far: loss × images, images
+        self.meter = Meter(session.targets, session.device)
+        self.best = NOWHERE
         self.losses: list[float] = []  # on the validation images, per finished epoch
         self.elapsed = 0.0
-        self.peaks = [plan.peak_rates(phase, session.names) for phase in session.recipe.phases]
+        self.peaks = [plan.peak_rates(phase, session.names) for phase in self.phases]
         self.average = _averaging(session)
         self.unproven = True  # whether the next step is to be checked
-        torch.manual_seed(session.recipe.training.seed)
+        torch.manual_seed(team.seed(session.recipe.training.seed))
 
     @property
     def kept(self) -> nn.Module:
@@ -48,9 +74,15 @@ class Trainer:
         return self.average.module if self.average else self.session.network.module
 
     @property
+    def epochs(self) -> int:
+        """Epochs of the whole run, as far as can be told: a phase that ended early makes it shorter."""
+        ahead = self.phases[self.phase :]
+        return self.course.first + sum(phase.epochs for phase in ahead) if ahead else self.epoch
+
+    @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run."""
-        return self.session.recipe.epochs * self.session.train.steps
+        """Optimizer steps of the whole run, as far as can be told."""
+        return self.epochs * self.session.train.steps
 
     @property
     def done(self) -> int:
@@ -60,57 +92,88 @@ class Trainer:
     def run(self) -> Iterator[Record]:
         """Train from the present position to the end; at every yield the state is whole and may be saved."""
         entered = -1
-        while self.epoch < self.session.recipe.epochs:
-            index, first = self._phase()
-            if entered != index:
-                thawed = [name for name, peak in self.peaks[index].items() if peak > 0]
-                self.stepper.enter(thawed, self.session.recipe.phases[index].norm_statistics)
-                entered, self.unproven = index, True
-                if (self.epoch, self.batch) == (first, 0):
-                    yield self._phase_event(index)
-            yield from self._train_epoch(index, first)
-            yield self._finish_epoch(index)
+        while self.phase < len(self.phases):
+            phase = self.phases[self.phase]
+            if self._over(phase):
+                yield from self._leave(phase)
+                continue
+            if entered != self.phase:
+                begins = (self.epoch, self.batch) == (self.course.first, 0)
+                self._enter(phase, begins)
+                entered = self.phase
+                if begins:
+                    yield self._phase_event()
+            yield from self._train_epoch(phase)
+            yield self._finish_epoch(phase)
 
-    def _phase(self) -> tuple[int, int]:
-        """The phase that the present epoch belongs to, and that phase's first epoch."""
-        first = 0
-        for index, phase in enumerate(self.session.recipe.phases):
-            if self.epoch < first + phase.epochs:
-                return index, first
-            first += phase.epochs
-        raise AssertionError("the run is over")
+    def _over(self, phase: Phase) -> bool:
+        enough = bool(phase.patience) and self.course.stale >= phase.patience
+        return enough or self.epoch - self.course.first >= phase.epochs
 
-    def _phase_event(self, index: int) -> Event:
+    def _enter(self, phase: Phase, begins: bool) -> None:
+        """Thaw what the phase thaws; also after a stop in its midst."""
+        self.stepper.enter(phase)
+        if begins and phase.optimizer_state == "reset":
+            self.stepper.optimizer.state.clear()
+        self.unproven = True
+
+    def _leave(self, phase: Phase) -> Iterator[Record]:
+        """Go on to the next phase, from this one's best epoch where it asks for that."""
+        course, number = self.course, self.phase + 1
+        lasted = self.epoch - course.first
+        if course.weights and course.stale:
+            self._set_weights(course.weights)
+            self.stepper.optimizer.state.clear()  # it remembers gradients of weights that are gone
+        self.phase, self.course = self.phase + 1, Course(self.epoch)
+        if phase.patience:
+            early = f"after {lasted} of {phase.epochs} epochs" if lasted < phase.epochs else "in full"
+            back = (
+                f"Back to the weights of epoch {course.best_epoch + 1}." if course.stale else "Its last epoch was best."
+            )
+            yield Event("phase_end", self.done, f"Phase {number} ended {early}. {back}")
+
+    def _weights(self) -> dict[str, Any]:
+        """All weights as they are now, apart from those that go on training."""
+        return copy.deepcopy(
+            {
+                "raw": self.session.network.module.state_dict(),
+                "average": self.average.state_dict() if self.average else {},
+            }
+        )
+
+    def _set_weights(self, weights: dict[str, Any]) -> None:
+        self.session.network.module.load_state_dict(weights["raw"])
+        if self.average:
+            self.average.load_state_dict(weights["average"])
+
+    def _phase_event(self) -> Event:
         thawed = ", ".join(self.stepper.thawed)
-        return Event("phase", self.done, f"Phase {index + 1} of {len(self.peaks)}: {thawed} thawed")
+        return Event("phase", self.done, f"Phase {self.phase + 1} of {len(self.phases)}: {thawed} thawed")
 
-    def _train_epoch(self, index: int, first: int) -> Iterator[Record]:
-        phase, steps = self.session.recipe.phases[index], self.session.train.steps
+    def _train_epoch(self, phase: Phase) -> Iterator[Record]:
+        first, steps = self.course.first, self.session.train.steps
         self.stepper.train_mode()
         started = time.perf_counter()
         for images, labels in self.session.train.epoch(self.epoch, self.batch):
             step = (self.epoch - first) * steps + self.batch
             position = Progress(step, phase.epochs * steps, steps, tuple(self.losses[first:]))
-            lr = self.stepper.set_rates(plan.rates(phase, self.peaks[index], position))
+            lr = self.stepper.set_rates(plan.rates(phase, self.peaks[self.phase], position))
             witness = self._witness()
             step, outcome = self.done, self.stepper.step(images, labels)
             if not math.isfinite(outcome.loss):
                 raise _diverged(step, lr)
             if self.average:
                 self.average.update_parameters(self.session.network.module)
+            self.sums = [self.sums[0] + outcome.loss * outcome.images, self.sums[1] + outcome.images]
+            self.meter.update(outcome.outputs, outcome.targets)
             now = time.perf_counter()
             self.elapsed += now - started
-            speed, started = len(labels) / (now - started), now
-            self.sums = [
-                self.sums[0] + outcome.loss * outcome.images,
-                self.sums[1] + outcome.right,
-                self.sums[2] + outcome.images,
-            ]
+            speed, started = outcome.images / (now - started), now
             self.batch += 1
             yield Step(
                 step=step,
                 epoch=self.epoch,
-                phase=index,
+                phase=self.phase,
                 loss=outcome.loss,
                 lr=lr,
                 grad_norm=outcome.norm,
@@ -119,6 +182,8 @@ class Trainer:
                 memory_mb=round(memory_mb(self.session.device), 1),
                 seconds=round(self.elapsed, 3),
             )
+            if outcome.overflowed:
+                yield _overflow_event(step, self.stepper.scaler.get_scale())
             if witness:
                 yield _truth_event(step, witness.verdict(self.stepper.optimizer))
 
@@ -127,52 +192,71 @@ class Trainer:
         if not self.unproven:
             return None
         self.unproven = False
-        stepper = self.stepper
-        return Witness(self.session.network, stepper.thawed, statistics_move=stepper.norm_statistics == "update")
+        return Witness(self.session.network, self.stepper.phase)
 
-    def _finish_epoch(self, index: int) -> Epoch:
+    def _finish_epoch(self, phase: Phase) -> Epoch:
         started = time.perf_counter()
-        loss, accuracy = evaluate(self.session, self.kept)
+        measured = evaluate(self.session, self.kept)
         self.elapsed += time.perf_counter() - started
-        total, right, images = self.sums
-        self.losses.append(loss)
-        score = (accuracy, -loss)
-        best, self.best = score > self.best, max(score, self.best)
-        self.epoch, self.batch, self.sums = self.epoch + 1, 0, [0.0, 0.0, 0.0]
+        score = self.session.targets.about.score
+        standing = (score.signed(measured.scores[score.key]), -measured.loss)
+        best, self.best = standing > self.best, max(standing, self.best)
+        self._note_course(phase, standing)
+        total, images = self.sums
+        train_score = self.meter.scores()[score.key]
+        self.losses.append(measured.loss)
+        self.meter.reset()
+        self.epoch, self.batch, self.sums = self.epoch + 1, 0, [0.0, 0.0]
         return Epoch(
             epoch=self.epoch - 1,
-            phase=index,
+            phase=self.phase,
             step=self.done,
             train_loss=total / images,
-            train_accuracy=right / images,
-            valid_loss=loss,
-            valid_accuracy=accuracy,
+            train_score=train_score,
+            valid_loss=measured.loss,
+            valid_score=measured.scores[score.key],
+            scores=measured.scores,
+            by_name=measured.by_name,
             best=best,
             seconds=round(self.elapsed, 3),
         )
 
+    def _note_course(self, phase: Phase, standing: Standing) -> None:
+        """Whether the epoch that ends here is the best of its phase so far."""
+        course = self.course
+        if standing > course.best:
+            weights = self._weights() if phase.patience else None
+            self.course = Course(course.first, standing, self.epoch, 0, weights)
+        else:
+            course.stale += 1
+
     def state(self) -> dict[str, Any]:
-        """Everything that going on needs beside the weights; plain tensors and numbers."""
+        """Everything that going on needs beside the weights; plain tensors and numbers. Of all processes together."""
         return {
+            "phase": self.phase,
             "epoch": self.epoch,
             "batch": self.batch,
+            "course": vars(self.course),
             "sums": self.sums,
-            "best": list(self.best),
+            "meter": self.meter.state(),
+            "best": self.best,
             "losses": self.losses,
             "elapsed": self.elapsed,
             "optimizer": self.stepper.optimizer.state_dict(),
             "scaler": self.stepper.scaler.state_dict(),
-            "random": random_state(),
+            "random": team.collected(random_state()),
             "raw": self.session.network.module.state_dict() if self.average else {},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state; the weights that were kept are restored by the caller."""
-        self.epoch, self.batch, self.sums = state["epoch"], state["batch"], state["sums"]
-        self.best, self.losses, self.elapsed = tuple(state["best"]), state["losses"], state["elapsed"]
+        self.phase, self.epoch, self.batch = state["phase"], state["epoch"], state["batch"]
+        self.course, self.sums = Course(**state["course"]), state["sums"]
+        self.best, self.losses, self.elapsed = state["best"], state["losses"], state["elapsed"]
+        self.meter.restore(state["meter"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
-        set_random_state(state["random"])
+        set_random_state(state["random"][team.rank() % len(state["random"])])
         if self.average:
             self.session.network.module.load_state_dict(state["raw"])
             self.average.n_averaged.fill_(self.done)
@@ -188,18 +272,29 @@ def _truth_event(step: int, verdict: Verdict) -> Event:
     return Event("truth" if verdict.kept else "truth_failed", step, verdict.text)
 
 
-def evaluate(session: Session, module: nn.Module) -> tuple[float, float]:
-    """Mean loss and accuracy of a network over the validation images."""
+def _overflow_event(step: int, scale: float) -> Event:
+    text = (
+        f"A gradient was too large for fp16, so this step changed nothing. The loss is scaled by {scale:g} from now on."
+    )
+    return Event("overflow", step, text)
+
+
+def evaluate(session: Session, module: nn.Module) -> Measured:
+    """How good a network is on the validation images. Several processes look at a share each, and agree."""
+    team.alike(module)
     module.eval()
-    total = right = count = 0.0
+    meter = Meter(session.targets, session.device, everything=True)
+    total = count = 0.0
     with torch.inference_mode(), session.autocast():
         for images, labels in session.valid.epoch(0):
             labels = labels.to(session.device)
-            logits = module(session.normalised(images))
-            total += session.loss(logits, labels).item() * len(labels)
-            right += int((logits.argmax(1) == labels).sum())
+            outputs = team.gathered(module(session.normalised(images))[: len(labels)])
+            labels = team.gathered(labels)
+            total += session.loss(outputs, labels).item() * len(labels)
             count += len(labels)
-    return total / count, right / count
+            meter.update(outputs, labels)
+    measured: Measured = team.from_first(Measured(total / count, meter.scores(), meter.by_name()))
+    return measured
 
 
 def memory_mb(device: torch.device) -> float:

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune_core import weight_files
 from finetune_core.groups import LayerGroup, body_groups, layer_groups
-from finetune_core.parts.weights import Body, Plan
+from finetune_core.parts import Call
+from finetune_core.parts.heads import STARTS
+from finetune_core.parts.weights import Body, Plan, Sighted
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from finetune_core.parts.backbones import Backbone
     from finetune_core.parts.heads import Head
     from finetune_core.recipe import Model
 
-HEAD_STD = 0.01  # of the last layer's weights: scores start near zero, so that the first loss is about ln C
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a head is put on a network: code that opens the `model` for it, then new layers by dotted name."""
+
+    classifier: str  # where the head then is
+    layers: tuple[tuple[str, Call], ...]
+    opening: tuple[str, ...] = ()
 
 
 @dataclass
-class Network:
-    """A network with its new head; images are normalised with `mean` and `std` (per channel, of values in 0..1)."""
+class Network(Sighted):
+    """A network with its new head, whose dotted name is now that of the classifier."""
 
-    module: nn.Module
-    classifier: str  # dotted name of the head in the module
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
     groups: tuple[LayerGroup, ...]
+    fitting: Fitting
     arguments: Mapping[str, Any] = field(default_factory=dict)  # what the library's constructor was given besides
 
 
@@ -38,18 +45,23 @@ def build(
     outputs: int,
     progress: Callable[[str], None] | None = None,
     image_size: int | None = None,
-    counts: Sequence[int] = (),
+    priors: Sequence[float] = (),
+    channels: int = 3,
 ) -> Network:
     """The network of a recipe for `outputs` classes, on the CPU, weights loaded, the new head at random.
 
-    Networks of fixed size are built for images of `image_size` px (None: the library's size). A head whose bias starts
-    from the classes' shares needs `counts`, the training images per class. Seeds nothing: seed before. `progress` is
+    Networks of fixed size are built for images of `image_size` px (None: the library's size); for other than three
+    `channels` the first layer's weights are adapted. A head whose bias starts
+    from the classes' shares needs `priors`, as `Targets` has them. Seeds nothing: seed before. `progress` is
     told in words what takes time. UserError where weights cannot be had or do not fit.
     """
-    plan = Plan(outputs, image_size)
-    body = model.backbone.weights.build(model.backbone, plan, progress or (lambda text: None))
-    network = _with_head(body, model, outputs)
-    _start(network.module.get_submodule(network.classifier), model.head, counts)
+    plan, progress = Plan(outputs, image_size), progress or (lambda text: None)
+    body = model.backbone.weights.build(model.backbone, plan, progress)
+    network = with_head(body, model, outputs)
+    _start(network.module.get_submodule(network.classifier), model.head, priors)
+    if body.trained:
+        _go_on(model.backbone, replace(body, classifier=network.classifier), progress)
+    model.backbone.take(channels, network)
     return network
 
 
@@ -57,7 +69,9 @@ def restore(model: Model, outputs: int, checkpoint: Path) -> Network:
     """The network of a recipe with all weights, the head's too, from a checkpoint of Thaw's (.safetensors)."""
     said = weight_files.facts(checkpoint)
     plan = Plan(outputs, arguments=said.arguments)
-    network = _with_head(model.backbone.bare(plan), model, outputs)
+    body = model.backbone.bare(plan)
+    model.backbone.take(len(said.mean) or body.channels, body)
+    network = with_head(body, model, outputs)
     network.mean, network.std = said.mean or network.mean, said.std or network.std
     weight_files.fill(network.module, weight_files.tensors(checkpoint), (), checkpoint.name)
     return network
@@ -70,55 +84,67 @@ def description(model: Model, network: Network, outputs: int) -> dict[str, str]:
         "architecture": model.backbone.architecture,
         "model_kwargs": json.dumps(dict(network.arguments)),
         "num_classes": str(outputs),
+        "in_chans": str(network.channels),
         "mean": ",".join(map(str, network.mean)),
         "std": ",".join(map(str, network.std)),
     }
 
 
-def _with_head(body: Body, model: Model, outputs: int) -> Network:
+def with_head(body: Body, model: Model, outputs: int) -> Network:
     """Put the head where the library's classifier was, under the same name, so that libraries can load checkpoints."""
     known = body_groups(body.module, body.classifier)
-    classifier = (_plug_in if model.head.pools else _replace)(body, model, outputs)
-    groups = layer_groups(body.module, classifier, known)
-    return Network(body.module, classifier, body.mean, body.std, groups, body.arguments)
+    fitting = (_plug_in if model.head.pools else _replace)(body, model, outputs)
+    for place, layer in fitting.layers:
+        body.module.set_submodule(place, layer.build())
+    groups = layer_groups(body.module, fitting.classifier, known, model.split, model.merge)
+    return Network(body.module, fitting.classifier, body.mean, body.std, groups, fitting, body.arguments)
 
 
-def _replace(body: Body, model: Model, outputs: int) -> str:
-    """A head for pooled features in the classifier's place; returns its dotted name."""
+def _go_on(backbone: Backbone, body: Body, progress: Callable[[str], None]) -> None:
+    """Fill a network from one that was trained; a head of another shape than the trained one stays new."""
+    backbone.fill(body, body.trained, "the checkpoint")
+    head, under = body.module.get_submodule(body.classifier), f"{body.classifier}."
+    theirs = {name.removeprefix(under): value for name, value in body.trained.items() if name.startswith(under)}
+    if weight_files.fits(head, theirs, ()):
+        head.load_state_dict(theirs)
+    else:
+        progress("The checkpoint's head does not fit: the head is new")
+
+
+def _replace(body: Body, model: Model, outputs: int) -> Fitting:
+    """A head for pooled features in the classifier's place."""
     from torch import nn
 
     old: Any = body.module.get_submodule(body.classifier)
-    head = model.head.call(old.in_channels if isinstance(old, nn.Conv2d) else old.in_features, outputs).build()
-    body.module.set_submodule(body.classifier, _pointwise(head) if isinstance(old, nn.Conv2d) else head)
-    return body.classifier
+    if isinstance(old, nn.Conv2d):
+        head = _pointwise(model.head.call(old.in_channels, outputs))
+    else:
+        head = model.head.call(old.in_features, outputs)
+    return Fitting(body.classifier, ((body.classifier, head),))
 
 
-def _plug_in(body: Body, model: Model, outputs: int) -> str:
-    """A head that pools in the place of the network's pooling and of all after it; returns its dotted name.
+def _plug_in(body: Body, model: Model, outputs: int) -> Fitting:
+    """A head that pools in the place of the network's pooling and of all after it.
 
     Where the network flattens in between, the pooling itself stands apart; it has no weights.
     """
     socket = model.backbone.socket(body)
-    head = model.head.over(socket.features, outputs).build()
-    if socket.pool != socket.classifier:
-        body.module.set_submodule(socket.pool, head[0])
-        head = head[1:]
-    body.module.set_submodule(socket.classifier, head)
-    return socket.classifier
+    head = model.head.over(socket.features, outputs)
+    if socket.pool == socket.classifier:
+        return Fitting(socket.classifier, ((socket.classifier, head),), socket.opening)
+    pool, *rest = head.args
+    layers = ((socket.pool, pool), (socket.classifier, Call(head.target, tuple(rest))))
+    return Fitting(socket.classifier, layers, socket.opening)
 
 
-def _pointwise(layer: nn.Module) -> nn.Module:
+def _pointwise(layer: Call) -> Call:
     """The same layers for feature maps (N, C, H, W): linear ones as 1×1 convolutions."""
-    from torch import nn
-
-    if isinstance(layer, nn.Linear):
-        return nn.Conv2d(layer.in_features, layer.out_features, 1, bias=layer.bias is not None)
-    for name, child in layer.named_children():
-        setattr(layer, name, _pointwise(child))
-    return layer
+    if layer.target == "torch.nn.Linear":
+        return Call("torch.nn.Conv2d", (*layer.args, 1))
+    return Call(layer.target, tuple(_pointwise(a) if isinstance(a, Call) else a for a in layer.args), layer.kwargs)
 
 
-def _start(head: nn.Module, chosen: Head, counts: Sequence[int]) -> None:
+def _start(head: nn.Module, chosen: Head, priors: Sequence[float]) -> None:
     """Give the last layer its first weights, by default so small that all classes are about equally likely.
 
     A library's own start can give a first loss far above ln C (4 to 6 instead of 2.3 for MobileNetV2 with ten
@@ -128,16 +154,13 @@ def _start(head: nn.Module, chosen: Head, counts: Sequence[int]) -> None:
     from torch import nn
 
     last = [layer for layer in head.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))][-1]
-    if chosen.init == "small":
-        nn.init.normal_(last.weight, std=HEAD_STD)
-    elif chosen.init == "zero":
-        nn.init.zeros_(last.weight)
+    if chosen.init in STARTS:
+        STARTS[chosen.init].build(last.weight)
     if last.bias is None or chosen.bias == "torch":
         return
     nn.init.zeros_(last.bias)
     if chosen.bias == "priors":
-        if len(counts) != len(last.bias):
-            raise ValueError("a bias from the classes' shares needs the images of each class")
-        images = torch.tensor(counts, dtype=last.bias.dtype).clamp_min(1)
+        if len(priors) != len(last.bias):
+            raise ValueError("a bias from the classes' shares needs those of every class")
         with torch.no_grad():
-            last.bias.copy_((images / images.sum()).log())
+            last.bias.copy_(torch.tensor(priors, dtype=last.bias.dtype))

@@ -6,7 +6,7 @@ from typing import Any
 from finetune_core.errors import UserError
 from finetune_core.groups import matching
 from finetune_core.parts import Progress
-from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe import Phase, Recipe, Training
 
 
 def peak_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:
@@ -18,17 +18,37 @@ def peak_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:
     return {name: phase.learning_rate * phase.multipliers.get(name, 1.0) if name in thawed else 0.0 for name in names}
 
 
+def decay_factors(training: Training, names: Sequence[str]) -> dict[str, float]:
+    """Each group's factor on the weight decay, stem to head. UserErrors for names that match nothing."""
+    return dict.fromkeys(names, 1.0) | {
+        name: factor for pattern, factor in training.decay.items() for name in matching(names, [pattern])
+    }
+
+
+def full_length(recipe: Recipe) -> list[int]:
+    """The epochs of each phase if none ends early."""
+    return [phase.epochs for phase in recipe.phases]
+
+
+def starts(lasting: Sequence[int], epoch_steps: int) -> list[int]:
+    """The first step of each phase, where phases last so many epochs."""
+    return [sum(lasting[:index]) * epoch_steps for index in range(len(lasting))]
+
+
 def rates(phase: Phase, peaks: dict[str, float], progress: Progress) -> dict[str, float]:
     """Each group's rate at one step of a phase."""
     factor = phase.schedule.multiplier(progress)
     return {name: peak * factor for name, peak in peaks.items()}
 
 
-def plan(recipe: Recipe, names: Sequence[str], epoch_steps: int) -> list[dict[str, Any]]:
-    """`{"step", "lr": {group: rate}}` for every optimizer step of all phases."""
+def plan(recipe: Recipe, names: Sequence[str], epoch_steps: int, lasting: Sequence[int] = ()) -> list[dict[str, Any]]:
+    """`{"step", "lr": {group: rate}}` for every optimizer step of all phases.
+
+    `lasting` are the epochs that each phase really takes, where some ended early.
+    """
     rows: list[dict[str, Any]] = []
-    for phase in recipe.phases:
+    for phase, epochs in zip(recipe.phases, lasting or full_length(recipe), strict=True):
         peaks, steps = peak_rates(phase, names), phase.epochs * epoch_steps
-        for step in range(steps):
+        for step in range(epochs * epoch_steps):
             rows.append({"step": len(rows), "lr": rates(phase, peaks, Progress(step, steps, epoch_steps))})
     return rows

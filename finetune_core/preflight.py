@@ -6,17 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune_core import catalogue, plan
+from finetune_core import catalogue, machine, mixing, plan
 from finetune_core.data.cache import check_readable
 from finetune_core.data.samples import Samples
-from finetune_core.data.split import split
+from finetune_core.data.split import Split, split
 from finetune_core.errors import UserError
 from finetune_core.groups import HEAD
-from finetune_core.parts.sources import Folder
+from finetune_core.parts import Loss
+from finetune_core.parts.sources import Files
+from finetune_core.parts.weights import Weights
 from finetune_core.pooling import no_map
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, Training
+from finetune_core.tasks import seen
 
-FEW = 50  # validation images, below which the accuracy is mostly luck
+FEW = 50  # validation images, below which the result is mostly luck
+NAMED = {"single_label": "{} classes", "multi_label": "{} tags", "regression": "{} numbers to learn"}
 LOOKED_AT = 200  # images whose headers are read
 
 
@@ -42,7 +46,8 @@ class Finding:
 
 def findings(recipe: Recipe) -> list[Finding]:
     """Look at data, weights and layer groups of a recipe, in the order in which a run would use them."""
-    return [*_data(recipe), *_weights(recipe), *layers(recipe)]
+    data = [*_data(recipe), *_grey(recipe), *answers(recipe)]
+    return [*data, *_weights(recipe), *layers(recipe), *_device(recipe, machine.facts())]
 
 
 def _failed(title: str, error: UserError, mend: Mend | None = None) -> Finding:
@@ -51,7 +56,7 @@ def _failed(title: str, error: UserError, mend: Mend | None = None) -> Finding:
 
 def _data(recipe: Recipe) -> Iterator[Finding]:
     data = recipe.data
-    if not isinstance(data.source, Folder):
+    if not isinstance(data.source, Files):
         yield Finding("ok", "Data", f"{data.source.title}: drawn on this machine.")
         return
     try:
@@ -60,14 +65,45 @@ def _data(recipe: Recipe) -> Iterator[Finding]:
     except UserError as error:
         yield _failed("Data", error)
         return
-    count = f"{len(samples.classes)} classes, {len(parts.train)} images to train on, {len(parts.valid)} to measure on."
-    yield Finding("ok", "Data", count)
+    count = f"{len(parts.train)} images to train on, {len(parts.valid)} to measure on."
+    yield Finding("ok", "Data", f"{NAMED[samples.task].format(len(samples.classes))}, {count}")
     for note in samples.notes:
         yield Finding("warn", "Data", note)
     yield from _unreadable(samples, data.unreadable)
+    yield from _weighted(recipe, samples, parts)
     if len(parts.valid) < FEW:
-        text = f"With {len(parts.valid)} validation images the accuracy moves in steps of {1 / len(parts.valid):.1%}."
+        text = f"With {len(parts.valid)} validation images each weighs {1 / len(parts.valid):.1%} of the result."
         yield Finding("warn", "Few validation images", text)
+
+
+def _weighted(recipe: Recipe, samples: Samples, parts: Split) -> Iterator[Finding]:
+    """Whether the loss can be made for these classes."""
+    labels = [samples.labels[index] for index in parts.train]
+    try:
+        recipe.training.loss.call(seen(samples.task, samples.classes, labels))
+    except UserError as error:
+        yield _failed("Loss", error, Mend("Weigh all classes alike", "training.loss.balance", "none"))
+
+
+def answers(recipe: Recipe) -> Iterator[Finding]:
+    """Look at whether loss and mixing fit what the data wants to know; nothing to say where they do."""
+    try:
+        recipe.training.loss.check(recipe.task.key)
+    except UserError as error:
+        usual = Loss.kinds()[recipe.task.loss]
+        yield _failed("Loss", error, Mend(f"Use {usual.title}", "training.loss", {"kind": usual.kind}))
+    try:
+        mixing.check(recipe.training, recipe.task.key)
+    except UserError as error:
+        yield _failed("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
+
+
+def _grey(recipe: Recipe) -> Iterator[Finding]:
+    """Transforms that are on for nothing."""
+    for place, part in enumerate(recipe.augment):
+        if recipe.data.channels == 1 and part.active and part.needs_colour:
+            mend = Mend("Switch it off", f"augment.{place}.active", False)
+            yield Finding("warn", "Augmentation", f"{part.title} changes nothing: the images are grey.", mend=mend)
 
 
 def _unreadable(samples: Samples, policy: str) -> Iterator[Finding]:
@@ -94,6 +130,35 @@ def _weights(recipe: Recipe) -> Iterator[Finding]:
     yield Finding("ok" if weights.trained else "warn", "Weights", f"{facts}.")
 
 
+def _device(recipe: Recipe, facts: machine.Machine) -> Iterator[Finding]:
+    """Look at what the recipe's number format does on its device."""
+    speed = machine.speed(facts, recipe.training)
+    if speed.slow:
+        yield Finding("warn", "Precision", speed.text, mend=Mend("Use fp32", "training.precision", "fp32"))
+    yield from _processes(recipe.training, facts)
+
+
+def _processes(training: Training, facts: machine.Machine) -> Iterator[Finding]:
+    """Look at how many processes share each batch, and how many could."""
+    path, device, wanted = "training.processes", machine.device_of(facts, training), training.processes
+    room = {"cuda": len(facts.gpus), "mps": 1, "cpu": facts.cores}[device]
+    busy = training.batch_size // 2
+    if device == "cuda" and wanted == 1 < room:
+        words = "both" if room == 2 else f"all {room}"
+        yield Finding("ok", "GPUs", f"{room} GPUs are here, one is used.", mend=Mend(f"Use {words} GPUs", path, room))
+    elif wanted == 1:
+        return
+    elif wanted > room and device == "cpu":
+        text = f"{wanted} processes on {room} CPU cores get into each other's way."
+        yield Finding("warn", "Processes", text, mend=Mend("Use one", path, 1))
+    elif wanted > room:
+        error = UserError(f"{wanted} processes need as many GPUs.", f"Here: {room}.", "Set training.processes lower.")
+        yield _failed("Processes", error, Mend(f"Use {room}", path, max(1, room)))
+    elif wanted > max(1, busy):
+        text = f"Batches of {training.batch_size} keep {busy} of {wanted} processes busy: each needs two images."
+        yield Finding("warn", "Processes", text, mend=Mend(f"Use {max(1, busy)}", path, max(1, busy)))
+
+
 def layers(recipe: Recipe) -> Iterator[Finding]:
     """Look at what each phase thaws."""
     backbone = recipe.model.backbone
@@ -104,7 +169,12 @@ def layers(recipe: Recipe) -> Iterator[Finding]:
         return
     if not entry.features_for(recipe.model.head):
         yield _failed("Head", no_map(entry.library, entry.architecture, "Its pooling cannot be taken out"))
-    names = entry.names_under(recipe.model.head)
+    try:
+        names = catalogue.layer_names(recipe.model)
+        plan.decay_factors(recipe.training, names)
+    except UserError as error:
+        yield _failed("Layer groups", error)
+        return
     for index, phase in enumerate(recipe.phases):
         title = "Layers" if len(recipe.phases) == 1 else f"Layers in phase {index + 1}"
         try:
@@ -112,19 +182,19 @@ def layers(recipe: Recipe) -> Iterator[Finding]:
         except UserError as error:
             yield _failed(title, error)
             continue
-        yield _thawed(title, f"phases.{index}.thaw", peaks, not backbone.weights.trained)
+        yield _thawed(title, f"phases.{index}.thaw", peaks, backbone.weights)
 
 
-def _thawed(title: str, path: str, peaks: dict[str, float], random: bool) -> Finding:
+def _thawed(title: str, path: str, peaks: dict[str, float], weights: Weights) -> Finding:
     names, thawed = list(peaks), [name for name, peak in peaks.items() if peak > 0]
     frozen = [name for name in names if name not in thawed]
     if not thawed:
         error = UserError("Nothing would train.", "Every layer group is frozen.", "Thaw at least the head.")
         return _failed(title, error, Mend("Thaw the head", path, [HEAD]))
-    if HEAD in frozen:
+    if HEAD in frozen and not weights.with_head:
         text = "The head is frozen, but it is new and knows nothing: thaw it."
         return Finding("warn", title, text, mend=Mend("Thaw the head", path, [*thawed, HEAD]))
-    if random and frozen:
+    if frozen and not weights.trained:
         text = "Random weights are frozen: those layers will never learn anything."
         return Finding("warn", title, text, mend=Mend("Thaw everything", path, ["*"]))
     if gap := _between(names, thawed):

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from finetune_core import plan
+from finetune_core import plan, team
 from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Find
@@ -59,10 +59,9 @@ class Apart:
         """Copy the network and thaw what the phase thaws."""
         self.session = replace(session, network=copy.deepcopy(session.network))
         self.stepper = Stepper(self.session)
-        peaks = plan.peak_rates(phase, session.names)
-        self.stepper.enter([name for name, rate in peaks.items() if rate > 0], phase.norm_statistics)
+        self.stepper.enter(phase)
         with torch.random.fork_rng():
-            torch.manual_seed(session.recipe.training.seed)
+            torch.manual_seed(team.seed(session.recipe.training.seed))
             self.random = random_state()
 
     def step(self, rates: dict[str, float], images: Tensor, labels: Tensor) -> float:

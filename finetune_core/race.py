@@ -42,5 +42,6 @@ def _run(session: Session, name: str, rate: float, phase: int, steps: int, group
             yield Place(name, rate, step, math.nan, math.nan, math.nan)
             return
     with torch.random.fork_rng():
-        valid_loss, accuracy = evaluate(apart.session, apart.session.network.module)
-    yield Place(name, rate, steps, mean, valid_loss, accuracy)
+        measured = evaluate(apart.session, apart.session.network.module)
+    score = session.targets.about.score.key
+    yield Place(name, rate, steps, mean, measured.loss, measured.scores[score])

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import SerializeAsAny, ValidationError, model_validator
+from pydantic import SerializeAsAny, ValidationError, field_validator, model_validator
 
+from finetune_core import holding
 from finetune_core.errors import UserError
 from finetune_core.parts import Backbone, Head, Loss, Optimizer, Schedule, Section, Source, Transform, knob
 from finetune_core.parts.backbones import Bundled, Timm
@@ -21,6 +22,7 @@ from finetune_core.parts.optimizers import AdamW
 from finetune_core.parts.schedules import OneCycle
 from finetune_core.parts.sources import Blooms
 from finetune_core.parts.transforms import STANDARD
+from finetune_core.tasks import TASKS, Task
 
 
 class Data(Section):
@@ -32,6 +34,12 @@ class Data(Section):
     )
     split_seed: int = knob(0, "Split seed", "Another number gives another split.", low=0, high=2**31 - 1, more=True)
     image_size: int = knob(128, "Image size", "Side of the square that the model sees.", low=32, high=1024, unit="px")
+    channels: Literal[1, 3, 4] = knob(
+        3,
+        "Channels",
+        "What the model sees of an image: 1 is grey, 3 is colour, 4 is colour and transparency.",
+        more=True,
+    )
     unreadable: Literal["stop", "skip"] = knob(
         "stop", "Unreadable images", "Stop and name them, or leave them out.", more=True
     )
@@ -42,6 +50,12 @@ class Model(Section):
 
     backbone: SerializeAsAny[Backbone] = Timm(architecture="resnet10t", weights=Bundled())
     head: SerializeAsAny[Head] = Linear()
+    split: tuple[str, ...] = knob(
+        (), "Split groups", "Layer groups to be taken apart into their blocks, such as layer4.", more=True
+    )
+    merge: tuple[tuple[str, ...], ...] = knob(
+        (), "Merged groups", "Neighbouring layer groups to be joined to one, such as stem and layer1.", more=True
+    )
 
 
 class Phase(Section):
@@ -65,6 +79,41 @@ class Phase(Section):
         "adapt to your images while the weights stay.",
         more=True,
     )
+    patience: int = knob(
+        0,
+        "End early",
+        "End the phase after this many epochs without a better validation result, and go on from its best epoch. "
+        "0 never ends early.",
+        low=0,
+        high=100,
+        unit="epochs",
+        more=True,
+    )
+    optimizer_state: Literal["keep", "reset"] = knob(
+        "keep",
+        "Optimizer memory",
+        "What the optimizer remembers of gradients when the phase begins: keep it for groups that go on training, or "
+        "start afresh.",
+        more=True,
+    )
+
+    hold: tuple[str, ...] = knob(
+        (),
+        "Held",
+        "What stays frozen within thawed groups: part of a parameter's name as a regular expression, such as bn, or "
+        "type:Conv2d for a kind of layer.",
+        more=True,
+    )
+
+    @field_validator("hold")
+    @classmethod
+    def _hold_is_readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for rule in value:
+            try:
+                holding.meaning(rule)
+            except UserError as error:
+                raise ValueError(f"{error.what} {error.why}") from error
+        return value
 
     @model_validator(mode="after")
     def _multipliers_are_positive(self) -> Self:
@@ -85,8 +134,53 @@ class Training(Section):
     batch_size: int = knob(32, "Batch size", "Images per optimizer step.", low=1, high=4096, log=True)
     optimizer: SerializeAsAny[Optimizer] = AdamW()
     loss: SerializeAsAny[Loss] = CrossEntropy()
+    decay: dict[str, float] = knob(
+        {},
+        "Weight decay per group",
+        "A factor on the optimizer's weight decay for single groups, such as 0 for stem; * and ? stand for any "
+        "letters, and what comes later counts.",
+        more=True,
+    )
+    decay_all: bool = knob(
+        False,
+        "Decay norm and bias too",
+        "Weight decay also for norm layers and biases. They are few and overfit little, so it mostly harms.",
+        more=True,
+    )
     precision: Literal["fp32", "bf16", "fp16"] = knob("fp32", "Precision", "Number format of the forward pass.")
     device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "Device", "Where to train; auto takes the fastest.")
+    processes: int = knob(
+        1,
+        "Processes",
+        "How many GPUs, or processes on the CPU, share each batch. BatchNorm, mixed images, and losses that look at a "
+        "batch as a whole see one share at a time.",
+        low=1,
+        high=64,
+        more=True,
+    )
+    tf32: bool = knob(
+        False,
+        "TF32",
+        "Let NVIDIA GPUs from Ampere on multiply fp32 numbers with 10 instead of 23 bits of fraction: much faster, "
+        "each product right to about three digits. No effect on other devices.",
+        more=True,
+    )
+    mix: Literal["none", "mixup", "cutmix", "either"] = knob(
+        "none",
+        "Mix images",
+        "Blend each image of a batch with another, or paste a piece of it in, and the labels in the same shares: "
+        "against over-confidence in long training on few images.",
+        more=True,
+    )
+    mix_alpha: float = knob(
+        0.4,
+        "Evenness",
+        "How evenly two images are mixed (alpha of a beta distribution): small leaves most nearly as they were, "
+        "1 makes every share equally likely.",
+        low=0.05,
+        high=2.0,
+        more=True,
+    )
     accumulate: int = knob(
         1,
         "Micro-batches",
@@ -126,6 +220,14 @@ class Training(Section):
     )
     seed: int = knob(0, "Seed", "Fixes head, order of images and augmentation.", low=0, high=2**31 - 1, more=True)
 
+    @field_validator("decay")
+    @classmethod
+    def _decay_is_no_growth(cls, value: dict[str, float]) -> dict[str, float]:
+        for group, factor in value.items():
+            if not 0 <= factor <= 1e4:
+                raise ValueError(f"the factor of {group} is {factor:g}; it must lie between 0 and 10000")
+        return value
+
 
 class Recipe(Section):
     """The whole experiment."""
@@ -143,6 +245,11 @@ class Recipe(Section):
         if not self.phases:
             raise ValueError("a recipe needs at least one phase")
         return self
+
+    @property
+    def task(self) -> Task:
+        """What the network is to say about an image: its source knows."""
+        return TASKS[self.data.source.task_kind]
 
     @property
     def epochs(self) -> int:

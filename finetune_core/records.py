@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 
@@ -38,7 +39,8 @@ class Step(Record):
 class Epoch(Record):
     """The end of an epoch: means over its training steps, and a pass over the validation images.
 
-    `step` is the number of optimizer steps done so far; accuracies lie in [0, 1].
+    `step` is the number of optimizer steps done so far. The two scores are those that decide in the recipe's task
+    (accuracy for classes); `scores` are all of them, `by_name` is measured for each class, tag or number alone.
     """
 
     kind: ClassVar[str] = "epoch"
@@ -46,9 +48,11 @@ class Epoch(Record):
     phase: int
     step: int
     train_loss: float
-    train_accuracy: float
+    train_score: float
     valid_loss: float
-    valid_accuracy: float
+    valid_score: float
+    scores: dict[str, float]
+    by_name: dict[str, float]
     best: bool
     seconds: float
 
@@ -119,7 +123,25 @@ class Place(Record):
     step: int
     train_loss: float
     valid_loss: float
-    valid_accuracy: float
+    valid_score: float
+
+
+@dataclass(frozen=True)
+class Timing(Record):
+    """One repetition of what is timed: `answer` (one image forward) or `step` (a training step), in seconds."""
+
+    kind: ClassVar[str] = "timing"
+    what: str
+    seconds: float
+
+
+def parse(row: Mapping[str, Any]) -> Record:
+    """A record from the plain data of its line; a number that is null was not finite."""
+    cls = next(each for each in Record.__subclasses__() if each.kind == row["kind"])
+    found = {each.name: (row[each.name], each.type) for each in fields(cls) if each.name in row}
+    return cls(
+        **{name: math.nan if value is None and type is float else value for name, (value, type) in found.items()}
+    )
 
 
 def _finite(value: Any) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from finetune_core import model
+from finetune_core import mixing, model, team
 from finetune_core.data.cache import decoded
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
@@ -17,6 +18,7 @@ from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.parts.losses import Weighted
 from finetune_core.recipe import Recipe, Training
+from finetune_core.tasks import Targets, seen
 
 Report = Callable[[str], None]
 """Told in words what is being prepared."""
@@ -24,12 +26,12 @@ Report = Callable[[str], None]
 
 @dataclass
 class Session:
-    """What the loop and the range test work on. `classes` is in the order of the model's outputs."""
+    """What the loop and the range test work on."""
 
     recipe: Recipe
     device: torch.device
     network: model.Network
-    classes: tuple[str, ...]
+    targets: Targets
     train: Batches
     valid: Batches
     loss: nn.Module
@@ -45,16 +47,20 @@ class Session:
         return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
 
     def divisor(self, labels: Tensor) -> Tensor | int:
-        """What the loss's mean over these labels divides by: their number, or the sum of their class weights."""
+        """What the loss's mean over these labels divides by: their number, or the sum of their class weights.
+
+        Of shares of classes torch takes the plain mean, weighted or not.
+        """
         loss = self.recipe.training.loss
         weights = getattr(self.loss, "weight", None)
-        if isinstance(loss, Weighted) and loss.divide == "weights" and weights is not None:
+        if isinstance(loss, Weighted) and loss.divide == "weights" and weights is not None and labels.ndim == 1:
             return weights[labels].sum()
         return len(labels)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Raw images (uint8, N × 3 × H × W, on any device) as what the network was trained on."""
-        x = images.to(self.device, torch.float32, memory_format=torch.channels_last, non_blocking=True)
+        """Raw images (0 to 255, N × C × H × W, on any device) as what the network was trained on."""
+        layout = torch.channels_last
+        x = images.to(self.device, torch.float32, memory_format=layout, non_blocking=True, copy=True)
         mean = torch.tensor(self.network.mean, device=self.device).view(1, -1, 1, 1)
         std = torch.tensor(self.network.std, device=self.device).view(1, -1, 1, 1)
         return x.div_(255).sub_(mean).div_(std)
@@ -63,40 +69,50 @@ class Session:
 def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
     """Read and decode the data, build the network with its weights. Raises UserErrors before any compute."""
     device = choose_device(recipe.training.device)
+    set_tf32(recipe.training.tf32)
     data, training = recipe.data, recipe.training
     report("Reading the images")
-    samples = data.source.samples(_counting(report, "Drawing the sample images"))
-    side = eval_side(data.image_size)
-    images = decoded(samples, side, data.unreadable, _counting(report, "Decoding the images, once"))
+    heard = _counting(report, "Decoding the images, once")
+    with team.in_turn():
+        samples = data.source.samples(_counting(report, "Drawing the sample images"))
+        images = decoded(samples, eval_side(data.image_size), data.unreadable, heard, data.channels)
     parts = split(samples, data.valid_share, data.split_seed).without([index for index, _ in images.bad])
+
+    targets = seen(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
+    training.loss.check(targets.task)
+    mixing.check(training, targets.task)
+    labels = targets.encoded(samples.labels)
 
     report("Building the network")
     torch.manual_seed(training.seed)  # the head starts from the seed, whatever ran before
-    counts = torch.bincount(torch.tensor(samples.labels)[parts.train], minlength=len(samples.classes)).tolist()
-    network = model.build(recipe.model, len(samples.classes), report, data.image_size, counts)
+    with team.in_turn():  # weights are downloaded once
+        network = model.build(recipe.model, len(targets.names), report, data.image_size, targets.priors, data.channels)
     network.module.to(device).to(memory_format=torch.channels_last)
+    share = (team.rank(), team.size())
     train = Batches(
         images,
-        samples.labels,
+        labels,
         parts.train,
-        train_pipeline(recipe.augment, data.image_size),
+        train_pipeline(recipe.augment, data.image_size, data.channels),
         batch_size=training.batch_size,
         seed=training.seed,
         shuffle=True,
         augment=True,
+        share=share,
     )
     valid = Batches(
         images,
-        samples.labels,
+        labels,
         parts.valid,
         eval_pipeline(data.image_size),
         batch_size=2 * training.batch_size,  # no gradients to keep, so twice as many fit
         seed=0,
         shuffle=False,
         augment=False,
+        share=share,
     )
-    loss = training.loss.call(counts).build().to(device)
-    return Session(recipe, device, network, samples.classes, train, valid, loss)
+    loss = training.loss.call(targets).build().to(device)
+    return Session(recipe, device, network, targets, train, valid, loss)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -107,7 +123,27 @@ def choose_device(wanted: str) -> torch.device:
     if not there[wanted]:
         have = ", ".join(name for name, is_there in there.items() if is_there)
         raise UserError(f"This machine has no {wanted} device.", f"It has: {have}.", "Set the device to auto.")
-    return torch.device(wanted)
+    return torch.device(wanted) if team.size() == 1 else _own_device(wanted)
+
+
+def _own_device(kind: str) -> torch.device:
+    """The device of one of several processes: a GPU each, or the processor that they share."""
+    if kind == "cpu":
+        return torch.device(kind)
+    here = team.local_rank()
+    if kind != "cuda" or here >= torch.cuda.device_count():
+        gpus = torch.cuda.device_count() if kind == "cuda" else 1
+        what = f"Process {here + 1} on this machine has no GPU of its own."
+        raise UserError(what, f"There is {gpus} here.", f"Set training.processes to {gpus}, or the device to cpu.")
+    torch.cuda.set_device(here)
+    return torch.device(kind, here)
+
+
+def set_tf32(wanted: bool) -> None:
+    """Let CUDA use TF32 for fp32 numbers, or not; torch's own default differs between products and convolutions."""
+    backends: Any = torch.backends
+    for operator in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
+        operator.fp32_precision = "tf32" if wanted else "ieee"
 
 
 def scaler(device: torch.device, training: Training) -> torch.amp.GradScaler:

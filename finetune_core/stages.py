@@ -7,6 +7,7 @@ our own: open the child that holds most parameters until the stages lie open, in
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -36,6 +37,84 @@ def stages(module: nn.Module, body: Mapping[str, int], classifier: str) -> dict[
     """
     units = _timm_units(module, body, classifier) or _own_units(module, body, classifier)
     return _named([[units[0]], *_bundled(units[1:])]) if units else {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One group: its parameters, and the same by the pieces that it can be taken apart into, in the same order."""
+
+    parameters: tuple[str, ...]
+    pieces: Mapping[str, tuple[str, ...]]
+
+
+def with_pieces(module: nn.Module, named: Mapping[str, tuple[str, ...]]) -> dict[str, Stage]:
+    """Groups with their pieces: the blocks of a stage, the layers of a lone block; every name is there once."""
+    found = {group: _pieces(module, names) for group, names in named.items()}
+    several = {group: units for group, units in found.items() if len(units) > 1}
+    taken = [group for group in named if group not in several] + [HEAD]
+    name = _unique([unit.path for units in several.values() for unit in units], taken)
+    return {
+        group: Stage(
+            parameters,
+            {name[unit.path]: unit.parameters for unit in several[group]} if group in several else {group: parameters},
+        )
+        for group, parameters in named.items()
+    }
+
+
+def _unique(paths: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
+    """A name for each path, as short as can be without being another's: `denseblock1.denselayer1`."""
+    names = {path: _short(path) for path in paths}
+    while True:
+        counts = Counter([*names.values(), *taken])
+        longer = {path: _longer(path, name) for path, name in names.items() if counts[name] > 1}
+        if all(names[path] == name for path, name in longer.items()):
+            return names
+        names |= longer
+
+
+def _longer(path: str, name: str) -> str:
+    """The end of a path with one step more."""
+    return ".".join(path.split(".")[-1 - len(name.split(".")) :])
+
+
+def _pieces(module: nn.Module, names: Sequence[str]) -> list[_Unit]:
+    """A group opened until it falls into several pieces, lists of equal blocks among them into those blocks."""
+    units = _children_of(module, "", set(names))
+    while (index := _next_to_open(module, units)) is not None:
+        units[index : index + 1] = _children_of(module, units[index].path, set(units[index].parameters))
+    return _with_loose(module, units)
+
+
+def _next_to_open(module: nn.Module, units: list[_Unit]) -> int | None:
+    """The index of a unit that is no piece yet: shared with another group, alone, or a list of equal blocks."""
+    children = dict(module.named_modules())
+    real = [index for index, unit in enumerate(units) if unit.path in children and _weights(module, unit)]
+    for index in real:
+        below = _children_of(module, units[index].path, set(units[index].parameters))
+        shared = len(units[index].parameters) < sum(1 for _ in children[units[index].path].parameters())
+        if shared or (len(real) == 1 and any(unit.path in children for unit in below)):
+            return index
+        blocks = [unit for unit in below if _weights(module, unit) >= WEIGHTS_OF_A_STAGE]
+        if len(blocks) > 1 and len(blocks) == len(below) and len({_numbered(unit.path)[0] for unit in blocks}) == 1:
+            return index
+    return None
+
+
+def _with_loose(module: nn.Module, units: list[_Unit]) -> list[_Unit]:
+    """Units that are no modules (tokens, positions) or hold no weights joined to their neighbours."""
+    children = dict(module.named_modules())
+    result: list[_Unit] = []
+    waiting: tuple[str, ...] = ()
+    for unit in units:
+        if unit.path in children and _weights(module, unit):
+            result.append(_Unit(unit.path, waiting + unit.parameters))
+            waiting = ()
+        elif result:
+            result[-1] = _Unit(result[-1].path, result[-1].parameters + unit.parameters)
+        else:
+            waiting += unit.parameters
+    return result
 
 
 def inside(name: str, path: str) -> bool:
@@ -114,7 +193,7 @@ def _has_stages(module: nn.Module, child: nn.Module, unit: _Unit) -> bool:
 def _children_of(module: nn.Module, path: str, wanted: set[str]) -> list[_Unit]:
     """The wanted parameters below `path`, by child in registration order; single parameters stand alone."""
     depth = len(path.split(".")) + 1 if path else 1
-    names = [name for name, _ in module.named_parameters() if name in wanted]
+    names = [name for name, _ in module.get_submodule(path).named_parameters(prefix=path) if name in wanted]
     grouped: dict[str, list[str]] = {}
     for name in names:
         grouped.setdefault(".".join(name.split(".")[:depth]), []).append(name)
@@ -153,8 +232,7 @@ def _with_connections(module: nn.Module, units: list[_Unit]) -> list[_Unit]:
 
 def _weights(module: nn.Module, unit: _Unit) -> int:
     """How many of the unit's parameters are matrices or filters rather than norms and biases."""
-    wanted = set(unit.parameters)
-    return sum(1 for name, parameter in module.named_parameters() if name in wanted and parameter.ndim > 1)
+    return sum(1 for name in unit.parameters if module.get_parameter(name).ndim > 1)
 
 
 def _main_path(module: nn.Module, names: Sequence[str]) -> str:

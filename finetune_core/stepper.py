@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from finetune_core import groups
+from finetune_core import groups, mixing, plan, team
+from finetune_core.data.loader import pieces
+from finetune_core.recipe import Phase
 from finetune_core.session import Session, scaler
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one optimizer step gave: mean loss, number right, gradient norm of each thawed group before clipping.
+    """What one optimizer step gave: mean loss, outputs with their targets, each thawed group's gradient norm.
 
-    The loss is that of the images alone, without L1, so that runs can be compared.
+    The loss is that of the images alone, without L1, so that runs can be compared; the norms are those before clipping.
     """
 
     loss: float
-    right: int
-    images: int
+    outputs: Tensor
+    targets: Tensor
     norms: dict[str, float]
+    overflowed: bool  # in fp16: a gradient was too large for it, so the weights stayed as they were
+
+    @property
+    def images(self) -> int:
+        """How many were learned from."""
+        return len(self.targets)
 
     @property
     def norm(self) -> float:
@@ -36,27 +44,38 @@ class Stepper:
     """An optimizer over a session's layer groups, and the step that it takes."""
 
     def __init__(self, session: Session) -> None:
-        """Build every group up front, frozen ones too: schedulers and resuming need a fixed set of groups."""
+        """Build every group up front, frozen ones too: schedulers and resuming need a fixed set of groups.
+
+        A UserError where a phase thaws or holds what is not there.
+        """
         training = session.recipe.training
         self.session = session
+        for phase in session.recipe.phases:
+            groups.check(session.network, phase)
         frozen = dict.fromkeys(session.names, 0.0)  # until a phase begins
-        param_groups = groups.param_groups(session.network, training.optimizer.weight_decay, frozen)
+        factors = plan.decay_factors(training, session.names)
+        decay = {name: training.optimizer.weight_decay * factor for name, factor in factors.items()}
+        param_groups = groups.param_groups(session.network, decay, frozen, training.decay_all)
         self.optimizer = training.optimizer.call().build(param_groups)
         self.scaler = scaler(session.device, training)
+        mix = mixing.call(training, len(session.targets.names))
+        self.mix = mix and mix.build()
 
-    def enter(self, thawed: Collection[str], norm_statistics: Literal["hold", "update"] = "hold") -> None:
-        """Thaw these groups and freeze the others, whose optimizer state is dropped so that no momentum moves them."""
-        self.thawed, self.norm_statistics = thawed, norm_statistics
-        groups.freeze(self.session.network, thawed)
+    def enter(self, phase: Phase) -> None:
+        """Thaw what a phase thaws and freeze the rest, whose optimizer state goes so that no momentum moves it."""
+        network = self.session.network
+        self.phase, self.thawed = phase, groups.matching(self.session.names, phase.thaw)
+        groups.freeze(network, self.thawed, phase.hold)
+        self.module = network.module  # torch's hooks on the weights of the phase before must be gone
+        self.module = team.shared(network.module)
         self.train_mode()
-        for group in self.optimizer.param_groups:
-            if group["name"] not in thawed:
-                for parameter in group["params"]:
-                    self.optimizer.state.pop(parameter, None)
+        for group in groups.divided(network, self.thawed, phase.hold)[1]:
+            for name in group.parameters:
+                self.optimizer.state.pop(network.module.get_parameter(name), None)
 
     def train_mode(self) -> None:
         """Be ready to train again after an evaluation."""
-        groups.set_train_mode(self.session.network, self.thawed, self.norm_statistics)
+        groups.set_train_mode(self.session.network, self.thawed, self.phase.norm_statistics, self.phase.hold)
 
     def set_rates(self, rates: dict[str, float]) -> dict[str, float]:
         """Give each group its rate, and say what the optimizer now holds."""
@@ -65,34 +84,60 @@ class Stepper:
         return {group["name"]: group["lr"] for group in self.optimizer.param_groups}
 
     def step(self, images: Tensor, labels: Tensor) -> Outcome:
-        """Forward, backward, update on raw images (uint8, N × 3 × H × W) and class numbers (N)."""
+        """Forward, backward, update on raw images (uint8, N × C × H × W) and labels as `Targets.encoded`."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, right = self._backward(images, labels.to(self.session.device))
+        images, targets = self._mixed(images, labels.to(self.session.device))
+        loss, outputs = self._backward(images, targets)
         self.scaler.unscale_(self.optimizer)  # so that norms are those of the true gradients
         self._add_l1()
         norms = self._norms()
         self._clip()
+        scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return Outcome(loss.item(), int(right), len(labels), norms)
+        overflowed = self.scaler.get_scale() < scale
+        return Outcome(team.total(loss).item(), team.gathered(outputs), team.gathered(targets), norms, overflowed)
+
+    def _mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and labels as they are learned from: mixed over the whole batch where the recipe mixes."""
+        if not self.mix:
+            return images, labels
+        named = labels if len(labels) else labels.new_zeros(len(images), *labels.shape[1:])  # a process without any
+        mixed, targets = self.mix(images.to(self.session.device, torch.float32), named)
+        return mixed, targets[: len(labels)]
 
     def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of the mean loss over the batch, one micro-batch after the other; that loss and the number right.
+        """Gradients of the mean loss over the batch, one micro-batch after the other; that loss and the outputs.
 
-        Each part counts by its share in what the mean divides by, so the parts add up to the mean over all.
+        Each part counts by its share in what the mean divides by, so the parts add up to the mean over all. Of several
+        processes each has the loss and the outputs of its own images, and with the last part all have the gradients
+        of all.
         """
         session = self.session
-        whole = session.divisor(labels)
-        parts = _micro_batches(len(labels), session.recipe.training.accumulate)
-        loss, right = torch.zeros((), device=session.device), torch.zeros((), device=session.device)
-        for some, wanted in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
-            with session.autocast():
-                logits = session.network.module(session.normalised(some))
-                share = session.loss(logits, wanted) * (session.divisor(wanted) / whole)
-            self.scaler.scale(share).backward()
+        whole = team.total(session.divisor(labels))
+        parts = pieces(len(labels), session.recipe.training.accumulate)
+        loss, outputs = torch.zeros((), device=session.device), []
+        for left, some, wanted in zip(
+            reversed(range(parts)), images.tensor_split(parts), labels.tensor_split(parts), strict=True
+        ):
+            with self._alone() if left else nullcontext():
+                with session.autocast():
+                    logits = self.module(session.normalised(some))
+                    share = self._share(logits, wanted, whole)
+                self.scaler.scale(share).backward()
             loss += share.detach()
-            right += (logits.argmax(1) == wanted).sum()
-        return loss, right
+            outputs.append(logits.detach()[: len(wanted)])
+        return loss, torch.cat(outputs)
+
+    def _share(self, logits: Tensor, labels: Tensor, whole: Tensor | int) -> Tensor:
+        """What some images add to the mean loss; nothing where a process has only images without labels."""
+        if not len(labels):
+            return (logits * 0).sum()
+        return self.session.loss(logits, labels) * (self.session.divisor(labels) / whole)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Backward without the other processes: gradients add up here until the last part."""
+        return self.module.no_sync() if isinstance(self.module, DistributedDataParallel) else nullcontext()
 
     def _add_l1(self) -> None:
         """Add the gradient of l1 · Σ|w| over the trainable weights, norm layers and biases left out (seed 001).
@@ -121,11 +166,6 @@ class Stepper:
             return {}
         values = torch.stack(list(squares.values())).sqrt().tolist()  # one transfer for all groups
         return dict(zip(squares, values, strict=True))
-
-
-def _micro_batches(images: int, wanted: int) -> int:
-    # BatchNorm cannot train on one image
-    return max(1, min(wanted, images // 2))
 
 
 def random_state() -> list[Tensor]:

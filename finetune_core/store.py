@@ -1,14 +1,14 @@
 """A run is a folder. Only this module knows the names of the files in it.
 
     recipe.yaml         the whole experiment
-    job.json            "train", "find" or "race", with options of the job
+    job.json            "train", "find", "race" or "measure", with options of the job
     status.json         where the worker stands (replaced as a whole)
     metrics.jsonl       one record a line (only ever appended to)
     control.json        what a person asked for: {"ask": "stop"}
     worker.json         who works on it: process id and start time
     worker.log          what the worker printed, with the traceback of a bug
-    classes.json        class names in the order of the model's outputs
-    checkpoints/        last.safetensors, best.safetensors, resume.pt
+    targets.json        what the model's outputs stand for: task, names, units
+    checkpoints/        last.safetensors, best.safetensors, phase-1.safetensors …, resume.pt
 
 The UI and the worker meet only here, so a page rerun, a refresh, a second tab, a restarted server, a killed worker and
 plain command-line use are all the same case.
@@ -29,6 +29,7 @@ import psutil
 from finetune_core import places, recipe
 from finetune_core.errors import UserError
 from finetune_core.records import Record
+from finetune_core.tasks import Targets
 
 ACTIVE = ("starting", "preparing", "running")
 
@@ -38,7 +39,7 @@ class Status:
     """Where a run stands. `state` is one of starting, preparing, running, finished, stopped, failed, lost.
 
     `lost` is never written: it is what readers see when the process of an active run is gone.
-    Times are seconds since 1970; `valid_accuracy` holds one value in [0, 1] per finished epoch.
+    Times are seconds since 1970; `valid_score` holds one value per finished epoch.
     """
 
     state: str = "starting"
@@ -47,12 +48,13 @@ class Status:
     steps: int = 0
     epoch: int = 0
     epochs: int = 0
+    epoch_steps: int = 0
     seconds_left: float | None = None
     error: dict[str, str] | None = None
     started: float = 0.0
     updated: float = 0.0
-    best_accuracy: float | None = None
-    valid_accuracy: list[float] = field(default_factory=list)
+    best_score: float | None = None
+    valid_score: list[float | None] = field(default_factory=list)
 
     @property
     def active(self) -> bool:
@@ -80,7 +82,7 @@ class Run:
 
     @property
     def job(self) -> dict[str, Any]:
-        """What is to be done with the recipe: {"job": "train" | "find" | "race", …options}."""
+        """What is to be done with the recipe: {"job": "train" | "find" | "race" | "measure", …options}."""
         return _read_json(self.path / "job.json") or {"job": "train"}
 
     @property
@@ -125,8 +127,11 @@ class Run:
         return (_read_json(self.path / "control.json") or {}).get("ask", "")
 
     def claim(self, process: psutil.Process) -> None:
-        """Say that `process` works on this run; a UserError where another one does."""
-        if (pid := self.worker_pid()) not in (None, process.pid):
+        """Say that `process` works on this run; a UserError where another one does, but for the one that started it."""
+        pid = self.worker_pid()
+        if pid and pid in [parent.pid for parent in process.parents()]:
+            return
+        if pid not in (None, process.pid):
             raise UserError(
                 f"The run {self.id} is already being worked on.", f"Process {pid} has it.", "Stop it first."
             )
@@ -148,13 +153,14 @@ class Run:
         return self.worker_pid() is not None
 
     @property
-    def classes(self) -> list[str]:
-        """Class names in the order of the model's outputs; empty before the worker has read the data."""
-        return _read_json(self.path / "classes.json") or []
+    def targets(self) -> Targets | None:
+        """What the model's outputs stand for; None before the worker has read the data."""
+        saved = _read_json(self.path / "targets.json")
+        return saved and Targets(**{name: _frozen(value) for name, value in saved.items()})
 
-    def save_classes(self, classes: list[str] | tuple[str, ...]) -> None:
-        """Keep the class names."""
-        _write_json(self.path / "classes.json", list(classes))
+    def save_targets(self, targets: Targets) -> None:
+        """Keep them."""
+        _write_json(self.path / "targets.json", asdict(targets))
 
     @property
     def log(self) -> Path:
@@ -176,8 +182,19 @@ class Run:
 
     @property
     def best(self) -> Path:
-        """Weights of the epoch with the highest validation accuracy."""
+        """Weights of the epoch with the best validation score."""
         return self.path / "checkpoints" / "best.safetensors"
+
+    def phase_end(self, phase: int) -> Path:
+        """Weights after a phase that another one followed; phases count from 0, files from 1."""
+        return self.path / "checkpoints" / f"phase-{phase + 1}.safetensors"
+
+    @property
+    def weights(self) -> dict[str, Path]:
+        """The checkpoints that there are, by what people call them."""
+        phases = self.recipe.phases[:-1]
+        ends = {f"end of phase {phase + 1}": self.phase_end(phase) for phase in range(len(phases))}
+        return {name: path for name, path in {"best": self.best, **ends, "end": self.last}.items() if path.exists()}
 
     @property
     def resume_state(self) -> Path:
@@ -188,6 +205,25 @@ class Run:
     def megabytes(self) -> float:
         """Disk space of the whole folder."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()) / 1e6
+
+
+class Bystander(Run):
+    """A run folder seen by a process that trains beside the first one: it reads, and leaves the writing to that."""
+
+    def report(self, **changes: Any) -> None:
+        """Leave it to the first process."""
+
+    def append(self, record: Record) -> None:
+        """Leave it to the first process."""
+
+    def keep_records(self, steps: int) -> None:
+        """Leave it to the first process."""
+
+    def save_targets(self, targets: Targets) -> None:
+        """Leave it to the first process."""
+
+    def claim(self, process: psutil.Process) -> None:
+        """Leave it to the first process."""
 
 
 def create(what: recipe.Recipe, job: str = "train", runs: Path | None = None, **options: Any) -> Run:
@@ -225,6 +261,16 @@ def open_run(name: str | Path, runs: Path | None = None) -> Run:
     )
 
 
+def checkpoint(name: str | Path, runs: Path | None = None) -> Path:
+    """The best weights of the run of this id or path, or the checkpoint of this path; a UserError without any."""
+    runs = runs or places.runs_dir()
+    files = [path for path in (runs / name, Path(name)) if path.suffix == ".safetensors" and path.is_file()]
+    file = files[0] if files else open_run(name, runs).best
+    if not file.exists():
+        raise UserError(f"The run {name} has no weights yet.", "Its first epoch has not ended.", "Wait for it.")
+    return file.absolute()
+
+
 def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
     """All runs of a job, newest first."""
     return sorted(_runs(runs or places.runs_dir(), job), key=lambda run: run.id, reverse=True)
@@ -245,6 +291,10 @@ def _slug(what: recipe.Recipe) -> str:
 def _before(record: dict[str, Any], steps: int) -> bool:
     # A step record carries its own index, an epoch record the number of steps done by then.
     return record["step"] <= steps if record["kind"] == "epoch" else record["step"] < steps
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _read_json(path: Path) -> Any:

@@ -6,17 +6,18 @@ knows it. The check reads and compares, so the training is the same with it and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from finetune_core.groups import LayerGroup, norm_layers
+from finetune_core.groups import LayerGroup, divided, norm_layers
 
 if TYPE_CHECKING:
     from finetune_core.model import Network
+    from finetune_core.recipe import Phase
 
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # integers by bytes
 
@@ -32,14 +33,13 @@ class Verdict:
 class Witness:
     """Remembers what is frozen before a step and looks again after it.
 
-    `thawed` are the names of the groups that the recipe lets learn. Groups that are frozen may move their norm
-    statistics where `statistics_move`. Holds a copy of the frozen weights and buffers, on their device.
+    The phase says what may learn, and whether what is frozen may move its norm statistics. Holds a copy of the frozen
+    weights and buffers, on their device.
     """
 
-    def __init__(self, network: Network, thawed: Collection[str], statistics_move: bool = False) -> None:
-        self.network, self.statistics_move = network, statistics_move
-        self.thawed = [group for group in network.groups if group.name in thawed]
-        self.frozen = [group for group in network.groups if group.name not in thawed]
+    def __init__(self, network: Network, phase: Phase) -> None:
+        self.network, self.statistics_move = network, phase.norm_statistics == "update"
+        self.thawed, self.frozen = divided(network, phase.thaw, phase.hold)
         self.weights = {name: value.clone() for group in self.frozen for name, value in self._weights(group)}
         self.buffers = {name: value.clone() for group in self.frozen for name, value in self._buffers(group)}
 

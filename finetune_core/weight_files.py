@@ -36,6 +36,7 @@ class FileFacts:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     parameters: int = 0  # single numbers stored
+    outputs: int = 0  # classes that its head was trained for
 
     def line(self) -> str:
         """One line for people."""
@@ -62,6 +63,7 @@ def facts(path: Path) -> FileFacts:
             _numbers(mean),
             _numbers(std),
             sum(prod(entry["shape"]) for entry in header.values()),
+            int(said.get("num_classes", 0)),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path, f"Its description cannot be understood ({error}).") from error

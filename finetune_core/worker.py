@@ -5,6 +5,8 @@ Exit codes: 0 done or stopped on request, 2 a mistake that a person can mend, 1 
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import sys
 import time
@@ -18,12 +20,12 @@ from typing import Any
 import psutil
 import torch
 
-from finetune_core import checkpoint, probe, race
+from finetune_core import checkpoint, latency, probe, race, team, timing
 from finetune_core.errors import UserError
 from finetune_core.loop import Trainer
 from finetune_core.records import Epoch, Event, Lap, Record, Step
 from finetune_core.session import prepare
-from finetune_core.store import Run
+from finetune_core.store import Bystander, Run
 from finetune_core.sweep import RACE_STEPS, Sweep, suggest, together
 
 Watch = Callable[[Record], None]
@@ -34,19 +36,25 @@ REPORT_SECONDS = 0.5
 
 def work(run: Run, watch: Watch = lambda _: None, say: Callable[[str], None] = lambda _: None) -> int:
     """Do the run's job in this process; returns the exit code. Never raises for what happens in the job."""
+    mine = run if team.first() else Bystander(run.path)
     try:
-        run.claim(psutil.Process())
+        mine.claim(psutil.Process())
         with _Stopping(run) as stopping:
-            JOBS[run.job["job"]](run, stopping, watch, _Preparing(run, say))
+            JOBS[run.job["job"]](mine, stopping, watch, _Preparing(mine, say))
     except UserError as error:
-        run.report(state="failed", message=error.what, error={"what": error.what, "why": error.why, "hint": error.hint})
+        _failed(run, error)
         return 2
     except Exception as error:  # noqa: BLE001 - the last resort: nothing may die without a word in the folder
         traceback.print_exc()
-        known = _known(error)
-        run.report(state="failed", message=known["what"], error=known)
+        _failed(run, _known(error))
         return 1
     return 0
+
+
+def _failed(run: Run, error: UserError) -> None:
+    """Say it in the folder; of several processes the first that fails says why, and the others only miss it."""
+    if team.size() == 1 or run.status.state != "failed":
+        run.report(state="failed", message=error.what, error=vars(error))
 
 
 class _Stopping:
@@ -55,6 +63,7 @@ class _Stopping:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.signalled = False
+        self.parent = os.getppid()
 
     def __enter__(self) -> _Stopping:
         self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -68,7 +77,12 @@ class _Stopping:
         self.signalled = True
 
     def __bool__(self) -> bool:
-        return self.signalled or self.run.asked() == "stop"
+        """Of several processes all say the same, so that they stop at the same step."""
+        return team.any_of(self.signalled or self._left_alone() or (team.first() and self.run.asked() == "stop"))
+
+    def _left_alone(self) -> bool:
+        """Whether whoever has started several processes is gone, so that nobody would notice if they hung."""
+        return team.size() > 1 and (os.getppid() != self.parent or (team.first() and not self.run.alive()))
 
 
 class _Preparing:
@@ -87,12 +101,12 @@ class _Preparing:
 def _train(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
     preparing("Waking up")
     session = prepare(run.recipe, preparing)
-    run.save_classes(session.classes)
+    run.save_targets(session.targets)
     trainer = Trainer(session)
     if run.resume_state.exists():
         checkpoint.restore(run, trainer)
         run.keep_records(trainer.done)
-    progress = _Progress(run, trainer.steps, trainer.done)
+    progress = _Progress(run, trainer)
     progress.report(trainer, state="running", message="Training")
     for record in trainer.run():
         run.append(record)
@@ -102,6 +116,10 @@ def _train(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -
             progress.epoch_ended(record)
         if isinstance(record, Event) and record.name == "truth_failed":
             progress.warn(trainer, record.text)
+        if isinstance(record, Event) and record.name == "phase_end":  # the weights may be those of an earlier epoch
+            checkpoint.save(run, trainer)
+        if isinstance(record, Event) and record.name == "phase" and trainer.phase:
+            checkpoint.keep(trainer, run.phase_end(trainer.phase - 1))
         if isinstance(record, Step | Epoch) and stopping:
             checkpoint.save(run, trainer)
             note = Event("stopped", trainer.done, "Stopped on request")
@@ -128,6 +146,8 @@ def _find(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) ->
             if stopping:
                 run.report(state="stopped", message="Stopped on request")
                 return
+    if not team.first():  # whose records are not to be read while the first still writes
+        return
     found = suggest(*together(run.records()[0]), batches=session.train.steps)
     run.append(found)
     watch(found)
@@ -151,20 +171,37 @@ def _race(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) ->
     run.report(state="finished", message="Finished")
 
 
-JOBS = {"train": _train, "find": _find, "race": _race}
+def _measure(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
+    preparing("Waking up")
+    recipe = run.recipe
+    run.report(state="running", message="Measuring", steps=sum(timing.REPEATS.values()))
+    for done, record in enumerate(timing.timings(recipe), start=1):
+        run.append(record)
+        watch(record)
+        run.report(step=done)
+        if stopping:
+            run.report(state="stopped", message="Stopped on request")
+            return
+    if measured := latency.summary(run.records()[0], recipe.training.batch_size):
+        latency.keep(recipe, measured)
+    run.report(state="finished", message="Finished")
+
+
+JOBS = {"train": _train, "find": _find, "race": _race, "measure": _measure}
 
 
 class _Progress:
     """Keeps the status fresh: often enough for the eye, seldom enough for the disk."""
 
-    def __init__(self, run: Run, steps: int, done: int) -> None:
-        self.run, self.steps, self.first, self.started = run, steps, done, time.monotonic()
+    def __init__(self, run: Run, trainer: Trainer) -> None:
+        self.run, self.first, self.started = run, trainer.done, time.monotonic()
         self.next = 0.0
         self.warning = ""
-        self.accuracies = [r["valid_accuracy"] for r in run.records()[0] if r["kind"] == "epoch"]
+        self.score = trainer.session.targets.about.score
+        self.scores = [r["valid_score"] for r in run.records()[0] if r["kind"] == "epoch"]
 
     def epoch_ended(self, record: Epoch) -> None:
-        self.accuracies.append(record.valid_accuracy)
+        self.scores.append(record.valid_score if math.isfinite(record.valid_score) else None)
         self.next = 0.0
 
     def warn(self, trainer: Trainer, warning: str) -> None:
@@ -178,32 +215,38 @@ class _Progress:
     def tick(self, trainer: Trainer) -> None:
         if time.monotonic() >= self.next:
             self.next = time.monotonic() + REPORT_SECONDS
-            self.report(trainer, seconds_left=self._seconds_left(trainer.done))
+            self.report(trainer, seconds_left=self._seconds_left(trainer))
 
     def report(self, trainer: Trainer, **changes: Any) -> None:
         self.run.report(
             step=trainer.done,
-            steps=self.steps,
+            steps=trainer.steps,
             epoch=trainer.epoch,
-            epochs=trainer.session.recipe.epochs,
-            valid_accuracy=self.accuracies,
-            best_accuracy=max(self.accuracies, default=None),
+            epochs=trainer.epochs,
+            epoch_steps=trainer.session.train.steps,
+            valid_score=self.scores,
+            best_score=self.score.best(self.scores),
             **changes,
         )
 
-    def _seconds_left(self, done: int) -> float | None:
-        if done == self.first:
+    def _seconds_left(self, trainer: Trainer) -> float | None:
+        if trainer.done == self.first:
             return None
-        return round((time.monotonic() - self.started) / (done - self.first) * (self.steps - done), 1)
+        each = (time.monotonic() - self.started) / (trainer.done - self.first)
+        return round(each * (trainer.steps - trainer.done), 1)
 
 
-def _known(error: Exception) -> dict[str, str]:
+def _known(error: Exception) -> UserError:
     """Words for failures that are not the person's mistake, as far as the reason is known."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         hint = "Use more micro-batches (training.accumulate), take smaller images, or freeze more layers."
-        return {"what": "The memory ran out.", "why": str(error).split("\n")[0], "hint": hint}
+        return UserError("The memory ran out.", str(error).split("\n")[0], hint)
+    if team.lost_touch(error):
+        what = f"One of the {team.size()} processes that trained together is gone."
+        hint = "What was saved last remains: resume the run. The log may say more."
+        return UserError(what, "It was killed, or the memory ran out.", hint)
     why = f"{type(error).__name__}: {error}"
-    return {"what": "Thaw made a mistake.", "why": why, "hint": "The log has the details; the run's folder is intact."}
+    return UserError("Thaw made a mistake.", why, "The log has the details; the run's folder is intact.")
 
 
 def _log_failed_check(record: Record) -> None:
@@ -214,7 +257,10 @@ def _log_failed_check(record: Record) -> None:
 def main() -> int:
     """Work on the run folder named on the command line; what it prints lands in worker.log."""
     run = Run(Path(sys.argv[1]).absolute())
+    team.join()
     code = work(run, _log_failed_check)
+    if not code:
+        team.leave()
     if error := run.status.error:
         sys.stderr.write(" ".join(error.values()) + "\n")
     return code

@@ -57,6 +57,24 @@ def tiny(images: Path) -> Recipe:
     )
 
 
+@pytest.fixture
+def sources(images: Path) -> dict[str, dict[str, str]]:
+    """A source for every task on the same images: their folder, and a table of tags and of a number."""
+    lines = ["file,tags,number"]
+    for path in sorted(images.glob("*/*.png")):
+        label, number = path.parent.name, int(path.stem)
+        place = path.relative_to(images)
+        lines.append(f"{place},{label} {'even' if number % 2 == 0 else ''},{number + 10 * int(label[-1])}")
+    table = images / "labels.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    tabled = {"kind": "table", "path": str(table)}
+    return {
+        "single_label": {"kind": "folder", "path": str(images)},
+        "multi_label": {**tabled, "task": "multi_label", "labels": "tags"},
+        "regression": {**tabled, "task": "regression", "labels": "number"},
+    }
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real weights and photos beside the checkout; tests that need it skip where it is missing."""

@@ -28,13 +28,13 @@ from finetune_core.places import cache_dir
 
 Progress = Callable[[int, int], None]
 
-VERSION = 1  # of what the cached pixels look like: raise it whenever `read_image` changes
+VERSION = 2  # of what the cached pixels look like: raise it whenever `read_image` changes
 SPARE = 64 << 20  # bytes of disk that a build leaves free
 DAY = 86400
 
 
 class Decoded:
-    """Images as uint8 RGB arrays in one memory-mapped file, in the order of the samples; may be sent to a process.
+    """Images as uint8 arrays in one memory-mapped file, in the order of the samples; may be sent to a process.
 
     `bad` lists (index, reason) of images that could not be read; those are not to be asked for.
     """
@@ -43,7 +43,7 @@ class Decoded:
         """Open what `decoded` wrote. Raises OSError or ValueError where it is incomplete."""
         self.folder = folder
         self._shapes: np.ndarray = np.load(folder / "shapes.npy", allow_pickle=False)
-        self._ends = np.cumsum(self._shapes.prod(axis=1) * 3)
+        self._ends = np.cumsum(self._shapes.prod(axis=1))
         # A plain view: slicing np.memmap objects costs several times as much.
         self._pixels = np.memmap(folder / "pixels.bin", np.uint8, "r").view(np.ndarray)
         if len(self._pixels) != self._ends[-1]:
@@ -56,27 +56,31 @@ class Decoded:
         return len(self._shapes)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """One image, (H, W, 3) uint8, read-only."""
-        height, width = self._shapes[index]
-        if height == 0:
+        """One image, (H, W, channels) uint8, read-only."""
+        shape, end = self._shapes[index], self._ends[index]
+        if not shape.any():
             raise IndexError(f"image {index} could not be read; see `bad`")
-        end = self._ends[index]
-        return self._pixels[end - height * width * 3 : end].reshape(height, width, 3)
+        return self._pixels[end - shape.prod() : end].reshape(shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Decoded, (self.folder,)
 
 
 def decoded(
-    samples: Samples, side: int, unreadable: Literal["stop", "skip"] = "stop", progress: Progress | None = None
+    samples: Samples,
+    side: int,
+    unreadable: Literal["stop", "skip"] = "stop",
+    progress: Progress | None = None,
+    channels: int = 3,
 ) -> Decoded:
     """The samples' images with a short side of `side` px, from the cache or decoded now by a pool of threads.
 
     `progress` hears (done, total) and may raise to cancel; nothing half done stays behind. Raises UserErrors for
     unreadable images (unless they are skipped), for a disk without room and for a cache that cannot be written.
     """
-    folder = cache_dir() / "decoded" / _key(samples, side)
-    images = _open(folder) or _build(samples, side, unreadable, folder, progress or (lambda done, total: None))
+    folder = cache_dir() / "decoded" / _key(samples, side, channels)
+    heard = progress or (lambda done, total: None)
+    images = _open(folder) or _build(samples, side, channels, unreadable, folder, heard)
     _check(samples, images.bad, unreadable)
     return images
 
@@ -112,9 +116,9 @@ def writing(what: str, needed: int | None = None) -> Iterator[None]:
         raise
 
 
-def _key(samples: Samples, side: int) -> str:
+def _key(samples: Samples, side: int, channels: int) -> str:
     """Changes when a file is added, removed, renamed or rewritten, but not when the whole folder moves."""
-    digest = hashlib.sha256(f"{VERSION} {side}".encode())
+    digest = hashlib.sha256(f"{VERSION} {side} {channels}".encode())
     for path in samples.paths:
         try:
             stat = path.stat()
@@ -136,9 +140,14 @@ def _open(folder: Path) -> Decoded | None:
 
 
 def _build(
-    samples: Samples, side: int, unreadable: Literal["stop", "skip"], folder: Path, progress: Progress
+    samples: Samples,
+    side: int,
+    channels: int,
+    unreadable: Literal["stop", "skip"],
+    folder: Path,
+    progress: Progress,
 ) -> Decoded:
-    needed = _estimate(samples, side)
+    needed = _estimate(samples, side) * channels
     with writing("the decoded images", needed):
         folder.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder.parent).free < needed + SPARE:
@@ -146,7 +155,7 @@ def _build(
         _sweep(folder.parent)
         draft = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
         try:
-            bad = _decode_all(samples, side, draft, progress)
+            bad = _decode_all(samples, side, channels, draft, progress)
             _check(samples, tuple(bad.items()), unreadable)
             (draft / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
             _publish(draft, folder)
@@ -163,15 +172,15 @@ def _publish(draft: Path, folder: Path) -> None:
             raise
 
 
-def _decode_all(samples: Samples, side: int, draft: Path, progress: Progress) -> dict[int, str]:
+def _decode_all(samples: Samples, side: int, channels: int, draft: Path, progress: Progress) -> dict[int, str]:
     """Write pixels.bin and shapes.npy, and return the reason per unreadable image."""
-    shapes, bad = np.zeros((len(samples), 2), np.int64), {}
+    shapes, bad = np.zeros((len(samples), 3), np.int64), {}
     with (draft / "pixels.bin").open("wb") as file:
-        for index, image in enumerate(_in_order(samples.paths, side)):
+        for index, image in enumerate(_in_order(samples.paths, side, channels)):
             if isinstance(image, UnreadableError):
                 bad[index] = image.why
             else:
-                shapes[index] = image.shape[:2]
+                shapes[index] = image.shape
                 _append(file, image)
             progress(index + 1, len(samples))
     np.save(draft / "shapes.npy", shapes)
@@ -182,12 +191,12 @@ def _append(file: BinaryIO, image: np.ndarray) -> None:
     file.write(np.ascontiguousarray(image).data)
 
 
-def _in_order(paths: Sequence[Path], side: int) -> Iterator[np.ndarray | UnreadableError]:
+def _in_order(paths: Sequence[Path], side: int, channels: int) -> Iterator[np.ndarray | UnreadableError]:
     """Each image decoded by a pool of threads, never more than a few of them ahead, so that memory stays small."""
 
     def attempt(path: Path) -> np.ndarray | UnreadableError:
         try:
-            return read_image(path, side)
+            return read_image(path, side, channels)
         except UnreadableError as error:
             return error
 
@@ -215,14 +224,14 @@ def _check(samples: Samples, bad: Sequence[tuple[int, str]], unreadable: Literal
 
 
 def _estimate(samples: Samples, side: int, looked_at: int = 64) -> int:
-    """Bytes that the cache will take, from the headers of some images spread over the set."""
+    """Pixels that the cache will hold, from the headers of some images spread over the set."""
     sizes = []
     for index in _spread(len(samples), looked_at):
         try:
             width, height = scaled_size(read_size(samples.paths[index]), side)
         except UnreadableError:
             continue
-        sizes.append(width * height * 3)
+        sizes.append(width * height)
     return round(len(samples) * sum(sizes) / max(len(sizes), 1))
 
 

@@ -94,7 +94,9 @@ def _small(examined: Examined, image_size: int) -> Finding | None:
 
 
 def _uneven(samples: Samples) -> Finding | None:
-    counts = np.bincount(samples.labels, minlength=len(samples.classes))
+    if samples.task != "single_label":
+        return None  # tags are rare by nature, and numbers have no classes
+    counts = np.array([*samples.counts().values()])
     if counts.min() == 0 or counts.max() / counts.min() < UNEVEN:
         return None
     large, small = samples.classes[int(counts.argmax())], samples.classes[int(counts.argmin())]
@@ -103,13 +105,15 @@ def _uneven(samples: Samples) -> Finding | None:
 
 
 def _few(samples: Samples) -> Finding | None:
-    counts = np.bincount(samples.labels, minlength=len(samples.classes))
-    rare = [name for name, count in zip(samples.classes, counts, strict=True) if count < FEW]
+    if samples.task == "regression":
+        return None
+    rare = [name for name, count in samples.counts().items() if count < FEW]
     if not rare:
         return None
     shown = ", ".join(rare[:4]) + (" …" if len(rare) > 4 else "")
-    text = f"{shown}: fewer than {FEW} images each, so the validation result of these classes will jump about."
-    return Finding(f"{_counted(len(rare), 'class', 'classes')} with few images", text)
+    text = f"{shown}: fewer than {FEW} images each, so the validation result of these will jump about."
+    what = _counted(len(rare), "tag") if samples.task == "multi_label" else _counted(len(rare), "class", "classes")
+    return Finding(f"{what} with few images", text)
 
 
 def _counted(count: int, one: str, many: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Reading one image file, whatever it holds, as the small RGB array that everything after it works on."""
+"""Reading one image file, whatever it holds, as the small array that everything after it works on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from finetune_core.data.samples import shown
 from finetune_core.errors import UserError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # what a file is counts, not what its name says
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's words for so many channels
 MAX_ASPECT = 4  # of longer images only the middle is kept, so that one panorama cannot fill the disk
 
 # Between this limit and twice as much Pillow warns on the terminal and reads the image; beyond, it refuses.
@@ -50,16 +51,17 @@ class UnreadableError(UserError):
     """A file that is no image, or a damaged one; `why` says what is wrong with it."""
 
 
-def read_image(source: Path | Image.Image, side: int) -> np.ndarray:
-    """An image as (H, W, 3) uint8 RGB, upright, on white, its short side scaled to `side` px, at most 4:1 long.
+def read_image(source: Path | Image.Image, side: int, channels: int = 3) -> np.ndarray:
+    """An image as (H, W, channels) uint8, upright, its short side scaled to `side` px, at most 4:1 long.
 
-    Of animations the first frame is taken, and 16 bits become 8. Raises UnreadableError.
+    One channel is grey, three are RGB, both on white; four are RGB and alpha (255 is opaque). Of animations the first
+    frame is taken, and 16 bits become 8. Raises UnreadableError.
     """
     try:
         if isinstance(source, Image.Image):
-            return _small(source, side)
+            return _small(source, side, MODES[channels])
         with Image.open(source, formats=FORMATS) as image:
-            return _small(image, side)
+            return _small(image, side, MODES[channels])
     except DAMAGED as error:
         raise _unreadable(source, error) from error
 
@@ -80,7 +82,7 @@ def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     return min(round(width * side / short), MAX_ASPECT * side), min(round(height * side / short), MAX_ASPECT * side)
 
 
-def _small(image: Image.Image, side: int) -> np.ndarray:
+def _small(image: Image.Image, side: int, mode: str) -> np.ndarray:
     _skip_detail(image, side)
     image.load()  # here, for asking a PNG for its orientation loads it too, and would hide that it is damaged
     orientation = _orientation(image)
@@ -90,11 +92,12 @@ def _small(image: Image.Image, side: int) -> np.ndarray:
     )
     if orientation in UPRIGHT:
         small = small.transpose(UPRIGHT[orientation])
-    if small.mode == "RGBA":
+    if small.mode == "RGBA" != mode:
         white = Image.new("RGBA", small.size, "white")
         white.alpha_composite(small)
         small = white
-    return np.array(small.convert("RGB"))
+    pixels = np.array(small.convert(mode))
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def _orientation(image: Image.Image) -> int:

@@ -28,19 +28,25 @@ def count_steps(images: int, batch_size: int, drop_last: bool = False) -> int:
     return max(full + keeps_rest, 1)
 
 
+def pieces(images: int, wanted: int) -> int:
+    """Into how many of the wanted pieces so many images can be cut: two to each, as BatchNorm cannot train on one."""
+    return max(1, min(wanted, images // 2))
+
+
 class Batches:
     """The images of one part of the split, epoch by epoch.
 
-    `labels` are per sample, `indices` say which samples take part. With `shuffle` the order is a permutation of
-    its own per (seed, epoch), else that of `indices`. With `augment` each image is drawn anew per (seed, epoch, sample
-    index) by `pipeline.draw`; without, the pipeline must have nothing random. `workers` processes work ahead;
-    the batches are the same for any number of them.
+    `labels` are per sample as `Targets.encoded` gives them, `indices` say which samples take part. With `shuffle` the
+    order is a permutation of its own per (seed, epoch), else that of `indices`. With `augment` each image is drawn
+    anew per (seed, epoch, sample index) by `pipeline.draw`; without, the pipeline must have nothing random. `workers`
+    processes work ahead; the batches are the same for any number of them. Of several processes that train together,
+    `share` says which this is and how many there are.
     """
 
     def __init__(
         self,
         images: Decoded,
-        labels: Sequence[int],
+        labels: np.ndarray,
         indices: Sequence[int] | np.ndarray,
         pipeline: Callable[[Tensor], Tensor],
         batch_size: int,
@@ -50,6 +56,7 @@ class Batches:
         drop_last: bool = False,
         augment: bool = True,
         workers: int | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Keep the pieces; worker processes start with the first epoch. A UserError where no image takes part."""
         if not len(indices):
@@ -58,8 +65,8 @@ class Batches:
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.workers = default_workers() if workers is None else workers
         self.steps = count_steps(len(self.indices), batch_size, drop_last)
-        self._drop_last = drop_last
-        self._maker = _Maker(images, np.asarray(labels, np.int64), pipeline, seed, augment)
+        self._drop_last, self._share = drop_last, share
+        self._maker = _Maker(images, labels, pipeline, seed, augment)
         self._order = _Order()
         self._ahead: Any = None
 
@@ -78,13 +85,24 @@ class Batches:
         return np.split(order, cuts)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Images (N, 3, size, size) uint8 and labels (N,) int64, batch by batch from number `start` on."""
-        jobs = [(epoch, batch) for batch in self.order(epoch)[start:]]
-        if self.workers:
-            yield from self._made_ahead(jobs)
-        else:
-            for job in jobs:
-                yield self._maker[job]
+        """Images (N, C, size, size) uint8 and their encoded labels, batch by batch from number `start` on.
+
+        Of a batch that is too small for all processes some get images without labels, to go through the motions with.
+        """
+        shares = [self._mine(batch) for batch in self.order(epoch)[start:]]
+        jobs = [(epoch, batch) for batch, _ in shares]
+        made = self._made_ahead(jobs) if self.workers else (self._maker[job] for job in jobs)
+        for (images, labels), (_, counted) in zip(made, shares, strict=True):
+            yield images, labels[:counted]
+
+    def _mine(self, batch: np.ndarray) -> tuple[np.ndarray, int]:
+        """The share of a batch that is this process's, and how many of its images count."""
+        rank, processes = self._share
+        busy = pieces(len(batch), processes)
+        if rank >= busy:
+            return batch[:2], 0
+        mine = np.array_split(batch, busy)[rank]
+        return mine, len(mine)
 
     def _made_ahead(self, jobs: list[tuple[int, np.ndarray]]) -> Iterator[Batch]:
         import torch
@@ -107,6 +125,7 @@ class Batches:
 def default_workers() -> int:
     """Processes that work ahead: none on two cores, where they only get in the way of the training itself."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun: others train beside this one
     return min(cores - 1, 8) if cores > 2 else 0
 
 

@@ -30,18 +30,18 @@ def eval_calls(size: int) -> list[Call]:
     return [resize, Call("torchvision.transforms.v2.CenterCrop", (size,))]
 
 
-def train_calls(transforms: Sequence[Transform], size: int) -> list[Call]:
+def train_calls(transforms: Sequence[Transform], size: int, channels: int = 3) -> list[Call]:
     """What is done to an image that is learned from: the active transforms in order, those that frame it first.
 
     Where none of them frames the image, it is framed as in evaluation.
     """
     active = [transform for transform in transforms if transform.active]
-    framing = [transform.call(size) for transform in active if transform.frames]
-    return [*(framing or eval_calls(size)), *(part.call(size) for part in active if not part.frames)]
+    framing = [transform.call(size, channels) for transform in active if transform.frames]
+    return [*(framing or eval_calls(size)), *(part.call(size, channels) for part in active if not part.frames)]
 
 
 class Pipeline:
-    """Torchvision transforms one after another: uint8 image (3, H, W) to uint8 (3, size, size)."""
+    """Torchvision transforms one after another: uint8 image (C, H, W) to uint8 (C, size, size)."""
 
     def __init__(self, calls: Sequence[Call], size: int) -> None:
         """Build each call; imports torchvision."""
@@ -57,9 +57,9 @@ class Pipeline:
         return image
 
 
-def train_pipeline(transforms: Sequence[Transform], size: int) -> Pipeline:
+def train_pipeline(transforms: Sequence[Transform], size: int, channels: int = 3) -> Pipeline:
     """The augmentation of a recipe for a model that sees size × size."""
-    return Pipeline(train_calls(transforms, size), size)
+    return Pipeline(train_calls(transforms, size, channels), size)
 
 
 def eval_pipeline(size: int) -> Pipeline:
@@ -68,7 +68,7 @@ def eval_pipeline(size: int) -> Pipeline:
 
 
 def draw(image: np.ndarray | Tensor, pipeline: Callable[[Tensor], Tensor], seed: int, epoch: int, index: int) -> Tensor:
-    """One augmented view of an image: (H, W, 3) uint8 array or (3, H, W) uint8 tensor to (3, size, size) uint8.
+    """One augmented view of an image: (H, W, C) uint8 array or (C, H, W) uint8 tensor to (C, size, size) uint8.
 
     Depends on the image and (seed, epoch, index) alone: not on order, worker processes, threads or what was drawn
     before. Leaves torch's global random state as it was.
@@ -104,7 +104,7 @@ def mixed(seed: int, epoch: int, index: int) -> int:
 
 
 def as_tensor(image: np.ndarray | Tensor) -> Tensor:
-    """(H, W, 3) array or (3, H, W) tensor as a (3, H, W) tensor whose memory lies pixel by pixel."""
+    """(H, W, C) array or (C, H, W) tensor as a (C, H, W) tensor whose memory lies pixel by pixel."""
     import torch
 
     if isinstance(image, np.ndarray):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from finetune_core import mixing
 from finetune_core.data.image import read_image
-from finetune_core.data.pipeline import as_tensor, draw, eval_pipeline, eval_side, train_pipeline
+from finetune_core.data.pipeline import as_tensor, draw, eval_pipeline, eval_side, mixed, train_pipeline
 from finetune_core.data.samples import Samples
 from finetune_core.parts import Transform
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Data, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,14 +27,37 @@ def preview(
     `samples` saves listing the source again. Raises UserErrors for a source or an image that cannot be read.
     """
     samples = samples or recipe.data.source.samples()
-    size, seed = recipe.data.image_size, recipe.training.seed
-    training, plain = train_pipeline(recipe.augment, size), eval_pipeline(size)
+    data, seed = recipe.data, recipe.training.seed
+    training, plain = train_pipeline(recipe.augment, data.image_size, data.channels), eval_pipeline(data.image_size)
     rows = []
     for index in indices:
-        image = read_image(samples.paths[index], eval_side(size))
+        image = _read(data, samples, index)
         views = [draw(image, training, seed, epoch + number, index) for number in range(draws)]
         rows.append([picture(view) for view in (plain(as_tensor(image)), *views)])
     return rows
+
+
+def mixtures(
+    recipe: Recipe, pair: tuple[int, int], draws: int, epoch: int = 0, samples: Samples | None = None
+) -> list[tuple[float, Image.Image]]:
+    """Two images mixed as the recipe does it, in `draws` epochs: (share of the first, image); none if it does not."""
+    import torch
+
+    call = mixing.call(recipe.training, len(pair))
+    if call is None:
+        return []
+    samples = samples or recipe.data.source.samples()
+    data, seed = recipe.data, recipe.training.seed
+    training, blend = train_pipeline(recipe.augment, data.image_size, data.channels), call.build()
+    images = [_read(data, samples, index) for index in pair]
+    made = []
+    for number in range(epoch, epoch + draws):
+        views = [draw(image, training, seed, number, index) for image, index in zip(images, pair, strict=True)]
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(mixed(seed, number, pair[0]))
+            blended, shares = blend(torch.stack(views).float(), torch.arange(len(pair)))
+        made.append((float(shares[0, 0]), picture(blended[0].round().to(torch.uint8))))
+    return made
 
 
 def ladder(
@@ -45,13 +69,17 @@ def ladder(
     differs from step to step.
     """
     samples = samples or recipe.data.source.samples()
-    size, seed = recipe.data.image_size, recipe.training.seed
-    image = read_image(samples.paths[index], eval_side(size))
+    data, seed = recipe.data, recipe.training.seed
+    image = _read(data, samples, index)
     rungs = []
     for part in _rungs(recipe.augment[position], steps):
-        view = draw(image, train_pipeline((part,), size), seed, epoch, index)
+        view = draw(image, train_pipeline((part,), data.image_size, data.channels), seed, epoch, index)
         rungs.append((float(getattr(part, part.strength)), picture(view)))
     return rungs
+
+
+def _read(data: Data, samples: Samples, index: int) -> np.ndarray:
+    return read_image(samples.paths[index], eval_side(data.image_size), data.channels)
 
 
 def _rungs(part: Transform, steps: int) -> list[Transform]:
@@ -63,5 +91,5 @@ def _rungs(part: Transform, steps: int) -> list[Transform]:
 
 
 def picture(view: Tensor) -> Image.Image:
-    """A uint8 tensor (3, H, W) as a PIL image."""
-    return Image.fromarray(view.permute(1, 2, 0).contiguous().numpy())
+    """A uint8 tensor (C, H, W) as a PIL image."""
+    return Image.fromarray(view.permute(1, 2, 0).squeeze(-1).contiguous().numpy())

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from finetune_core.errors import UserError
+from finetune_core.tasks import Kind
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 TRAIN, VALID = "train", ("val", "valid", "validation", "test")  # the first of these that is there is measured on
@@ -16,29 +20,48 @@ TRAIN, VALID = "train", ("val", "valid", "validation", "test")  # the first of t
 
 @dataclass(frozen=True)
 class Samples:
-    """Images with one label each, class by class and in a fixed order within a class.
+    """Images with their labels, in a fixed order: class by class where each has one class.
 
-    `labels` index into `classes`; `fixed` says "train" or "valid" per image where the folder brings its own split;
+    `classes` are the classes, tags or numbers. In a single-label task `labels` index into them, else each label holds
+    a value for each (0 or 1 for tags). `fixed` says "train" or "valid" per image where the data bring their own split;
     `root` is the folder that all paths lie under; `notes` are sentences about what was left out, for people.
     """
 
     paths: tuple[Path, ...]
-    labels: tuple[int, ...]
+    labels: tuple[int, ...] | tuple[tuple[float, ...], ...]
     classes: tuple[str, ...]
     fixed: tuple[str, ...] | None = None
     root: Path = field(default_factory=Path)
     notes: tuple[str, ...] = ()
+    task: Kind = "single_label"
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.paths)
 
+    def members(self, label: int) -> np.ndarray:
+        """Indices of the images that have this class or tag."""
+        labels = np.asarray(self.labels)
+        return np.flatnonzero(labels == label if self.task == "single_label" else labels[:, label] > 0)
+
     def counts(self) -> dict[str, int]:
-        """Images per class, by name."""
-        counts = dict.fromkeys(self.classes, 0)
-        for label in self.labels:
-            counts[self.classes[label]] += 1
-        return counts
+        """Images per class or tag, by name."""
+        return {name: len(self.members(label)) for label, name in enumerate(self.classes)}
+
+    def said(self, index: int) -> str:
+        """An image's label in words."""
+        label: Any = self.labels[index]
+        if self.task == "single_label":
+            return self.classes[label]
+        if self.task == "multi_label":
+            return ", ".join(name for name, there in zip(self.classes, label, strict=True) if there) or "no tag"
+        return ", ".join(f"{name} {value:.4g}" for name, value in zip(self.classes, label, strict=True))
+
+    def taking(self, indices: Sequence[int]) -> Samples:
+        """Only these images, in this order."""
+        labels: Any = tuple(self.labels[index] for index in indices)
+        fixed = self.fixed and tuple(self.fixed[index] for index in indices)
+        return replace(self, paths=tuple(self.paths[index] for index in indices), labels=labels, fixed=fixed)
 
     def name(self, index: int) -> str:
         """An image's path below `root`, safe to print."""
@@ -63,12 +86,13 @@ def list_folder(folder: str | Path) -> Samples:
     Hidden files and folders are ignored, links are followed, classes are in natural order and the images of a class in
     the order of their paths. Raises UserErrors for a folder that cannot be learned from.
     """
-    root = _existing(folder)
+    root = existing_folder(folder)
     split = _own_split(root)
     return _with_own_split(root, *split) if split else _by_class(root)
 
 
-def _existing(folder: str | Path) -> Path:
+def existing_folder(folder: str | Path) -> Path:
+    """A folder that can be read, as an absolute path; else a UserError that says why not."""
     if not str(folder).strip():
         raise UserError(
             "No folder is chosen.",
@@ -98,7 +122,7 @@ def _existing(folder: str | Path) -> Path:
 
 
 def _by_class(root: Path) -> Samples:
-    found = {name: _images(path) for name, path in _folders(root).items()}
+    found = {name: images_below(path) for name, path in _folders(root).items()}
     classes = [name for name in found if found[name]]
     loose = [path for path in _entries(root) if _is_image(path)]
     if not classes:
@@ -114,7 +138,7 @@ def _by_class(root: Path) -> Samples:
 
 def _with_own_split(root: Path, train: Path, valid: Path) -> Samples:
     found = {
-        part: {name: _images(path) for name, path in _folders(folder).items()}
+        part: {name: images_below(path) for name, path in _folders(folder).items()}
         for part, folder in (("train", train), ("valid", valid))
     }
     classes = [name for name in found["train"] if found["train"][name]]
@@ -183,8 +207,8 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and path.is_file()
 
 
-def _images(folder: Path) -> list[Path]:
-    """Every image below a class folder, in the order of their relative paths."""
+def images_below(folder: Path) -> list[Path]:
+    """Every image below a folder, in the order of their relative paths."""
     found = list(_walk(folder, (folder.resolve(),)))
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
@@ -231,7 +255,7 @@ def _flat(root: Path, count: int) -> UserError:
 
 
 def _one_class(root: Path, name: str) -> UserError:
-    inner = [path for path in _folders(root / name).values() if _images(path)] if (root / name).is_dir() else []
+    inner = [path for path in _folders(root / name).values() if images_below(path)] if (root / name).is_dir() else []
     hint = f"Choose {shown(root / name)} if its sub-folders are the classes." if len(inner) > 1 else ""
     return UserError(
         f"There is only one class: {name}.",

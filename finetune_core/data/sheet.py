@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 MISSING = (150, 158, 170)
+FIELD = 12  # px, of the board that stands for transparency
 WORKERS = 4
 Colour = tuple[int, int, int]
 
@@ -19,7 +21,8 @@ def thumbnail(path: Path, side: int) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.draft("RGB", (side * 2, side * 2))  # JPEGs are decoded small, which is many times faster
-            return ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (side, side))
+            mode = "RGBA" if image.has_transparency_data else "RGB"
+            return ImageOps.fit(ImageOps.exif_transpose(image).convert(mode), (side, side))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return Image.new("RGB", (side, side), MISSING)
 
@@ -46,11 +49,20 @@ def grid(
         if tile is None:
             continue
         left, top = place % columns * (side + gap), place // columns * (side + gap)
-        fitted = tile if tile.size == (side, side) else ImageOps.fit(tile, (side, side))
+        fitted = _opaque(tile if tile.size == (side, side) else ImageOps.fit(tile, (side, side)), background)
         if place < len(captions) and captions[place]:
             fitted = _captioned(fitted, captions[place])
         sheet.paste(fitted, (left, top), _rounded(side))
     return sheet
+
+
+def _opaque(tile: Image.Image, background: Colour) -> Image.Image:
+    """In colour, and a faint chequerboard where it is transparent."""
+    if tile.mode != "RGBA":
+        return tile.convert("RGB")
+    fields = (np.indices((tile.height, tile.width)) // FIELD).sum(0, keepdims=True).transpose(1, 2, 0) % 2
+    board = np.where(fields, background, np.add(background, np.subtract(MISSING, background) * 0.15))
+    return Image.composite(tile.convert("RGB"), Image.fromarray(board.astype(np.uint8)), tile.getchannel("A"))
 
 
 def jpeg(image: Image.Image) -> bytes:

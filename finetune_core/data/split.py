@@ -10,6 +10,8 @@ import numpy as np
 from finetune_core.data.samples import Samples
 from finetune_core.errors import UserError
 
+LEAST = 2  # images on either side, where they have no classes
+
 
 @dataclass(frozen=True)
 class Split:
@@ -25,14 +27,17 @@ class Split:
 
 
 def split(samples: Samples, share: float, seed: int) -> Split:
-    """Put `share` (0 to 1) of each class aside, at least one image and never all; the folder's own split goes first.
+    """Put `share` (0 to 1) of each class aside, at least one image and never all; the data's own split goes first.
 
-    The same images, share and seed give the same split on every machine. A UserError names classes with one image.
+    Images with tags or numbers are drawn from all of them. The same images, share and seed give the same split on
+    every machine. A UserError names classes with one image.
     """
-    labels = np.asarray(samples.labels)
     if samples.fixed is not None:
         aside = np.asarray(samples.fixed) == "valid"
         return Split(np.flatnonzero(~aside), np.flatnonzero(aside))
+    if samples.task != "single_label":
+        return _drawn(len(samples), share, seed)
+    labels = np.asarray(samples.labels)
     single = [name for name, count in samples.counts().items() if count < 2]
     if single:
         raise _too_small(single)
@@ -43,6 +48,15 @@ def split(samples: Samples, share: float, seed: int) -> Split:
         # A generator per class, so that images added to one class do not reshuffle the others.
         aside[np.random.default_rng([seed, label]).permutation(members)[:count]] = True
     return Split(np.flatnonzero(~aside), np.flatnonzero(aside))
+
+
+def _drawn(count: int, share: float, seed: int) -> Split:
+    """A share of all images, at least two to either side: a spread cannot be told from one."""
+    if count < 2 * LEAST:
+        raise UserError(f"Too few images to split: {count}.", f"It takes at least {2 * LEAST}.", "Add images.")
+    order = np.random.default_rng(seed).permutation(count)
+    aside = min(max(round(count * share), LEAST), count - LEAST)
+    return Split(np.sort(order[aside:]), np.sort(order[:aside]))
 
 
 def _too_small(names: list[str]) -> UserError:

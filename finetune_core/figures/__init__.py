@@ -1,18 +1,18 @@
 """Records and values to plotly figures: pure functions, named after what they show."""
 
 from finetune_core.figures.colours import group_colours
-from finetune_core.figures.comparing import compared, guesses
-from finetune_core.figures.data import class_balance
+from finetune_core.figures.comparing import by_name, compared, guesses
+from finetune_core.figures.data import class_balance, spread
 from finetune_core.figures.finder import Curve, curve, finder, race
 from finetune_core.figures.layers import layer_bar
 from finetune_core.figures.series import kept, smoothed, sparkline
 from finetune_core.figures.style import alt
-from finetune_core.figures.training import accuracy, gradient_norms, loss, planned_rates, rates
+from finetune_core.figures.training import gradient_norms, loss, planned_rates, rates, scored
 
 __all__ = [
     "Curve",
-    "accuracy",
     "alt",
+    "by_name",
     "class_balance",
     "compared",
     "curve",
@@ -26,6 +26,8 @@ __all__ = [
     "planned_rates",
     "race",
     "rates",
+    "scored",
     "smoothed",
     "sparkline",
+    "spread",
 ]

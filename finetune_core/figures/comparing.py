@@ -8,21 +8,45 @@ import plotly.graph_objects as go
 from finetune_core.figures.colours import EMBER, GREY, ICE
 from finetune_core.figures.series import Record, column, of_kind
 from finetune_core.figures.style import canvas, line
+from finetune_core.tasks import Score
 
 PAIR = (ICE, EMBER)
+ROW = 24  # px per bar
 
 
-def compared(runs: Mapping[str, Sequence[Record]]) -> go.Figure:
-    """Training (solid) and validation (dashed) accuracy by epoch of two runs, one colour each."""
-    figure = canvas("Accuracy", "epoch", height=360)
+def compared(runs: Mapping[str, Sequence[Record]], score: Score) -> go.Figure:
+    """Training (solid) and validation (dashed) score by epoch of two runs, one colour each."""
+    figure = canvas(score.title, "epoch", height=360)
+    hover = "%{y:.1%}" if score.share else "%{y:.4g}"
     for (name, records), colour in zip(runs.items(), PAIR, strict=False):
         epochs = of_kind(records, "epoch")
         across = column(epochs, "epoch") + 1
         markers = {"mode": "lines+markers", "marker": {"size": 6}}
-        line(figure, across, column(epochs, "train_accuracy"), f"{name}, train", colour, "%{y:.1%}", **markers)
+        line(figure, across, column(epochs, "train_score"), f"{name}, train", colour, hover, **markers)
         dashed = {**markers, "line": {"dash": "dash"}}
-        line(figure, across, column(epochs, "valid_accuracy"), f"{name}, validation", colour, "%{y:.1%}", **dashed)
-    figure.update_yaxes(tickformat=".0%")
+        line(figure, across, column(epochs, "valid_score"), f"{name}, validation", colour, hover, **dashed)
+    figure.update_yaxes(tickformat=".0%" if score.share else None)
+    return figure
+
+
+def by_name(values: Mapping[str, float | None], score: Score) -> go.Figure:
+    """One bar per class, tag or number, worst on top; None where there was nothing to measure."""
+    known = {name: value for name, value in values.items() if value is not None}
+    names = sorted(known, key=lambda name: score.signed(known[name]))
+    figure = canvas(f"{score.title}, by name", "", height=110 + ROW * len(names))
+    figure.add_bar(
+        y=names,
+        x=[known[name] for name in names],
+        orientation="h",
+        marker={"color": ICE, "cornerradius": 3},
+        text=[score.shown(known[name]) for name in names],
+        textposition="outside",
+        hovertemplate="%{y}: %{text}<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_xaxes(**({"range": [0, 1.12], "tickformat": ".0%"} if score.share else {"rangemode": "tozero"}))
+    figure.update_yaxes(autorange="reversed", ticksuffix="  ", type="category", showgrid=False)
+    figure.update_layout(hovermode="closest", bargap=0.3)
     return figure
 
 

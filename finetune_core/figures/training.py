@@ -1,4 +1,4 @@
-"""The charts of a training run: loss, accuracy, rates over their plan, gradient norms; and the plan before the run."""
+"""The charts of a training run: loss, score, rates over their plan, gradient norms; and the plan before the run."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from finetune_core.figures.colours import EMBER, ICE, faded, group_colours
 from finetune_core.figures.series import Record, by_group, column, of_kind, smoothed
 from finetune_core.figures.style import canvas, line, phases, pinned, span, waiting
+from finetune_core.tasks import Score
 
 STEP = "optimizer step"
 RATIO = 4.0  # peak rates further apart than this are shown on a logarithmic axis
@@ -31,16 +32,17 @@ def loss(records: Sequence[Record], steps: int | None = None, starts: Sequence[i
     return figure
 
 
-def accuracy(records: Sequence[Record], steps: int | None = None, starts: Sequence[int] = ()) -> go.Figure:
-    """Accuracy by epoch in training (solid) and validation (dashed), with the best epoch pinned."""
-    figure = canvas("Accuracy", STEP)
+def scored(records: Sequence[Record], score: Score, steps: int | None = None, starts: Sequence[int] = ()) -> go.Figure:
+    """The score that decides, by epoch in training (solid) and validation (dashed), with the best epoch pinned."""
+    figure = canvas(score.title, STEP)
     epochs = of_kind(records, "epoch")
     x = column(epochs, "step")
     markers = {"mode": "lines+markers", "marker": {"size": 6}}
-    line(figure, x, column(epochs, "train_accuracy"), "train", ICE, "%{y:.1%}", **markers)
-    _validation(figure, epochs, "valid_accuracy", "%{y:.1%}")
-    _pin_best(figure, epochs)
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.05])
+    hover = "%{y:.1%}" if score.share else "%{y:.4g}"
+    line(figure, x, column(epochs, "train_score"), "train", ICE, hover, **markers)
+    _validation(figure, epochs, "valid_score", hover)
+    _pin_best(figure, epochs, score)
+    figure.update_yaxes(**({"tickformat": ".0%", "range": [0, 1.05]} if score.share else {"rangemode": "tozero"}))
     _frame(figure, steps, starts, "after the first epoch")
     return figure
 
@@ -124,11 +126,11 @@ def _validation(figure: go.Figure, epochs: Sequence[Record], name: str, hover: s
     line(figure, column(epochs, "step"), column(epochs, name), "validation", EMBER, hover, **options)
 
 
-def _pin_best(figure: go.Figure, epochs: Sequence[Record]) -> None:
-    values = column(epochs, "valid_accuracy")
+def _pin_best(figure: go.Figure, epochs: Sequence[Record], score: Score) -> None:
+    values = column(epochs, "valid_score")
     if np.isfinite(values).any():
-        best = int(np.nanargmax(values))
-        pinned(figure, float(epochs[best]["step"]), values[best], f"{values[best]:.1%}", EMBER)
+        best = int(np.nanargmin(values) if score.lower_is_better else np.nanargmax(values))
+        pinned(figure, float(epochs[best]["step"]), values[best], score.shown(float(values[best])), EMBER)
 
 
 def _thawed(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -18,14 +18,29 @@ from pydantic import SerializeAsAny
 from finetune_core import hub, places, pooling, weight_files
 from finetune_core.errors import UserError
 from finetune_core.parts.base import Call, Part, knob
-from finetune_core.parts.weights import Body, Bundled, File, Hub, Plan, Progress, RandomWeights, Weights
+from finetune_core.parts.weights import (
+    Body,
+    Bundled,
+    Checkpoint,
+    File,
+    Hub,
+    Origin,
+    Plan,
+    Progress,
+    RandomWeights,
+    Sighted,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Backbone", "Bundled", "File", "Hub", "RandomWeights", "Timm", "Torchvision", "Weights"]
+__all__ = ["Backbone", "Bundled", "Checkpoint", "File", "Hub", "RandomWeights", "Timm", "Torchvision", "Weights"]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RGB = 3  # channels that published networks are made for
+IMAGES = {1: "grey images", 3: "colour images", 4: "images with transparency"}  # by channels
+ALPHA_MEAN, ALPHA_STD = 1.0, 0.5  # so that what is opaque, as all of a photo, is 0
 TORCHVISION_SIDE = 224  # px that its networks of fixed size are built for unless told otherwise
 
 
@@ -51,25 +66,54 @@ class Backbone(Part):
         more=True,
     )
 
-    def call(self, outputs: int) -> Call:
-        """The library's constructor for this network with `outputs` classes and its published weights, if chosen."""
+    def arguments(self, plan: Plan) -> dict[str, Any]:
+        """What the library's constructor is told beside name, outputs and dropout."""
+        raise NotImplementedError
+
+    def call(self, plan: Plan) -> Call:
+        """The library's constructor for this network, to plan and with random weights."""
+        raise NotImplementedError
+
+    def published(self, tag: str, plan: Plan, progress: Progress | None) -> Origin:
+        """The weights of the library's hub; without `progress` only what is on this machine already."""
+        raise NotImplementedError
+
+    def made(self, call: Call, plan: Plan) -> Body:
+        """What a call of the constructor gives; UserError if there is no such network or it cannot be built to plan."""
         raise NotImplementedError
 
     def bare(self, plan: Plan) -> Body:
-        """The network with random weights; UserError if there is no such network or it cannot be built to plan."""
-        raise NotImplementedError
-
-    def published(self, tag: str, plan: Plan, progress: Progress) -> Body:
-        """The network with weights from the library's hub."""
-        raise NotImplementedError
+        """The network with random weights; UserError as in `made`."""
+        return self.made(self.call(plan), plan)
 
     def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
         """Copy a state dict into the network, all but its classifier; UserError where it does not fit."""
         raise NotImplementedError
 
+    def adapting(self, body: Body, named: Mapping[str, Tensor]) -> Sequence[str]:
+        """The code by which `fill` makes `weights` fit the `model`, nothing where they do."""
+        raise NotImplementedError
+
     def socket(self, body: Body) -> pooling.Socket:
         """Open the network for a head that pools by itself; UserError where its features cannot be had unpooled."""
         raise NotImplementedError
+
+    def take(self, channels: int, network: Sighted) -> None:
+        """Make a network for colour images one for so many channels, if it is not; UserError where it cannot be."""
+        if channels == network.channels:
+            return
+        from finetune_core.layers import with_channels
+
+        what = f"{self.title}'s {self.architecture} cannot take {IMAGES[channels]}"
+        hint = "Choose other channels (on the data page, under More), or another architecture."
+        if network.channels != RGB:
+            raise UserError(f"{what}.", f"Its weights were made for {IMAGES[network.channels]}.", hint)
+        try:
+            with_channels(network.module, channels)
+        except NotImplementedError as error:
+            raise UserError(f"{what}.", str(error), hint) from error
+        network.mean = _per_channel(network.mean, channels, ALPHA_MEAN)
+        network.std = _per_channel(network.std, channels, ALPHA_STD)
 
     def drops(self) -> dict[str, Any]:
         """What the library's constructor is told of dropout and stochastic depth: nothing where left to it."""
@@ -89,11 +133,16 @@ class Timm(Backbone):
     title: ClassVar[str] = "timm"
     architecture: str = knob("resnet10t", "Architecture", "timm's name for the network, such as resnet50.")
 
-    def call(self, outputs: int) -> Call:
+    def arguments(self, plan: Plan) -> dict[str, Any]:
+        """Those of the plan, and the image size where the network needs to know it."""
+        return {**plan.arguments, **self._size(plan.image_size)}
+
+    def call(self, plan: Plan) -> Call:
         """`timm.create_model`."""
-        hub_tag = self.weights.tag if isinstance(self.weights, Hub) else ""
-        name = f"{self.architecture}.{hub_tag}" if hub_tag else self.architecture
-        kwargs = {"pretrained": isinstance(self.weights, Hub), "num_classes": outputs, **self.drops()}
+        return self._call(self.architecture, plan)
+
+    def _call(self, name: str, plan: Plan, **loading: Any) -> Call:
+        kwargs = {"num_classes": plan.outputs, **self.arguments(plan), **self.drops(), **loading}
         return Call("timm.create_model", (name,), kwargs)
 
     def drop_names(self) -> tuple[str, str]:
@@ -102,20 +151,14 @@ class Timm(Backbone):
 
     def socket(self, body: Body) -> pooling.Socket:
         """timm's own way, checked by a forward pass."""
-        return pooling.timm_socket(body.module, body.classifier, self.architecture, body.side)
+        return pooling.timm_socket(body.module, body.classifier, self.architecture, body.side, body.channels)
 
-    def bare(self, plan: Plan) -> Body:
-        """`timm.create_model` without weights."""
-        return self._created(self.architecture, plan)
-
-    def _created(self, name: str, plan: Plan, **loading: Any) -> Body:
-        import timm
-
+    def made(self, call: Call, plan: Plan) -> Body:
+        """With the classifier that timm names, and the normalisation of its weights."""
         self._check()
-        arguments = {**plan.arguments, **self._size(plan.image_size)}
-        module: Any
+        arguments = self.arguments(plan)
         try:
-            module = timm.create_model(name, num_classes=plan.outputs, **{**arguments, **self.drops(), **loading})
+            module = call.build()
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
             raise _not_to_plan(self, arguments, error) from error
         cfg = module.pretrained_cfg
@@ -137,7 +180,7 @@ class Timm(Backbone):
         fixed = cfg is not None and cfg.fixed_input_size and image_size not in (None, cfg.input_size[-1])
         return {"img_size": image_size} if fixed and image_size else {}
 
-    def published(self, tag: str, plan: Plan, progress: Progress) -> Body:
+    def published(self, tag: str, plan: Plan, progress: Progress | None) -> Origin:
         """From the Hugging Face hub or the authors' address; read from timm's own caches where it is there already."""
         import timm
 
@@ -148,22 +191,31 @@ class Timm(Backbone):
         if cfg is None or not (cfg.hf_hub_id or cfg.url):
             raise _no_such_tag("timm", self.architecture, tag, tags)
         path = _timm_file(cfg, name, progress)
-        progress(f"Loading {name}")
         # what lies in a file of the hub is an ordinary state dict, whatever `custom_load` says of the authors' address
         overlay = {"file": str(path), "custom_load": cfg.custom_load and not cfg.hf_hub_id}
-        return self._created(name, plan, pretrained=True, pretrained_cfg_overlay=overlay)
+        loading = {"pretrained_cfg_overlay": overlay} if path else {}
+        return Origin(self._call(name, plan, pretrained=True, **loading), path, None, tuple(cfg.mean), tuple(cfg.std))
 
     def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
         """Names as timm writes them, or as the family's authors did where timm can translate."""
         import contextlib
         import sys
 
-        translate = getattr(sys.modules[type(body.module).__module__], "checkpoint_filter_fn", None)
-        if translate and not weight_files.fits(body.module, named, [body.classifier]):
+        if self.adapting(body, named):
             # what is not the authors' format either: `fill` says what does not match
             with contextlib.suppress(KeyError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
-                named = translate(dict(named), body.module)
+                named = sys.modules[type(body.module).__module__].checkpoint_filter_fn(dict(named), body.module)
         weight_files.fill(body.module, named, [body.classifier], source)
+
+    def adapting(self, body: Body, named: Mapping[str, Tensor]) -> Sequence[str]:
+        """timm's translation of the authors' names, in the module of the family."""
+        import sys
+
+        family = type(body.module).__module__
+        translates = hasattr(sys.modules[family], "checkpoint_filter_fn")
+        if not translates or weight_files.fits(body.module, named, [body.classifier]):
+            return ()
+        return (f"weights = {family}.checkpoint_filter_fn(weights, model)",)
 
 
 class Torchvision(Backbone):
@@ -180,10 +232,13 @@ class Torchvision(Backbone):
     }
     SIDE_BRANCHES: ClassVar[tuple[str, ...]] = ("aux1", "aux2", "AuxLogits")
 
-    def call(self, outputs: int) -> Call:
+    def arguments(self, plan: Plan) -> dict[str, Any]:
+        """Those of the plan and of the published networks, and the image size where the network needs to know it."""
+        return {**self.ARGUMENTS.get(self.architecture, {}), **plan.arguments, **self._size(plan.image_size)}
+
+    def call(self, plan: Plan) -> Call:
         """`torchvision.models.get_model`."""
-        tag = (self.weights.tag or "DEFAULT") if isinstance(self.weights, Hub) else None
-        kwargs = {"weights": tag, "num_classes": outputs, **self.drops()}
+        kwargs = {"num_classes": plan.outputs, **self.arguments(plan), **self.drops()}
         return Call("torchvision.models.get_model", (self.architecture,), kwargs)
 
     def drop_names(self) -> tuple[str, str]:
@@ -192,23 +247,14 @@ class Torchvision(Backbone):
 
     def socket(self, body: Body) -> pooling.Socket:
         """Where its pooling is found."""
-        return pooling.torchvision_socket(body.module, body.classifier, self.architecture, body.side)
+        return pooling.torchvision_socket(body.module, body.classifier, self.architecture, body.side, body.channels)
 
-    def bare(self, plan: Plan) -> Body:
-        """`torchvision.models.get_model` without weights."""
-        from torchvision import models
-
-        names = models.list_models(module=models)
-        if self.architecture not in names:
-            raise _unknown("torchvision", self.architecture, names)
-        arguments = {
-            **self.ARGUMENTS.get(self.architecture, {}),
-            **plan.arguments,
-            **self._size(plan.image_size),
-        }
-        self._check_drops()
+    def made(self, call: Call, plan: Plan) -> Body:
+        """With the last layer as classifier, and the normalisation of ImageNet."""
+        self._check()
+        arguments = self.arguments(plan)
         try:
-            module = models.get_model(self.architecture, num_classes=plan.outputs, **{**arguments, **self.drops()})
+            module = call.build()
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
             raise _not_to_plan(self, arguments, error) from error
         classifier = _torchvision_classifier(module, self.architecture)
@@ -216,10 +262,13 @@ class Torchvision(Backbone):
         side = plan.image_size or built_for
         return Body(module, classifier, IMAGENET_MEAN, IMAGENET_STD, arguments, side)
 
-    def _check_drops(self) -> None:
-        """Some constructors swallow words that they do not know."""
+    def _check(self) -> None:
+        """Whether there is such a network, and it can be told its dropout: some swallow words that they do not know."""
         from torchvision import models
 
+        names = models.list_models(module=models)
+        if self.architecture not in names:
+            raise _unknown("torchvision", self.architecture, names)
         made = inspect.signature(models.get_model_builder(self.architecture)).return_annotation
         known = inspect.signature(made).parameters
         for name in self.drops():
@@ -234,33 +283,47 @@ class Torchvision(Backbone):
             return {"image_size": image_size}
         return {"input_size": (image_size, image_size)} if self.architecture.startswith("maxvit_") else {}
 
-    def published(self, tag: str, plan: Plan, progress: Progress) -> Body:
+    def published(self, tag: str, plan: Plan, progress: Progress | None) -> Origin:
         """From PyTorch's server, or from torch's own cache."""
         from torchvision import models
 
-        body = self.bare(plan)
+        self._check()
         sets = models.get_model_weights(self.architecture)
         if tag and tag not in sets.__members__:
             raise _no_such_tag("torchvision", self.architecture, tag, list(sets.__members__))
         chosen = sets[tag or "DEFAULT"]
         path = _from_url(chosen.url, progress)
-        progress(f"Loading {path.name}")
-        self.fill(body, weight_files.tensors(path), path.name)
+        state = f"torchvision.models.get_weight({str(chosen)!r}).get_state_dict()"
         transforms = chosen.transforms()
-        body.mean, body.std = tuple(transforms.mean), tuple(transforms.std)
-        return body
+        return Origin(self.call(plan), path, state, tuple(transforms.mean), tuple(transforms.std))
 
     def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
         """Names as torchvision writes them; a ViT's positions are stretched to the size of the images."""
         module: Any = body.module
-        if "encoder.pos_embedding" in named and hasattr(module, "patch_size"):
+        if self.adapting(body, named):
             from torchvision.models.vision_transformer import interpolate_embeddings
 
             named = interpolate_embeddings(module.image_size, module.patch_size, OrderedDict(named))
         weight_files.fill(body.module, named, [body.classifier, *self.SIDE_BRANCHES], source)
 
+    def adapting(self, body: Body, named: Mapping[str, Tensor]) -> Sequence[str]:
+        """torchvision's own stretching."""
+        module: Any = body.module
+        positions = named.get("encoder.pos_embedding")
+        if positions is None or not hasattr(module, "patch_size"):
+            return ()
+        if positions.shape == module.encoder.pos_embedding.shape:
+            return ()
+        stretch = "torchvision.models.vision_transformer.interpolate_embeddings"
+        return (f"weights = {stretch}(model.image_size, model.patch_size, weights)",)
 
-def _timm_file(cfg: Any, name: str, progress: Progress) -> Path:
+
+def _per_channel(colours: tuple[float, ...], channels: int, alpha: float) -> tuple[float, ...]:
+    """A mean or standard deviation of three colours as that of grey images, or of colour and alpha."""
+    return (sum(colours) / len(colours),) if channels == 1 else (*colours, alpha)
+
+
+def _timm_file(cfg: Any, name: str, progress: Progress | None) -> Path | None:
     """The file of a pretrained tag: from the Hugging Face cache, our own cache, or downloaded into the latter."""
     if not cfg.hf_hub_id:
         return _from_url(cfg.url, progress)
@@ -275,6 +338,8 @@ def _timm_file(cfg: Any, name: str, progress: Progress) -> Path:
             return Path(cached)
         if own[file].is_file():
             return own[file]
+    if progress is None:
+        return None
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     for file in files:
         try:
@@ -288,10 +353,12 @@ def _timm_file(cfg: Any, name: str, progress: Progress) -> Path:
     )
 
 
-def _from_url(url: str, progress: Progress) -> Path:
+def _from_url(url: str, progress: Progress | None) -> Path | None:
     import torch
 
     target = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if progress is None:
+        return target if target.is_file() else None
     try:
         return hub.fetch(url, target, progress)
     except hub.NotPublishedError as error:

@@ -9,15 +9,18 @@ Parts of one kind form a *family* (a direct subclass of `Part`); a new part is o
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from textwrap import indent
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_serializer, model_validator
 from pydantic.fields import FieldInfo
 
-# How the long module names are written in code that people read.
-ALIASES = {"torchvision.transforms.v2": "v2", "torch.nn": "nn"}
+# How the long module names are written in code that people read; layers of Thaw's own are shown with their source.
+OWN_LAYERS = "finetune_core.layers"
+ALIASES = {"torchvision.transforms.v2": "v2", "torch.nn": "nn", OWN_LAYERS: ""}
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,23 @@ class Call:
         args = [_built(value) for value in self.args]
         return function(*first, *args, **{key: _built(value) for key, value in self.kwargs.items()})
 
-    def code(self, *first: str) -> str:
-        """The same call as one line of Python; `first` are expressions that go before the written arguments."""
+    def code(self, *first: str, room: float = math.inf) -> str:
+        """The same call in Python; `first` are expressions that go before the written arguments.
+
+        What is longer than `room` columns has an argument per line.
+        """
         module, _, name = self.target.rpartition(".")
-        args = [*first, *(_shown(value) for value in self.args)]
-        args += [f"{key}={_shown(value)}" for key, value in self.kwargs.items()]
-        return f"{ALIASES.get(module, module)}.{name}({', '.join(args)})"
+        args = [*first, *(_shown(value, room - 4) for value in self.args)]
+        args += [f"{key}={_shown(value, room - 4)}" for key, value in self.kwargs.items()]
+        return _bracketed(".".join(filter(None, (ALIASES.get(module, module), name))) + "(", args, ")", room)
+
+    def targets(self) -> Iterator[str]:
+        """What is called here and in the arguments."""
+        yield self.target
+        for value in (*self.args, *self.kwargs.values()):
+            for item in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(item, Call):
+                    yield from item.targets()
 
 
 def _built(value: Any) -> Any:
@@ -51,14 +65,22 @@ def _built(value: Any) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, room: float) -> str:
     if isinstance(value, Call):
-        return value.code()
+        return value.code(room=room)
     if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
+        return _bracketed("[", [_shown(item, room - 4) for item in value], "]", room)
     if isinstance(value, tuple):
-        return f"({', '.join(map(_shown, value))}{',' if len(value) == 1 else ''})"
+        return f"({', '.join(_shown(item, room) for item in value)}{',' if len(value) == 1 else ''})"
     return repr(value)
+
+
+def _bracketed(start: str, items: list[str], end: str, room: float) -> str:
+    """On one line where that is short enough, else one item per line."""
+    line = f"{start}{', '.join(items)}{end}"
+    if len(line) <= room and "\n" not in line:
+        return line
+    return f"{start}\n" + "".join(indent(f"{item},\n", "    ") for item in items) + end
 
 
 def knob(
@@ -87,7 +109,7 @@ class Knob:
     name: str
     title: str
     help: str
-    type: str  # "float", "int", "bool", "text", "choice" or "list"
+    type: str  # "float", "int", "bool", "text", "choice", "numbers" or "list"
     default: Any
     low: float | None
     high: float | None
@@ -162,7 +184,7 @@ def _knob(name: str, info: FieldInfo) -> Knob:
     extra: Any = info.json_schema_extra or {}
     bounds = {key: getattr(item, key) for item in info.metadata for key in ("ge", "le") if hasattr(item, key)}
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
-    types: dict[Any, str] = {float: "float", int: "int", bool: "bool", str: "text"}
+    types: dict[Any, str] = {float: "float", int: "int", bool: "bool", str: "text", tuple[float, ...]: "numbers"}
     kind = "choice" if choices else types.get(info.annotation, "list")
     return Knob(
         name=name,

@@ -6,6 +6,11 @@ from typing import ClassVar, Literal
 from finetune_core.parts.base import Call, Part, knob
 from finetune_core.pooling import Features
 
+# How the last layer's weights start. "small" lets scores start near zero, so that the first loss is about ln C.
+STARTS = {
+    "small": Call("torch.nn.init.normal_", kwargs={"std": 0.01}),
+    "zero": Call("torch.nn.init.zeros_"),
+}
 ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "tanh": "Tanh"}
 
 

@@ -7,20 +7,36 @@ from pydantic import model_validator
 
 from finetune_core.errors import UserError
 from finetune_core.parts.base import Call, Part, knob
+from finetune_core.tasks import TASKS, Targets
 
 EFFECTIVE = 0.999  # beta of the effective number of samples (Cui et al. 2019)
 HEAVIEST = 1e4  # a class weight; beyond it the others no longer count
+MOST_POSITIVE = 100.0  # how much more a rare tag's images may count
 
 
 class Loss(Part):
     """What the training makes small."""
 
-    def call(self, counts: Sequence[int]) -> Call:
-        """The loss as a torch module, logits (N, C) and class numbers (N) to a scalar; `counts` are images per class.
+    tasks: ClassVar[tuple[str, ...]] = ("single_label",)  # those that it can be used for
+    takes_shares: ClassVar[bool] = True  # whether a label may be shared between classes, as mixed images have it
+
+    def call(self, targets: Targets) -> Call:
+        """The loss as a torch module: outputs (N, C) and targets as `Targets.encoded` gives them to a scalar.
 
         UserError where it does not fit so many classes.
         """
         raise NotImplementedError
+
+    def check(self, task: str) -> None:
+        """A UserError where the loss is for another task."""
+        if task not in self.tasks:
+            others = (kind for kind, loss in Loss.kinds().items() if task in loss.tasks)
+            raise UserError(
+                f"The loss {self.title} does not fit the data.",
+                f"It is for: {', '.join(TASKS[each].title.lower() for each in self.tasks)}. "
+                f"The data has: {TASKS[task].title.lower()}.",
+                f"Losses that fit: {', '.join(others)}.",
+            )
 
 
 class Weighted(Loss):
@@ -36,7 +52,7 @@ class Weighted(Loss):
     weights: tuple[float, ...] = knob(
         (),
         "Table of weights",
-        "One weight per class, in the classes' order; read when the weights come by table.",
+        "One weight per class, in the order in which Data lists them; read when the weights come by table.",
         more=True,
     )
     divide: Literal["weights", "images"] = knob(
@@ -65,11 +81,12 @@ class Weighted(Loss):
         }[self.balance]
         return [share * len(shares) / sum(shares) for share in shares]
 
-    def weighting(self, counts: Sequence[int]) -> dict[str, Any]:
+    def weighting(self, targets: Targets) -> dict[str, Any]:
         """The keyword `weight` of a loss, or nothing where all classes count the same."""
         if self.balance == "none":
             return {}
-        return {"weight": Call("torch.tensor", ([float(f"{weight:.6g}") for weight in self.class_weights(counts)],))}
+        weights = [float(f"{weight:.6g}") for weight in self.class_weights(targets.counts)]
+        return {"weight": Call("torch.tensor", (weights,))}
 
     def _table(self, classes: int) -> list[float]:
         if len(self.weights) != classes:
@@ -94,9 +111,9 @@ class CrossEntropy(Weighted):
         high=0.5,
     )
 
-    def call(self, counts: Sequence[int]) -> Call:
+    def call(self, targets: Targets) -> Call:
         """torch's own; a module of Thaw's where a weighted mean is to divide by the number of images."""
-        kwargs = {"label_smoothing": self.label_smoothing, **self.weighting(counts)}
+        kwargs = {"label_smoothing": self.label_smoothing, **self.weighting(targets)}
         per_image = self.divide == "images" and "weight" in kwargs
         return Call(
             "finetune_core.layers.CrossEntropyPerImage" if per_image else "torch.nn.CrossEntropyLoss", (), kwargs
@@ -115,9 +132,9 @@ class Focal(Weighted):
         2.0, "Gamma", "How strongly images that are right already are faded out; 0 fades none.", low=0.0, high=10.0
     )
 
-    def call(self, counts: Sequence[int]) -> Call:
+    def call(self, targets: Targets) -> Call:
         """A module of Thaw's; torchvision's is for yes-or-no questions only."""
-        weighting = self.weighting(counts)
+        weighting = self.weighting(targets)
         kwargs = {"gamma": self.gamma, **weighting}
         if weighting and self.divide == "images":
             kwargs["per_image"] = True
@@ -132,7 +149,110 @@ class SoftF1(Loss):
 
     kind: ClassVar[str] = "soft_f1"
     title: ClassVar[str] = "Soft F1"
+    tasks: ClassVar[tuple[str, ...]] = ("single_label", "multi_label")
 
-    def call(self, counts: Sequence[int]) -> Call:
+    def call(self, targets: Targets) -> Call:
         """A module of Thaw's."""
-        return Call("finetune_core.layers.SoftF1Loss")
+        each = {"each": True} if targets.task == "multi_label" else {}
+        return Call("finetune_core.layers.SoftF1Loss", kwargs=each)
+
+
+class Triplet(Loss):
+    """Draws images of one class together and pushes other classes away: when looks differ little between classes.
+
+    For a network that can classify already: everything thawed, at a small rate that falls in steps (seed 004). It
+    compares the images of a batch, so a batch should hold several of each class.
+    """
+
+    kind: ClassVar[str] = "triplet"
+    title: ClassVar[str] = "Triplet"
+    takes_shares: ClassVar[bool] = False
+    margin: float = knob(
+        0.2,
+        "Margin",
+        "How much nearer an image's own class must be than another one; distances lie between 0 and 2.",
+        low=0.01,
+        high=1.0,
+    )
+    mining: Literal["hardest", "semi-hard", "all"] = knob(
+        "semi-hard",
+        "Mining",
+        "Which triplets of a batch count: of each image the hardest, those that are nearly right, or all that are not "
+        "right yet. The hardest learn most and forgive wrong labels least.",
+    )
+    classify: float = knob(
+        0.5,
+        "Share of cross-entropy",
+        "How much of the loss is about naming the class; the rest is about distances.",
+        low=0.05,
+        high=1.0,
+    )
+
+    def call(self, targets: Targets) -> Call:
+        """A module of Thaw's; torch's is given its triplets ready-made."""
+        kwargs = {"margin": self.margin, "mining": self.mining, "classify": self.classify}
+        return Call("finetune_core.layers.TripletLoss", kwargs=kwargs)
+
+
+class BCE(Loss):
+    """Asks of every tag whether it is there, each for itself: the standard for images with any number of tags."""
+
+    kind: ClassVar[str] = "bce"
+    title: ClassVar[str] = "Binary cross-entropy"
+    tasks: ClassVar[tuple[str, ...]] = ("multi_label",)
+    balance: bool = knob(
+        False,
+        "Balance tags",
+        "Let the images that have a tag count as much as those without it, up to a hundredfold: for rare tags.",
+        more=True,
+    )
+
+    def call(self, targets: Targets) -> Call:
+        """torch's own; `pos_weight` is images without a tag over images with it."""
+        if not self.balance:
+            return Call("torch.nn.BCEWithLogitsLoss")
+        ratios = [min((targets.images - count) / max(count, 1), MOST_POSITIVE) for count in targets.counts]
+        weights = [float(f"{max(ratio, 1 / MOST_POSITIVE):.6g}") for ratio in ratios]
+        return Call("torch.nn.BCEWithLogitsLoss", kwargs={"pos_weight": Call("torch.tensor", (weights,))})
+
+
+class SmoothL1(Loss):
+    """Squared for small misses, straight for large ones, so that a wrong label does not pull too hard."""
+
+    kind: ClassVar[str] = "smooth_l1"
+    title: ClassVar[str] = "Smooth L1"
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    beta: float = knob(
+        1.0, "Bend", "The miss from which on it goes straight; 1 is the spread of the data.", low=0.01, high=10.0
+    )
+
+    def call(self, targets: Targets) -> Call:
+        """torch's own (Huber's, divided by beta)."""
+        return Call("torch.nn.SmoothL1Loss", kwargs={"beta": self.beta})
+
+
+class MSE(Loss):
+    """The mean squared miss: aims at the mean of what is possible, and minds large misses most.
+
+    Seed 001.
+    """
+
+    kind: ClassVar[str] = "mse"
+    title: ClassVar[str] = "Squared error"
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+
+    def call(self, targets: Targets) -> Call:
+        """torch's own."""
+        return Call("torch.nn.MSELoss")
+
+
+class L1(Loss):
+    """The mean absolute miss: aims at the median, and hardly minds wrong labels."""
+
+    kind: ClassVar[str] = "l1"
+    title: ClassVar[str] = "Absolute error"
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+
+    def call(self, targets: Targets) -> Call:
+        """torch's own."""
+        return Call("torch.nn.L1Loss")

@@ -11,6 +11,7 @@ class Optimizer(Part):
     """How a gradient becomes a change of the weights."""
 
     target: ClassVar[str] = ""
+    formula: ClassVar[str] = ""  # one step in LaTeX: weights w, gradient g, rate η, weight decay λ
     weight_decay: float = knob(
         0.01,
         "Weight decay",
@@ -38,6 +39,11 @@ class AdamW(Optimizer):
     kind: ClassVar[str] = "adamw"
     title: ClassVar[str] = "AdamW"
     target: ClassVar[str] = "torch.optim.AdamW"
+    formula: ClassVar[str] = (
+        r"m &\leftarrow \beta_1 m + (1-\beta_1)\,g \\ "
+        r"v &\leftarrow \beta_2 v + (1-\beta_2)\,g^2 \\ "
+        r"w &\leftarrow w - \eta\,\big(\hat m / (\sqrt{\hat v}+\epsilon) + \lambda w\big)"
+    )
     beta1: float = knob(0.9, "Beta 1", "Memory of the gradient's mean.", low=0.0, high=0.999, more=True)
     beta2: float = knob(0.999, "Beta 2", "Memory of the gradient's square.", low=0.0, high=0.99999, more=True)
 
@@ -55,6 +61,11 @@ class SGD(Optimizer):
     kind: ClassVar[str] = "sgd"
     title: ClassVar[str] = "SGD"
     target: ClassVar[str] = "torch.optim.SGD"
+    formula: ClassVar[str] = (
+        r"g &\leftarrow g + \lambda w \\ "
+        r"v &\leftarrow \mu v + (1-d)\,g \\ "
+        r"w &\leftarrow w - \eta\,v \quad\text{(Nesterov: } g + \mu v\text{)}"
+    )
     momentum: float = knob(0.9, "Momentum", "How much of the last step is kept.", low=0.0, high=0.999)
     dampening: float = knob(0.0, "Dampening", "Share of the new gradient held back.", low=0.0, high=1.0, more=True)
     nesterov: bool = knob(
@@ -81,6 +92,12 @@ class Adam(AdamW):
     kind: ClassVar[str] = "adam"
     title: ClassVar[str] = "Adam"
     target: ClassVar[str] = "torch.optim.Adam"
+    formula: ClassVar[str] = (
+        r"g &\leftarrow g + \lambda w \\ "
+        r"m &\leftarrow \beta_1 m + (1-\beta_1)\,g \\ "
+        r"v &\leftarrow \beta_2 v + (1-\beta_2)\,g^2 \\ "
+        r"w &\leftarrow w - \eta\,\hat m / (\sqrt{\hat v}+\epsilon)"
+    )
 
 
 class RAdam(AdamW):
@@ -92,6 +109,11 @@ class RAdam(AdamW):
     kind: ClassVar[str] = "radam"
     title: ClassVar[str] = "RAdam"
     target: ClassVar[str] = "torch.optim.RAdam"
+    formula: ClassVar[str] = (
+        r"m &\leftarrow \beta_1 m + (1-\beta_1)\,g \\ "
+        r"v &\leftarrow \beta_2 v + (1-\beta_2)\,g^2 \\ "
+        r"w &\leftarrow w - \eta\,\big(r_t\,\hat m / (\sqrt{\hat v}+\epsilon) + \lambda w\big)"
+    )
 
     def options(self) -> dict[str, Any]:
         """Decoupled weight decay, as in AdamW."""
@@ -107,6 +129,12 @@ class NAdam(RAdam):
     kind: ClassVar[str] = "nadam"
     title: ClassVar[str] = "NAdam"
     target: ClassVar[str] = "torch.optim.NAdam"
+    formula: ClassVar[str] = (
+        r"m &\leftarrow \beta_1 m + (1-\beta_1)\,g \\ "
+        r"v &\leftarrow \beta_2 v + (1-\beta_2)\,g^2 \\ "
+        r"n &\leftarrow \beta_1\hat m + (1-\beta_1)\,\hat g \\ "
+        r"w &\leftarrow w - \eta\,\big(n / (\sqrt{\hat v}+\epsilon) + \lambda w\big)"
+    )
 
 
 class RMSprop(Optimizer):
@@ -118,6 +146,12 @@ class RMSprop(Optimizer):
     kind: ClassVar[str] = "rmsprop"
     title: ClassVar[str] = "RMSprop"
     target: ClassVar[str] = "torch.optim.RMSprop"
+    formula: ClassVar[str] = (
+        r"g &\leftarrow g + \lambda w \\ "
+        r"v &\leftarrow \alpha v + (1-\alpha)\,g^2 \\ "
+        r"b &\leftarrow \mu b + g / (\sqrt{v}+\epsilon) \\ "
+        r"w &\leftarrow w - \eta\,b"
+    )
     alpha: float = knob(0.99, "Memory", "Memory of the gradient's square.", low=0.0, high=0.9999)
     momentum: float = knob(0.0, "Momentum", "How much of the last step is kept.", low=0.0, high=0.999)
 
@@ -135,6 +169,13 @@ class Adadelta(Optimizer):
     kind: ClassVar[str] = "adadelta"
     title: ClassVar[str] = "Adadelta"
     target: ClassVar[str] = "torch.optim.Adadelta"
+    formula: ClassVar[str] = (
+        r"g &\leftarrow g + \lambda w \\ "
+        r"v &\leftarrow \rho v + (1-\rho)\,g^2 \\ "
+        r"\Delta &\leftarrow \sqrt{(u+\epsilon)/(v+\epsilon)}\;g \\ "
+        r"u &\leftarrow \rho u + (1-\rho)\,\Delta^2 \\ "
+        r"w &\leftarrow w - \eta\,\Delta"
+    )
     rho: float = knob(0.9, "Memory", "Memory of the gradient's and the steps' squares.", low=0.0, high=0.9999)
 
     def options(self) -> dict[str, Any]:
@@ -151,6 +192,11 @@ class Adagrad(Optimizer):
     kind: ClassVar[str] = "adagrad"
     title: ClassVar[str] = "Adagrad"
     target: ClassVar[str] = "torch.optim.Adagrad"
+    formula: ClassVar[str] = (
+        r"g &\leftarrow g + \lambda w \\ "
+        r"v &\leftarrow v + g^2 \\ "
+        r"w &\leftarrow w - \eta\,g / (\sqrt{v}+\epsilon)"
+    )
 
 
 class Lion(Optimizer):
@@ -162,6 +208,10 @@ class Lion(Optimizer):
     kind: ClassVar[str] = "lion"
     title: ClassVar[str] = "Lion"
     target: ClassVar[str] = "timm.optim.Lion"
+    formula: ClassVar[str] = (
+        r"w &\leftarrow w - \eta\,\big(\operatorname{sign}(\beta_1 m + (1-\beta_1)\,g) + \lambda w\big) \\ "
+        r"m &\leftarrow \beta_2 m + (1-\beta_2)\,g"
+    )
     beta1: float = knob(0.9, "Beta 1", "Share of the momentum in a step.", low=0.0, high=0.999, more=True)
     beta2: float = knob(0.99, "Beta 2", "Memory of the momentum.", low=0.0, high=0.99999, more=True)
 
@@ -179,3 +229,9 @@ class LAMB(AdamW):
     kind: ClassVar[str] = "lamb"
     title: ClassVar[str] = "LAMB"
     target: ClassVar[str] = "timm.optim.Lamb"
+    formula: ClassVar[str] = (
+        r"m &\leftarrow \beta_1 m + (1-\beta_1)\,g \\ "
+        r"v &\leftarrow \beta_2 v + (1-\beta_2)\,g^2 \\ "
+        r"u &\leftarrow \hat m / (\sqrt{\hat v}+\epsilon) + \lambda w \\ "
+        r"w &\leftarrow w - \eta\,\frac{\lVert w\rVert}{\lVert u\rVert}\,u"
+    )

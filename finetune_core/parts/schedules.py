@@ -4,8 +4,13 @@ Each layer group keeps its peak rate and the loop multiplies it by `multiplier(p
 run and the rates logged during it are the same function. Equal to torch's schedulers at every step (see the tests).
 """
 
+import ast
+import inspect
 import math
-from typing import ClassVar, Literal, NamedTuple
+import re
+from collections.abc import Callable
+from textwrap import dedent
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import field_validator
 
@@ -53,6 +58,43 @@ class Schedule(Part):
     def curve(self, progress: Progress) -> float:
         """The factor after the warm-up, whose steps are no longer counted."""
         raise NotImplementedError
+
+    def code(self, name: str = "") -> str:
+        """Functions of (step, steps, epoch_steps, losses), the last of which, called `name`, is `multiplier`.
+
+        They are the source of the methods themselves with the knobs' values filled in.
+        """
+        name = name or f"{self.kind}_rate"
+        curve = f"{name}_after_warmup" if self.warmup else name
+        functions = [self._plain(type(self).curve, curve)]
+        if "_cosine(" in functions[0]:
+            functions.insert(0, re.sub(r"(: | -> )float", "", inspect.getsource(_cosine).rstrip()))
+        if self.warmup:
+            functions.append(self._plain(Schedule.multiplier, name, curve))
+        return "\n\n\n".join(functions)
+
+    def _plain(self, method: Callable[..., float], name: str, curve: str = "") -> str:
+        """A method's source as a function that needs no object; `curve` is what it calls for `self.curve`."""
+        source = dedent(inspect.getsource(method))
+        docstring, first, *_ = ast.parse(source).body[0].body  # type: ignore[attr-defined]
+        lines = source.splitlines()
+        body = "\n".join(lines[first.lineno - 1 :])
+        body = re.sub(
+            r"self\.curve\(progress\._replace\(step=(.+?), steps=(.+?)\)\)",
+            rf"{curve}(\1, \2, epoch_steps, losses)",
+            body,
+        )
+        filled: dict[str, Any] = {knob: repr(getattr(self, knob)) for knob in re.findall(r"self\.(\w+)", body)}
+        if re.search(r"progress\.epoch\b", body):
+            filled["epoch"] = "step // epoch_steps"
+        return "\n".join(
+            [
+                f"def {name}(step, steps, epoch_steps, losses):",
+                *lines[docstring.lineno - 1 : docstring.end_lineno],
+                *([f"    {', '.join(filled)} = {', '.join(filled.values())}"] if filled else []),
+                re.sub(r"\b(self|progress)\.", "", body),
+            ]
+        )
 
 
 class OneCycle(Schedule):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetune_core.parts.base import Part, knob
+from finetune_core.tasks import Kind
 
 if TYPE_CHECKING:
     from finetune_core.data.samples import Samples
@@ -13,6 +15,17 @@ if TYPE_CHECKING:
 
 class Source(Part):
     """Where images and their labels come from."""
+
+    @property
+    def task_kind(self) -> Kind:
+        """What the labels are."""
+        return "single_label"
+
+    def code(self, samples: Samples) -> str:
+        """The code that lists these images again: `paths`, `labels` and, where they bring their own split, `aside`."""
+        from finetune_core.data.listing import of_folder
+
+        return of_folder(samples)
 
     def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
         """List the images; `progress` hears (done, total) where they must first be made. Raises UserErrors."""
@@ -23,7 +36,7 @@ class Blooms(Source):
     """Twelve species of flowers, drawn by Thaw itself: a small data set to try everything on, offline."""
 
     kind: ClassVar[str] = "blooms"
-    title: ClassVar[str] = "Blooms (sample)"
+    title: ClassVar[str] = "Blooms"
 
     def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
         """Draw the images on first use, then list them."""
@@ -37,11 +50,17 @@ class Blooms(Source):
         return list_folder(folder)
 
 
-class Folder(Source):
+class Files(Source):
+    """Images of one's own, which lie somewhere on this machine."""
+
+    path: str = knob("", "Path", "Where they lie on this machine.")
+
+
+class Folder(Files):
     """A folder with one sub-folder of images per class; `train` and `val` folders above them are understood too."""
 
     kind: ClassVar[str] = "folder"
-    title: ClassVar[str] = "A folder of images"
+    title: ClassVar[str] = "Folder"
     path: str = knob("", "Folder", "Where the folder lies on this machine.")
 
     def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
@@ -49,3 +68,74 @@ class Folder(Source):
         from finetune_core.data.samples import list_folder
 
         return list_folder(self.path)
+
+
+class FileNames(Files):
+    """A folder of images that carry their class in their name, such as `great_pyrenees_17.jpg`; sub-folders count too.
+
+    Seed 003.
+    """
+
+    kind: ClassVar[str] = "file_names"
+    title: ClassVar[str] = "File names"
+    path: str = knob("", "Folder", "Where the folder lies on this machine.")
+    pattern: str = knob(
+        r"^(.+)_\d+$",
+        "Pattern",
+        "A regular expression for the name without its ending; the part in brackets is the class.",
+    )
+
+    def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
+        """List the folder; nothing has to be made."""
+        from finetune_core.data.tables import list_names
+
+        return list_names(self.path, self.pattern)
+
+    def code(self, samples: Samples) -> str:
+        """By the same pattern."""
+        from finetune_core.data.listing import of_names
+
+        return of_names(samples, self.pattern)
+
+
+class Table(Files):
+    """A CSV table with a row per image: its path, and a class, tags or numbers to learn."""
+
+    kind: ClassVar[str] = "table"
+    title: ClassVar[str] = "Table"
+    path: str = knob("", "Table", "Where the CSV file lies on this machine; paths of images start from its folder.")
+    task: Literal["single_label", "multi_label", "regression"] = knob(
+        "single_label",
+        "Labels",
+        "One class each (single_label), any number of tags (multi_label), or numbers (regression).",
+    )
+    labels: str = knob(
+        "",
+        "Label columns",
+        "Names of the columns to learn, with commas between; empty takes all but the images'. Tags stand in one "
+        "column, or in a column each as 0 and 1.",
+    )
+    image: str = knob("", "Image column", "Empty takes the first whose values look like image files.", more=True)
+    separator: str = knob("", "Tag separator", "What stands between tags in one column; empty is a blank.", more=True)
+    split: str = knob("", "Split column", "A column that says train or valid; empty splits by chance.", more=True)
+
+    @property
+    def task_kind(self) -> Kind:
+        """As the table says."""
+        return self.task
+
+    def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
+        """Read the table; nothing has to be made."""
+        from finetune_core.data.tables import list_table
+
+        return list_table(
+            self.path, self.task, image=self.image, labels=self.labels, separator=self.separator, split=self.split
+        )
+
+    def code(self, samples: Samples) -> str:
+        """From the same columns."""
+        from finetune_core.data.listing import of_table
+        from finetune_core.data.tables import columns
+
+        wanted = columns(self.path, self.image, self.labels, self.split)
+        return of_table(samples, Path(self.path).expanduser().absolute(), wanted, self.separator)

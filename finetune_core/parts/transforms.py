@@ -1,6 +1,7 @@
 """Transforms: what training does to every image anew each epoch, so that the model learns what does not matter.
 
-Each one stands for a call of torchvision's v2 transforms on a uint8 image (3, H, W). Those with `frames` cut the
+Each one stands for a call of torchvision's v2 transforms on a uint8 image (C, H, W): grey, colour, or colour and
+alpha, of which only what moves pixels touches the latter. Those with `frames` cut the
 model's square out of the whole image and come first; all others get size × size and give it back.
 """
 
@@ -13,6 +14,7 @@ from finetune_core.parts.base import Call, Part, knob
 
 V2 = "torchvision.transforms.v2"
 GREY = [124, 116, 104]  # the mean colour of photos: the least telling thing to fill a hole with
+FILL = {1: [117], 3: GREY, 4: [*GREY, 255]}  # by channels
 
 
 class Transform(Part):
@@ -21,10 +23,11 @@ class Transform(Part):
     frames: ClassVar[bool] = False  # whether it turns an image of any shape into the model's square
     strength: ClassVar[str] = ""  # the knob that stands for how much it does
     gentler_up: ClassVar[bool] = False  # whether a higher value of that knob does less
+    needs_colour: ClassVar[bool] = False  # whether it leaves grey images as they are
     active: bool = knob(True, "Active", "Whether this transform takes part.")
 
-    def call(self, size: int) -> Call:
-        """The torchvision v2 transform: uint8 image (3, H, W) to the same kind; `size` is the model's input in px."""
+    def call(self, size: int, channels: int = 3) -> Call:
+        """The torchvision v2 transform: uint8 image (C, H, W) to the same kind; `size` is the model's input in px."""
         raise NotImplementedError
 
     @classmethod
@@ -53,7 +56,7 @@ class RandomResizedCrop(Transform):
         1.33, "Stretch", "How much wider or taller than a square a crop may be.", low=1.0, high=2.0, more=True
     )
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Crop of random area and aspect ratio, resized to size × size."""
         ratio = (1 / self.stretch, self.stretch)
         kwargs = {"size": (size, size), "scale": (self.min_scale, 1.0), "ratio": ratio, "antialias": True}
@@ -71,7 +74,7 @@ class HorizontalFlip(Transform):
     strength: ClassVar[str] = "chance"
     chance: float = knob(0.5, "Chance", "How often it happens.", low=0.0, high=1.0)
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Mirrored with this probability."""
         return Call(f"{V2}.RandomHorizontalFlip", kwargs={"p": self.chance})
 
@@ -87,7 +90,7 @@ class VerticalFlip(Transform):
     strength: ClassVar[str] = "chance"
     chance: float = knob(0.5, "Chance", "How often it happens.", low=0.0, high=1.0)
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Flipped with this probability."""
         return Call(f"{V2}.RandomVerticalFlip", kwargs={"p": self.chance})
 
@@ -104,7 +107,7 @@ class Rotation(Transform):
     strength: ClassVar[str] = "degrees"
     degrees: float = knob(15.0, "Largest angle", "Turned by up to this, either way.", low=0.0, high=180.0, unit="°")
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Mirror the borders outwards, turn, and cut the middle out again, so that no black corner shows."""
         angle = math.radians(min(self.degrees, 45.0))
         border = math.ceil(size * (math.cos(angle) + math.sin(angle) - 1) / 2) + 1
@@ -124,7 +127,7 @@ class Perspective(Transform):
     distortion: float = knob(0.2, "Tilt", "How far the corners move inwards at most.", low=0.0, high=0.5)
     chance: float = knob(0.5, "Chance", "How often it happens.", low=0.0, high=1.0, more=True)
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Mirror the borders outwards as far as the corners may move in, tilt, and cut the middle out again."""
         border = math.ceil(size * self.distortion / (2 * (1 - self.distortion))) + 1
         kwargs = {"distortion_scale": self.distortion, "p": self.chance, "interpolation": _bilinear()}
@@ -142,10 +145,10 @@ class Light(Transform):
     strength: ClassVar[str] = "amount"
     amount: float = knob(0.2, "Amount", "0.2 changes each by up to 20 %, to more or to less.", low=0.0, high=0.9)
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Brightness, contrast and saturation, each by its own random factor and in random order."""
         kwargs = {"brightness": self.amount, "contrast": self.amount, "saturation": self.amount}
-        return Call(f"{V2}.ColorJitter", kwargs=kwargs)
+        return _on_colour(channels, Call(f"{V2}.ColorJitter", kwargs=kwargs))
 
 
 class HueShift(Transform):
@@ -156,14 +159,15 @@ class HueShift(Transform):
 
     kind: ClassVar[str] = "hue_shift"
     title: ClassVar[str] = "Hue shift"
+    needs_colour: ClassVar[bool] = True
     strength: ClassVar[str] = "amount"
     amount: float = knob(
         0.05, "Amount", "Share of the colour wheel to turn by at most; 0.5 reaches every colour.", low=0.0, high=0.5
     )
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Hue alone, by a random share of the circle."""
-        return Call(f"{V2}.ColorJitter", kwargs={"hue": self.amount})
+        return _on_colour(channels, Call(f"{V2}.ColorJitter", kwargs={"hue": self.amount}))
 
 
 class Grayscale(Transform):
@@ -174,12 +178,13 @@ class Grayscale(Transform):
 
     kind: ClassVar[str] = "grayscale"
     title: ClassVar[str] = "Grey"
+    needs_colour: ClassVar[bool] = True
     strength: ClassVar[str] = "chance"
     chance: float = knob(0.1, "Chance", "How often it happens.", low=0.0, high=1.0)
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Three equal channels with this probability."""
-        return Call(f"{V2}.RandomGrayscale", kwargs={"p": self.chance})
+        return _on_colour(channels, Call(f"{V2}.RandomGrayscale", kwargs={"p": self.chance}))
 
 
 class AutoContrast(Transform):
@@ -193,9 +198,9 @@ class AutoContrast(Transform):
     strength: ClassVar[str] = "chance"
     chance: float = knob(0.5, "Chance", "How often it happens.", low=0.0, high=1.0)
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Each channel stretched to 0–255 with this probability."""
-        return Call(f"{V2}.RandomAutocontrast", kwargs={"p": self.chance})
+        return _on_colour(channels, Call(f"{V2}.RandomAutocontrast", kwargs={"p": self.chance}))
 
 
 class GaussianBlur(Transform):
@@ -210,7 +215,7 @@ class GaussianBlur(Transform):
     radius: float = knob(1.5, "Largest radius", "Standard deviation of the blur at most.", low=0.1, high=5.0, unit="px")
     chance: float = knob(0.3, "Chance", "How often it happens.", low=0.0, high=1.0, more=True)
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """A blur of random radius with this probability; the kernel reaches three standard deviations."""
         kwargs = {"kernel_size": 2 * math.ceil(3 * self.radius) + 1, "sigma": (0.1, self.radius)}
         blur = Call(f"{V2}.GaussianBlur", kwargs=kwargs)
@@ -230,15 +235,15 @@ class RandAugment(Transform):
     magnitude: int = knob(9, "Magnitude", "How strong each change is.", low=0, high=30)
     operations: int = knob(2, "Changes", "How many changes an image gets.", low=1, high=5, more=True)
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """Torchvision's own list; what is moved in from outside is filled with the mean colour of photos."""
         kwargs = {
             "num_ops": self.operations,
             "magnitude": self.magnitude,
             "interpolation": _bilinear(),
-            "fill": list(GREY),
+            "fill": FILL[channels],
         }
-        return Call(f"{V2}.RandAugment", kwargs=kwargs)
+        return Call("finetune_core.layers.RandAugmentAlpha" if channels == 4 else f"{V2}.RandAugment", kwargs=kwargs)
 
 
 class RandomErasing(Transform):
@@ -253,10 +258,15 @@ class RandomErasing(Transform):
     area: float = knob(0.2, "Largest area", "Share of the image that is covered at most.", low=0.0, high=0.6)
     chance: float = knob(0.5, "Chance", "How often it happens.", low=0.0, high=1.0, more=True)
 
-    def call(self, size: int) -> Call:
+    def call(self, size: int, channels: int = 3) -> Call:
         """One rectangle of a tenth of this area to all of it, with this probability."""
-        kwargs = {"p": self.chance, "scale": (self.area / 10, self.area), "value": list(GREY)}
+        kwargs = {"p": self.chance, "scale": (self.area / 10, self.area), "value": FILL[channels]}
         return Call(f"{V2}.RandomErasing", kwargs=kwargs)
+
+
+def _on_colour(channels: int, call: Call) -> Call:
+    """Let a transform that knows one or three channels work on the colours of four."""
+    return Call("finetune_core.layers.OnColour", (call,)) if channels == 4 else call
 
 
 def _bilinear() -> Call:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from finetune_core import places, weight_files
 from finetune_core.errors import UserError
-from finetune_core.parts.base import Part, knob
+from finetune_core.parts.base import Call, Part, knob
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from finetune_core.parts.backbones import Backbone
 
@@ -29,25 +29,72 @@ class Plan:
 
 
 @dataclass
-class Body:
-    """A network as its library built it, still with a classifier of the library's own making."""
+class Sighted:
+    """A network, and how its images are normalised: with `mean` and `std` per channel, of values in 0..1."""
 
     module: nn.Module
     classifier: str  # dotted name of the classifying layer
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        """Of the images that it takes."""
+        return len(self.mean)
+
+
+@dataclass
+class Body(Sighted):
+    """A network as its library built it, still with a classifier of the library's own making."""
+
     arguments: Mapping[str, Any]  # given to the library's constructor beside name and classes
     side: int  # px, of images that the network takes
+    trained: Mapping[str, Tensor] = field(default_factory=dict)  # of a whole network, to be filled in under its head
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a network gets its weights: what constructs it, and the file that is filled in after that.
+
+    The constructor may have loaded the file by itself; then there is no `state`, the expression for its state dict.
+    """
+
+    call: Call
+    file: Path | None = None  # None: there is none, or it is not on this machine
+    state: str | None = None
+    mean: tuple[float, ...] = ()  # of the images that the weights were trained on; empty: as the library says
+    std: tuple[float, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # for the constructor, that the file asks for
 
 
 class Weights(Part):
     """Where the backbone's weights come from."""
 
     trained: ClassVar[bool] = True
+    with_head: ClassVar[bool] = False  # whether a trained head may come along
+
+    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
+        """Where they are to be had, downloaded first if told `progress`; UserError where they are not to be had."""
+        raise NotImplementedError
 
     def build(self, backbone: Backbone, plan: Plan, progress: Progress) -> Body:
-        """The backbone with these weights; UserError where they cannot be had or do not fit."""
-        raise NotImplementedError
+        """The backbone with these weights; UserError where they cannot be had or do not fit.
+
+        What comes with a head waits in the body's `trained` until the recipe's own head is on.
+        """
+        origin = self.origin(backbone, plan, progress)
+        if origin.file:
+            progress(f"Loading {origin.file.name}")
+        body = backbone.made(origin.call, replace(plan, arguments={**plan.arguments, **origin.arguments}))
+        backbone.take(len(origin.mean) or body.channels, body)
+        body.mean, body.std = origin.mean or body.mean, origin.std or body.std
+        if origin.file and origin.state:
+            named = weight_files.tensors(origin.file)
+            if self.with_head:
+                body.trained = named
+            else:
+                backbone.fill(body, named, origin.file.name)
+        return body
 
     def facts(self, backbone: Backbone) -> str:
         """One line on what these weights are, without torch; UserError where they are not there."""
@@ -60,9 +107,9 @@ class Bundled(Weights):
     kind: ClassVar[str] = "bundled"
     title: ClassVar[str] = "Bundled with Thaw"
 
-    def build(self, backbone: Backbone, plan: Plan, progress: Progress) -> Body:
+    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
         """From the assets, like any other file."""
-        return _from_file(backbone, self._file(backbone), plan, progress)
+        return _from_file(backbone, self._file(backbone), plan)
 
     def facts(self, backbone: Backbone) -> str:
         """Size and architecture of the bundled file."""
@@ -88,7 +135,7 @@ class Hub(Weights):
     title: ClassVar[str] = "Published weights"
     tag: str = knob("", "Tag", "Which of several published sets, such as a1_in1k; empty means the library's default.")
 
-    def build(self, backbone: Backbone, plan: Plan, progress: Progress) -> Body:
+    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
         """From the library's hub, or from what was downloaded before."""
         return backbone.published(self.tag, plan, progress)
 
@@ -105,14 +152,33 @@ class File(Weights):
     title: ClassVar[str] = "A file"
     path: str = knob("", "Path", "Where the file lies on this machine.")
 
-    def build(self, backbone: Backbone, plan: Plan, progress: Progress) -> Body:
+    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
         """From the file; its classifier, if it has one, is left out."""
-        return _from_file(backbone, Path(self.path).expanduser(), plan, progress)
+        return _from_file(backbone, Path(self.path).expanduser(), plan)
 
     def facts(self, backbone: Backbone) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
         path = Path(self.path).expanduser()
         return f"{path.name}: {_said(backbone, path).line()}"
+
+
+class Checkpoint(Weights):
+    """What a run has learned: its whole network, also the head where that is like this recipe's."""
+
+    kind: ClassVar[str] = "checkpoint"
+    title: ClassVar[str] = "A trained run"
+    with_head: ClassVar[bool] = True
+    path: str = knob("", "Path", "A .safetensors file among a run's checkpoints.")
+
+    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
+        """From the file, the head too."""
+        return _from_file(backbone, Path(self.path).expanduser(), plan)
+
+    def facts(self, backbone: Backbone) -> str:
+        """What the file says about itself; UserError where it is missing, damaged or made for another network."""
+        path = Path(self.path).expanduser()
+        said = _said(backbone, path)
+        return f"{'/'.join(path.parts[-3:])}: {said.line()}; its head for {said.outputs} classes stays where it fits"
 
 
 class RandomWeights(Weights):
@@ -122,9 +188,9 @@ class RandomWeights(Weights):
     title: ClassVar[str] = "Random (untrained)"
     trained: ClassVar[bool] = False
 
-    def build(self, backbone: Backbone, plan: Plan, progress: Progress) -> Body:
+    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
         """As the library initialises it; the caller has seeded."""
-        return backbone.bare(plan)
+        return Origin(backbone.call(plan))
 
     def facts(self, backbone: Backbone) -> str:
         """A warning."""
@@ -146,11 +212,10 @@ def _said(backbone: Backbone, path: Path) -> weight_files.FileFacts:
     return facts
 
 
-def _from_file(backbone: Backbone, path: Path, plan: Plan, progress: Progress) -> Body:
-    """A network filled from a file, built with the settings and normalisation that the file asks for."""
+def _from_file(backbone: Backbone, path: Path, plan: Plan) -> Origin:
+    """A file, for a network with the settings and normalisation that it asks for."""
     said = _said(backbone, path)
-    progress(f"Loading {path.name}")
-    body = backbone.bare(replace(plan, arguments=said.arguments))
-    backbone.fill(body, weight_files.tensors(path), path.name)
-    body.mean, body.std = said.mean or body.mean, said.std or body.std
-    return body
+    call = backbone.call(replace(plan, arguments={**plan.arguments, **said.arguments}))
+    path = path.absolute()
+    state = f"timm.models.load_state_dict({str(path)!r})"
+    return Origin(call, path, state, said.mean, said.std, said.arguments)

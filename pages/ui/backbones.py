@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from finetune_core import catalogue
+from finetune_core import catalogue, latency
 from finetune_core.errors import UserError
-from finetune_core.parts.backbones import Backbone, Bundled, Hub, RandomWeights
+from finetune_core.parts.backbones import Backbone, Bundled, Checkpoint, Hub, RandomWeights
 from finetune_core.places import ASSETS
-from pages.ui import fields, shell, state, thawing
+from pages.ui import fields, measuring, shell, starts, state, thawing
 
 LIBRARIES = ("timm", "torchvision")
 # Shown before anything is searched for: small to middling networks of different kinds, all with published weights.
@@ -22,6 +22,23 @@ GOOD_FIRST = (
     "convnext_tiny",
     "vit_small_patch16_224",
 )
+
+
+COLUMNS = {
+    "parameters": st.column_config.NumberColumn("Parameters (M)", format="%.1f"),
+    "macs": st.column_config.NumberColumn(
+        "MACs (G)", format="%.3g", help="Billions of multiplications and additions for one image of its input size."
+    ),
+    "top1": st.column_config.NumberColumn(
+        "ImageNet (%)", format="%.1f", help="Accuracy on ImageNet-1k, where the library publishes it."
+    ),
+    "here": st.column_config.NumberColumn(
+        "Here (ms)",
+        format="%.3g",
+        help="To look at one image of your size on this machine, where you have measured it.",
+    ),
+}
+QUICK, ACCURATE = ("MobileNet", "mobilenet_v3_large"), ("ConvNeXt", "convnext_small")  # torchvision's: with accuracies
 
 
 def millions(count: float) -> str:
@@ -42,6 +59,7 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
             if st.button("Change", icon=":material/search:", key="change-backbone"):
                 choose()
         _weights(backbone, entry)
+        measuring.panel(state.draft(), backbone)
         if entry.input_size != image_size and not isinstance(backbone.weights, Bundled):
             _size_hint(entry, image_size)
 
@@ -65,6 +83,8 @@ def _weights(backbone: Backbone, entry: catalogue.Entry) -> None:
         fields.choice("model.backbone.weights", "Weights", skip=skip, with_knobs=False)
         if isinstance(backbone.weights, Hub):
             _tag(entry)
+        elif isinstance(backbone.weights, Checkpoint):
+            starts.field(state.draft())
         else:
             fields.knobs("model.backbone.weights", explain=False)
     with right:
@@ -135,11 +155,14 @@ def choose() -> None:
         on_select="rerun",
         selection_mode="single-row",
         key=f"backbone-rows-{words}-{'-'.join(libraries)}",
-        column_config={"parameters": st.column_config.NumberColumn("Parameters (M)", format="%.1f")},
+        column_config=COLUMNS,
     )
+    st.caption(advice())
     rows = event["selection"]["rows"]
     ticked = shown[rows[0]] if rows and rows[0] < len(shown) else None
     chosen = ticked or next((entry for entry in shown if entry.architecture == (words or "").strip()), None)
+    if chosen:
+        measuring.panel(state.draft(), Backbone.kinds()[chosen.library](architecture=chosen.architecture))
     label = f"Use {chosen.architecture}" if chosen else "Use this one"
     if st.button(label, type="primary", disabled=chosen is None, key="use-backbone") and chosen:
         take(chosen)
@@ -159,7 +182,21 @@ def found(words: str, libraries: tuple[str, ...]) -> list[catalogue.Entry]:
     ]
 
 
+def advice() -> str:
+    """Which kind of network for what, with the catalogue's own figures."""
+    (quick, small), (accurate, large) = (
+        (name, catalogue.entry("torchvision", each)) for name, each in (QUICK, ACCURATE)
+    )
+    return (
+        f"Must it answer quickly, or on a small machine? Take few MACs, such as a {quick} ({small.macs:.2g} G, "
+        f"{small.tags[0].top1:.0f} % on ImageNet). Is accuracy worth more? Such as a {accurate} ({large.macs:.2g} G, "
+        f"{large.tags[0].top1:.0f} %), with images enough to teach it."
+    )
+
+
 def _table(found: list[catalogue.Entry]) -> pd.DataFrame:
+    measured = latency.known(state.draft())
+    here = [measured.get(latency.name(entry.library, entry.architecture)) for entry in found]
     return pd.DataFrame(
         {
             "Name": [entry.architecture for entry in found],
@@ -167,6 +204,9 @@ def _table(found: list[catalogue.Entry]) -> pd.DataFrame:
             "Library": [entry.library for entry in found],
             "parameters": [sum(count for _, count in entry.groups) / 1e6 for entry in found],
             "Input (px)": [entry.input_size for entry in found],
+            "macs": [entry.macs or None for entry in found],
+            "top1": [entry.tags[0].top1 if entry.tags else None for entry in found],
+            "here": [each.answer_ms if each else None for each in here],
             "Published weights": [len(entry.tags) for entry in found],
         }
     )
@@ -176,14 +216,4 @@ def take(entry: catalogue.Entry) -> None:
     """Make this the draft's backbone, with the best weights there are for it, and refit the thawed groups."""
     backbone = Backbone.kinds()[entry.library](architecture=entry.architecture)
     weights = Bundled() if _is_bundled(backbone) else Hub() if entry.pretrained else RandomWeights()
-    draft = state.draft()
-    before = _group_names(draft.model.backbone)
-    state.edit(draft.replace(model=draft.model.replace(backbone=backbone.replace(weights=weights))))
-    thawing.refit(before, entry.group_names)
-
-
-def _group_names(backbone: Backbone) -> tuple[str, ...]:
-    try:
-        return catalogue.entry(backbone.kind, backbone.architecture).group_names
-    except UserError:  # an unknown name, written by hand
-        return ()
+    thawing.refit(backbone.replace(weights=weights))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from finetune_core.parts.backbones import File, RandomWeights
-from finetune_core.parts.sources import Folder
+from finetune_core.parts.backbones import Checkpoint, File, RandomWeights
+from finetune_core.parts.sources import Files
 from finetune_core.recipe import Recipe
 
 
@@ -17,18 +17,18 @@ def cares(recipe: Recipe) -> dict[str, str]:
 
 def _data(recipe: Recipe) -> str:
     source = recipe.data.source
-    if not isinstance(source, Folder):
+    if not isinstance(source, Files):
         return ""
     if not source.path:
-        return "Say where your folder of photos lies."
-    return "" if Path(source.path).expanduser().is_dir() else "The folder is not there."
+        return "Say where your photos lie."
+    return "" if Path(source.path).expanduser().exists() else "What you named is not there."
 
 
 def _layers(recipe: Recipe) -> str:
     weights = recipe.model.backbone.weights
     if isinstance(weights, RandomWeights):
         return "Random weights: this backbone has learned nothing yet."
-    if isinstance(weights, File) and not Path(weights.path).expanduser().is_file():
+    if isinstance(weights, (File, Checkpoint)) and not Path(weights.path).expanduser().is_file():
         return "The weights file is not there."
     for number, phase in enumerate(recipe.phases, start=1):
         if not phase.thaw:

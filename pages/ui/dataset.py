@@ -27,7 +27,8 @@ def key(source: Source) -> str:
     folder = Path(getattr(source, "path", "") or "/nowhere").expanduser()
     stamps: list[int] = []
     with contextlib.suppress(OSError):  # what cannot be read is told by the source itself
-        stamps = [folder.stat().st_mtime_ns, *(entry.stat().st_mtime_ns for entry in os.scandir(folder))]
+        stamps.append(folder.stat().st_mtime_ns)
+        stamps += [entry.stat().st_mtime_ns for entry in os.scandir(folder)]
     return f"{source.model_dump_json()}{hash(tuple(stamps))}"
 
 

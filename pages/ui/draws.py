@@ -24,7 +24,7 @@ _lock = threading.Lock()  # a draw borrows torch's global generator
 
 @dataclass(frozen=True)
 class View:
-    """What to draw: `kind` is "together", "single" or "ladder" (of transform number `position`)."""
+    """What to draw: `kind` is "together", "single", "ladder" (of transform number `position`) or "mixed"."""
 
     kind: str
     images: tuple[int, ...]
@@ -34,7 +34,10 @@ class View:
 
 def examples(samples: Samples, count: int, turn: int) -> tuple[int, ...]:
     """Some images of different classes, where there are as many; another `turn` gives others."""
-    labels, rng = np.asarray(samples.labels), np.random.default_rng([turn, 5])
+    rng = np.random.default_rng([turn, 5])
+    if samples.task != "single_label":
+        return tuple(rng.permutation(len(samples))[:count].tolist())
+    labels = np.asarray(samples.labels)
     classes = rng.permutation(len(samples.classes))
     chosen = [classes[place % len(classes)] for place in range(count)]
     return tuple(int(rng.choice(np.flatnonzero(labels == label))) for label in chosen)
@@ -42,8 +45,9 @@ def examples(samples: Samples, count: int, turn: int) -> tuple[int, ...]:
 
 def picture(recipe: Recipe, view: View, background: sheet.Colour) -> bytes:
     """The view as one JPEG. UserErrors for images that cannot be read."""
-    what = f"{dataset.key(recipe.data.source)}{recipe.data.image_size}{recipe.training.seed}{recipe.augment!r}"
-    key = hash((what, view, background))
+    training = recipe.training
+    what = f"{dataset.key(recipe.data.source)}{recipe.data!r}{recipe.augment!r}"
+    key = hash((what, training.seed, training.mix, training.mix_alpha, view, background))
     with _lock:
         if key not in _made:
             tiles, captions = rows(recipe, view)
@@ -67,5 +71,20 @@ def rows(recipe: Recipe, view: View) -> tuple[list[list[Image.Image]], list[str]
         alone = [recipe.replace(augment=(part,)) for part in active]
         tiles = [preview(each, view.images[:1], draws, view.epoch, samples)[0] for each in alone]
         return tiles, [caption for part in active for caption in (part.title, *[""] * draws)]
+    if view.kind == "mixed":
+        return _mixed(recipe, view, samples)
     rungs = [ladder(recipe, image, view.position, COLUMNS, view.epoch, samples) for image in view.images]
     return [[tile for _, tile in row] for row in rungs], [f"{strength:.3g}" for strength, _ in rungs[0]]
+
+
+def _mixed(recipe: Recipe, view: View, samples: Samples) -> tuple[list[list[Image.Image]], list[str]]:
+    """A row per two images: these, with their labels, then mixes of them with their shares."""
+    from finetune_core.data.preview import mixtures, preview
+
+    tiles, captions = [], []
+    for pair in zip(view.images[::2], view.images[1::2], strict=True):
+        originals = [row[0] for row in preview(recipe, pair, 0, view.epoch, samples)]
+        made = mixtures(recipe, pair, COLUMNS - len(pair), view.epoch, samples)
+        tiles.append([*originals, *(tile for _, tile in made)])
+        captions += [*map(samples.said, pair), *(f"{share:.0%} + {1 - share:.0%}" for share, _ in made)]
+    return tiles, captions

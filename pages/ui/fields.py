@@ -8,7 +8,7 @@ draft in the widget's callback, so whatever is drawn afterwards already shows th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -16,6 +16,7 @@ import streamlit as st
 from finetune_core.parts import FAMILIES, Knob, Part, Section
 from pages.ui import state
 
+BAR = 24  # letters that fit into one bar of choices
 FEW = 5  # as many choices are shown side by side; more go into a list that unfolds
 
 
@@ -41,8 +42,18 @@ def knobs(path: str, names: Iterable[str] | None = None, *, explain: bool = True
                 field(f"{path}.{knob.name}", explain=explain)
 
 
-def choice(path: str, label: str, *, skip: tuple[str, ...] = (), with_knobs: bool = True) -> None:
-    """The choice of a part of its family (optimizer, schedule, head, …), its sentence, then its knobs."""
+def choice(
+    path: str,
+    label: str,
+    *,
+    skip: tuple[str, ...] = (),
+    with_knobs: bool = True,
+    edit: Callable[[str, Any], None] = state.edit_value,
+) -> None:
+    """The choice of a part of its family (optimizer, schedule, head, …), its sentence, then its knobs.
+
+    `edit` takes the path and plain data for the part that was chosen.
+    """
     part = state.value_at(path)
     kinds = {kind: cls for kind, cls in family(part).kinds().items() if kind not in skip}
     key = state.seed(f"kind:{path}", part.kind)
@@ -50,15 +61,20 @@ def choice(path: str, label: str, *, skip: tuple[str, ...] = (), with_knobs: boo
         "format_func": lambda kind: kinds[kind].title if kind in kinds else kind,
         "key": key,
         "on_change": _choose,
-        "args": (path, key),
+        "args": (path, key, edit),
     }
     if len(kinds) <= FEW:
-        st.segmented_control(label, list(kinds), required=True, **options)
+        side_by_side([cls.title for cls in kinds.values()])(label, list(kinds), required=True, **options)
     else:
         st.selectbox(label, list(kinds), **options)
     st.caption(part.about())
     if with_knobs:
         knobs(path, explain=False)
+
+
+def side_by_side(words: Sequence[str]) -> Callable[..., Any]:
+    """The widget for a few choices: one bar where it fits into a narrow column, else pills, which wrap."""
+    return st.segmented_control if sum(map(len, words)) <= BAR else st.pills
 
 
 def rate_format(rate: float) -> str:
@@ -78,10 +94,10 @@ def changed_kind(part: Part, kind: str) -> dict[str, Any]:
     return {"kind": kind, **kept}
 
 
-def _choose(path: str, key: str) -> None:
+def _choose(path: str, key: str, edit: Callable[[str, Any], None]) -> None:
     kind = state.value(key)
     if kind is not None:
-        state.edit_value(path, changed_kind(state.value_at(path), kind))
+        edit(path, changed_kind(state.value_at(path), kind))
 
 
 def _write(path: str, key: str) -> None:
@@ -90,6 +106,15 @@ def _write(path: str, key: str) -> None:
         value = float(f"{value:.10g}")  # sliders add up steps: 0.35000000000000003
     if value is not None:
         state.edit_value(path, value.strip() if isinstance(value, str) else value)
+
+
+def _listed(numbers: Iterable[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
+
+
+def _write_numbers(path: str, key: str) -> None:
+    # What is no number is told by the recipe itself.
+    state.edit_value(path, [word for word in state.value(key).replace(";", ",").split(",") if word.strip()])
 
 
 def _knob(section: Section, name: str) -> Knob:
@@ -105,7 +130,8 @@ def _label(knob: Knob) -> str:
 
 
 def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "") -> None:
-    key = state.seed(f"field:{path}", state.value_at(path))
+    value = state.value_at(path)
+    key = state.seed(f"field:{path}", _listed(value) if knob.type == "numbers" else value)
     common: dict[str, Any] = {"key": key, "help": help or None, "on_change": _write, "args": (path, key)}
     if knob.type == "bool":
         st.toggle(label, **common)
@@ -113,6 +139,9 @@ def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "")
         st.segmented_control(label, knob.choices, required=True, **common)
     elif knob.type == "choice":
         st.selectbox(label, knob.choices, **common)
+    elif knob.type == "numbers":
+        common |= {"on_change": _write_numbers, "help": f"{knob.help} With commas between them."}
+        st.text_input(label, placeholder=placeholder or None, **common)
     elif knob.type == "text":
         st.text_input(label, placeholder=placeholder or None, **common)
     elif knob.type == "float" and not knob.log and knob.low is not None and knob.high is not None:

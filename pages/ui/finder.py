@@ -12,7 +12,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.store import Run
-from pages.ui import live, path, phasing, state
+from pages.ui import live, path, phasing, starts, state
 from pages.ui.chart import clicked
 
 EARLIER = 3  # curves of earlier searches that stay in sight
@@ -39,11 +39,27 @@ def wanted() -> dict[str, Any]:
     return options | ({"high": sweep.DOWN_FROM} if down else {})
 
 
+def next_sweep() -> sweep.Sweep:
+    """The rates that the next search tries."""
+    return sweep.Sweep(**{name: value for name, value in wanted().items() if name != "tries"})
+
+
+def start() -> str:
+    """The checkpoint that the next search starts from, as chosen behind "More"; empty for the recipe's own weights."""
+    file = state.value("find-start", "")
+    return file if file and file in starts.known(state.draft()) else ""
+
+
+def begun(recipe: Recipe) -> Recipe:
+    """The recipe with the weights that a search starts from."""
+    file = start()
+    return starts.started(recipe, file) if file else recipe
+
+
 def thawed(phase: Phase) -> tuple[str, ...]:
     """The groups that a phase trains, as far as their names are known."""
-    backbone = state.draft().model.backbone
     try:
-        return groups.matching(catalogue.entry(backbone.kind, backbone.architecture).group_names, phase.thaw)
+        return groups.matching(catalogue.layer_names(state.draft().model), phase.thaw)
     except UserError:
         return ()
 
@@ -55,9 +71,9 @@ def searches(recipe: Recipe) -> list[Run]:
 
 
 def fits(run: Run, recipe: Recipe) -> bool:
-    """Whether a search was made with what the chosen phase thaws, its optimizer and batch size."""
+    """Whether a search was made with what the chosen phase thaws, its optimizer, batch size and start."""
     group = alone(run)
-    return _question(run.recipe, phase(run), group) == _question(recipe, phasing.chosen(), group)
+    return _question(run.recipe, phase(run), group) == _question(begun(recipe), phasing.chosen(), group)
 
 
 def alone(run: Run | None) -> str:
@@ -73,7 +89,7 @@ def phase(run: Run) -> Phase:
 def begin(recipe: Recipe) -> None:
     """Start a search in a worker; what stops it becomes a notice on the page."""
     try:
-        launch.start(store.create(recipe, job="find", phase=phasing.index(), **wanted()))
+        launch.start(store.create(begun(recipe), job="find", phase=phasing.index(), **wanted()))
     except UserError as error:
         state.note(error)
 
@@ -87,7 +103,7 @@ def stop(run: Run) -> None:
 
 
 def curves(runs: list[Run]) -> list[figures.Curve]:
-    """One curve per search, named by what was thawed and when."""
+    """One curve per search, named by what was thawed, from which weights and when."""
     found = [figures.curve(live.records(run), _name(run)) for run in runs]
     return [found[0], *(curve for curve in found[1:] if curve.lrs)] if found else []
 
@@ -129,22 +145,27 @@ def swept(phase: Phase, group: str = "") -> tuple[float, float]:
 
 
 def alike(run: Run, recipe: Recipe) -> bool:
-    """Whether a run is of the draft's data and backbone."""
+    """Whether a run is of the draft's data and backbone, wherever its weights came from."""
     try:
         theirs = run.recipe
     except UserError:  # written by another version of Thaw
         return False
-    return (theirs.data.source, theirs.model) == (recipe.data.source, recipe.model)
+    same = starts.without_weights(theirs.model) == starts.without_weights(recipe.model)
+    return same and theirs.data.source == recipe.data.source
 
 
 def _question(recipe: Recipe, phase: Phase, group: str) -> tuple[object, ...]:
     training = recipe.training
     ratios = {name: factor for name, factor in phase.multipliers.items() if name != group}
-    return set(phase.thaw), ratios, training.optimizer, training.batch_size
+    weights = recipe.model.backbone.weights
+    decay = training.decay, training.decay_all
+    return set(phase.thaw), set(phase.hold), ratios, training.optimizer, decay, training.batch_size, weights
 
 
 def _name(run: Run) -> str:
     when = time.strftime("%H:%M", time.localtime(run.status.started))
     number = f"phase {run.job.get('phase', 0) + 1}: " if len(run.recipe.phases) > 1 else ""
     what = f"{alone(run)} alone" if alone(run) else path.phase_words(phase(run))
-    return f"{number}{what}{', downwards' if run.job.get('down') else ''} ({when})"
+    weights = run.recipe.model.backbone.weights
+    origin = "" if weights == state.draft().model.backbone.weights else f", from {starts.weights_words(weights)}"
+    return f"{number}{what}{origin}{', downwards' if run.job.get('down') else ''} ({when})"

@@ -72,24 +72,25 @@ def records(run: Run) -> Rows:
     return rows
 
 
-def planned(recipe: Recipe, rows: Sequence[dict[str, Any]], steps: int) -> Rows:
-    """The planned rates: of `steps` steps once the worker has counted them, before that as the recipe lets expect."""
+def planned(recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> Rows:
+    """The planned rates: with the worker's count of steps once it has one, before that as the recipe lets expect."""
     first = next((row for row in rows if row["kind"] == "step"), None)
-    if first and steps:
-        return plan.plan(recipe, list(first["lr"]), steps // recipe.epochs)
+    if first and status.epoch_steps:
+        return plan.plan(recipe, list(first["lr"]), status.epoch_steps, lasting(recipe, rows, status))
     try:
         return outline.planned(recipe)
     except UserError:  # the worker will say it in its own words
         return []
 
 
-def phase_starts(recipe: Recipe, steps: int) -> list[int]:
-    """The first step of each phase in a run of `steps` steps."""
-    starts, epochs = [], 0
-    for phase in recipe.phases:
-        starts.append(epochs * steps // recipe.epochs)
-        epochs += phase.epochs
-    return starts
+def lasting(recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> list[int]:
+    """The epochs that each phase takes: as many as it took where it is over, else as many as it may take."""
+    lengths = plan.full_length(recipe)
+    steps = [row for row in rows if row["kind"] == "step"]
+    over = len(lengths) if status.state == "finished" else steps[-1]["phase"] if steps else 0
+    for phase in range(over):
+        lengths[phase] = sum(row["kind"] == "epoch" and row["phase"] == phase for row in rows)
+    return lengths
 
 
 def share(status: Status) -> float:

@@ -19,9 +19,8 @@ from finetune_core.recipe import Data, Recipe
 
 
 def group_names(recipe: Recipe) -> tuple[str, ...]:
-    """The layer groups, stem to head. A UserError where the backbone is unknown."""
-    backbone = recipe.model.backbone
-    return catalogue.entry(backbone.kind, backbone.architecture).names_under(recipe.model.head)
+    """The layer groups, stem to head. A UserError where the backbone is unknown or its groups cannot be had so."""
+    return catalogue.layer_names(recipe.model)
 
 
 def epoch_steps(recipe: Recipe) -> int:
@@ -39,10 +38,11 @@ def planned(recipe: Recipe) -> list[dict[str, Any]]:
 def training_images(data: str) -> int:
     """How many images a run on this data (a recipe's `data` as JSON) would train on; large folders take a moment."""
     wanted = Data.model_validate_json(data)
-    return len(split(_samples(wanted.source), wanted.valid_share, wanted.split_seed).train)
+    return len(split(samples(wanted.source), wanted.valid_share, wanted.split_seed).train)
 
 
-def _samples(source: Source) -> Samples:
+def samples(source: Source) -> Samples:
+    """The images and their labels, as far as they are known without drawing any. UserErrors as the source has them."""
     if not isinstance(source, Blooms):
         return source.samples()
     # Known before the pictures are drawn, which the first page must not wait for.

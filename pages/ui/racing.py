@@ -10,6 +10,7 @@ from finetune_core import figures, launch, store, sweep
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.store import Run
+from finetune_core.tasks import Score
 from pages.ui import finder, live, phasing, shell, state
 from pages.ui.badge import status_words
 from pages.ui.chart import chart
@@ -60,7 +61,7 @@ def panel(recipe: Recipe, search: Run | None) -> None:
 def _begin(recipe: Recipe, search: Run, rates: dict[str, float]) -> None:
     phase, group = phasing.index(), finder.alone(search)
     try:
-        launch.start(store.create(recipe, job="race", rates=rates, phase=phase, group=group))
+        launch.start(store.create(finder.begun(recipe), job="race", rates=rates, phase=phase, group=group))
     except UserError as error:
         state.note(error)
 
@@ -76,7 +77,7 @@ def _show(race: Run) -> None:
     names = {key: f"{NAMES[key]} {rate:.2g}" if key in NAMES else key for key, rate in rates.items()}
     chart(figures.race(rows, rates, names, steps), key="race-chart")
     best = sweep.winner(rows)
-    table = [_row(row, names, best) for row in rows if row["kind"] == "place"]
+    table = [_row(row, names, best, race.recipe.task.score) for row in rows if row["kind"] == "place"]
     if table:
         st.dataframe(table, hide_index=True, width="stretch")
     if best and not status.active:
@@ -84,12 +85,12 @@ def _show(race: Run) -> None:
         st.button(label, icon=":material/check:", key="winner", on_click=finder.take, args=(best["lr"], group))
 
 
-def _row(row: dict[str, Any], names: dict[str, str], best: Any) -> dict[str, str]:
+def _row(row: dict[str, Any], names: dict[str, str], best: Any, score: Score) -> dict[str, str]:
     """A line of the table: what a contender reached, the winner marked."""
     ended = row["valid_loss"] is not None
     return {
         "contender": names.get(row["contender"], row["contender"]) + (" ★" if row == best else ""),
         "training loss": f"{row['train_loss']:.3f}" if ended else f"diverged at step {row['step']}",
         "validation loss": f"{row['valid_loss']:.3f}" if ended else "–",
-        "validation accuracy": f"{row['valid_accuracy']:.1%}" if ended else "–",
+        score.title.lower(): score.shown(row["valid_score"]),
     }

@@ -111,10 +111,16 @@ def empty(title: str, text: str, *, icon: str = ":material/hourglass_empty:") ->
     return card
 
 
-def code(text: str) -> None:
-    """The PyTorch that the page means, closed at first, live, to copy."""
-    with st.expander("Show the code", icon=":material/code:"):
-        st.code(text, language="python")
+def code(write: Callable[[], str], key: str = "code") -> None:
+    """The PyTorch that the page means, live, to copy; closed at first, and written only when it is opened."""
+    place = st.expander("Show the code", icon=":material/code:", key=key, on_change="rerun")
+    if not place.open:
+        return
+    with place:
+        try:
+            st.code(write(), language="python")
+        except UserError as error:  # which has its card further up
+            st.caption(f":orange[:material/error:] {plain(str(error))}")
 
 
 def plain(text: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from finetune_core import milestones, phases
+from finetune_core import milestones, phases, plan
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from pages.ui import fields, phasing, state
@@ -24,6 +24,7 @@ def more(recipe: Recipe, names: Sequence[str]) -> None:
         with right:
             _rates(recipe, names)
             fields.field(phasing.place("norm_statistics"), label=phasing.label("Norm statistics"))
+            _decay(recipe, names)
 
 
 def _stages(recipe: Recipe, names: Sequence[str]) -> None:
@@ -46,6 +47,33 @@ def _stages(recipe: Recipe, names: Sequence[str]) -> None:
         with st.popover("Milestones", icon=":material/data_object:", width="content"):
             take_milestones(names)
             _give_milestones(recipe, names)
+
+
+def _decay(recipe: Recipe, names: Sequence[str]) -> None:
+    try:
+        factors = plan.decay_factors(recipe.training, names)
+    except UserError:  # the checks tell
+        factors = dict.fromkeys(names, 1.0)
+    st.markdown("**Weight decay per group**")
+    st.caption(f"A factor on the optimizer's weight decay, {recipe.training.optimizer.weight_decay:g}; 0 is none.")
+    with st.container(horizontal=True, gap="small"):
+        for name in names:
+            _factor(name, factors)
+    fields.field("training.decay_all")
+
+
+def _factor(name: str, factors: Mapping[str, float]) -> None:
+    key = state.seed(f"decay:{name}", factors[name])
+    st.number_input(
+        name, 0.0, 1e4, step=0.1, format="%g", key=key, width=110, on_change=lambda: _set_factor(factors, name, key)
+    )
+
+
+def _set_factor(factors: Mapping[str, float], name: str, key: str) -> None:
+    value = state.value(key)
+    if value is not None:
+        changed = {**factors, name: float(f"{value:.10g}")}
+        state.edit_value("training.decay", {group: factor for group, factor in changed.items() if factor != 1.0})
 
 
 def _button(

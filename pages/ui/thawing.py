@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from finetune_core import groups, phases, plan
+from finetune_core import catalogue, groups, phases, plan
 from finetune_core.errors import UserError
+from finetune_core.parts.backbones import Backbone
 from finetune_core.recipe import Phase
 from pages.ui import phasing, state
 
@@ -54,16 +55,32 @@ def current_preset(phase: Phase, names: Sequence[str]) -> str | None:
     return None
 
 
-def refit(before: Sequence[str], names: Sequence[str]) -> None:
-    """After a change of backbone, from the layer groups it had to those it has: presets hold, names unknown now go."""
+def refit(backbone: Backbone) -> None:
+    """Make this the draft's backbone: presets hold, and what was said of layers that it has not goes."""
     recipe = state.draft()
+    try:
+        before: tuple[str, ...] = catalogue.layer_names(recipe.model)
+    except UserError:  # an unknown name, written by hand
+        before = ()
+    model = recipe.model.replace(backbone=backbone, split=(), merge=())
+    names = catalogue.layer_names(model)
     key = phases.current_preset(recipe.phases, before) if before else None
     if key is None or key == "single":
         made = tuple(_refitted(phase, before, names) for phase in recipe.phases)
     else:
         made = phases.PRESETS[key].make(recipe.phases, names)
-    if made != recipe.phases:
-        state.edit(recipe.replace(phases=made))
+    freed = tuple(phase.replace(hold=()) for phase in made)
+    decay = {name: factor for name, factor in recipe.training.decay.items() if name in names}
+    state.edit(recipe.replace(model=model, phases=freed, training=recipe.training.replace(decay=decay)))
+
+
+def regroup(**changes: object) -> None:
+    """Change the head or the layer groups of the draft's model; what was thawed stays thawed."""
+    recipe = state.draft()
+    try:
+        state.edit(phases.with_model(recipe, recipe.model.replace(**changes)))
+    except UserError as error:
+        state.note(error)
 
 
 def _refitted(phase: Phase, before: Sequence[str], names: Sequence[str]) -> Phase:

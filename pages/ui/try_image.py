@@ -13,8 +13,11 @@ from finetune_core import figures
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.store import Run
+from finetune_core.tasks import THRESHOLD
 from pages.ui import shell, state, warm
 from pages.ui.chart import chart
+
+Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
 
 FORMATS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 
@@ -31,7 +34,7 @@ def try_image(run: Run) -> None:
         with right:
             shell.empty("Show it something", "Choose an image on the left.", icon=":material/image_search:")
         return
-    left.image(picture, width="stretch", caption=f"It is: {truth}" if truth else "Your image")
+    left.image(picture, width="stretch", caption=f"It is: {shell.plain(truth)}" if truth else "Your image")
     with right:
         warm.wait()
         try:
@@ -39,18 +42,33 @@ def try_image(run: Run) -> None:
         except UserError as error:
             shell.error_card(error)
             return
-        _answer(likely, truth)
+        ANSWERS[run.recipe.task.key](likely, truth)
 
 
-def _answer(likely: list[tuple[str, float]], truth: str) -> None:
+def _class(likely: Answer, truth: str) -> None:
     name, share = likely[0]
     verdict = "" if not truth else " :green[Right.]" if name == truth else " :red[Wrong.]"
     st.markdown(f"### {shell.plain(name)}, {share:.0%} sure.{verdict}")
     chart(figures.guesses(likely), key="guesses")
 
 
+def _tags(likely: Answer, truth: str) -> None:
+    seen = [name for name, share in likely if share >= THRESHOLD]
+    st.markdown(f"### {shell.plain(', '.join(seen)) or 'None of the tags'}")
+    chart(figures.guesses(likely), key="guesses")
+
+
+def _numbers(likely: Answer, truth: str) -> None:
+    with st.container(horizontal=True, gap="large"):
+        for name, value in likely:
+            st.metric(shell.plain(name), f"{value:.4g}", border=True)
+
+
+ANSWERS = {"single_label": _class, "multi_label": _tags, "regression": _numbers}
+
+
 def _chosen(run: Run) -> tuple[Image.Image | None, str]:
-    """The picture to look at, and its true class where that is known."""
+    """The picture to look at, and its true label where that is known."""
     upload = st.file_uploader("An image of yours", type=list(FORMATS), key=f"upload:{run.id}")
     key = f"sample:{run.id}"
     if st.button("Take one from the validation images", icon=":material/casino:", key=f"draw:{run.id}"):
@@ -66,17 +84,18 @@ def _chosen(run: Run) -> tuple[Image.Image | None, str]:
 
 
 def _from_validation(run: Run, place: float) -> tuple[Image.Image, str]:
-    """The validation image at `place` in [0, 1) of all of them, and its class."""
+    """The validation image at `place` in [0, 1) of all of them, and its label in words."""
     data = run.recipe.data
     samples = data.source.samples()
     valid = split(samples, data.valid_share, data.split_seed).valid
     index = int(valid[int(place * len(valid))])
-    return _opened(samples.paths[index]), samples.classes[samples.labels[index]]
+    return _opened(samples.paths[index]), samples.said(index)
 
 
 def _opened(file: Any) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+        image = ImageOps.exif_transpose(Image.open(file))
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         what = "This image cannot be read."
         raise UserError(what, "It is damaged, or no image.", "Try a JPEG or PNG file.") from error

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from finetune_core.data.pipeline import train_calls
+from finetune_core import mixing, script
 from finetune_core.data.samples import Samples
 from finetune_core.errors import UserError
 from finetune_core.parts import Transform
@@ -29,7 +29,8 @@ def workbench(samples: Samples) -> None:
             stack(state.draft())
     with left:
         pictures(samples)
-    shell.code(code(state.draft()))
+    mixing_panel(samples)
+    shell.code(lambda: script.augment(state.draft(), len(samples.classes)))
 
 
 def pictures(samples: Samples) -> None:
@@ -56,7 +57,6 @@ def pictures(samples: Samples) -> None:
 def _view(kind: str, samples: Samples) -> draws.View | None:
     recipe = state.draft()
     images = draws.examples(samples, IMAGES, state.value("augment-turn", 0))
-    epoch = state.value("augment-epoch", 0)
     if kind == "single" and not any(part.active for part in recipe.augment):
         st.info("Every transform is off. Switch one on to see what it does alone.")
         return None
@@ -70,7 +70,12 @@ def _view(kind: str, samples: Samples) -> draws.View | None:
             label_visibility="collapsed",
             width=260,
         )
-    return draws.View(kind, images, epoch * (draws.COLUMNS - 1), position)
+    return draws.View(kind, images, _epoch(), position)
+
+
+def _epoch() -> int:
+    """The epoch that the pictures begin with; each turn shows others."""
+    return int(state.value("augment-epoch", 0)) * (draws.COLUMNS - 1)
 
 
 def _turn(key: str) -> None:
@@ -121,12 +126,32 @@ def _switch(place: int, key: str) -> None:
     st.rerun()  # the whole page: the chips tell how many transforms there are
 
 
-def code(recipe: Recipe) -> str:
-    """The pipeline in torchvision's words."""
-    lines = "\n".join(f"    {call.code()}," for call in train_calls(recipe.augment, recipe.data.image_size))
-    return (
-        f"from torchvision.transforms import v2\n\naugment = v2.Compose([\n{lines}\n])  # uint8 images, each epoch anew"
-    )
+def mixing_panel(samples: Samples) -> None:
+    """Whether images are mixed with each other, and what that looks like."""
+    with st.expander("More: mixing", icon=":material/tune:"):
+        left, right = st.columns([8, 4], gap="large")
+        with right:
+            fields.field("training.mix")
+            if state.draft().training.mix != "none":
+                fields.field("training.mix_alpha")
+        with left:
+            mixtures(samples)
+
+
+def mixtures(samples: Samples) -> None:
+    """Two images and mixes of them; words where they are not mixed or cannot be."""
+    recipe = state.draft()
+    if recipe.training.mix == "none":
+        st.caption("Images are learned from one at a time. Mix them, and some of yours show here what that does.")
+        return
+    st.caption("Left two of your images, then mixes of them: the label is shared as the picture is.")
+    view = draws.View("mixed", draws.examples(samples, IMAGES, state.value("augment-turn", 0)), _epoch())
+    try:
+        mixing.check(recipe.training, samples.task)
+        picture = draws.picture(recipe, view, state.background())
+        st.image(picture, width="stretch", alt="Two images a row, and both mixed in different shares.")
+    except UserError as error:
+        shell.error_card(error)
 
 
 def main() -> None:

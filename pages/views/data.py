@@ -6,31 +6,65 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from finetune_core import figures
+from finetune_core import figures, preflight, script
 from finetune_core.data import doctor
-from finetune_core.data.samples import Samples
+from finetune_core.data.samples import Samples, existing_folder, images_below
 from finetune_core.data.split import Split
-from finetune_core.parts.sources import Folder
+from finetune_core.data.tables import labelled
+from finetune_core.errors import UserError
+from finetune_core.parts.sources import FileNames, Files, Table
 from finetune_core.recipe import Data
+from finetune_core.tasks import TASKS
 from pages.ui import dataset, fields, reading, shell, state, warm
+from pages.ui.checks import checks
 
-ALL = "All classes"
+ALL = "All images"
 COLUMNS, ROWS, TILE = 8, 6, 168
 PER_CLASS = 4  # pictures of each class when all are shown
+PLACEHOLDERS = {"folder": "~/Pictures/birds", "file_names": "~/Pictures/pets", "table": "~/Pictures/labels.csv"}
+PREVIEWED = 6  # file names shown with their classes
+NAMED = {"single_label": "Classes", "multi_label": "Tags", "regression": "Numbers"}
 
 
 def source_panel(data: Data) -> None:
     """Where the images come from."""
+    source = data.source
     fields.choice("data.source", "Where from", with_knobs=False)
-    if isinstance(data.source, Folder):
-        fields.field("data.source.path", explain=False, placeholder="~/Pictures/birds")
+    if isinstance(source, Files):
+        fields.field("data.source.path", explain=False, placeholder=PLACEHOLDERS[source.kind])
         st.caption("Write its path and press Enter.")
+    if isinstance(source, Table):
+        st.segmented_control(
+            "What to learn",
+            TASKS,
+            required=True,
+            format_func=lambda key: TASKS[key].title,
+            key=state.seed("field:data.source.task", source.task),
+            on_change=lambda: state.edit_value("data.source.task", state.value("field:data.source.task")),
+            help=" ".join(task.help for task in TASKS.values()),
+        )
+    others = [knob.name for knob in source.knobs() if knob.name not in ("path", "task")]
+    fields.knobs("data.source", others, explain=False)
+    if isinstance(source, FileNames):
+        _matches(source)
+    checks(preflight.answers(state.draft()))
+
+
+def _matches(source: FileNames) -> None:
+    """What the pattern finds in the first file names."""
+    try:
+        some = images_below(existing_folder(source.path))[:PREVIEWED] if source.path else []
+        found = labelled(some, source.pattern)
+    except UserError:  # told beside the pictures
+        return
+    for path, label in found.items():
+        st.caption(f"{shell.plain(path.stem)} → {f'**{shell.plain(label)}**' if label else 'no class'}")
 
 
 def split_panel() -> None:
     """How it is split and sized; what few need waits behind More."""
     with st.expander("More: split and image size", icon=":material/tune:"):
-        for name in ("valid_share", "image_size", "split_seed", "unreadable"):
+        for name in ("valid_share", "image_size", "channels", "split_seed", "unreadable"):
             fields.field(f"data.{name}")
 
 
@@ -38,7 +72,7 @@ def counts(samples: Samples, parts: Split) -> None:
     """The four numbers."""
     numbers = {
         "Images": len(samples),
-        "Classes": len(samples.classes),
+        NAMED[samples.task]: len(samples.classes),
         "For training": len(parts.train),
         "For validation": len(parts.valid),
     }
@@ -47,13 +81,15 @@ def counts(samples: Samples, parts: Split) -> None:
             st.metric(label, f"{number:,}".replace(",", " "), width="content")
 
 
+def _choices(samples: Samples) -> list[str]:
+    return [ALL] if samples.task == "regression" else [ALL, *samples.classes]
+
+
 @st.fragment
 def sheet(samples: Samples) -> None:
     """A contact sheet that one can leaf through."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-        chosen = st.selectbox(
-            "Show", [ALL, *samples.classes], key="sheet-class", label_visibility="collapsed", width=260
-        )
+        chosen = st.selectbox("Show", _choices(samples), key="sheet-class", label_visibility="collapsed", width=260)
         paths, captions, columns, pages = _chosen(samples, chosen or ALL)
         page = st.pagination(pages, key=f"sheet-page-{chosen}") if pages > 1 else 1
     per_page = COLUMNS * ROWS
@@ -63,11 +99,13 @@ def sheet(samples: Samples) -> None:
 
 
 def _chosen(samples: Samples, chosen: str) -> tuple[list[Path | None], list[str], int, int]:
-    labels = np.asarray(samples.labels)
     paths: list[Path | None] = []
     captions: list[str] = []
-    for label, name in enumerate(samples.classes):
-        members = np.flatnonzero(labels == label)
+    if samples.task != "single_label" and chosen == ALL:
+        paths = [*samples.paths]
+        captions = [samples.said(index) for index in range(len(samples))]
+    for label, name in enumerate(samples.classes if not paths else ()):
+        members = samples.members(label)
         if chosen == ALL:
             few = [samples.paths[index] for index in members[:PER_CLASS]]
             paths += [*few, *[None] * (PER_CLASS - len(few))]
@@ -78,10 +116,17 @@ def _chosen(samples: Samples, chosen: str) -> tuple[list[Path | None], list[str]
 
 
 def balance(samples: Samples, parts: Split) -> None:
-    """Bars by class and split."""
-    labels = np.asarray(samples.labels)
-    train, valid = (np.bincount(labels[part], minlength=len(samples.classes)) for part in (parts.train, parts.valid))
-    figure = figures.class_balance(samples.classes, train.tolist(), valid.tolist())
+    """Bars by class or tag and split; of numbers, how they are spread."""
+    if samples.task == "regression":
+        values = np.asarray(samples.labels, float)
+        for number, name in enumerate(samples.classes):
+            drawn = figures.spread(name, values[parts.train, number], values[parts.valid, number])
+            st.plotly_chart(drawn, key=f"spread-{number}", config={"displayModeBar": False}, alt=f"Spread of {name}.")
+        return
+    members = [samples.members(label) for label in range(len(samples.classes))]
+    train, valid = ([len(np.intersect1d(some, part)) for some in members] for part in (parts.train, parts.valid))
+    title = "Images per class" if samples.task == "single_label" else "Images per tag"
+    figure = figures.class_balance(samples.classes, train, valid, title)
     words = "; ".join(f"{name} {a} and {b}" for name, a, b in zip(samples.classes, train, valid, strict=True))
     st.plotly_chart(
         figure, key="balance", config={"displayModeBar": False}, alt=f"Training and validation images: {words}."
@@ -95,9 +140,8 @@ def health(samples: Samples, data: Data) -> None:
     for note in samples.notes:
         st.caption(f":material/info: {shell.plain(note)}")
     if not found:
-        st.caption(
-            ":green[:material/check_circle:] Every file can be read, the classes are even, the images large enough."
-        )
+        even = "the classes are even, " if samples.task == "single_label" else ""
+        st.caption(f":green[:material/check_circle:] Every file can be read, {even}the images are large enough.")
     for finding in found:
         _card(finding, samples)
 
@@ -113,23 +157,6 @@ def _card(finding: doctor.Finding, samples: Samples) -> None:
             st.image(dataset.contact_sheet((*few, *holes), COLUMNS, 96, state.background(), names), width="stretch")
 
 
-def code(data: Data, samples: Samples) -> str:
-    """The same in plain PyTorch."""
-    return f"""import numpy as np
-from torch.utils.data import Subset
-from torchvision.datasets import ImageFolder
-
-images = ImageFolder({str(samples.root)!r})
-labels = np.array(images.targets)
-valid = []
-for label in range(len(images.classes)):  # {data.valid_share:.0%} of each class is kept aside
-    members = np.flatnonzero(labels == label)
-    count = min(max(round(len(members) * {data.valid_share:g}), 1), len(members) - 1)
-    valid.extend(np.random.default_rng([{data.split_seed}, label]).permutation(members)[:count])
-train = np.setdiff1d(np.arange(len(labels)), valid)
-train_images, valid_images = Subset(images, train), Subset(images, valid)"""
-
-
 def main() -> None:
     """Left the choice and the counts, right the pictures."""
     slot = shell.page("data", "Data", "What is in it, is it sound, how is it split?")
@@ -139,7 +166,7 @@ def main() -> None:
         source_panel(data)
         split_panel()
     with right:
-        found = reading.read(data) if not isinstance(data.source, Folder) or data.source.path else None
+        found = reading.read(data) if not isinstance(data.source, Files) or data.source.path else None
         if found:
             counts(*found)
             sheet(found[0])
@@ -147,12 +174,12 @@ def main() -> None:
     if found:
         with left:
             balance(*found)
-        shell.code(code(data, found[0]))
-    elif isinstance(data.source, Folder) and not data.source.path:
+        shell.code(lambda: script.data(state.draft(), found[0]))
+    elif isinstance(data.source, Files) and not data.source.path:
         with right:
             shell.empty(
-                "Which folder?",
-                "Write its path on the left: one sub-folder of photos per class.",
+                "Which images?",
+                f"Write on the left where they lie. {data.source.about()}",
                 icon=":material/folder_open:",
             )
     shell.next_step(slot, "data", disabled=found is None, help="" if found else "First choose images that can be read.")

@@ -4,6 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from finetune_core import machine, store
+from finetune_core.errors import UserError
 from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe
@@ -101,7 +102,7 @@ def _machine() -> str:
 
 
 def last_runs() -> None:
-    """The newest runs with their accuracy so far."""
+    """The newest runs with what they reached so far."""
     runs = store.list_runs()[:LAST]
     if not runs:
         return
@@ -113,12 +114,20 @@ def last_runs() -> None:
 
 def _run_card(run: store.Run) -> None:
     status = run.status
-    best = "–" if status.best_accuracy is None else f"{status.best_accuracy:.1%}"
     name = shell.plain(title(run))
     st.page_link(path.RUN.script, label=f"**{name}**", icon=path.RUN.icon, query_params={"run": run.id}, help=run.id)
-    st.metric("Best validation accuracy", best, chart_data=status.valid_accuracy or None)
+    _best(run)
     took = duration(max(0.0, status.updated - status.started))
     st.caption(status_words(status) if status.active else f"{status.state.capitalize()} · {took}")
+
+
+def _best(run: store.Run) -> None:
+    try:
+        score = run.recipe.task.score
+    except UserError:  # of another version of Thaw
+        return
+    curve = [value for value in run.status.valid_score if value is not None]
+    st.metric(f"Best {score.title.lower()}", score.shown(run.status.best_score), chart_data=curve or None)
 
 
 head()

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from finetune_core import catalogue, figures, groups, preflight
+from finetune_core import catalogue, figures, groups, preflight, script
 from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, Recipe
-from pages.ui import backbones, dataset, fields, phasing, shell, stages, state, thawing
+from pages.ui import backbones, dataset, fields, phasing, regrouping, scripts, shell, stages, state, thawing
 from pages.ui.checks import checks
 
 NAME, RATE, SIZE = 190, 150, 110  # px; the bar takes what is left
@@ -102,39 +102,10 @@ def head(recipe: Recipe, features: int, outputs: int) -> None:
     st.subheader("Head", anchor=False)
     left, right = st.columns(2, gap="large")
     with left:
-        fields.choice("model.head", "Kind of head")
+        fields.choice("model.head", "Kind of head", edit=lambda _, value: thawing.regroup(head=value))
     with right:
         st.caption(f"{features} features in, {outputs} classes out")
         st.code(recipe.model.head.call(features, outputs).code(), language="python", wrap_lines=True)
-
-
-def code(recipe: Recipe, features: int, outputs: int, warm: Sequence[str]) -> str:
-    """Backbone, head and freezing in PyTorch."""
-    backbone = recipe.model.backbone
-    library = backbone.kind
-    return f"""import {library}{".models" if library == "torchvision" else ""}
-from torch import nn
-
-from finetune_core.groups import layer_groups
-
-model = {backbone.call(outputs).code()}
-classifier = {_classifier(library)}
-model.set_submodule(classifier, {recipe.model.head.call(features, outputs).code()})
-
-thawed = {tuple(warm)!r}{_when(recipe)}
-for group in layer_groups(model, classifier):
-    for name in group.parameters:
-        model.get_parameter(name).requires_grad_(group.name in thawed)"""
-
-
-def _when(recipe: Recipe) -> str:
-    return f"  # in phase {phasing.index() + 1} of {len(recipe.phases)}" if len(recipe.phases) > 1 else ""
-
-
-def _classifier(library: str) -> str:
-    if library == "timm":
-        return 'model.pretrained_cfg["classifier"]'
-    return "[name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)][-1]"
 
 
 def main() -> None:
@@ -150,8 +121,13 @@ def main() -> None:
             backbones.choose()
         return
     outputs = dataset.class_count(recipe.data.source)
-    chosen, features = recipe.model.head, entry.features_for(recipe.model.head)
-    counts = {**dict(entry.groups_under(chosen)), groups.HEAD: chosen.parameters(features, outputs)}
+    features = entry.features_for(recipe.model.head)
+    try:
+        counts = catalogue.layer_counts(recipe.model, outputs)
+    except UserError as error:
+        shell.error_card(error)
+        st.button("Back to the network's own groups", key="own-groups", on_click=regrouping.back)
+        return
     names, phase = list(counts), phasing.chosen()
     warm = thawing.thawed(phase, names)
     backbones.card(backbone, entry, recipe.data.image_size)
@@ -166,8 +142,9 @@ def main() -> None:
     checks(finding for finding in found if finding.level != "ok")
     stack(phase, counts, warm)
     stages.more(recipe, names)
+    regrouping.more(recipe, names, outputs)
     head(recipe, features, outputs)
-    shell.code(code(recipe, features, outputs, warm))
+    shell.code(lambda: script.layers(recipe, scripts.facts(recipe), phasing.index()))
     broken = any(finding.error for finding in found)
     shell.next_step(slot, "layers", disabled=broken, help="Thaw at least one group." if broken else "")
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from finetune_core import figures, sweep
+from finetune_core import figures, script, sweep
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.store import Run
-from pages.ui import fields, finder, live, path, phasing, racing, shell, state
+from pages.ui import fields, finder, live, path, phasing, racing, scripts, shell, starts, state
 from pages.ui.badge import status_words
 from pages.ui.chart import chart, load
 
@@ -37,6 +37,7 @@ def show(recipe: Recipe) -> None:
         _body([], None)
     with st.expander("More", icon=":material/tune:"):
         _more(recipe, newest)
+    shell.code(lambda: script.rate(recipe, scripts.facts(recipe), phasing.index(), finder.next_sweep()))
     load()
 
 
@@ -113,7 +114,7 @@ def _suggestion(
 
 def _more(recipe: Recipe, newest: Run | None) -> None:
     """For those who want to know it exactly: other searches, another rule, and a race."""
-    tries, direction, moved = st.columns(3, gap="medium")
+    tries, direction, moved, start = st.columns(4, gap="medium")
     with tries:
         counts = finder.TRIES
         st.segmented_control(
@@ -130,6 +131,10 @@ def _more(recipe: Recipe, newest: Run | None) -> None:
         options = ("", *finder.thawed(phasing.chosen()))
         st.selectbox("Rate that moves", options, format_func=_moved, key=_kept("find-group", ""))
         st.caption("One group alone while the others keep their rates.")
+    with start:
+        files = ("", *starts.known(recipe))
+        st.selectbox("Start from", files, format_func=_origin, key=_kept("find-start", ""))
+        st.caption("A run's weights, say before the next groups thaw: the right rate changes with them.")
     rule, race = st.columns([1, 2], gap="large")
     with rule:
         found = finder.suggested(newest)
@@ -144,6 +149,10 @@ def _more(recipe: Recipe, newest: Run | None) -> None:
 def _kept(key: str, default: object) -> str:
     """The key of a widget that starts with this value."""
     return state.seed(key, state.value(key, default))
+
+
+def _origin(file: str) -> str:
+    return starts.words(file) if file else "The recipe's own weights"
 
 
 def _moved(group: str) -> str:

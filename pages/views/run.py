@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from finetune_core import figures, launch, store
+from finetune_core import figures, launch, plan, store
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.store import Run, Status
-from pages.ui import live, path, shell, state
+from finetune_core.tasks import Score, Targets, Task
+from pages.ui import live, path, scripts, shell, starts, state
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
 from pages.ui.try_image import try_image
 
-TABS = ("Charts", "Try an image", "Recipe", "Command", "Log")
+TABS = ("Charts", "Scores", "Try an image", "Recipe", "Command", "Log")
 
 
 def show(run: Run, recipe: Recipe) -> None:
@@ -72,7 +75,7 @@ def _open_tab(name: str) -> None:
 def _done(run: Run, recipe: Recipe) -> None:
     """What was reached, in one sentence, and what to do next."""
     with st.container(border=True, key="done"):
-        st.markdown(f":green[:material/check_circle:] {_reached(live.records(run), len(run.classes))}")
+        st.markdown(f":green[:material/check_circle:] {_reached(live.records(run), run.targets, recipe.task.score)}")
         with st.container(horizontal=True):
             name = shell.plain(recipe.name or run.id)
             if run.best.exists():
@@ -82,35 +85,50 @@ def _done(run: Run, recipe: Recipe) -> None:
             st.download_button(
                 "Recipe", recipe.to_yaml(), f"{name}.yaml", icon=":material/download:", on_click="ignore"
             )
-            help = "Takes this run's recipe as your draft and opens Model & layers."
+            write, help = partial(scripts.whole, recipe), "This run as one program in plain PyTorch: the same losses."
+            st.download_button("Script", write, "train.py", icon=":material/download:", on_click="ignore", help=help)
+            help = "Takes this run's recipe and what it has learned as your draft, and opens Model & layers."
             if st.button("Thaw more", icon=":material/local_fire_department:", help=help):
-                state.edit(recipe)
+                state.edit(starts.started(recipe, str(run.best)) if run.best.exists() else recipe)
                 st.switch_page(path.PAGES["layers"].script)
             if st.button("Compare with other runs", icon=":material/stacked_line_chart:"):
                 st.switch_page(path.PAGES["runs"].script)
 
 
-def _reached(rows: live.Rows, classes: int) -> str:
+def _reached(rows: live.Rows, targets: Targets | None, score: Score) -> str:
     epochs = [row for row in rows if row["kind"] == "epoch"]
-    if not epochs:
+    best = _best_epoch(rows, score)
+    if best is None:
         return "Finished."
-    best = max(epochs, key=lambda row: row["valid_accuracy"])
     took = duration(epochs[-1]["seconds"])
-    guessing = f" (guessing would give {1 / classes:.0%})" if classes else ""
+    one_class = targets is not None and targets.task == "single_label"
+    guessing = f" (guessing would give {1 / len(targets.names):.0%})" if targets and one_class else ""
     return (
-        f"Reached **{best['valid_accuracy']:.1%}** validation accuracy{guessing} "
+        f"Reached **{score.shown(best['valid_score'])}** validation {_inside(score.title)}{guessing} "
         f"in epoch {best['epoch'] + 1} of {len(epochs)}, after {took} of training."
     )
+
+
+def _inside(title: str) -> str:
+    """A title as it stands inside a sentence: abbreviations keep their capitals."""
+    return title if title[:2].isupper() or title[1:2].isupper() else title.lower()
+
+
+def _best_epoch(rows: live.Rows, score: Score) -> dict[str, Any] | None:
+    """The record of the epoch with the best score on the validation images."""
+    epochs = [row for row in rows if row["kind"] == "epoch" and row["valid_score"] is not None]
+    return max(epochs, key=lambda row: score.signed(row["valid_score"]), default=None)
 
 
 def _body(run: Run, recipe: Recipe) -> None:
     """Everything that moves."""
     status, rows = run.status, live.records(run)
     _progress(status)
-    _tiles(rows)
+    _tiles(rows, recipe.task.score)
     tabs = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
     parts = (
         lambda: _charts(run, recipe, status, rows),
+        lambda: _scores(rows, recipe.task),
         lambda: try_image(run),
         lambda: _recipe(recipe),
         lambda: _command(recipe),
@@ -141,12 +159,12 @@ def _ended(status: Status) -> str:
     return words + reasons.get(status.state, "")
 
 
-def _tiles(rows: live.Rows) -> None:
+def _tiles(rows: live.Rows, score: Score) -> None:
     steps = [row for row in rows if row["kind"] == "step"]
-    best = max((row["valid_accuracy"] for row in rows if row["kind"] == "epoch"), default=None)
+    best = _best_epoch(rows, score)
     recent = steps[-20:]
     values = {
-        "Best accuracy": "–" if best is None else f"{best:.1%}",
+        f"Best {_inside(score.title)}": score.shown(best["valid_score"] if best else None),
         "Loss": f"{np.mean([row['loss'] for row in recent if row['loss'] is not None]):.3f}" if recent else "–",
         "Learning rate": f"{max(steps[-1]['lr'].values()):.2g}" if steps else "–",
         "Images per second": f"{np.median([row['images_per_s'] for row in recent]):,.0f}" if recent else "–",
@@ -158,19 +176,48 @@ def _tiles(rows: live.Rows) -> None:
 
 
 def _charts(run: Run, recipe: Recipe, status: Status, rows: live.Rows) -> None:
-    plan = live.planned(recipe, rows, status.steps)
-    steps = status.steps or len(plan)
-    starts = live.phase_starts(recipe, steps)
+    drawn_plan = live.planned(recipe, rows, status)
+    steps = status.steps or len(drawn_plan)
+    starts = plan.starts(live.lasting(recipe, rows, status), status.epoch_steps) if status.epoch_steps else []
     drawn = (
         ("loss", figures.loss(rows, steps, starts)),
-        ("accuracy", figures.accuracy(rows, steps, starts)),
-        ("rates", figures.rates(rows, plan, starts=starts)),
+        ("score", figures.scored(rows, recipe.task.score, steps, starts)),
+        ("rates", figures.rates(rows, drawn_plan, starts=starts)),
         ("gradients", figures.gradient_norms(rows, steps, starts=starts)),
     )
     for pair in (drawn[:2], drawn[2:]):
         for place, (name, figure) in zip(st.columns(2, gap="medium"), pair, strict=True):
             with place:
                 chart(figure, key=f"{name}:{run.id}")
+    _notes(rows)
+
+
+def _scores(rows: live.Rows, task: Task) -> None:
+    """The best epoch in all its numbers, and each class, tag or number alone."""
+    best = _best_epoch(rows, task.score)
+    if best is None:
+        shell.empty("Not yet", "The first epoch has to end; then there is something to measure.")
+        return
+    known = [score for score in task.scores if score.key in best["scores"]]
+    with st.grid(len(known), min_column_width=140):
+        for score in known:
+            st.metric(score.title, score.shown(best["scores"][score.key]), border=True, help=score.help)
+    st.caption(f"Validation images, epoch {best['epoch'] + 1}, the best so far.")
+    chart(figures.by_name(best["by_name"], task.by_name), key="by-name")
+
+
+def _notes(rows: live.Rows) -> None:
+    """What the run says about itself on the way: phases, early ends, truth checks."""
+    marks = {
+        "overflow": ":orange[:material/warning:]",
+        "truth": ":green[:material/verified:]",
+        "truth_failed": ":red[:material/gpp_bad:]",
+    }
+    several = any(row.get("phase") for row in rows)
+    told = [row for row in rows if row["kind"] == "event" and (several or row["name"] != "phase")]
+    for row in told:
+        mark = marks.get(row["name"], ":gray[:material/flag:]")
+        st.caption(f"{mark} Step {row['step']:,}: {shell.plain(row['text'])}")
 
 
 def _recipe(recipe: Recipe) -> None:

@@ -58,6 +58,8 @@ def _table(runs: list[Run]) -> None:
         state.keep("opened", None)
         st.switch_page(path.RUN.script, query_params={"run": opened})
     frame = pd.DataFrame([_row(run) for run in runs])
+    if frame["error"].isna().all():  # only runs that learn numbers have one
+        frame = frame.drop(columns="error")
     chosen = st.dataframe(
         frame,
         key=TABLE,
@@ -77,7 +79,7 @@ def _table(runs: list[Run]) -> None:
 
 def _row(run: Run) -> dict[str, Any]:
     status, recipe = run.status, run.recipe
-    look = live.LOOKS[status.state]
+    look, score = live.LOOKS[status.state], recipe.task.score
     word = f"{look.word} {status.share:.0%}" if status.state == "running" else look.word
     return {
         "open": ":material/open_in_full: Open",
@@ -86,8 +88,9 @@ def _row(run: Run) -> dict[str, Any]:
         "data": path.source_words(recipe),
         "backbone": path.model_words(recipe),
         "thawed": path.thaw_words(recipe),
-        "best": status.best_accuracy,
-        "curve": list(status.valid_accuracy),
+        "best": status.best_score if score.share else None,
+        "error": None if score.share else status.best_score,
+        "curve": [value for value in status.valid_score if value is not None],
         "time": duration(max(0.0, status.updated - status.started)),
         "started": pd.Timestamp(status.started, unit="s"),
         "size": run.megabytes,
@@ -106,8 +109,9 @@ def _columns(runs: list[Run]) -> dict[str, Any]:
         "data": config.TextColumn("Data", width=80),
         "backbone": config.TextColumn("Backbone", width=90),
         "thawed": config.TextColumn("Thawed", width=95),
-        "best": config.ProgressColumn("Best accuracy", width=130, format="percent", min_value=0.0, max_value=1.0),
-        "curve": config.LineChartColumn("Validation", width=100, y_min=0.0, y_max=1.0),
+        "best": config.ProgressColumn("Best score", width=130, format="percent", min_value=0.0, max_value=1.0),
+        "error": config.NumberColumn("Mean error", width=100, format="%.4g"),
+        "curve": config.LineChartColumn("Validation", width=100),
         "time": config.TextColumn("Time", width=65),
         "started": config.DatetimeColumn("Started", width=110, format="distance"),
         "size": config.NumberColumn("Size", width=65, format="%.0f MB"),
@@ -137,7 +141,10 @@ def _compare(one: Run, other: Run) -> None:
     names = names if names[0] != names[1] else (one.id, other.id)
     with left:
         pair = {name: live.records(run) for name, run in zip(names, (one, other), strict=True)}
-        chart(figures.compared(pair), key="compared")
+        if one.recipe.task == other.recipe.task:
+            chart(figures.compared(pair, one.recipe.task.score), key="compared")
+        else:
+            st.caption("Their scores cannot be compared: one learns something else than the other.")
     with right:
         st.markdown("**What differs**")
         rows = differences(one.recipe.replace(name=""), other.recipe.replace(name=""))

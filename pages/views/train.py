@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
-from finetune_core import figures, launch, preflight, store
+from finetune_core import figures, launch, machine, preflight, script, store
 from finetune_core.errors import UserError
+from finetune_core.parts import Loss
+from finetune_core.plan import full_length, starts
 from finetune_core.recipe import Recipe
-from pages.ui import fields, live, outline, path, phasing, shell, state
+from pages.ui import fields, outline, path, phasing, scripts, shell, state
 from pages.ui.chart import chart, load
 from pages.ui.checks import checks
 
 LEAD = "What will happen, before it happens."
+ELSEWHERE = ("seed", "mix", "mix_alpha")  # knobs with a place of their own, here or on Augment
 
 
 def show(recipe: Recipe) -> None:
@@ -36,10 +41,18 @@ def show(recipe: Recipe) -> None:
     with right:
         st.markdown("**The same from a shell**")
         st.code(launch.command(), language="bash")
-        st.download_button(
-            "recipe.yaml", recipe.to_yaml(), "recipe.yaml", icon=":material/download:", on_click="ignore"
-        )
+        with st.container(horizontal=True):
+            _downloads(recipe, bool(broken))
+    shell.code(lambda: script.train(recipe, scripts.facts(recipe)))
     load()
+
+
+def _downloads(recipe: Recipe, broken: bool) -> None:
+    """The recipe, and the whole run as a program."""
+    icon, write = ":material/download:", partial(scripts.whole, recipe)
+    help = "The whole run as one program in plain PyTorch: the same losses without Thaw."
+    st.download_button("recipe.yaml", recipe.to_yaml(), "recipe.yaml", icon=icon, on_click="ignore")
+    st.download_button("train.py", write, "train.py", icon=icon, on_click="ignore", disabled=broken, help=help)
 
 
 def _launch() -> None:
@@ -64,9 +77,16 @@ def _choices() -> None:
     with optimizer:
         fields.choice("training.optimizer", "Optimizer", with_knobs=False)
     with precision:
-        fields.field("training.precision")
+        fields.field("training.precision", explain=False)
+        st.caption(shell.plain(_on_this_machine()))
     with st.expander("More", icon=":material/tune:"):
         _more()
+
+
+def _on_this_machine() -> str:
+    """What there is to train on, and what the chosen precision does there."""
+    facts, training = machine.facts(), state.draft().training
+    return f"{facts.device_words(machine.device_of(facts, training))}: {machine.speed(facts, training).text}"
 
 
 def _more() -> None:
@@ -74,20 +94,37 @@ def _more() -> None:
     with schedule:
         st.markdown(f"**{phasing.label('Schedule')}**")
         _knobs(phasing.place("schedule"))
+        for name in ("patience", "optimizer_state"):
+            fields.field(phasing.place(name), explain=False)
     with optimizer:
         st.markdown("**Optimizer**")
         _knobs("training.optimizer")
+        _formula()
         for knob in state.value_at("training").knobs():
-            if knob.more and knob.name != "seed":
+            if knob.more and knob.type != "list" and knob.name not in ELSEWHERE:
                 fields.field(f"training.{knob.name}", explain=False)
     with rest:
         st.markdown("**Loss**")
-        fields.choice("training.loss", "Kind of loss", with_knobs=False)
+        fields.choice("training.loss", "Kind of loss", skip=_unfitting(), with_knobs=False)
         _knobs("training.loss")
         st.markdown("**Run**")
         fields.field("name", explain=False)
         fields.field("training.device", explain=False)
         fields.field("training.seed", explain=False)
+
+
+def _formula() -> None:
+    """How the optimizer steps, for those who want to see it written down."""
+    with st.popover("One step, written down", icon=":material/function:", width="stretch"):
+        st.latex(rf"\begin{{aligned}} {state.value_at('training').optimizer.formula} \end{{aligned}}")
+        st.caption("w weights, g their gradient, η the group's rate, λ its weight decay; a hat corrects the start.")
+
+
+def _unfitting() -> tuple[str, ...]:
+    """Losses for other tasks, but for the one that is chosen."""
+    training, task = state.value_at("training"), state.draft().task.key
+    chosen = training.loss.kind
+    return tuple(kind for kind, loss in Loss.kinds().items() if task not in loss.tasks and kind != chosen)
 
 
 def _knobs(place: str) -> None:
@@ -105,7 +142,9 @@ def _plan(recipe: Recipe) -> None:
         shell.error_card(error)
         return
     names = outline.group_names(recipe)
-    figure = figures.planned_rates(plan, figures.group_colours(names), live.phase_starts(recipe, len(plan)))
+    figure = figures.planned_rates(
+        plan, figures.group_colours(names), starts(full_length(recipe), len(plan) // recipe.epochs)
+    )
     chart(figure, key="plan")
     each = len(plan) // recipe.epochs
     st.caption(

@@ -5,8 +5,7 @@ import timm
 import torch
 from torch import nn
 
-import finetune_core.layers
-from finetune_core import catalogue
+from finetune_core import catalogue, layers
 from finetune_core.errors import UserError
 from finetune_core.model import Network, build
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
@@ -19,7 +18,7 @@ HEADS = [
     MLP(layers=3, activation="gelu", dropout=0.1, hidden=16),
     MLP(layers=2, activation="none"),
 ]
-NAMES = {"nn": nn, "timm": timm, "finetune_core": finetune_core}
+NAMES = {**vars(layers), "nn": nn, "timm": timm}
 LAYOUTS = {
     Features(24): (3, 24, 4, 5),
     Features(24, "NHWC"): (3, 4, 5, 24),
@@ -109,7 +108,7 @@ def test_every_head_learns_on_every_family(entry: catalogue.Entry) -> None:
 
 def assert_groups(network: Network, entry: catalogue.Entry, head: Head) -> None:
     """The catalogue's groups by name, each parameter in one, and a head of the size that the catalogue says."""
-    assert [group.name for group in network.groups] == [*dict(entry.groups_under(head)), "head"]
+    assert [group.name for group in network.groups] == [*entry.body_under(head), "head"]
     assert network.groups[-1].count == head.parameters(entry.features_for(head), 5)
     if not head.pools:  # which may also take a norm layer out of a group
         assert [group.count for group in network.groups[:-1]] == [count for _, count in entry.groups]

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 from torchvision.transforms import v2
 
-from finetune_core.parts import FAMILIES, Call, Knob, Part
+from finetune_core.parts import FAMILIES, Call, Knob, Optimizer, Part
 
 PARTS = [
     pytest.param(part, id=f"{name}-{kind}")
@@ -68,3 +68,10 @@ def test_a_call_shows_what_it_builds() -> None:
 def test_importing_the_parts_needs_no_torch() -> None:
     code = "import sys, finetune_core.parts; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("part", Optimizer.kinds().values(), ids=Optimizer.kinds())
+def test_every_optimizer_is_written_down_with_its_rate_and_decay(part: type[Optimizer]) -> None:
+    assert r"\eta" in part.formula
+    assert r"\lambda w" in part.formula
+    assert part.formula.count("{") == part.formula.count("}")

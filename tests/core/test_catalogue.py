@@ -11,6 +11,7 @@ from finetune_core import catalogue
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import Backbone, Timm, Torchvision
 from finetune_core.parts.heads import ConcatPool, Linear
+from finetune_core.regroup import regrouped
 
 SEVERAL = [
     Timm(architecture="resnet10t"),
@@ -45,10 +46,12 @@ def test_a_spread_of_all_entries_equals_the_networks() -> None:
 def test_a_head_that_pools_finds_other_features_and_may_leave_groups_out() -> None:
     vgg, resnet = catalogue.entry("timm", "vgg11"), catalogue.entry("torchvision", "resnet50")
     assert (vgg.features_for(Linear()), vgg.features_for(ConcatPool())) == (4096, 512)
-    assert "pre_logits" in dict(vgg.groups_under(Linear()))
-    assert "pre_logits" not in dict(vgg.groups_under(ConcatPool()))
+    assert "pre_logits" in vgg.body_under(Linear())
+    assert "pre_logits" not in vgg.body_under(ConcatPool())
     assert resnet.features_for(ConcatPool()) == 2048
-    assert resnet.groups_under(ConcatPool()) == resnet.groups
+    assert (
+        tuple((name, sum(parts.values())) for name, parts in resnet.body_under(ConcatPool()).items()) == resnet.groups
+    )
     assert catalogue.entry("timm", "coat_tiny").features_for(ConcatPool()) == 0
 
 
@@ -56,7 +59,8 @@ def test_known_figures() -> None:
     resnet = catalogue.entry("torchvision", "resnet50")
     assert resnet.parameters() == 25_557_032
     assert resnet.parameters(10) == 25_557_032 - 2048 * 990 - 990
-    assert resnet.group_names == ("stem", "layer1", "layer2", "layer3", "layer4", "head")
+    assert [name for name, _ in resnet.groups] == ["stem", "layer1", "layer2", "layer3", "layer4"]
+    assert resnet.macs == pytest.approx(4.09, abs=0.01), "as torchvision states it"
     assert {tag.name: tag.top1 for tag in resnet.tags} == {"IMAGENET1K_V2": 80.858, "IMAGENET1K_V1": 76.13}
     assert resnet.tags[0].name == "IMAGENET1K_V2", "the library's default comes first"
     assert not resnet.fixed_size
@@ -80,13 +84,21 @@ def test_every_architecture_of_the_pinned_libraries_is_listed_or_left_out_with_a
 
 def test_every_entry_is_fit_for_a_page() -> None:
     for each in catalogue.entries():
-        assert len(set(each.group_names)) == len(each.group_names) <= 9, each
-        assert each.group_names[0] == "stem"
+        names = [name for name, _ in each.groups]
+        assert len({*names, "head"}) == len(names) + 1 <= 9, each
+        assert names[0] == "stem"
         assert all(count > 0 for _, count in each.groups), each
         assert each.features > 0
         assert 32 <= each.input_size <= 2048, each
-        assert all(len(name) <= 32 for name in each.group_names), each
+        assert all(len(name) <= 32 for name in names), each
+        assert all(sum(count for _, count in parts) == dict(each.groups)[group] for group, parts in each.pieces), each
+        everything = regrouped({**{name: [name] for name in names}, **_names(each.pieces)}, list(dict(each.pieces)), [])
+        assert len(everything) == len(names) + sum(len(parts) - 1 for _, parts in each.pieces), each
         assert each.title
+
+
+def _names(pieces: tuple[tuple[str, catalogue.Counts], ...]) -> dict[str, list[str]]:
+    return {group: [name for name, _ in parts] for group, parts in pieces}
 
 
 def test_unknown_names_get_near_ones() -> None:

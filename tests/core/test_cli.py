@@ -59,7 +59,7 @@ def test_train_show_predict_and_plan_agree(file: Path, images: Path, capsys: Cap
     assert shown["recipe"]["phases"][0]["epochs"] == 1
     image = next(images.glob("*/*.png"))
     [answer] = _json(capsys, "predict", folder, image)
-    assert {c["class"] for c in answer["classes"]} == {"class_0", "class_1", "class_2"}
+    assert {each["name"] for each in answer["answers"]} == {"class_0", "class_1", "class_2"}
     assert "cannot be read" in _mistake(capsys, "predict", folder, images / "nothing.png")
 
 

@@ -2,13 +2,16 @@
 
 import math
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from finetune_core import figures
 from finetune_core.figures.colours import faded
+from finetune_core.tasks import TASKS
 
+ACCURACY = TASKS["single_label"].score
 GROUPS = ("stem", "layer1", "layer2", "head")
 
 
@@ -27,9 +30,9 @@ def records(steps=40, epoch_steps=10, thawed=("layer2", "head")):
                 "epoch": epoch,
                 "step": step + 1,
                 "train_loss": 1.0,
-                "train_accuracy": accuracy - 0.1,
+                "train_score": accuracy - 0.1,
             }
-            rows.append({**row, "valid_loss": 0.9, "valid_accuracy": accuracy, "best": accuracy == 0.9})
+            rows.append({**row, "valid_loss": 0.9, "valid_score": accuracy, "best": accuracy == 0.9})
     return rows
 
 
@@ -140,8 +143,8 @@ def test_loss_shows_train_solid_and_validation_dashed():
     assert list(drawn["validation"].x) == [10, 20, 30, 40]
 
 
-def test_accuracy_pins_the_best_epoch():
-    drawn = traces(figures.accuracy(records()))
+def test_the_score_pins_the_best_epoch():
+    drawn = traces(figures.scored(records(), ACCURACY))
     assert (drawn["best"].x[0], drawn["best"].y[0], drawn["best"].text[0]) == (30, 0.9, "90.0%")
 
 
@@ -191,7 +194,14 @@ def test_null_values_become_gaps():
 
 @pytest.mark.parametrize(
     "draw",
-    [figures.loss, figures.accuracy, figures.rates, figures.gradient_norms, figures.planned_rates, figures.finder],
+    [
+        figures.loss,
+        partial(figures.scored, score=ACCURACY),
+        figures.rates,
+        figures.gradient_norms,
+        figures.planned_rates,
+        figures.finder,
+    ],
 )
 def test_nothing_to_show_is_still_a_chart(draw):
     figure = draw([])
@@ -277,7 +287,7 @@ def test_the_blow_up_does_not_flatten_the_curve():
 
 
 def test_alt_tells_the_lines():
-    assert figures.alt(figures.accuracy(records())) == (
+    assert figures.alt(figures.scored(records(), ACCURACY)) == (
         "Accuracy over optimizer step: train from 0.4 to 0.75; validation from 0.5 to 0.85."
     )
 

@@ -8,11 +8,22 @@ import torch
 from torch import nn
 
 from finetune_core.errors import UserError
-from finetune_core.groups import LayerGroup, freeze, layer_groups, matching, param_groups, presets, set_train_mode
+from finetune_core.groups import (
+    LayerGroup,
+    check,
+    divided,
+    freeze,
+    layer_groups,
+    matching,
+    param_groups,
+    presets,
+    set_train_mode,
+)
+from finetune_core.holding import held, matches, weights
 from finetune_core.model import Network, build
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
 from finetune_core.parts.weights import Plan
-from finetune_core.recipe import Model
+from finetune_core.recipe import Model, Phase
 
 EXPECTED = {
     ("timm", "resnet10t"): "stem layer1 layer2 layer3 layer4 head",
@@ -103,6 +114,10 @@ def resnet() -> Network:
     return build(Model(backbone=backbone("timm", "resnet10t")), 3)
 
 
+def decay(network: Network, value: float) -> dict[str, float]:
+    return {group.name: value for group in network.groups}
+
+
 def step(network: Network) -> None:
     network.module(torch.randn(4, 3, 64, 64)).square().sum().backward()
 
@@ -115,7 +130,7 @@ def test_frozen_groups_hold_still_and_thawed_ones_move() -> None:
     set_train_mode(network, ["layer4", "head"])
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
     rates = {"layer4": 0.1, "head": 0.1}
-    optimizer = torch.optim.AdamW(param_groups(network, 0.01, rates), lr=0.0)
+    optimizer = torch.optim.AdamW(param_groups(network, decay(network, 0.01), rates), lr=0.0)
     step(network)
     optimizer.step()
 
@@ -145,7 +160,7 @@ def test_thawing_again_brings_groups_back() -> None:
 
 def test_param_groups_cover_everything_once_with_rate_and_decay_by_name() -> None:
     network = resnet()
-    dicts = param_groups(network, 0.05, {"layer1": 1e-4, "head": 1e-3})
+    dicts = param_groups(network, decay(network, 0.05), {"layer1": 1e-4, "head": 1e-3})
     assert len(dicts) == 2 * 6
     assert [each["name"] for each in dicts[::2]] == ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
     ids = [id(p) for each in dicts for p in each["params"]]
@@ -153,6 +168,7 @@ def test_param_groups_cover_everything_once_with_rate_and_decay_by_name() -> Non
     for each in dicts:
         assert each["lr"] == {"layer1": 1e-4, "head": 1e-3}.get(each["name"], 0.0)
         assert {p.ndim > 1 for p in each["params"]} == {each["weight_decay"] == 0.05}
+    assert {each["weight_decay"] for each in param_groups(network, decay(network, 0.05), {}, decay_all=True)} == {0.05}
 
 
 class TestPresets:
@@ -185,3 +201,69 @@ def test_groups_model_and_catalogue_import_without_torch() -> None:
     check = lines + "import sys; print([m for m in ('torch', 'timm', 'torchvision') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+class TestHolding:
+    def test_only_convolutions_of_the_body_are_frozen_as_a_loop_over_the_layers_finds_them(self) -> None:
+        network = resnet()
+        convolutions = {
+            f"{path}.{name}"
+            for path, layer in network.module.named_modules()
+            if isinstance(layer, nn.Conv2d)
+            for name, _ in layer.named_parameters(recurse=False)
+        }
+        freeze(network, ["*"], ["type:conv2d"])
+        assert {n for n, p in network.module.named_parameters() if not p.requires_grad} == convolutions
+        assert len(convolutions) > 5
+
+    def test_rules_mean_names_classes_and_what_derives_from_them(self) -> None:
+        known = weights(resnet().module)
+        names = [weight.name for weight in known]
+        assert matches(known, r"layer4\.0") == tuple(name for name in names if "layer4.0" in name)
+        assert matches(known, r"^(conv1|fc)\.") == tuple(name for name in names if name.startswith(("conv1.", "fc.")))
+        assert matches(known, "type:_BatchNorm") == matches(known, "type:*norm*")
+        assert matches(known, "type:BATCHNORM2D") == matches(known, "type:_BatchNorm")
+        assert held(known, ["type:Linear", "bn1"]) == tuple(n for n in names if "bn1" in n or n.startswith("fc."))
+        assert held(known, []) == ()
+        own = weights(grouped("timm", "tf_mobilenetv3_small_minimal_100")[0])  # with a Conv2dSame of timm's
+        assert set() < set(matches(own, "type:Conv2dSame")) < set(matches(own, "type:Conv2d"))
+
+    @pytest.mark.parametrize(
+        ("rule", "told"),
+        [
+            ("layer9", r"No parameter's name holds layer9. There are \d+, such as conv1.0.weight, "),
+            ("type:Conv3d", "No layer is a Conv3d. Layers with parameters here are BatchNorm2d, Conv2d, Linear"),
+            ("layer(", r"layer\( is no regular expression"),
+            ("", "No parameter's name holds "),
+        ],
+    )
+    def test_a_rule_that_means_nothing_names_what_there_is(self, rule: str, told: str) -> None:
+        with pytest.raises(UserError, match=told):
+            freeze(resnet(), ["*"], [rule])
+
+    def test_a_rule_that_cannot_be_read_is_refused_by_the_recipe(self) -> None:
+        with pytest.raises(ValueError, match="no regular expression"):
+            Phase(hold=("type:Conv2d", "layer("))
+
+    def test_what_is_wholly_held_is_in_eval_mode_and_the_rest_of_its_group_trains(self) -> None:
+        network = build(Model(backbone=backbone("timm", "resnet10t").replace(drop_path_rate=0.1)), 3)
+        set_train_mode(network, ["layer4", "head"], hold=["bn1", r"layer3"])
+        training = {path for path, layer in network.module.named_modules() if layer.training}
+        assert "layer4.0.bn2" in training
+        assert not network.module.get_submodule("layer4.0.bn1").training
+        set_train_mode(network, ["layer4", "head"], hold=[r"layer4\.0"])
+        assert not any(layer.training for layer in network.module.get_submodule("layer4").modules())
+        assert network.module.get_submodule("fc").training
+        set_train_mode(network, ["layer4", "head"], "update", hold=["bn1"])
+        assert network.module.get_submodule("layer4.0.bn1").training
+
+    def test_a_group_is_divided_without_loss(self) -> None:
+        network = resnet()
+        learning, still = divided(network, ["layer4", "head"], ["type:Conv2d", r"^fc\."])
+        assert [group.name for group in learning] == ["layer4"]
+        assert [group.name for group in still] == ["stem", "layer1", "layer2", "layer3", "layer4 (held)", "head (held)"]
+        names = sorted(name for group in (*learning, *still) for name in group.parameters)
+        assert names == sorted(name for name, _ in network.module.named_parameters())
+        assert sum(group.count for group in (*learning, *still)) == sum(group.count for group in network.groups)
+        with pytest.raises(UserError, match="All that is thawed is held"):
+            check(network, Phase(hold=("fc",)))

@@ -30,7 +30,7 @@ def cached(samples: Samples) -> Decoded:
 def training(cached: Decoded, samples: Samples, count: int = 24, batch_size: int = 5, **options: object) -> Batches:
     pipeline = train_pipeline(STANDARD, 32)
     given: dict[str, object] = {"seed": 1, "shuffle": True, "workers": 0, **options}
-    return Batches(cached, samples.labels, range(count), pipeline, batch_size, **given)  # type: ignore[arg-type]
+    return Batches(cached, np.asarray(samples.labels), range(count), pipeline, batch_size, **given)  # type: ignore[arg-type]
 
 
 def same(one: Made, other: Made) -> bool:
@@ -93,7 +93,15 @@ def test_a_single_leftover_joins_the_batch_before(
 
 def test_evaluation_keeps_the_order_and_is_always_the_same(cached: Decoded, samples: Samples) -> None:
     batches = Batches(
-        cached, samples.labels, [5, 3, 20], eval_pipeline(32), 2, seed=0, shuffle=False, augment=False, workers=0
+        cached,
+        np.asarray(samples.labels),
+        [5, 3, 20],
+        eval_pipeline(32),
+        2,
+        seed=0,
+        shuffle=False,
+        augment=False,
+        workers=0,
     )
     assert [index for batch in batches.order(4) for index in batch] == [5, 3, 20]
     assert len(batches) == 3

@@ -7,28 +7,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import finetune_core.layers
+from finetune_core import layers, tasks
 from finetune_core.errors import UserError
 from finetune_core.layers import FocalLoss, SoftF1Loss
-from finetune_core.parts.losses import CrossEntropy, Focal, Loss, SoftF1, Weighted
+from finetune_core.parts.losses import BCE, CrossEntropy, Focal, Loss, SmoothL1, SoftF1, Weighted
+from finetune_core.tasks import Targets, single_label
 
 COUNTS = [100, 10, 1]
+TARGETS = single_label(COUNTS)
+TASKS = {
+    "single_label": TARGETS,
+    "multi_label": Targets("multi_label", ("a", "b", "c"), (20, 100, 1), 111),
+    "regression": Targets("regression", ("a", "b", "c"), (), 111, (0.0, 5.0, -2.0), (1.0, 2.0, 1.0)),
+}
 TABLE = (1.0, 1.0, 10.0)
 WEIGHTED = [CrossEntropy, Focal]
-NAMES = {"torch": torch, "nn": nn, "finetune_core": finetune_core}
+NAMES = {**vars(layers), "torch": torch, "nn": nn}
 
 
-def batch(images: int = 24, seed: int = 0) -> tuple[Tensor, Tensor]:
+def batch(images: int = 24, seed: int = 0, task: str = "single_label") -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(images, 3, generator=generator) * 2
-    return logits.requires_grad_(), torch.randint(3, (images,), generator=generator)
+    logits = (torch.randn(images, 3, generator=generator) * 2).requires_grad_()
+    if task == "single_label":
+        return logits, torch.randint(3, (images,), generator=generator)
+    numbers = torch.randn(images, 3, generator=generator)
+    return logits, (numbers > 0).float() if task == "multi_label" else numbers
 
 
-def same(ours: nn.Module, theirs: nn.Module) -> None:
+def same(ours: nn.Module, theirs: nn.Module, task: str = "single_label") -> None:
     """Value and slope are equal."""
     slopes = []
     for loss in (ours, theirs):
-        logits, labels = batch()
+        logits, labels = batch(task=task)
         value = loss(logits, labels)
         value.backward()
         slopes.append((value.detach(), logits.grad))
@@ -71,7 +81,7 @@ class TestClassWeights:
     @pytest.mark.parametrize("weights", [(), (1.0, 2.0)])
     def test_a_table_of_another_length_is_told_in_words(self, weights: tuple[float, ...]) -> None:
         with pytest.raises(UserError, match=rf"It has {len(weights)} weights, the data has 3 classes"):
-            CrossEntropy(balance="table", weights=weights).call(COUNTS)
+            CrossEntropy(balance="table", weights=weights).call(TARGETS)
 
     @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
     def test_a_weight_is_a_positive_number(self, weight: float) -> None:
@@ -85,20 +95,20 @@ class TestCrossEntropy:
     def test_it_is_torchs(self, balance: Literal["none", "inverse", "effective", "table"], smoothing: float) -> None:
         part = CrossEntropy(label_smoothing=smoothing, balance=balance, weights=TABLE)
         weight = torch.tensor(part.class_weights(COUNTS)) if balance != "none" else None
-        same(part.call(COUNTS).build(), nn.CrossEntropyLoss(weight, label_smoothing=smoothing))
+        same(part.call(TARGETS).build(), nn.CrossEntropyLoss(weight, label_smoothing=smoothing))
 
     def test_divided_by_the_images_it_is_seed_001s(self) -> None:
         part = CrossEntropy(balance="table", weights=TABLE, divide="images")
-        same(part.call(COUNTS).build(), Seed001(TABLE))
+        same(part.call(TARGETS).build(), Seed001(TABLE))
         logits, labels = batch()
-        torchs = part.replace(divide="weights").call(COUNTS).build()(logits, labels)
-        assert part.call(COUNTS).build()(logits, labels).item() == pytest.approx(
+        torchs = part.replace(divide="weights").call(TARGETS).build()(logits, labels)
+        assert part.call(TARGETS).build()(logits, labels).item() == pytest.approx(
             torchs.item() * torch.tensor(TABLE)[labels].mean().item(), rel=1e-5
         )
 
     def test_without_weights_there_is_nothing_to_choose(self) -> None:
-        assert CrossEntropy(divide="images").call(COUNTS) == CrossEntropy().call(COUNTS)
-        assert Focal(divide="images").call(COUNTS) == Focal().call(COUNTS)
+        assert CrossEntropy(divide="images").call(TARGETS) == CrossEntropy().call(TARGETS)
+        assert Focal(divide="images").call(TARGETS) == Focal().call(TARGETS)
 
 
 class TestFocal:
@@ -109,7 +119,7 @@ class TestFocal:
     ) -> None:
         chosen = {"balance": balance, "weights": TABLE, "divide": divide}
         focal, plain = Focal(gamma=0.0, **chosen), CrossEntropy(**chosen)
-        same(focal.call(COUNTS).build(), plain.call(COUNTS).build())
+        same(focal.call(TARGETS).build(), plain.call(TARGETS).build())
 
     @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0, 5.0])
     def test_its_formula(self, gamma: float) -> None:
@@ -184,21 +194,24 @@ LOSSES: list[Loss] = [
 ]
 
 
-@pytest.mark.parametrize("part", LOSSES, ids=repr)
+EACH = [pytest.param(part, TASKS[task], id=f"{part!r}-{task}") for part in LOSSES for task in type(part).tasks]
+
+
+@pytest.mark.parametrize(("part", "targets"), EACH)
 class TestEveryLoss:
-    def test_the_code_shown_is_the_loss_built(self, part: Loss) -> None:
-        call = part.call(COUNTS)
-        same(eval(call.code(), NAMES), call.build())
+    def test_the_code_shown_is_the_loss_built(self, part: Loss, targets: Targets) -> None:
+        call = part.call(targets)
+        same(eval(call.code(), NAMES), call.build(), targets.task)
 
-    def test_half_precision_under_autocast(self, part: Loss) -> None:
-        logits, labels = batch()
+    def test_half_precision_under_autocast(self, part: Loss, targets: Targets) -> None:
+        logits, labels = batch(task=targets.task)
         with torch.autocast("cpu", torch.bfloat16):
-            value = part.call(COUNTS).build()(logits.bfloat16(), labels)
+            value = part.call(targets).build()(logits.bfloat16(), labels)
         assert value.dtype is torch.float32
-        assert value.item() == pytest.approx(part.call(COUNTS).build()(logits, labels).item(), rel=0.02)
+        assert value.item() == pytest.approx(part.call(targets).build()(logits, labels).item(), rel=0.02)
 
-    def test_its_state_goes_with_the_device(self, part: Loss) -> None:
-        loss = part.call(COUNTS).build()
+    def test_its_state_goes_with_the_device(self, part: Loss, targets: Targets) -> None:
+        loss = part.call(targets).build()
         assert all(buffer.device.type == "meta" for buffer in loss.to("meta").buffers())
         assert all(
             weight in dict(loss.named_buffers()) for weight in ("weight",) if getattr(loss, weight, None) is not None
@@ -206,4 +219,33 @@ class TestEveryLoss:
 
 
 def test_soft_f1_needs_no_counts() -> None:
-    assert SoftF1().call([]) == SoftF1().call(COUNTS)
+    assert SoftF1().call(single_label([])) == SoftF1().call(TARGETS)
+
+
+class TestOtherTasks:
+    def test_every_task_has_its_usual_loss(self) -> None:
+        for task in tasks.TASKS.values():
+            assert task.key in Loss.kinds()[task.loss].tasks
+
+    def test_a_loss_for_another_task_is_refused_and_names_those_that_fit(self) -> None:
+        with pytest.raises(UserError, match=r"data has: tags.*soft_f1, bce") as caught:
+            CrossEntropy().check("multi_label")
+        assert "for: one class." in str(caught.value)
+
+    def test_balanced_tags_weigh_presence_by_how_rare_it_is(self) -> None:
+        logits, wanted = batch(task="multi_label")
+        loss = BCE(balance=True).call(TASKS["multi_label"]).build()
+        weights = torch.tensor([91 / 20, 11 / 100, 100.0])  # 110 to 1 is capped
+        spelled = -(weights * wanted * logits.sigmoid().log() + (1 - wanted) * (1 - logits.sigmoid()).log()).mean()
+        assert loss(logits, wanted).item() == pytest.approx(spelled.item(), rel=1e-5)
+
+    def test_soft_f1_of_tags_asks_each_for_itself(self) -> None:
+        loss = SoftF1().call(TASKS["multi_label"]).build()
+        wanted = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+        assert loss((wanted * 2 - 1) * 1e4, wanted).item() == pytest.approx(0, abs=1e-6)
+        assert loss((1 - wanted * 2) * 1e4, wanted).item() == pytest.approx(1, abs=1e-6)
+
+    def test_smooth_l1_is_squared_near_and_straight_far(self) -> None:
+        loss = SmoothL1(beta=2.0).call(TASKS["regression"]).build()
+        assert loss(torch.tensor([[1.0]]), torch.tensor([[0.0]])).item() == pytest.approx(0.5 * 1 / 2)
+        assert loss(torch.tensor([[5.0]]), torch.tensor([[0.0]])).item() == pytest.approx(5 - 0.5 * 2)

@@ -22,8 +22,10 @@ from finetune_core.errors import UserError
 from finetune_core.model import Network, build, description, restore
 from finetune_core.parts.backbones import Bundled, File, Hub, RandomWeights, Timm, Torchvision, Weights
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
+from finetune_core.parts.weights import Plan
 from finetune_core.pooling import Features
 from finetune_core.recipe import Model, Phase, Recipe
+from finetune_core.tasks import single_label
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 MOBILENET = SHARED / "timm_mobilenetv2_100_imagenet1k.safetensors"
@@ -113,11 +115,11 @@ class TestHead:
         ids=["linear layer", "1x1 convolution"],
     )
     def test_priors_start_from_the_shares_of_the_classes(self, model: Model) -> None:
-        network = build(model, 3, counts=[60, 30, 10])
+        network = build(model, 3, priors=single_label([60, 30, 10]).priors)
         assert torch.allclose(scores(network.module).softmax(1)[0], torch.tensor([0.6, 0.3, 0.1]))
-        absent = build(model, 3, counts=[99, 1, 0])
+        absent = build(model, 3, priors=single_label([99, 1, 0]).priors)
         assert scores(absent.module).isfinite().all(), "a class without images is as rare as one with a single one"
-        with pytest.raises(ValueError, match="images of each class"):
+        with pytest.raises(ValueError, match="shares"):
             build(model, 3)
 
     def test_a_linear_head_loads_back_into_the_libraries(self) -> None:
@@ -270,8 +272,8 @@ class TestDropping:
     def test_timms_rates_reach_the_network_and_the_code(self) -> None:
         backbone = Timm(architecture=TINY, weights=RandomWeights(), drop_rate=0.25, drop_path_rate=0.2)
         network = build(Model(backbone=backbone), 3)
-        shown = backbone.call(3)
-        assert shown.kwargs == {"pretrained": False, "num_classes": 3, "drop_rate": 0.25, "drop_path_rate": 0.2}
+        shown = backbone.call(Plan(3))
+        assert shown.kwargs == {"num_classes": 3, "drop_rate": 0.25, "drop_path_rate": 0.2}
         for module in (network.module, shown.build()):
             assert module.drop_rate == 0.25
             assert max(self.depth(module)) == pytest.approx(0.2)
@@ -290,7 +292,7 @@ class TestDropping:
         backbone = Torchvision(architecture=name, weights=RandomWeights(), **rates)
         with torch.device("meta"):
             module = build(Model(backbone=backbone), 3).module
-            shown = backbone.call(3).build()
+            shown = backbone.call(Plan(3)).build()
         for each in (module, shown):
             if "drop_rate" in rates:
                 assert {layer.p for layer in each.modules() if isinstance(layer, torch.nn.Dropout)} == {
@@ -660,9 +662,8 @@ def test_random_weights_say_so_loudly_and_follow_the_seed() -> None:
 
 def test_the_call_shown_to_people_builds_the_network() -> None:
     model = timm_model(RandomWeights())
-    call = model.backbone.call(5)
-    assert call.code() == f"timm.create_model('{TINY}', pretrained=False, num_classes=5)"
+    call = model.backbone.call(Plan(5))
+    assert call.code() == f"timm.create_model('{TINY}', num_classes=5)"
     assert call.build().num_classes == 5
-    assert Torchvision(architecture="resnet18", weights=Hub()).call(5).code() == (
-        "torchvision.models.get_model('resnet18', weights='DEFAULT', num_classes=5)"
-    )
+    squeezenet = Torchvision(architecture="squeezenet1_1").call(Plan(5))
+    assert squeezenet.code() == "torchvision.models.get_model('squeezenet1_1', num_classes=5)"

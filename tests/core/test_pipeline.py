@@ -104,7 +104,9 @@ def test_the_preview_shows_the_very_pixels_of_training(tiny: Recipe, images: Pat
     size, indices = recipe.data.image_size, [4, 17, 9]
     cached = decoded(samples, eval_side(size))
     pipeline = train_pipeline(recipe.augment, size)
-    batches = Batches(cached, samples.labels, indices, pipeline, 2, recipe.training.seed, shuffle=True, workers=0)
+    batches = Batches(
+        cached, np.asarray(samples.labels), indices, pipeline, 2, recipe.training.seed, shuffle=True, workers=0
+    )
     rows = preview(recipe, indices, draws=2, epoch=3)
     for number in range(2):
         trained = {}

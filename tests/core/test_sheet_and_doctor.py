@@ -34,6 +34,16 @@ def test_a_grid_has_rows_holes_and_the_page_colour() -> None:
     assert sheet.jpeg(picture)[:2] == b"\xff\xd8"
 
 
+def test_what_is_transparent_shows_a_board_and_grey_is_grey() -> None:
+    clear = Image.new("RGBA", (24, 24), (255, 0, 0, 0))
+    clear.paste((0, 0, 255, 255), (12, 0, 24, 24))
+    board = sheet.grid([clear, Image.new("L", (24, 24), 77)], 2, side=24, gap=0)
+    assert board.getpixel((6, 4)) != board.getpixel((6, 16)), "fields"
+    assert min(board.getpixel((6, 4))) > 200, "near the page, and none of the colour beneath"
+    assert board.getpixel((20, 12)) == (0, 0, 255)
+    assert board.getpixel((36, 12)) == (77, 77, 77)
+
+
 def test_the_doctor_finds_nothing_in_sound_data(images: Path) -> None:
     samples = list_folder(images)
     found = doctor.findings(samples, doctor.examine(samples), image_size=32)

@@ -12,10 +12,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from finetune_core import plan, probe, session
 from finetune_core.loop import Trainer, evaluate
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Phase, Recipe
 from finetune_core.stepper import Stepper
 from finetune_core.sweep import Sweep
 
+DECAY = {"*": 3.0, "layer?": 50.0, "stem": 0.0}
+DECAY_BY_HAND = {"stem": 0.0, **dict.fromkeys(["layer1", "layer2", "layer3", "layer4"], 50.0), "head": 3.0}
 SGD = {"kind": "sgd", "weight_decay": 0.0}
 
 
@@ -37,7 +39,7 @@ def stepped(recipe: Recipe, rate: float = 0.0) -> tuple[session.Session, nn.Modu
     made = session.prepare(recipe)
     before = copy.deepcopy(made.network.module)
     stepper = Stepper(made)
-    stepper.enter(made.names)
+    stepper.enter(Phase(thaw=("*",)))
     stepper.set_rates(dict.fromkeys(made.names, rate))
     outcome = stepper.step(*next(made.train.epoch(0)))
     stepper.outcome = outcome
@@ -79,7 +81,7 @@ def test_no_micro_batch_holds_a_single_image(tiny: Recipe) -> None:
     made = session.prepare(recipe)
     made.network.module.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     stepper = Stepper(made)
-    stepper.enter(made.names)
+    stepper.enter(Phase(thaw=("*",)))
     for batch in made.train.epoch(0):
         stepper.step(*batch)
     assert sizes == [3, 2, 3, 2, 3, 2, 3]
@@ -139,8 +141,9 @@ def test_averaged_weights_are_timms_and_are_what_is_measured(tiny: Recipe) -> No
             ):
                 assert torch.equal(ours, theirs)
         if record.kind == "epoch":
-            assert (record.valid_loss, record.valid_accuracy) == evaluate(made, reference.module)
-            assert record.valid_loss != evaluate(made, made.network.module)[0]
+            measured = evaluate(made, reference.module)
+            assert (record.valid_loss, record.valid_score) == (measured.loss, measured.scores["accuracy"])
+            assert record.valid_loss != evaluate(made, made.network.module).loss
 
 
 @pytest.mark.parametrize(
@@ -152,6 +155,8 @@ def test_averaged_weights_are_timms_and_are_what_is_measured(tiny: Recipe) -> No
         {"accumulate": 3},
         {"ema": 0.5},
         {"clip_norm": 0.5, "l1": 1e-3, "accumulate": 2, "ema": 0.5},
+        {"decay": DECAY},
+        {"decay": DECAY, "decay_all": True},
     ],
     ids=lambda training: "+".join(training) or "default",
 )
@@ -168,9 +173,14 @@ def plain_torch(recipe: Recipe) -> tuple[list[float], list[float]]:
     made, training = session.prepare(recipe), recipe.training
     model, phase = made.network.module, recipe.phases[0]
     owner = {name: group.name for group in made.network.groups for name in group.parameters}
+    factors = DECAY_BY_HAND if training.decay else dict.fromkeys(made.names, 1.0)
     optimizer = torch.optim.AdamW(
         [
-            {"params": [parameter], "weight_decay": 0.1 if parameter.ndim > 1 else 0.0, "name": owner[name]}
+            {
+                "params": [parameter],
+                "weight_decay": 0.1 * factors[owner[name]] * (parameter.ndim > 1 or training.decay_all),
+                "name": owner[name],
+            }
             for name, parameter in model.named_parameters()
         ]
     )
@@ -233,3 +243,16 @@ def test_the_range_test_counts_optimizer_steps(vit: Recipe, precision: str) -> N
     at_once = probe.range_test(session.prepare(whole), sweep=wanted)
     tolerance = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 2e-2}[precision]
     assert [r.loss for r in curve] == pytest.approx([r.loss for r in at_once], rel=tolerance)
+
+
+def test_an_overflow_of_fp16_is_told_and_changes_nothing(tiny: Recipe) -> None:
+    trainer = Trainer(session.prepare(changed(tiny, precision="fp16")))
+    trainer.stepper.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
+    before = {name: value.clone() for name, value in trainer.session.network.module.named_parameters()}
+    records = trainer.run()
+    told = next(record for record in records if record.kind == "event" and record.name == "overflow")
+    assert told.step == 0
+    assert all(torch.equal(value, before[name]) for name, value in trainer.session.network.module.named_parameters())
+    assert not any(
+        record.name == "overflow" for record in Trainer(session.prepare(tiny)).run() if record.kind == "event"
+    )

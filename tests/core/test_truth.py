@@ -9,7 +9,7 @@ from torch import nn
 from finetune_core import groups, probe, session, store, worker
 from finetune_core.loop import Trainer
 from finetune_core.model import Network
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Record
 from finetune_core.truth import Witness
 from finetune_core.worker import work
@@ -66,18 +66,18 @@ def test_a_resumed_run_is_checked_again(recipe: Recipe) -> None:
 # Faults planted in Thaw's own way of freezing. Its optimizer gives frozen groups the rate 0, so nothing moves at once.
 
 
-def freeze_only_conv(network: Network, thawed: Sequence[str]) -> None:
+def freeze_only_conv(network: Network, *_: object) -> None:
     """Seed 001's loop, word for word: a parameter is never a layer, so it freezes nothing."""
     for param in network.module.parameters():
         if isinstance(param, nn.Conv2d):
             param.requires_grad = False
 
 
-def freeze_too_much(network: Network, thawed: Sequence[str]) -> None:
+def freeze_too_much(network: Network, *_: object) -> None:
     real_freeze(network, ["head"])
 
 
-def train_everything(network: Network, thawed: Sequence[str], norm_statistics: str = "hold") -> None:
+def train_everything(network: Network, *_: object) -> None:
     network.module.train()
 
 
@@ -125,6 +125,30 @@ def test_a_planted_fault_is_told_and_the_run_goes_on(
     assert told in capsys.readouterr().err
 
 
+def test_what_is_held_is_watched_within_its_group(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe.with_value("phases.0.hold", ["type:Conv2d", "bn1"])
+    assert checks(trained(recipe))[0] == (
+        "Truth check: stem, layer1, layer2, layer3, layer4 (held) stand still; layer4, head learn."
+    )
+    for fault in ("freeze", "set_train_mode"):
+        with monkeypatch.context() as planted:
+            real = getattr(groups, fault)
+            planted.setattr(groups, fault, lambda network, thawed, *_, real=real: real(network, thawed))
+            told = checks(trained(recipe))[0]
+        some = {
+            "freeze": "layer4 (held) is frozen, but received a gradient (layer4.0.conv1.weight and ",
+            "set_train_mode": "layer4 (held) is frozen, but its BatchNorm statistics moved (layer4.0.bn1.running_mean",
+        }
+        assert some[fault] in told
+
+
+def test_a_hold_that_means_nothing_stops_the_run_before_it_begins(recipe: Recipe) -> None:
+    run = store.create(recipe.with_value("phases.1.hold", ["layer9"]))
+    assert work(run) == 2
+    assert run.status.error["what"] == "No parameter's name holds layer9."
+    assert not run.records()[0]
+
+
 # Faults in any loop: the check needs a network and an optimizer, not the trainer.
 
 
@@ -141,8 +165,8 @@ def step(network: Network, optimizer: torch.optim.Optimizer) -> None:
 
 def test_the_conv_loop_of_seed_001_moves_what_it_calls_frozen(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.01)
-    freeze_only_conv(network, [])
-    witness = Witness(network, ["head"])
+    freeze_only_conv(network)
+    witness = Witness(network, Phase())
     step(network, optimizer)
     verdict = witness.verdict(optimizer)
     assert not verdict.kept
@@ -165,12 +189,12 @@ def test_what_is_stale_moves_a_frozen_weight(
         parameter.requires_grad_(name.startswith("fc."))
     if stale == "momentum":
         optimizer.zero_grad(set_to_none=False)  # a gradient of zero still lets the momentum work
-    witness = Witness(network, ["head"])
+    witness = Witness(network, Phase())
     step(network, optimizer)
     assert "layer3, layer4 are frozen, but their weights moved (" in witness.verdict(optimizer).text
 
     groups.freeze(network, ["head"])  # clears the gradients: nothing is left to move them
-    witness = Witness(network, ["head"])
+    witness = Witness(network, Phase())
     step(network, optimizer)
     assert witness.verdict(optimizer).kept
 
@@ -179,7 +203,7 @@ def test_every_single_weight_and_buffer_is_watched(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.0)
     groups.freeze(network, [])
     for name, tensor in [*network.module.named_parameters(), *network.module.named_buffers()]:
-        witness = Witness(network, [])
+        witness = Witness(network, Phase(thaw=()))
         assert witness.verdict(optimizer).kept
         with torch.no_grad():
             tensor[(-1,) * tensor.ndim] += 1
@@ -190,7 +214,7 @@ def test_a_frozen_number_that_is_none_stands_still_too(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.0)
     groups.freeze(network, [])
     network.module.get_parameter("fc.bias").detach().fill_(float("nan"))
-    witness = Witness(network, [])
+    witness = Witness(network, Phase(thaw=()))
     assert witness.verdict(optimizer).kept
     network.module.get_parameter("fc.bias").detach().fill_(0.0)
     assert not witness.verdict(optimizer).kept
@@ -258,7 +282,7 @@ def paths(network: Network, top: str) -> list[str]:
 
 def test_a_frozen_weight_that_moves_is_seen_though_statistics_may(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.01)
-    witness = Witness(network, ["head"], statistics_move=True)
+    witness = Witness(network, Phase(norm_statistics="update"))
     step(network, optimizer)
     text = witness.verdict(optimizer).text
     assert "layer4 are frozen, but their weights moved" in text

@@ -13,6 +13,7 @@ from finetune_core import launch, places, plan, store
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe, load
 from finetune_core.records import Epoch, Find, Lap, Place, Step, Suggestions
+from finetune_core.tasks import single_label
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
@@ -48,11 +49,16 @@ def trained(recipe: Recipe, state: str = "finished", epochs: int | None = None, 
         run.append(Step(step, step // 10, 0, 2.5 / (step + 1), row["lr"], 1.0, norms, 180.0, 900.0, step * 0.1))
         if step % 10 == 9:
             accuracies.append(0.5 + 0.08 * len(accuracies))
-            run.append(Epoch(step // 10, 0, step + 1, 1.0, 0.5, 1.1, accuracies[-1], True, step * 0.1))
+            scores = {"accuracy": accuracies[-1], "macro_f1": 0.5}
+            named = {f"class {number}": number / 12 for number in range(12)}
+            losses = {"train_loss": 1.0, "train_score": 0.5, "valid_loss": 1.1, "valid_score": accuracies[-1]}
+            epoch = {"epoch": step // 10, "phase": 0, "step": step + 1, **losses}
+            run.append(Epoch(**epoch, scores=scores, by_name=named, best=True, seconds=step * 0.1))
     done = len(accuracies)
     common = {"step": done * 10, "steps": recipe.epochs * 10, "epoch": done, "epochs": recipe.epochs}
-    run.save_classes([f"class {number}" for number in range(12)])
-    run.report(state=state, valid_accuracy=accuracies, best_accuracy=max(accuracies, default=None), **common, **status)
+    run.save_targets(single_label([100] * 12))
+    reached = {"valid_score": accuracies, "best_score": max(accuracies, default=None), "epoch_steps": 10}
+    run.report(state=state, **reached, **common, **status)
     return run
 
 

@@ -1,0 +1,137 @@
+"""Scripts: a recipe as one readable program in plain PyTorch, and its chapters as the pages show them.
+
+`whole` is what `export --format script` writes. On the same machine's CPU it gives the losses of the run to the last
+bit; the tests compare them. Each chapter is text made from the recipe and from what `facts` finds out, and holds only
+what the recipe uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from finetune_core.codetext import banner, double_quoted, importing, imports, joined
+from finetune_core.data.samples import Samples
+from finetune_core.recipe import Phase, Recipe
+from finetune_core.script import images, network, training
+from finetune_core.script.facts import Facts, gather, look, outline
+from finetune_core.sweep import Sweep
+
+__all__ = ["Facts", "augment", "data", "gather", "layers", "look", "outline", "rate", "train", "whole"]
+
+BEFORE = "# the images are those of Data and Augment, model and GROUPS those of Model & layers; train.py holds it all"
+FASTEST = '"cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"'
+
+
+def whole(recipe: Recipe, facts: Facts) -> str:
+    """The whole program."""
+    pictures = facts.pictures
+    body = joined(
+        _settings(recipe),
+        banner("Images"),
+        images.listing(recipe, pictures),
+        images.reading(recipe, pictures),
+        images.DECODING,
+        images.augmentation(recipe),
+        images.BATCHES,
+        banner("Network"),
+        network.layers(facts),
+        "torch.manual_seed(SEED)  # the new head starts from it\n" + network.building(recipe, facts),
+        "model.to(device).to(memory_format=torch.channels_last)  # quicker for convolutions",
+        network.grouping(facts),
+        banner("Training"),
+        *_tools(recipe, facts, recipe.phases),
+        training.evaluation(recipe, facts),
+        training.schedules(recipe),
+        training.phases(recipe, facts),
+        training.loop(recipe),
+    )
+    return double_quoted(joined(_about(recipe), imports(body), body)) + "\n"
+
+
+def _about(recipe: Recipe) -> str:
+    name = recipe.name or f"Fine-tune {recipe.model.backbone.architecture}"
+    return f'''\
+"""{_plain(name)}: a recipe of Thaw's in plain PyTorch.
+
+It prints the losses of every step and epoch as JSON and saves the last weights as model.pt. On the same machine's CPU
+the losses are those of Thaw's own run, to the last bit. Left out: several processes, stopping and going on, charts.
+"""'''
+
+
+def _plain(name: str) -> str:
+    """A name that cannot end the docstring that it stands in."""
+    return " ".join(name.replace("\\", " ").replace('"', "'").split())
+
+
+def _settings(recipe: Recipe) -> str:
+    training = recipe.training
+    device = FASTEST if training.device == "auto" else repr(training.device)
+    lines = [
+        f"SEED = {training.seed}  # of the new head, the order of images and their augmentation",
+        f"BATCH = {training.batch_size}  # images per step",
+        images.sizes(recipe),
+        f"device = torch.device({device})",
+    ]
+    if training.device not in ("cpu", "mps"):
+        products = '"tf32"' if training.tf32 else '"ieee"'
+        lines += [
+            "for operator in (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn):",
+            f"    operator.fp32_precision = {products}  # of products on NVIDIA GPUs",
+        ]
+    return "\n".join(lines)
+
+
+def data(recipe: Recipe, samples: Samples) -> str:
+    """Which images there are, and which of them are measured on."""
+    return importing(images.listing(recipe, look(recipe, samples)))
+
+
+def augment(recipe: Recipe, outputs: int) -> str:
+    """What is done to images that are learned from, and to those that are measured on."""
+    mixed = training.mixing_line(recipe, outputs)
+    return importing(images.augmentation(recipe), mixed and f"{mixed}  # of whole batches, images and labels alike")
+
+
+def layers(recipe: Recipe, facts: Facts, index: int = 0) -> str:
+    """The network, its layer groups, and what learns in a phase."""
+    return importing(
+        network.layers(facts),
+        network.building(recipe, facts),
+        network.grouping(facts),
+        network.freezing([recipe.phases[index]]),
+        training.one_phase(recipe, facts, index),
+    )
+
+
+def rate(recipe: Recipe, facts: Facts, index: int, sweep: Sweep) -> str:
+    """The learning-rate range test, for the model of `layers` and the images of `data`."""
+    return importing(
+        BEFORE,
+        *_tools(recipe, facts, [recipe.phases[index]]),
+        training.one_phase(recipe, facts, index),
+        training.range_test(recipe, facts, index, sweep),
+    )
+
+
+def train(recipe: Recipe, facts: Facts) -> str:
+    """Loss, optimizer, schedule and loop, for the model of `layers` and the images of `data`."""
+    return importing(
+        BEFORE,
+        training.loss(recipe, facts),
+        training.optimizer(recipe, facts),
+        training.schedules(recipe),
+        training.phases(recipe, facts),
+        training.step(recipe),
+        training.loop(recipe),
+    )
+
+
+def _tools(recipe: Recipe, facts: Facts, phases: Sequence[Phase]) -> list[str]:
+    """What a step needs, in these phases."""
+    return [
+        training.loss(recipe, facts),
+        training.optimizer(recipe, facts),
+        network.freezing(phases),
+        training.normalising(facts),
+        training.step(recipe),
+    ]

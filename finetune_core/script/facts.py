@@ -1,0 +1,217 @@
+"""What a script has to know beside the recipe: the images that there are, and the network as its library builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from PIL import ExifTags, Image
+
+from finetune_core import groups, weight_files
+from finetune_core.data.cache import decoded
+from finetune_core.data.image import FORMATS, MAX_ASPECT
+from finetune_core.data.pipeline import eval_side
+from finetune_core.data.samples import Samples
+from finetune_core.data.split import Split, split
+from finetune_core.model import Fitting, Network, with_head
+from finetune_core.parts.weights import Body, Origin, Plan
+from finetune_core.recipe import Model, Recipe
+from finetune_core.tasks import Targets, seen
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Progress = Callable[[str], None]
+
+DEEP, CLEAR, ODD, LONG = "more than 8 bits", "transparent", "neither grey nor colour", "long"
+LARGE, TURNED = "a JPEG larger than it is needed", "perhaps taken with a turned camera"
+SIMPLE = ("L", "RGB", "CMYK")  # modes that can be scaled as they are
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The images: which, how they are split, what they are labelled with, and what is special about their files."""
+
+    samples: Samples
+    targets: Targets
+    damaged: tuple[int, ...] = ()  # indices of files that cannot be read and are left out
+    traits: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """The network, as code needs to know it: where everything is, in names."""
+
+    origin: Origin
+    adapting: tuple[str, ...]  # code that makes `weights` fit, where the file holds other names
+    old_classifier: str
+    fitting: Fitting
+    keeps_head: bool  # whether the weights hold a head that fits
+    places: dict[str, str]  # an expression for each dotted name that the code speaks of
+    last: str  # an expression for the last layer
+    groups: dict[str, tuple[str, ...]]  # how the names of each layer group's parameters and modules begin
+    held: tuple[tuple[str, ...], ...]  # of each phase: how the names begin that are held in thawed groups
+    channels: tuple[int, int]  # to be adapted to before the weights are filled in, and after; 0: as it is
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Both."""
+
+    pictures: Pictures
+    blueprint: Blueprint
+
+
+def gather(recipe: Recipe, progress: Progress | None = None) -> Facts:
+    """Look at the images and the network of a recipe. UserErrors as a run would raise them.
+
+    With `progress` as thoroughly as a run, which takes what must be drawn, decoded and downloaded; without it only
+    what is there at once.
+    """
+    pictures = look(recipe, recipe.data.source.samples(), thorough=progress is not None)
+    return Facts(pictures, outline(recipe, len(pictures.targets.names), progress))
+
+
+def look(recipe: Recipe, samples: Samples, thorough: bool = False) -> Pictures:
+    """What there is to say about the images; every file is opened only if `thorough`."""
+    data = recipe.data
+    bad: tuple[tuple[int, str], ...] = ()
+    if thorough and data.unreadable == "skip":
+        bad = decoded(samples, eval_side(data.image_size), "skip", channels=data.channels).bad
+    damaged = tuple(index for index, _ in bad)
+    parts = split(samples, data.valid_share, data.split_seed).without(damaged)
+    targets = seen(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
+    traits = _traits(samples, parts, eval_side(data.image_size)) if thorough else ()
+    return Pictures(samples, targets, damaged, frozenset(traits))
+
+
+def _traits(samples: Samples, parts: Split, side: int) -> Iterator[str]:
+    """What the headers of the files show."""
+    for index in (*parts.train, *parts.valid):
+        with Image.open(samples.paths[index], formats=FORMATS) as image:
+            yield from _shape(image, side)
+            if image.mode.startswith(("I", "F")):
+                yield DEEP
+            elif image.has_transparency_data:
+                yield CLEAR
+            elif image.mode not in SIMPLE:
+                yield ODD
+
+
+def _shape(image: Image.Image, side: int) -> Iterator[str]:
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        yield LONG
+    if image.format in ("JPEG", "MPO") and min(image.size) > 2 * side:
+        yield LARGE
+    # a PNG file may say it at its very end
+    if image.format == "PNG" or image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        yield TURNED
+
+
+def outline(recipe: Recipe, outputs: int, progress: Progress | None = None) -> Blueprint:
+    """The network without its weights; these are downloaded first if told `progress`."""
+    model = recipe.model
+    plan = Plan(outputs, recipe.data.image_size)
+    origin = model.backbone.weights.origin(model.backbone, plan, progress)
+    body = _empty(model, replace(plan, arguments={**plan.arguments, **origin.arguments}))
+    first = len(origin.mean) if len(origin.mean) not in (0, body.channels) else 0
+    model.backbone.take(first or body.channels, body)
+    body.mean, body.std = origin.mean or body.mean, origin.std or body.std
+    old_classifier = body.classifier
+    named = weight_files.tensors(origin.file) if origin.file and origin.state else {}
+    adapting = tuple(_adapting(model, origin, body, named)) if named else ()
+    network = with_head(body, model, outputs)
+    then = recipe.data.channels if recipe.data.channels != network.channels else 0
+    model.backbone.take(recipe.data.channels, network)
+    last = _last(network)
+    spoken = (old_classifier, *(place for place, _ in network.fitting.layers), last)
+    return Blueprint(
+        origin,
+        adapting,
+        old_classifier,
+        network.fitting,
+        model.backbone.weights.with_head and _head_fits(network, named),
+        {name: expression(network.module, name) for name in spoken if _exists(network.module, name)},
+        expression(network.module, last),
+        {group.name: _begins(network.module, group) for group in network.groups},
+        tuple(_held(network, phase.thaw, phase.hold) for phase in recipe.phases),
+        (first, then),
+        network.mean,
+        network.std,
+    )
+
+
+def _empty(model: Model, plan: Plan) -> Body:
+    """The network on the meta device, without memory for its weights."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return model.backbone.bare(plan)
+    except (NotImplementedError, RuntimeError):  # some networks compute with tensors, for which meta has no numbers
+        return model.backbone.bare(plan)
+
+
+def _adapting(model: Model, origin: Origin, body: Body, named: Any) -> Iterator[str]:
+    """How the state dict of a file becomes one with the network's own names."""
+    from timm.models import load_state_dict
+
+    raw = load_state_dict(str(origin.file))
+    if raw.keys() != named.keys():
+        prefix = next(p for p in weight_files.PREFIXES if {name.removeprefix(p) for name in raw} == set(named))
+        yield f"weights = {{name.removeprefix({prefix!r}): value for name, value in weights.items()}}"
+    yield from model.backbone.adapting(body, named)
+
+
+def _last(network: Network) -> str:
+    from torch import nn
+
+    head = network.module.get_submodule(network.classifier)
+    layers = [
+        path
+        for path, layer in head.named_modules(prefix=network.classifier)
+        if isinstance(layer, (nn.Linear, nn.Conv2d))
+    ]
+    return layers[-1]
+
+
+def _head_fits(network: Network, named: Any) -> bool:
+    under = f"{network.classifier}."
+    theirs = {name.removeprefix(under): value for name, value in named.items() if name.startswith(under)}
+    return weight_files.fits(network.module.get_submodule(network.classifier), theirs, ())
+
+
+def _exists(module: nn.Module, path: str) -> bool:
+    return any(name == path for name, _ in module.named_modules())
+
+
+def expression(module: nn.Module, path: str) -> str:
+    """A submodule as Python writes it: `model.classifier[1]`."""
+    from torch import nn
+
+    shown, node = "model", module
+    for step in path.split("."):
+        shown += f"[{step}]" if isinstance(node, (nn.Sequential, nn.ModuleList)) else f".{step}"
+        node = node.get_submodule(step)
+    return shown
+
+
+def _begins(module: nn.Module, group: groups.LayerGroup) -> tuple[str, ...]:
+    """The beginnings that tell what belongs to a group: its modules, and parameters outside of them."""
+    return _prefixes(group.modules, group.parameters)
+
+
+def _held(network: Network, thawed: Sequence[str], hold: Sequence[str]) -> tuple[str, ...]:
+    if not hold:
+        return ()
+    names = {group.name for group in network.groups}
+    parts = [part for part in groups.divided(network, thawed, hold)[1] if part.name not in names]
+    return tuple(begin for part in parts for begin in _prefixes(part.modules, part.parameters))
+
+
+def _prefixes(modules: Sequence[str], parameters: Sequence[str]) -> tuple[str, ...]:
+    whole = tuple(f"{module}." for module in modules)
+    return (*whole, *(f"{name}." for name in parameters if not name.startswith(whole)))

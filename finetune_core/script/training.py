@@ -1,0 +1,333 @@
+"""The part of a script about training: loss, optimizer, schedule, the step, the loop, the range test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import indent
+
+from finetune_core import mixing, plan
+from finetune_core.codetext import bracketed, definitions, joined, own_layers
+from finetune_core.parts.losses import Weighted
+from finetune_core.recipe import Phase, Recipe, Training
+from finetune_core.script.facts import Facts
+from finetune_core.sweep import DIVERGED, SMOOTHING, Sweep
+
+HALF = {"bf16": "torch.bfloat16", "fp16": "torch.float16"}
+
+
+def loss(recipe: Recipe, facts: Facts) -> str:
+    """What is made small, and how batches are mixed before."""
+    call = recipe.training.loss.call(facts.pictures.targets)
+    made = f"criterion = {call.code(room=96)}.to(device)"
+    mix = mixing_line(recipe, len(facts.pictures.targets.names))
+    return joined(own_layers(call), f"{made}\n{mix}")
+
+
+def mixing_line(recipe: Recipe, outputs: int) -> str:
+    """How images and labels of a batch are mixed, if they are."""
+    mix = mixing.call(recipe.training, outputs)
+    return f"mix = {mix.code(room=112)}" if mix else ""
+
+
+def optimizer(recipe: Recipe, facts: Facts) -> str:
+    """The optimizer over all layer groups, those that are frozen at first too."""
+    training, names = recipe.training, list(facts.blueprint.groups)
+    factors = plan.decay_factors(training, names)
+    decays = {name: training.optimizer.weight_decay * factor for name, factor in factors.items()}
+    even = len(set(decays.values())) == 1
+    decay = repr(training.optimizer.weight_decay) if even else "DECAY[group]"
+    lines = [] if even else [bracketed("DECAY = {", [f"{n!r}: {d!r}" for n, d in decays.items()], "}")]
+    lines += [
+        "groups = []",
+        "for group in GROUPS:",
+        "    mine = [weight for name, weight in model.named_parameters() if group_of(name) == group]",
+        "    matrices, vectors = [w for w in mine if w.ndim > 1], [w for w in mine if w.ndim <= 1]",
+        f'    groups.append({{"params": matrices, "name": group, "lr": 0.0, "weight_decay": {decay}}})',
+        '    groups.append({"params": vectors, "name": group, "lr": 0.0, "weight_decay": '
+        + (f"{decay}}})" if training.decay_all else "0.0})  # norm layers and biases"),
+        f"optimizer = {training.optimizer.call().code('groups', room=108)}",
+    ]
+    if training.precision == "fp16":
+        lines.append("scaler = torch.amp.GradScaler(device.type)  # small gradients would vanish in 16 bits")
+    if training.ema:
+        average = f"AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn({training.ema!r}))"
+        lines.append(f"average = {average}  # what is measured and saved")
+    return "\n".join(lines)
+
+
+def schedules(recipe: Recipe) -> str:
+    """The functions by which rates move, each once."""
+    names = _schedule_names(recipe)
+    return definitions(*(phase.schedule.code(name) for phase, name in zip(recipe.phases, names, strict=True)))
+
+
+def _schedule_names(recipe: Recipe) -> list[str]:
+    """A function's name for each phase: that of the kind, numbered where the same kind has other knobs."""
+    known: dict[str, list[str]] = {}
+    names = []
+    for phase in recipe.phases:
+        settings = known.setdefault(phase.schedule.kind, [])
+        shown = phase.schedule.model_dump_json()
+        if shown not in settings:
+            settings.append(shown)
+        number = settings.index(shown) + 1
+        names.append(f"{phase.schedule.kind}_rate{'' if number == 1 else f'_{number}'}")
+    return names
+
+
+def phases(recipe: Recipe, facts: Facts) -> str:
+    """The phases as data; a setting that no phase uses is left out."""
+    rows = []
+    for index, (phase, name) in enumerate(zip(recipe.phases, _schedule_names(recipe), strict=True)):
+        items = [f'"epochs": {phase.epochs}', *_thawed(recipe, facts, index, recipe.phases), f'"schedule": {name}']
+        if any(each.patience for each in recipe.phases):
+            items.append(f'"patience": {phase.patience}')
+        if any(each.optimizer_state == "reset" for each in recipe.phases):
+            items.append(f'"reset": {phase.optimizer_state == "reset"}')
+        rows.append(_dictionary(items))
+    return "PHASES = [\n" + indent("".join(f"{row},\n" for row in rows), "    ") + "]"
+
+
+def one_phase(recipe: Recipe, facts: Facts, index: int) -> str:
+    """What one phase thaws, put into effect."""
+    several = f"  # phase {index + 1} of {len(recipe.phases)}" if len(recipe.phases) > 1 else ""
+    return f"phase = {_dictionary(_thawed(recipe, facts, index, [recipe.phases[index]]))}{several}\nenter(phase)"
+
+
+def _thawed(recipe: Recipe, facts: Facts, index: int, shown: Sequence[Phase]) -> list[str]:
+    """What one phase thaws, with the settings that any of the phases that are shown uses."""
+    phase = recipe.phases[index]
+    peaks = plan.peak_rates(phase, list(facts.blueprint.groups))
+    rates = [f"{name!r}: {rate!r}" for name, rate in peaks.items() if rate > 0]
+    items = [bracketed('"rates": {', rates, "}", room=108)]
+    if any(each.hold for each in shown):
+        items.append(bracketed('"held": (', [*map(repr, facts.blueprint.held[index])], ")", room=108))
+    if any(each.norm_statistics == "update" for each in shown):
+        items.append(f'"norms": {phase.norm_statistics == "update"}')
+    return items
+
+
+def _dictionary(items: list[str]) -> str:
+    line = f"{{{', '.join(items)}}}"
+    if len(line) < 112 and "\n" not in line:
+        return line
+    return "{\n" + "".join(indent(f"{item},\n", "    ") for item in items) + "}"
+
+
+NORMALISED = '''\
+def normalised(images):
+    """Raw images as what the network was trained on."""
+    x = images.to(device, torch.float32, memory_format=torch.channels_last, copy=True)
+    return x.div_(255).sub_(MEAN).div_(STD)'''
+
+
+def normalising(facts: Facts) -> str:
+    """Pixels to what the network was trained on."""
+    mean, std = facts.blueprint.mean, facts.blueprint.std
+    return f"""\
+MEAN = torch.tensor({list(mean)}, device=device).view(1, -1, 1, 1)
+STD = torch.tensor({list(std)}, device=device).view(1, -1, 1, 1)
+
+
+{NORMALISED}"""
+
+
+def step(recipe: Recipe) -> str:
+    """One optimizer step."""
+    training = recipe.training
+    lines = [
+        "def learn(images, wanted):",
+        '    """One optimizer step; returns the loss before it."""',
+        "    optimizer.zero_grad()",
+        *(["    images, wanted = mix(images.to(device, torch.float32), wanted)"] if training.mix != "none" else []),
+        *indent("\n".join(_gradients(training)), "    ").splitlines(),
+    ]
+    scaled = training.precision == "fp16"
+    if scaled:
+        lines.append("    scaler.unscale_(optimizer)")
+    if training.l1:
+        lines += [
+            "    for weight in model.parameters():  # the gradient of l1 · Σ|w|, without norm layers and biases",
+            "        if weight.grad is not None and weight.ndim > 1:",
+            f"            weight.grad.add_(weight.detach().sign(), alpha={training.l1!r})",
+        ]
+    if training.clip_norm:
+        lines.append(f"    nn.utils.clip_grad_norm_(model.parameters(), {training.clip_norm!r})")
+    lines += ["    scaler.step(optimizer)", "    scaler.update()"] if scaled else ["    optimizer.step()"]
+    lines.append("    return loss.item()")
+    return "\n".join(lines)
+
+
+def _gradients(training: Training) -> list[str]:
+    """Forward and backward, in micro-batches where the recipe wants them."""
+    scaled = training.precision == "fp16"
+    if training.accumulate == 1:
+        lines = _in_precision(training, ["loss = criterion(model(normalised(images)), wanted)"])
+        return [*lines, "scaler.scale(loss).backward()" if scaled else "loss.backward()"]
+    part = _in_precision(
+        training,
+        ["part = criterion(model(normalised(some)), theirs)", f"part = part * ({_share(training)})"],
+    )
+    return [
+        f"parts = max(1, min({training.accumulate}, len(wanted) // 2))  # micro-batches: the same step in less memory",
+        "loss = torch.zeros((), device=device)",
+        "for some, theirs in zip(images.tensor_split(parts), wanted.tensor_split(parts)):",
+        *(f"    {line}" for line in part),
+        "    scaler.scale(part).backward()" if scaled else "    part.backward()",
+        "    loss += part.detach()",
+    ]
+
+
+def _share(training: Training) -> str:
+    """What a micro-batch counts in the mean over its batch."""
+    loss = training.loss
+    by_weight = isinstance(loss, Weighted) and loss.balance != "none" and loss.divide == "weights"
+    if by_weight and training.mix == "none":
+        return "criterion.weight[theirs].sum() / criterion.weight[wanted].sum()"
+    return "len(theirs) / len(wanted)"
+
+
+def _in_precision(training: Training, lines: list[str]) -> list[str]:
+    if training.precision not in HALF:
+        return lines
+    return [f"with torch.autocast(device.type, {HALF[training.precision]}):", *(f"    {line}" for line in lines)]
+
+
+SCORES = {
+    "multi_label": '''\
+def score(outputs, wanted):
+    """Mean average precision: how well images are ranked by each tag."""
+    found = []
+    for said, there in zip(outputs.sigmoid().T, wanted.T):
+        said, order = said.sort(descending=True)
+        last = torch.cat((said[1:] != said[:-1], torch.ones(1, dtype=bool, device=device)))  # of those that are alike
+        hits, seen = there[order].cumsum(0)[last], torch.arange(1, len(said) + 1, device=device)[last]
+        recall = hits / hits[-1].clamp_min(1)
+        found.append((torch.diff(recall, prepend=recall.new_zeros(1)) * hits / seen).sum())
+    return torch.stack(found).mean().item()''',
+    "regression": '''\
+def score(outputs, wanted):
+    """Mean absolute error in the unit of the data, negative so that more is better."""
+    return -((outputs - wanted).abs() * torch.tensor(np.float32(label_std), device=device)).mean().item()''',
+}
+COUNTED = ("total = right = 0.0", ["right += (outputs.argmax(1) == wanted).sum().item()"], "right / len(valid)")
+COLLECTED = (
+    "total, answers, truths = 0.0, [], []",
+    ["answers.append(outputs.float())", "truths.append(wanted)"],
+    "score(torch.cat(answers), torch.cat(truths))",
+)
+
+
+def evaluation(recipe: Recipe, facts: Facts) -> str:
+    """How good a network is."""
+    task = facts.pictures.targets.task
+    start, each, result = COLLECTED if task in SCORES else COUNTED
+    forward = ["outputs = module(normalised(images))", "total += criterion(outputs, wanted).item() * len(wanted)"]
+    inner = "\n".join(f"        {line}" for line in [*_in_precision(recipe.training, forward), *each])
+    return joined(
+        SCORES.get(task, ""),
+        f'''\
+@torch.inference_mode()
+def evaluate(module):
+    """Mean loss and {"score" if task in SCORES else "accuracy"} over the validation images."""
+    module.eval()
+    {start}
+    for images, wanted in batches(cut(valid, 2 * BATCH), lambda index: middle(pixels[index])):
+{inner}
+    return total / len(valid), {result}''',
+    )
+
+
+def loop(recipe: Recipe) -> str:
+    """All phases, epoch by epoch, printing losses; then the weights are saved."""
+    kept = "average.module" if recipe.training.ema else "model"
+    patient = any(phase.patience for phase in recipe.phases)
+    resetting = any(phase.optimizer_state == "reset" for phase in recipe.phases)
+    lines = [
+        "torch.manual_seed(SEED)",
+        "epoch, per_epoch = 0, len(cut(train, BATCH))",
+        "for phase in PHASES:",
+        '    step, steps, losses = 0, phase["epochs"] * per_epoch, []',
+        *(["    best, stale = (-math.inf, -math.inf), 0"] if patient else []),
+        *(['    if phase["reset"]:', "        optimizer.state.clear()"] if resetting else []),
+        '    for _ in range(phase["epochs"]):',
+        "        enter(phase)",
+        "        order, total = np.random.default_rng((SEED, epoch)).permutation(train), 0.0",
+        "        for images, wanted in batches(cut(order, BATCH), lambda index: drawn(index, epoch)):",
+        '            share = phase["schedule"](step, steps, per_epoch, losses)',
+        "            for group in optimizer.param_groups:",
+        '                group["lr"] = phase["rates"].get(group["name"], 0.0) * share',
+        "            loss = learn(images, wanted)",
+        *(["            average.update_parameters(model)"] if recipe.training.ema else []),
+        '            print(json.dumps({"epoch": epoch, "loss": loss}), flush=True)',
+        "            total += loss * len(wanted)",
+        "            step += 1",
+        f"        valid_loss, valid_score = evaluate({kept})",
+        "        losses.append(valid_loss)",
+        '        results = {"train_loss": total / len(train), "valid_loss": valid_loss, "valid_score": valid_score}',
+        '        print(json.dumps({"epoch": epoch, **results}), flush=True)',
+        "        epoch += 1",
+        *(_patience(recipe) if patient else []),
+        f'torch.save({kept}.state_dict(), "model.pt")',
+    ]
+    return "\n".join(lines)
+
+
+def _patience(recipe: Recipe) -> list[str]:
+    """A phase that ends early, and what comes after it goes on from its best epoch."""
+    state, back = "model.state_dict()", ["model.load_state_dict(kept)"]
+    if recipe.training.ema:
+        state = "(model.state_dict(), average.state_dict())"
+        back = ["model.load_state_dict(kept[0])", "average.load_state_dict(kept[1])"]
+    return [
+        "        if (valid_score, -valid_loss) > best:",
+        f"            best, stale, kept = (valid_score, -valid_loss), 0, copy.deepcopy({state})",
+        "        else:",
+        "            stale += 1",
+        '        if phase["patience"] and stale >= phase["patience"]:',
+        "            break",
+        '    if phase["patience"] and stale:  # back to the phase\'s best epoch, without memory of gradients after it',
+        *(f"        {line}" for line in back),
+        "        optimizer.state.clear()",
+    ]
+
+
+def range_test(recipe: Recipe, facts: Facts, index: int, sweep: Sweep) -> str:
+    """The learning-rate range test on a phase: all rates move together, or one group's alone."""
+    phase, names = recipe.phases[index], list(facts.blueprint.groups)
+    peaks = plan.peak_rates(phase if sweep.group else phase.replace(learning_rate=1.0), names)
+    rates = {name: repr(rate) if sweep.group else f"{rate!r} * lr" for name, rate in peaks.items() if rate > 0}
+    if sweep.group:
+        rates[sweep.group] = "lr"
+    shown = "".join(f"        {name!r}: {rate},\n" for name, rate in rates.items())
+    share = f"number / {sweep.steps - 1}"
+    stop = "" if sweep.down else STOP
+    return f'''\
+def endless():
+    """The training batches of one epoch after the other."""
+    epoch = 0
+    while True:
+        order = np.random.default_rng((SEED, epoch)).permutation(train)
+        yield from batches(cut(order, BATCH), lambda index: drawn(index, epoch))
+        epoch += 1
+
+
+torch.manual_seed(SEED)
+smooth, weight, best = 0.0, 0.0, math.inf
+for number, (images, wanted) in zip(range({sweep.steps}), endless()):
+    lr = {sweep.low!r} * ({sweep.high!r} / {sweep.low!r}) ** ({f"1 - {share}" if sweep.down else share})
+    rates = {{
+{shown}    }}
+    for group in optimizer.param_groups:
+        group["lr"] = rates.get(group["name"], 0.0)
+    loss = learn(images, wanted)
+    print(json.dumps({{"lr": lr, "loss": loss}}), flush=True)
+{stop}# The rate is right where the loss fell steepest over log10(lr). The weights are spoilt: build the model anew.'''
+
+
+STOP = f"""\
+    smooth, weight = {SMOOTHING} * smooth + (1 - {SMOOTHING}) * loss, {SMOOTHING} * weight + 1 - {SMOOTHING}
+    best = min(best, smooth / weight)
+    if smooth / weight > {DIVERGED} * best:  # it diverges, and higher rates tell nothing
+        break
+"""

@@ -1,0 +1,92 @@
+"""How quick a backbone is on this machine: measured by a worker on request, while the page stays as it is."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from finetune_core import latency, launch, store
+from finetune_core.errors import UserError
+from finetune_core.parts.backbones import Backbone
+from finetune_core.recipe import Recipe
+from finetune_core.store import Run
+from pages.ui import live, shell, state
+
+
+def panel(recipe: Recipe, backbone: Backbone) -> None:
+    """What was measured, and the button to measure; while it is measured, how far that is."""
+    run = running(backbone)
+    if run is None:
+        _offer(recipe, backbone)
+        return
+
+    @st.fragment(run_every=live.EVERY)
+    def tick() -> None:
+        if run.status.active:
+            _progress(run)
+        else:
+            _outcome(recipe, backbone, run)
+
+    tick()
+
+
+def running(backbone: Backbone) -> Run | None:
+    """The measurement of a backbone that is under way."""
+    for run in store.list_runs(job="measure"):
+        if run.status.active:
+            theirs = run.recipe.model.backbone
+            if (theirs.kind, theirs.architecture) == (backbone.kind, backbone.architecture):
+                return run
+    return None
+
+
+def _known(recipe: Recipe, backbone: Backbone) -> latency.Latency | None:
+    return latency.known(recipe).get(latency.name(backbone.kind, backbone.architecture))
+
+
+def _offer(recipe: Recipe, backbone: Backbone) -> None:
+    found = _known(recipe, backbone)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if found:
+            st.caption(f":material/timer: On this machine: {found.sentence()}", width="content")
+        st.button(
+            "Measure again" if found else "Measure on this machine",
+            icon=None if found else ":material/timer:",
+            type="tertiary",
+            key=f"measure-{backbone.kind}-{backbone.architecture}",
+            help="Times one image and a few training steps at your image and batch size. Half a minute or less; let "
+            "nothing else run meanwhile.",
+            on_click=_begin,
+            args=(recipe, backbone),
+        )
+
+
+def _begin(recipe: Recipe, backbone: Backbone) -> None:
+    try:
+        launch.start(store.create(latency.asked(recipe, backbone), job="measure"))
+    except UserError as error:
+        state.note(error)
+
+
+def _progress(run: Run) -> None:
+    status = run.status
+    with st.container(horizontal=True, vertical_alignment="center"):
+        words = "Measuring" if status.state == "running" else status.message
+        st.progress(live.share(status), text=f"{run.recipe.model.backbone.architecture}: {words}")
+        st.button("Stop", key="stop-measuring", type="tertiary", on_click=_stop, args=(run,))
+
+
+def _stop(run: Run) -> None:
+    try:
+        launch.stop(run)
+    except UserError as error:
+        state.note(error)
+
+
+def _outcome(recipe: Recipe, backbone: Backbone, run: Run) -> None:
+    found, status = _known(recipe, backbone), run.status
+    if status.error:
+        shell.error_card(UserError(**status.error))
+    elif found and status.state == "finished":
+        st.caption(f":material/timer: On this machine: {found.sentence()}")
+    else:
+        st.caption(f":material/timer: {status.message or 'The measurement broke off.'}")

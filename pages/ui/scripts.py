@@ -1,0 +1,30 @@
+"""The draft as plain PyTorch: what the pages' code and the downloads need to know, kept between reruns."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import yaml
+
+from finetune_core import script
+from finetune_core.recipe import Recipe, parse
+from pages.ui import dataset, outline, warm
+
+
+def facts(recipe: Recipe) -> script.Facts:
+    """The images as far as they are known, and the network without its weights; waits for PyTorch."""
+    warm.wait()
+    return _facts(recipe.to_yaml(), dataset.key(recipe.data.source))
+
+
+@lru_cache(maxsize=8)
+def _facts(text: str, images: str) -> script.Facts:
+    """Of a recipe as YAML; `images` changes with the files that it speaks of."""
+    recipe = parse(yaml.safe_load(text))
+    pictures = script.look(recipe, outline.samples(recipe.data.source))
+    return script.Facts(pictures, script.outline(recipe, len(pictures.targets.names)))
+
+
+def whole(recipe: Recipe) -> str:
+    """The whole script; draws and downloads what is missing, and looks at every file."""
+    return script.whole(recipe, script.gather(recipe, progress=lambda text: None))

@@ -1,0 +1,33 @@
+"""Started by torchrun in the tests: each process does the jobs of some run folders, one after the other.
+
+An argument is a folder, or `folder@N` to ask for a stop at step N.
+"""
+
+import sys
+from pathlib import Path
+
+from finetune_core import team
+from finetune_core.store import Run
+from finetune_core.worker import work
+
+
+def main() -> int:
+    team.join()
+    for argument in sys.argv[1:]:
+        folder, _, stop_at = argument.partition("@")
+        run = Run(Path(folder))
+
+        def watch(record, run=run, stop_at=stop_at) -> None:
+            if stop_at and record.kind == "step" and record.step == int(stop_at) - 1:
+                run.ask("stop")
+
+        if work(run, watch):
+            return 1
+        if stop_at and team.first() and (run.status.state, run.status.step) != ("stopped", int(stop_at)):
+            return 1
+    team.leave()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The course of a phase: ending early, going back to the best epoch, forgetting what the optimizer remembered."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from finetune_core import plan, session, store
+from finetune_core.loop import Trainer, evaluate
+from finetune_core.recipe import Recipe
+from finetune_core.records import Record
+from finetune_core.worker import work
+
+PATIENCE = 2
+
+
+@pytest.fixture
+def restless(tiny: Recipe) -> Recipe:
+    """A first phase of many epochs at a rate so high that it gets worse now and then, and a calm second one."""
+    first = tiny.phases[0].replace(epochs=20, learning_rate=0.05, multipliers={}, patience=PATIENCE)
+    return tiny.replace(phases=(first, first.replace(epochs=2, learning_rate=1e-3, patience=0)))
+
+
+def epochs(records: list[Record], phase: int = 0) -> list[Record]:
+    return [record for record in records if record.kind == "epoch" and record.phase == phase]
+
+
+def standing(record: Record) -> tuple[float, float]:
+    return record.valid_score, -record.valid_loss
+
+
+def test_a_phase_ends_when_it_gets_no_better(restless: Recipe) -> None:
+    trainer = Trainer(session.prepare(restless))
+    records = list(trainer.run())
+    done = epochs(records)
+    assert PATIENCE < len(done) < 20, "this recipe must end early for the test to say anything"
+    best = max(range(len(done)), key=lambda index: standing(done[index]))
+    assert len(done) - 1 - best == PATIENCE
+    for index in range(1, len(done) - 1):  # and no epoch earlier would have been enough
+        latest = max(range(index + 1), key=lambda each: standing(done[each]))
+        assert index - latest < PATIENCE
+    assert len(epochs(records, 1)) == 2, "the next phase is as long as it should be"
+    [told] = [record for record in records if record.kind == "event" and record.name == "phase_end"]
+    assert f"after {len(done)} of 20 epochs" in told.text
+    assert f"epoch {best + 1}." in told.text
+    assert trainer.epochs == len(done) + 2
+    assert trainer.done == trainer.steps
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.8])
+def test_the_next_phase_goes_on_from_the_best_epoch(restless: Recipe, ema: float) -> None:
+    made = session.prepare(restless.with_value("training.ema", ema))
+    trainer = Trainer(made)
+    best: dict[str, Tensor] = {}
+    top = (-1.0, 0.0)
+    for record in trainer.run():
+        if record.kind == "epoch" and standing(record) > top:
+            top, best = standing(record), {k: v.clone() for k, v in trainer.kept.state_dict().items()}
+            loss = record.valid_loss
+        if record.kind == "event" and record.name == "phase_end":
+            assert all(torch.equal(value, best[name]) for name, value in trainer.kept.state_dict().items())
+            assert evaluate(made, trainer.kept).loss == loss
+            assert not trainer.stepper.optimizer.state, "what it remembers belongs to weights that are gone"
+            return
+    raise AssertionError("the phase never ended")
+
+
+def test_a_run_that_ended_early_is_planned_as_it_went(restless: Recipe) -> None:
+    run = store.create(restless)
+    assert work(run) == 0
+    rows, status = run.records()[0], run.status
+    lasting = [sum(row["kind"] == "epoch" and row["phase"] == phase for row in rows) for phase in (0, 1)]
+    steps = [row for row in rows if row["kind"] == "step"]
+    planned = plan.plan(restless, list(steps[0]["lr"]), status.epoch_steps, lasting)
+    assert [row["lr"] for row in planned] == [row["lr"] for row in steps]
+    assert plan.starts(lasting, status.epoch_steps) == [0, lasting[0] * status.epoch_steps]
+    assert status.step == status.steps == len(steps)
+    assert status.epochs == sum(lasting)
+    assert status.share == 1.0
+
+
+def test_a_stop_in_a_phase_with_patience_changes_nothing(restless: Recipe) -> None:
+    whole, parted = store.create(restless), store.create(restless)
+    assert work(whole) == 0
+    stops = iter([7, 13])
+    at = [next(stops)]
+
+    def stop(record: Record) -> None:
+        if record.kind == "step" and record.step == at[0]:
+            parted.ask("stop")
+            at[0] = next(stops, -1)
+
+    for _ in range(3):
+        assert work(parted, stop) == 0
+    assert parted.status.state == "finished"
+    losses = [
+        [
+            (r["kind"], r["step"], r.get("loss"), r.get("valid_loss"))
+            for r in run.records()[0]
+            if r["kind"] in ("step", "epoch")
+        ]
+        for run in (whole, parted)
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("choice", ["keep", "reset"])
+def test_the_optimizers_memory_at_the_start_of_a_phase(tiny: Recipe, choice: str) -> None:
+    phase = tiny.phases[0].replace(epochs=1)
+    trainer = Trainer(session.prepare(tiny.replace(phases=(phase, phase.replace(optimizer_state=choice)))))
+    counts = []
+    for record in trainer.run():
+        if record.kind == "step":
+            counts.append(max(int(each["step"]) for each in trainer.stepper.optimizer.state.values()))
+    each = len(counts) // 2
+    assert counts == [
+        *range(1, each + 1),
+        *(range(1, each + 1) if choice == "reset" else range(each + 1, 2 * each + 1)),
+    ]

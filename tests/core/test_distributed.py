@@ -1,0 +1,203 @@
+"""Several processes for one run, here two on the CPU by torchrun and gloo: the same training, and no hanging."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from finetune_core import launch, store
+from finetune_core.data.loader import Batches
+from finetune_core.leader import lead
+from finetune_core.recipe import Recipe, parse
+from finetune_core.store import Run
+from finetune_core.worker import work
+from tests.conftest import paint
+
+SCRIPT = Path(__file__).with_name("in_ranks.py")
+HEAD, ALL = {"epochs": 1, "thaw": ["head"], "learning_rate": 1e-2}, {"epochs": 2, "thaw": ["*"], "learning_rate": 3e-3}
+VIT = {"model.backbone.architecture": "test_vit"}
+WEIGHTED = {"training.loss": {"kind": "cross_entropy", "balance": "table", "weights": [0.5, 1.0, 2.5]}}
+
+# Batches of 5 from 18 images: shares of 3 and 2, and a last batch of 3 for one process alone.
+SAME = {
+    "head": {"phases": [HEAD]},
+    "held norms": {"phases": [{**ALL, "hold": ["type:BatchNorm2d"]}]},
+    "phases": {**VIT, **WEIGHTED, "phases": [HEAD, ALL], "training.accumulate": 2, "training.ema": 0.9},
+    "clipped": {**VIT, "training.clip_norm": 0.5, "training.l1": 1e-4},
+}
+HALF = {**VIT, "training.precision": "fp16", "training.accumulate": 2}
+PROBES = {
+    "find": ("find", {"steps": 8, "tries": 2}),
+    "race": ("race", {"rates": {"slow": 1e-5, "quick": 1e-2}, "steps": 5}),
+}
+OWN_WAY = {  # what each process does by itself: dropout, mixed images, BatchNorm's statistics
+    "model.head": {"kind": "mlp", "hidden": 16, "dropout": 0.5},
+    "training.mix": "either",
+    "training.ema": 0.9,
+    "phases": [HEAD, ALL],
+}
+TOLERANCE = 1e-5
+
+
+class Done:
+    """Runs by name: those of two processes, and the same jobs done by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.base = parse(
+            {
+                "data": {"source": {"kind": "folder", "path": str(paint(folder / "images"))}, "image_size": 32},
+                "model": {"backbone": {"kind": "timm", "architecture": "test_resnet", "weights": {"kind": "random"}}},
+                "phases": [ALL],
+                "training": {"batch_size": 5, "device": "cpu"},
+            }
+        ).with_value("data.valid_share", 0.25)
+        self.folder, self.two, self.one = folder, {}, {}
+
+    def recipe(self, changes: dict) -> Recipe:
+        recipe = self.base
+        for path, value in changes.items():
+            recipe = recipe.with_value(path, value)
+        return recipe
+
+    def make(self, name: str, changes: dict, job: str = "train", **options) -> None:
+        for runs, processes in ((self.one, 1), (self.two, 2)):
+            folder = self.folder / f"runs-{processes}"
+            runs[name] = store.create(self.recipe(changes), job=job, runs=folder, **options)
+
+    def work(self, *arguments: str) -> None:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        done = subprocess.run(
+            [*torchrun, str(SCRIPT), *arguments],
+            env={"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ, "PYTHONPATH": str(launch.ROOT)},
+            cwd=launch.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Everything that needs two processes, in one start of them."""
+    found = Done(tmp_path_factory.mktemp("several"))
+    before = dict(os.environ)
+    os.environ["THAW_CACHE"] = str(found.folder / "cache")
+    try:
+        for name, changes in SAME.items():
+            found.make(name, changes)
+        for name, (job, options) in PROBES.items():
+            found.make(name, VIT, job, **options)
+        found.make("half", HALF)
+        for name in ("whole", "stopped"):
+            found.make(name, OWN_WAY)
+        stopped = str(found.two["stopped"].path)
+        paths = [str(run.path) for name, run in found.two.items() if name != "stopped"]
+        found.work(*paths, f"{stopped}@2", f"{stopped}@6", stopped)
+        yield found
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def values(run: Run, *names: str) -> np.ndarray:
+    """Numbers of all records that have any of these names, in order."""
+    rows = run.records()[0]
+    return np.array([row[name] for row in rows for name in names if isinstance(row.get(name), float)])
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_two_processes_train_as_one(done: Done, name: str) -> None:
+    one, two = done.one[name], done.two[name]
+    assert work(one) == 0
+    for number in ("loss", "grad_norm", "train_loss", "train_score", "valid_loss", "valid_score"):
+        assert values(two, number) == pytest.approx(values(one, number), rel=TOLERANCE), number
+    ours, theirs = load_file(one.last), load_file(two.last)
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        assert torch.allclose(value, theirs[key], rtol=1e-4, atol=1e-5), key
+    checks = [row["text"] for row in two.records()[0] if row.get("name", "").startswith("truth")]
+    assert checks
+    assert checks == [row["text"] for row in one.records()[0] if row.get("name", "").startswith("truth")]
+
+
+def test_half_precision_is_scaled_alike(done: Done) -> None:
+    one, two = done.one["half"], done.two["half"]
+    assert work(one) == 0
+    assert values(two, "loss")[:2] == pytest.approx(values(one, "loss")[:2], rel=1e-3), "rounding grows from then on"
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_finder_and_race_are_the_same(done: Done, name: str) -> None:
+    one, two = done.one[name], done.two[name]
+    assert work(one) == 0
+    assert values(two, "loss", "valid_loss") == pytest.approx(values(one, "loss", "valid_loss"), rel=10 * TOLERANCE)
+
+
+def test_all_processes_stop_at_one_step_and_go_on_exactly(done: Done) -> None:
+    whole, stopped = done.two["whole"], done.two["stopped"]
+    for number in ("loss", "valid_loss"):
+        assert values(stopped, number).tolist() == values(whole, number).tolist()
+    ours, theirs = load_file(stopped.last), load_file(whole.last)
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+@pytest.mark.parametrize(("images", "processes"), [(18, 2), (23, 3), (7, 4)])
+def test_shares_add_up_to_the_batch(images: int, processes: int) -> None:
+    def batches(rank: int, of: int) -> Batches:
+        labels = np.arange(images)
+        return Batches(labels, labels, labels, lambda image: image, 5, 0, shuffle=True, workers=0, share=(rank, of))
+
+    whole = batches(0, 1).order(3)
+    shares = [[batches(rank, processes)._mine(batch) for batch in whole] for rank in range(processes)]
+    for batch, *mine in zip(whole, *shares, strict=True):
+        counted = [indices[:count] for indices, count in mine]
+        assert np.concatenate(counted).tolist() == batch.tolist()
+        assert all(len(indices) > 1 for indices, _ in mine), "BatchNorm cannot train on one image"
+
+
+def endless(tiny: Recipe) -> Recipe:
+    return tiny.with_value("phases.0.epochs", 500).with_value("training.processes", 2)
+
+
+def test_a_killed_process_fails_the_run_in_words(tiny: Recipe) -> None:
+    run = store.create(endless(tiny))
+    launch.start(run)
+    _wait(lambda: run.status.step > 2)
+    ranks = [each for each in psutil.Process(run.worker_pid()).children(recursive=True) if "RANK" in each.environ()]
+    assert len(ranks) == 2
+    next(each for each in ranks if each.environ()["RANK"] == "1").kill()
+    _wait(lambda: not run.alive())
+    assert run.status.state == "failed"
+    assert "2 processes" in run.status.error["what"]
+    assert not psutil.wait_procs(ranks, timeout=20)[1], "the other one has ended too"
+
+
+@pytest.mark.slow
+def test_several_processes_are_stopped_like_one(tiny: Recipe) -> None:
+    run, heard = store.create(endless(tiny)), []
+
+    def watch(record) -> None:
+        heard.append(record)
+        if len(heard) == 4:
+            run.ask("stop")
+
+    assert lead(run, watch) == 0
+    assert run.status.state == "stopped"
+    assert run.resume_state.exists()
+    assert run.log_tail() == "", "torchrun and torch have nothing to complain of"
+
+
+def _wait(condition) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)

@@ -1,0 +1,175 @@
+"""Tags and numbers from the table to the guess: the whole way, and every score against its formula."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from finetune_core import predict, session, store
+from finetune_core.errors import UserError
+from finetune_core.metrics import Meter, in_units
+from finetune_core.recipe import Recipe
+from finetune_core.tasks import TASKS, Targets, seen
+from finetune_core.worker import work
+
+RED, GREEN = 0, 1
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """40 images: how red they are is a number, and red or green beyond the middle are tags."""
+    random = np.random.default_rng(0)
+    lines = ["file,brightness,scaled,tags"]
+    for number in range(40):
+        red, green = random.integers(0, 256, 2)
+        pixels = np.zeros((40, 40, 3), np.uint8)
+        pixels[..., RED], pixels[..., GREEN] = red, green
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        tags = [name for name, value in (("red", red), ("green", green)) if value > 127]
+        lines.append(f"{number}.png,{red},{red * 1000 + 5e6},{' '.join(tags)}")
+    file = tmp_path / "labels.csv"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file
+
+
+def recipe(tiny: Recipe, table: Path, task: str, labels: str, loss: str) -> Recipe:
+    source = {"kind": "table", "path": str(table), "task": task, "labels": labels}
+    made = tiny.with_value("data.source", source).with_value("training.loss", {"kind": loss})
+    return made.with_value("phases.0.learning_rate", 0.01).with_value("phases.0.epochs", 12).with_value("augment", [])
+
+
+def test_numbers_are_learned_in_their_own_units(tiny: Recipe, table: Path) -> None:
+    run = store.create(recipe(tiny, table, "regression", "brightness, scaled", "smooth_l1"))
+    assert work(run) == 0
+    epochs = [row for row in run.records()[0] if row["kind"] == "epoch"]
+    best = min(epochs, key=lambda row: row["valid_score"])
+    assert run.status.best_score == best["valid_score"], "the smallest mean error is the best"
+    assert best["best"]
+    assert best["scores"]["r2"] > 0.5
+    spread = np.std(np.random.default_rng(0).integers(0, 256, (40, 2))[:, 0])
+    assert best["by_name"]["brightness"] < spread
+    assert best["by_name"]["scaled"] == pytest.approx(1000 * best["by_name"]["brightness"], rel=0.5)
+    [answer] = predict.load(run)([table.parent / "0.png"])
+    said = dict(answer)
+    assert said["scaled"] == pytest.approx(said["brightness"] * 1000 + 5e6, rel=0.02)
+    assert 0 <= said["brightness"] <= 256
+
+
+def test_tags_are_learned_each_for_itself(tiny: Recipe, table: Path) -> None:
+    run = store.create(recipe(tiny, table, "multi_label", "tags", "bce"))
+    assert work(run) == 0
+    epochs = [row for row in run.records()[0] if row["kind"] == "epoch"]
+    assert max(row["valid_score"] for row in epochs) > 0.9
+    assert set(epochs[-1]["scores"]) == {score.key for score in TASKS["multi_label"].scores}
+    assert set(epochs[-1]["by_name"]) == {"green", "red"}
+    [answer] = predict.load(run)([table.parent / "0.png"])
+    assert sum(share for _, share in answer) != pytest.approx(1), "tags do not share one probability"
+
+
+def test_a_loss_that_does_not_fit_stops_before_any_compute(tiny: Recipe, table: Path) -> None:
+    with pytest.raises(UserError, match="Cross-entropy does not fit the data"):
+        session.prepare(recipe(tiny, table, "multi_label", "tags", "cross_entropy"))
+
+
+def test_a_stop_in_the_middle_keeps_the_scores(tiny: Recipe, table: Path) -> None:
+    made = recipe(tiny, table, "multi_label", "tags", "bce").with_value("phases.0.epochs", 2)
+    whole, parted = store.create(made), store.create(made)
+    assert work(whole) == 0
+
+    def stop(record: object) -> None:
+        if getattr(record, "step", None) == 2 and len(parted.records()[0]) < 6:
+            parted.ask("stop")
+
+    assert work(parted, stop) == 0
+    assert parted.status.state == "stopped"
+    assert work(parted) == 0
+    scores = [
+        [(r["train_score"], r["valid_score"]) for r in run.records()[0] if r["kind"] == "epoch"]
+        for run in (whole, parted)
+    ]
+    assert scores[0] == scores[1]
+
+
+class TestScores:
+    def meter(self, targets: Targets, outputs: torch.Tensor, wanted: torch.Tensor) -> Meter:
+        meter = Meter(targets, torch.device("cpu"), everything=True)
+        for some, labels in zip(outputs.split(7), wanted.split(7), strict=True):
+            meter.update(some, labels)
+        return meter
+
+    def test_of_classes(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        outputs, wanted = torch.randn(40, 6, generator=generator), torch.randint(6, (40,), generator=generator)
+        meter = self.meter(seen("single_label", list("abcdef"), wanted.tolist()), outputs, wanted)
+        told = outputs.argmax(1)
+        recalls = [float((told[wanted == c] == c).float().mean()) for c in range(6)]
+        f1 = [
+            2 * int(((told == c) & (wanted == c)).sum()) / max(1, int((told == c).sum() + (wanted == c).sum()))
+            for c in range(6)
+        ]
+        top5 = float((outputs.topk(5).indices == wanted[:, None]).any(1).float().mean())
+        assert meter.scores() == pytest.approx(
+            {
+                "accuracy": float((told == wanted).float().mean()),
+                "top5": top5,
+                "balanced_accuracy": np.mean(recalls),
+                "macro_f1": np.mean(f1),
+            }
+        )
+        assert [*meter.by_name().values()] == pytest.approx(recalls)
+
+    def test_of_tags(self) -> None:
+        generator = torch.Generator().manual_seed(1)
+        outputs = torch.randn(50, 3, generator=generator)
+        wanted = (outputs + torch.randn(50, 3, generator=generator) > 0.5).float()
+        meter = self.meter(seen("multi_label", list("abc"), wanted.tolist()), outputs, wanted)
+        precisions = []
+        for tag in range(3):
+            hits = wanted[:, tag][outputs[:, tag].argsort(descending=True)]
+            precisions.append(float(((hits.cumsum(0) / torch.arange(1, 51)) * hits).sum() / hits.sum()))
+        told = outputs > 0
+        hit, all_told, all_wanted = ((told * wanted).sum(0), told.sum(0), wanted.sum(0))
+        assert meter.scores() == pytest.approx(
+            {
+                "map": np.mean(precisions),
+                "macro_f1": float((2 * hit / (all_told + all_wanted)).mean()),
+                "micro_f1": float(2 * hit.sum() / (all_told.sum() + all_wanted.sum())),
+            },
+            rel=1e-5,
+        )
+        assert [*meter.by_name().values()] == pytest.approx(precisions, rel=1e-5)
+
+    def test_of_numbers_in_the_unit_of_the_data(self) -> None:
+        labels = np.random.default_rng(2).normal([3.0, 500.0], [1.0, 40.0], (30, 2))
+        targets = seen("regression", ["small", "large"], labels.tolist())
+        wanted = torch.from_numpy(targets.encoded(labels.tolist()))
+        assert wanted.mean(0).tolist() == pytest.approx([0, 0], abs=1e-5)
+        assert wanted.std(0, correction=0).tolist() == pytest.approx([1, 1], rel=1e-5)
+        assert in_units(targets, wanted).numpy() == pytest.approx(labels, rel=1e-4)
+        outputs = wanted + 0.5
+        meter = self.meter(targets, outputs, wanted)
+        misses = 0.5 * labels.std(0)
+        assert meter.by_name() == pytest.approx({"small": misses[0], "large": misses[1]}, rel=1e-4)
+        scores = meter.scores()
+        assert scores["mae"] == pytest.approx(misses.mean(), rel=1e-4)
+        assert scores["rmse"] == pytest.approx(math.sqrt((misses**2).mean()), rel=1e-4)
+        assert scores["r2"] == pytest.approx(0.75, rel=1e-3)
+
+    def test_a_number_that_never_changes_is_no_division_by_zero(self) -> None:
+        targets = seen("regression", ["same"], [[4.0], [4.0]])
+        assert targets.encoded([[4.0], [5.0]]).tolist() == [[0.0], [1.0]]
+
+    def test_what_cannot_be_measured_is_worse_than_anything(self) -> None:
+        score = TASKS["multi_label"].score
+        assert score.signed(math.nan) < score.signed(0.0)
+        assert TASKS["regression"].score.signed(2.0) > TASKS["regression"].score.signed(3.0)
+
+
+def test_priors_start_at_the_shares() -> None:
+    tags = Targets("multi_label", ("a", "b"), (30, 10), 40)
+    assert torch.tensor(tags.priors).sigmoid().tolist() == pytest.approx([0.75, 0.25])
+    classes = seen("single_label", ["a", "b"], [0, 0, 0, 1])
+    assert torch.tensor(classes.priors).softmax(0).tolist() == pytest.approx([0.75, 0.25])

@@ -1,0 +1,97 @@
+"""Starting from what a run has learned, on pages: thaw more, the finder's start, the choice on the model page."""
+
+import pytest
+
+from finetune_core import launch, places, store
+from finetune_core.parts.backbones import Checkpoint
+from finetune_core.recipe import Phase, Recipe, load
+from finetune_core.records import Find, Suggestions
+
+
+def button(app, label: str):
+    return next(button for button in app.button if button.label == label)
+
+
+def learned(recipe: Recipe, *files: str) -> store.Run:
+    """A finished run as far as its files' names go."""
+    run = store.create(recipe)
+    for name in files:
+        (run.path / "checkpoints" / f"{name}.safetensors").touch()
+    run.report(state="finished")
+    return run
+
+
+def searched(recipe: Recipe, low: float) -> store.Run:
+    run = store.create(recipe, job="find")
+    for step in range(30):
+        run.append(Find(step, 1e-7 * 10 ** (step * 8 / 29), 2.5 - step / 30, 2.5 - step / 30))
+    run.append(Suggestions(low, None, None))
+    run.report(state="finished")
+    return run
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[store.Run]:
+    runs: list[store.Run] = []
+    monkeypatch.setattr(launch, "start", runs.append)
+    return runs
+
+
+def draft() -> Recipe:
+    return load(places.runs_dir() / "draft.yaml")
+
+
+def from_(run: store.Run, name: str) -> Checkpoint:
+    return Checkpoint(path=str(run.weights[name]))
+
+
+def test_thaw_more_takes_the_trained_weights_along(open_page):
+    run = learned(Recipe(phases=(Phase(),)), "best")
+    app = open_page("runs")
+    app.query_params["run"] = run.id
+    app = app.switch_page("pages/views/run.py").run()
+    button(app, "Thaw more").click().run()
+    assert not app.exception
+    assert draft().model.backbone.weights == from_(run, "best")
+    assert draft().phases == (Phase(),)
+
+
+def test_the_finder_starts_where_a_phase_ended(open_page, started):
+    phases = (Phase(), Phase(thaw=("*",)))
+    run = learned(Recipe(phases=phases), "best", "phase-1")
+    learned(Recipe().with_value("model.head", {"kind": "mlp"}), "best")
+    app = open_page("rate")
+    choice = app.selectbox(key="find-start")
+    assert [words.partition(",")[0] for words in choice.options] == [
+        "The recipe's own weights",
+        "best",
+        "end of phase 1",
+    ], "only runs with the same backbone and head"
+    choice.set_value(str(run.weights["end of phase 1"])).run()
+    button(app, "Find the rate").click().run()
+    assert not app.exception
+    (search,) = started
+    assert search.recipe.model.backbone.weights == from_(run, "end of phase 1")
+    assert not (places.runs_dir() / "draft.yaml").exists(), "the draft keeps its own"
+
+
+def test_curves_of_different_starts_are_told_apart(open_page):
+    run = learned(Recipe(), "best")
+    searched(Recipe(), 1e-3)
+    searched(Recipe().with_value("model.backbone.weights", from_(run, "best").model_dump()), 1e-5)
+    app = open_page("rate")
+    assert button(app, "Steepest: 0.001"), "the one from the recipe's own weights comes first"
+    app.selectbox(key="find-start").set_value(str(run.best)).run()
+    assert not app.exception
+    assert button(app, "Steepest: 1e-05")
+
+
+def test_a_run_is_chosen_as_the_weights_of_the_model(open_page):
+    run = learned(Recipe(), "best")
+    app = open_page("layers")
+    app.button_group(key="kind:model.backbone.weights").set_value("checkpoint").run()
+    assert not app.exception
+    field = app.selectbox(key="field:model.backbone.weights.path")
+    field.set_value(str(run.best)).run()
+    assert not app.exception
+    assert draft().model.backbone.weights == from_(run, "best")

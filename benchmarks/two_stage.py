@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--architecture", default="mobilenetv2_100")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--image-size", type=int, default=96)
     table(_variants(options := parser.parse_args()), options.seeds)
 
 
@@ -45,12 +45,10 @@ def _variants(options: argparse.Namespace) -> dict[str, Recipe]:
     )
     names = catalogue.layer_names(alone.model)
     stages = alone.replace(phases=PRESETS["two_stage"].make(alone.phases, names))
-    everything = alone.with_value("phases.0.thaw", ["*"])
-    random = everything.with_value("model.backbone.weights", {"kind": "random"})
+    random = alone.with_value("phases.0.thaw", ["*"]).with_value("model.backbone.weights", {"kind": "random"})
     return {
         "two stages, rates by depth": stages,
         "head alone": alone,
-        "everything at one rate": everything,
         "random weights, everything": random,
     }
 

@@ -120,7 +120,7 @@ def listed(name: str, items: Iterable[object], comment: str = "") -> str:
 
 def bracketed(start: str, items: Sequence[str], end: str, note: str = "", room: int = WIDTH) -> str:
     """Items on one line after `start`, or, where that is longer than `room`, on several, as many on each as fit."""
-    line = f"{start}{', '.join(items)}{',' if len(items) == 1 and end == ')' else ''}{end}{note}"
+    line = f"{start}{', '.join(items)}{',' if len(items) == 1 and end.startswith(')') else ''}{end}{note}"
     if len(line) <= room:
         return line
     lines = [""]

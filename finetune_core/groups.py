@@ -229,6 +229,19 @@ class Preset:
 LEAST_TENFOLD = 1e-3  # below a thousandth of the head's rate a group stands still in any run of ordinary length
 
 
+FEW, MANY = 20, 200  # training images per class
+
+
+def advice(images: float) -> str:
+    """How far to thaw with so many training images per class (seed 001: the fewer, the less)."""
+    about = f"About {images:.0f} training images per class: "
+    if images < FEW:
+        return f"{about}few. The head alone is the safest; more transforms help, too."
+    if images < MANY:
+        return f"{about}enough for the last stages at lower rates, more where your pictures look unlike photos."
+    return f"{about}plenty. Everything may thaw, early layers slowest."
+
+
 def presets(names: Sequence[str]) -> list[Preset]:
     """The usual ways to fine-tune a network whose groups are `names`, stem first."""
     everything, body = tuple(names), list(names[:-1])

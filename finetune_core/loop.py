@@ -157,7 +157,8 @@ class Trainer:
         for images, labels in self.session.train.epoch(self.epoch, self.batch):
             step = (self.epoch - first) * steps + self.batch
             position = Progress(step, phase.epochs * steps, steps, tuple(self.losses[first:]))
-            lr = self.stepper.set_rates(plan.rates(phase, self.peaks[self.phase], position))
+            rates = plan.rates(phase, self.peaks[self.phase], position)
+            lr = self.stepper.set_rates(rates, plan.momentum(phase, position))
             witness = self._witness()
             step, outcome = self.done, self.stepper.step(images, labels)
             if not math.isfinite(outcome.loss):

@@ -41,6 +41,11 @@ def rates(phase: Phase, peaks: dict[str, float], progress: Progress) -> dict[str
     return {name: peak * factor for name, peak in peaks.items()}
 
 
+def momentum(phase: Phase, progress: Progress) -> float | None:
+    """The optimizer's momentum at one step of a phase; None where the schedule leaves it alone."""
+    return phase.schedule.momentum(progress) if phase.schedule.moves_momentum else None
+
+
 def plan(recipe: Recipe, names: Sequence[str], epoch_steps: int, lasting: Sequence[int] = ()) -> list[dict[str, Any]]:
     """`{"step", "lr": {group: rate}}` for every optimizer step of all phases.
 

@@ -46,7 +46,7 @@ class Finding:
 
 def findings(recipe: Recipe) -> list[Finding]:
     """Look at data, weights and layer groups of a recipe, in the order in which a run would use them."""
-    data = [*_data(recipe), *_grey(recipe), *answers(recipe)]
+    data = [*_data(recipe), *_grey(recipe), *answers(recipe), *_momentum(recipe)]
     return [*data, *_weights(recipe), *layers(recipe), *_device(recipe, machine.facts())]
 
 
@@ -96,6 +96,16 @@ def answers(recipe: Recipe) -> Iterator[Finding]:
         mixing.check(recipe.training, recipe.task.key)
     except UserError as error:
         yield _failed("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
+
+
+def _momentum(recipe: Recipe) -> Iterator[Finding]:
+    """Whether schedules and optimizer go together."""
+    for index, phase in enumerate(recipe.phases):
+        try:
+            recipe.training.optimizer.check_momentum(phase.schedule)
+        except UserError as error:
+            mend = Mend("Leave the momentum alone", f"phases.{index}.schedule.cycle_momentum", False)
+            yield _failed("Schedule", error, mend)
 
 
 def _grey(recipe: Recipe) -> Iterator[Finding]:

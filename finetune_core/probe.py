@@ -64,9 +64,9 @@ class Apart:
             torch.manual_seed(team.seed(session.recipe.training.seed))
             self.random = random_state()
 
-    def step(self, rates: dict[str, float], images: Tensor, labels: Tensor) -> float:
+    def step(self, rates: dict[str, float], images: Tensor, labels: Tensor, momentum: float | None = None) -> float:
         """One optimizer step with these rates by group; returns the loss before it."""
-        self.stepper.set_rates(rates)
+        self.stepper.set_rates(rates, momentum)
         with torch.random.fork_rng():
             set_random_state(self.random)
             loss = self.stepper.step(images, labels).loss

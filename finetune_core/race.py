@@ -35,7 +35,7 @@ def _run(session: Session, name: str, rate: float, phase: int, steps: int, group
     apart, smooth, mean = Apart(session, chosen), Smooth(), math.nan
     for step, (images, labels) in zip(range(steps), endless(session), strict=False):
         position = Progress(step, steps, session.train.steps)
-        loss = apart.step(plan.rates(chosen, peaks, position), images, labels)
+        loss = apart.step(plan.rates(chosen, peaks, position), images, labels, plan.momentum(chosen, position))
         mean = smooth(loss)
         yield Lap(name, rate, step, loss, mean)
         if not math.isfinite(loss):

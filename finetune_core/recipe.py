@@ -30,7 +30,11 @@ class Data(Section):
 
     source: SerializeAsAny[Source] = Blooms()
     valid_share: float = knob(
-        0.2, "Validation share", "Share of each class kept aside to measure on.", low=0.02, high=0.9
+        0.2,
+        "Validation share",
+        "Share of the images kept aside to measure on, alike from every class.",
+        low=0.02,
+        high=0.9,
     )
     split_seed: int = knob(0, "Split seed", "Another number gives another split.", low=0, high=2**31 - 1, more=True)
     image_size: int = knob(128, "Image size", "Side of the square that the model sees.", low=32, high=1024, unit="px")

@@ -52,6 +52,7 @@ class Stepper:
         self.session = session
         for phase in session.recipe.phases:
             groups.check(session.network, phase)
+            training.optimizer.check_momentum(phase.schedule)
         frozen = dict.fromkeys(session.names, 0.0)  # until a phase begins
         factors = plan.decay_factors(training, session.names)
         decay = {name: training.optimizer.weight_decay * factor for name, factor in factors.items()}
@@ -77,10 +78,19 @@ class Stepper:
         """Be ready to train again after an evaluation."""
         groups.set_train_mode(self.session.network, self.thawed, self.phase.norm_statistics, self.phase.hold)
 
-    def set_rates(self, rates: dict[str, float]) -> dict[str, float]:
-        """Give each group its rate, and say what the optimizer now holds."""
+    def set_rates(self, rates: dict[str, float], momentum: float | None = None) -> dict[str, float]:
+        """Give each group its rate, and say what the optimizer now holds.
+
+        `momentum` goes where the optimizer has one, as momentum or as the first beta; None is the recipe's own.
+        """
+        own = self.optimizer.defaults
         for group in self.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
+            if "betas" in group:
+                first, *others = own["betas"]
+                group["betas"] = (first if momentum is None else momentum, *others)
+            elif "momentum" in group:
+                group["momentum"] = own["momentum"] if momentum is None else momentum
         return {group["name"]: group["lr"] for group in self.optimizer.param_groups}
 
     def step(self, images: Tensor, labels: Tensor) -> Outcome:

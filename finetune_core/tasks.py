@@ -27,6 +27,12 @@ class Score:
     share: bool = True
     lower_is_better: bool = False
 
+    @property
+    def inside(self) -> str:
+        """The title as it stands inside a sentence: abbreviations such as mAP keep their capitals."""
+        short = self.title[:2].isupper() or self.title[1:2].isupper()
+        return self.title if short else self.title.lower()
+
     def shown(self, value: float | None) -> str:
         """As people read it: 93.3 %, or 1.27 in the unit of the data."""
         if value is None:

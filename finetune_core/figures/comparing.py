@@ -41,10 +41,11 @@ def by_name(values: Mapping[str, float | None], score: Score) -> go.Figure:
         marker={"color": ICE, "cornerradius": 3},
         text=[score.shown(known[name]) for name in names],
         textposition="outside",
+        cliponaxis=False,
         hovertemplate="%{y}: %{text}<extra></extra>",
         showlegend=False,
     )
-    figure.update_xaxes(**({"range": [0, 1.12], "tickformat": ".0%"} if score.share else {"rangemode": "tozero"}))
+    figure.update_xaxes(**({"range": [0, 1.2], "tickformat": ".0%"} if score.share else {"rangemode": "tozero"}))
     figure.update_yaxes(autorange="reversed", ticksuffix="  ", type="category", showgrid=False)
     figure.update_layout(hovermode="closest", bargap=0.3)
     return figure
@@ -63,6 +64,7 @@ def guesses(likely: Sequence[tuple[str, float]]) -> go.Figure:
             marker={"color": colours[: len(likely)], "cornerradius": 4},
             text=[f"{share:.1%}" for share in shares],
             textposition="outside",
+            cliponaxis=False,
             hovertemplate="%{y}: %{x:.2%}<extra></extra>",
             name="probability",
             showlegend=False,

@@ -4,7 +4,9 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
+from finetune_core.errors import UserError
 from finetune_core.parts.base import Call, Part, knob
+from finetune_core.parts.schedules import Schedule
 
 
 class Optimizer(Part):
@@ -24,6 +26,15 @@ class Optimizer(Part):
     def options(self) -> dict[str, Any]:
         """The arguments of the torch class beside the rates and the weight decay, which each group brings along."""
         return {}
+
+    def check_momentum(self, schedule: Schedule) -> None:
+        """A UserError where a schedule moves a momentum that this optimizer has not."""
+        if schedule.moves_momentum and not {"momentum", "betas"} & self.options().keys():
+            raise UserError(
+                f"{self.title} has no momentum that could cycle.",
+                f"The schedule {schedule.title} is to move it.",
+                "Leave the momentum alone (cycle_momentum: false), or take another optimizer.",
+            )
 
     def call(self) -> Call:
         """The optimizer to be called on a list of param groups that carry their own rates."""

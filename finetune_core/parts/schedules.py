@@ -49,7 +49,7 @@ class Schedule(Part):
 
     def multiplier(self, progress: Progress) -> float:
         """The factor on every group's peak rate at this step, in [0, 1]."""
-        rise = min(round(self.warmup * progress.epoch_steps), progress.steps - 1)
+        rise = _rise(self.warmup, progress.epoch_steps, progress.steps)
         first = self.curve(progress._replace(step=0, steps=progress.steps - rise))
         if progress.step < rise:
             return first * (progress.step + 1) / (rise + 1)
@@ -59,18 +59,30 @@ class Schedule(Part):
         """The factor after the warm-up, whose steps are no longer counted."""
         raise NotImplementedError
 
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether it moves the optimizer's momentum too."""
+        return False
+
+    def momentum(self, progress: Progress) -> float:
+        """The optimizer's momentum (or beta 1) at this step, where the schedule moves it."""
+        raise NotImplementedError
+
     def code(self, name: str = "") -> str:
         """Functions of (step, steps, epoch_steps, losses), the last of which, called `name`, is `multiplier`.
 
-        They are the source of the methods themselves with the knobs' values filled in.
+        They are the source of the methods themselves with the knobs' values filled in. Where the schedule moves the
+        momentum, a function `name` + `_momentum` stands before them.
         """
         name = name or f"{self.kind}_rate"
         curve = f"{name}_after_warmup" if self.warmup else name
-        functions = [self._plain(type(self).curve, curve)]
-        if "_cosine(" in functions[0]:
-            functions.insert(0, re.sub(r"(: | -> )float", "", inspect.getsource(_cosine).rstrip()))
+        functions = [self._plain(type(self).momentum, f"{name}_momentum")] if self.moves_momentum else []
+        functions.append(self._plain(type(self).curve, curve))
         if self.warmup:
             functions.append(self._plain(Schedule.multiplier, name, curve))
+        for helper in HELPERS:  # those that others use come last in the list, so first in the text
+            if any(f"{helper.__name__}(" in function for function in functions):
+                functions.insert(0, re.sub(r"(: | -> )(float|int)", "", inspect.getsource(helper).rstrip()))
         return "\n\n\n".join(functions)
 
     def _plain(self, method: Callable[..., float], name: str, curve: str = "") -> str:
@@ -110,16 +122,35 @@ class OneCycle(Schedule):
     final_div: float = knob(
         1e4, "End divisor", "The last rate is the first rate divided by this.", low=1.0, high=1e8, log=True, more=True
     )
+    cycle_momentum: bool = knob(
+        False,
+        "Momentum cycles too",
+        "Momentum goes the other way: low where the rate is high. Needs an optimizer with momentum or betas.",
+        more=True,
+    )
+    low_momentum: float = knob(
+        0.85, "Low momentum", "Momentum (or beta 1) at the peak of the rate.", low=0.0, high=0.999, more=True
+    )
+    high_momentum: float = knob(
+        0.95, "High momentum", "Momentum (or beta 1) at the start and at the end.", low=0.0, high=0.999, more=True
+    )
 
     def curve(self, progress: Progress) -> float:
         """Cosine up over the first `pct_start`, cosine down over the rest."""
         start, end = 1 / self.div, 1 / (self.div * self.final_div)
-        turn, last = max(0.0, self.pct_start * progress.steps - 1), progress.steps - 1
-        if progress.step < turn:
-            return _cosine(start, 1.0, progress.step / turn)
-        if last <= turn:  # too few steps to come down again
-            return 1.0
-        return _cosine(1.0, end, (progress.step - turn) / (last - turn))
+        return _arc(start, end, self.pct_start, progress.step, progress.steps)
+
+    @property
+    def moves_momentum(self) -> bool:
+        """Where it is asked to."""
+        return self.cycle_momentum
+
+    def momentum(self, progress: Progress) -> float:
+        """High, low where the rate is at its peak, high again; as torch's OneCycleLR cycles it."""
+        rise = _rise(self.warmup, progress.epoch_steps, progress.steps)
+        step, steps = max(0, progress.step - rise), progress.steps - rise
+        depth = _arc(0.0, 0.0, self.pct_start, step, steps)
+        return self.high_momentum - (self.high_momentum - self.low_momentum) * depth
 
 
 class Cosine(Schedule):
@@ -315,5 +346,23 @@ class Plateau(Schedule):
         return multiplier
 
 
+def _rise(warmup: float, epoch_steps: int, steps: int) -> int:
+    """Steps of the warm-up."""
+    return min(round(warmup * epoch_steps), steps - 1)
+
+
+def _arc(start: float, end: float, pct_start: float, step: int, steps: int) -> float:
+    """From `start` up to 1 over the first `pct_start` of the steps, then down to `end`."""
+    turn, last = max(0.0, pct_start * steps - 1), steps - 1
+    if step < turn:
+        return _cosine(start, 1.0, step / turn)
+    if last <= turn:  # too few steps to come down again
+        return 1.0
+    return _cosine(1.0, end, (step - turn) / (last - turn))
+
+
 def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+
+
+HELPERS = (_rise, _arc, _cosine)

@@ -194,7 +194,8 @@ def expression(module: nn.Module, path: str) -> str:
 
     shown, node = "model", module
     for step in path.split("."):
-        shown += f"[{step}]" if isinstance(node, (nn.Sequential, nn.ModuleList)) else f".{step}"
+        in_row = step.isdigit() and isinstance(node, (nn.Sequential, nn.ModuleList))
+        shown += f"[{step}]" if in_row else f".{step}"
         node = node.get_submodule(step)
     return shown
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import indent
 
 from finetune_core.codetext import joined, listed, own_layers
 from finetune_core.data.image import MODES
@@ -11,7 +12,7 @@ from finetune_core.parts import Call
 from finetune_core.recipe import Recipe
 from finetune_core.script.facts import CLEAR, DEEP, LARGE, LONG, ODD, TURNED, Pictures
 
-ROOM = 112  # columns for a call that stands indented
+ROOM = 110  # columns for a call that stands indented, or behind a name
 
 
 def listing(recipe: Recipe, pictures: Pictures) -> str:
@@ -145,7 +146,11 @@ def augmentation(recipe: Recipe) -> str:
 
 
 def _composed(calls: Sequence[Call]) -> str:
-    return Call("torchvision.transforms.v2.Compose", ([*calls],)).code(room=ROOM - len("augment = "))
+    line = Call("torchvision.transforms.v2.Compose", ([*calls],)).code()
+    if len(line) <= ROOM:
+        return line
+    lines = "".join(f"{call.code(room=ROOM)},\n" for call in calls)
+    return f"v2.Compose([\n{indent(lines, '    ')}])"
 
 
 DECODING = "pixels = {index: torch.from_numpy(read(paths[index])).permute(2, 0, 1) for index in (*train, *valid)}"

@@ -80,6 +80,9 @@ def phases(recipe: Recipe, facts: Facts) -> str:
     rows = []
     for index, (phase, name) in enumerate(zip(recipe.phases, _schedule_names(recipe), strict=True)):
         items = [f'"epochs": {phase.epochs}', *_thawed(recipe, facts, index, recipe.phases), f'"schedule": {name}']
+        if _moves_momentum(recipe):
+            own = f"lambda *position: {_momentum(recipe)!r}"
+            items.append(f'"momentum": {f"{name}_momentum" if phase.schedule.moves_momentum else own}')
         if any(each.patience for each in recipe.phases):
             items.append(f'"patience": {phase.patience}')
         if any(each.optimizer_state == "reset" for each in recipe.phases):
@@ -105,6 +108,27 @@ def _thawed(recipe: Recipe, facts: Facts, index: int, shown: Sequence[Phase]) ->
     if any(each.norm_statistics == "update" for each in shown):
         items.append(f'"norms": {phase.norm_statistics == "update"}')
     return items
+
+
+def _moves_momentum(recipe: Recipe) -> bool:
+    return any(phase.schedule.moves_momentum for phase in recipe.phases)
+
+
+def _momentum(recipe: Recipe) -> float:
+    """The optimizer's own momentum or first beta."""
+    options = recipe.training.optimizer.options()
+    return float(options["betas"][0] if "betas" in options else options["momentum"])
+
+
+def _with_momentum(recipe: Recipe) -> list[str]:
+    """Momentum that moves against the rate; a phase that leaves it alone has the optimizer's own."""
+    own = recipe.training.optimizer.options()
+    group = 'group["betas"] = (momentum, group["betas"][1])' if "betas" in own else 'group["momentum"] = momentum'
+    return [
+        '            momentum = phase["momentum"](step, steps, per_epoch, losses)',
+        "            for group in optimizer.param_groups:",
+        f"                {group}",
+    ]
 
 
 def _dictionary(items: list[str]) -> str:
@@ -257,6 +281,7 @@ def loop(recipe: Recipe) -> str:
         '            share = phase["schedule"](step, steps, per_epoch, losses)',
         "            for group in optimizer.param_groups:",
         '                group["lr"] = phase["rates"].get(group["name"], 0.0) * share',
+        *(_with_momentum(recipe) if _moves_momentum(recipe) else []),
         "            loss = learn(images, wanted)",
         *(["            average.update_parameters(model)"] if recipe.training.ema else []),
         '            print(json.dumps({"epoch": epoch, "loss": loss}), flush=True)',

@@ -60,7 +60,7 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
                 choose()
         _weights(backbone, entry)
         measuring.panel(state.draft(), backbone)
-        if entry.input_size != image_size and not isinstance(backbone.weights, Bundled):
+        if entry.input_size != image_size and not isinstance(backbone.weights, (Bundled, Checkpoint)):
             _size_hint(entry, image_size)
 
 
@@ -93,13 +93,14 @@ def _weights(backbone: Backbone, entry: catalogue.Entry) -> None:
 
 def _tag(entry: catalogue.Entry) -> None:
     names = ["", *(tag.name for tag in entry.tags)]
-    key = state.seed("field:hub-tag", state.value_at("model.backbone.weights.tag"))
+    chosen = state.value_at("model.backbone.weights.tag")
+    key = state.seed("field:hub-tag", chosen)
     st.selectbox(
         "Set",
         names,
+        names.index(chosen) if chosen in names else None,
         format_func=lambda name: name or f"the library's default ({names[1] if len(names) > 1 else 'none'})",
-        key=key,
-        on_change=lambda: state.edit_value("model.backbone.weights.tag", state.value(key) or ""),
+        **state.told(key, state.edit_value, "model.backbone.weights.tag"),
     )
 
 

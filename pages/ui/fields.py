@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -59,14 +60,13 @@ def choice(
     key = state.seed(f"kind:{path}", part.kind)
     options: dict[str, Any] = {
         "format_func": lambda kind: kinds[kind].title if kind in kinds else kind,
-        "key": key,
-        "on_change": _choose,
-        "args": (path, key, edit),
+        **state.told(key, _choose, path, edit),
     }
     if len(kinds) <= FEW:
-        side_by_side([cls.title for cls in kinds.values()])(label, list(kinds), required=True, **options)
+        bar = side_by_side([cls.title for cls in kinds.values()])
+        bar(label, list(kinds), default=part.kind, required=True, **options)
     else:
-        st.selectbox(label, list(kinds), **options)
+        st.selectbox(label, list(kinds), index=list(kinds).index(part.kind), **options)
     st.caption(part.about())
     if with_knobs:
         knobs(path, explain=False)
@@ -74,7 +74,7 @@ def choice(
 
 def side_by_side(words: Sequence[str]) -> Callable[..., Any]:
     """The widget for a few choices: one bar where it fits into a narrow column, else pills, which wrap."""
-    return st.segmented_control if sum(map(len, words)) <= BAR else st.pills
+    return st.segmented_control if sum(map(len, words)) <= BAR else partial(st.pills, wrap=True)
 
 
 def rate_format(rate: float) -> str:
@@ -94,27 +94,23 @@ def changed_kind(part: Part, kind: str) -> dict[str, Any]:
     return {"kind": kind, **kept}
 
 
-def _choose(path: str, key: str, edit: Callable[[str, Any], None]) -> None:
-    kind = state.value(key)
-    if kind is not None:
-        edit(path, changed_kind(state.value_at(path), kind))
+def _choose(path: str, edit: Callable[[str, Any], None], kind: str) -> None:
+    edit(path, changed_kind(state.value_at(path), kind))
 
 
-def _write(path: str, key: str) -> None:
-    value = state.value(key)
+def _write(path: str, value: Any) -> None:
     if isinstance(value, float):
         value = float(f"{value:.10g}")  # sliders add up steps: 0.35000000000000003
-    if value is not None:
-        state.edit_value(path, value.strip() if isinstance(value, str) else value)
+    state.edit_value(path, value.strip() if isinstance(value, str) else value)
 
 
 def _listed(numbers: Iterable[float]) -> str:
     return ", ".join(f"{number:g}" for number in numbers)
 
 
-def _write_numbers(path: str, key: str) -> None:
+def _write_numbers(path: str, text: str) -> None:
     # What is no number is told by the recipe itself.
-    state.edit_value(path, [word for word in state.value(key).replace(";", ",").split(",") if word.strip()])
+    state.edit_value(path, [word for word in text.replace(";", ",").split(",") if word.strip()])
 
 
 def _knob(section: Section, name: str) -> Knob:
@@ -130,34 +126,36 @@ def _label(knob: Knob) -> str:
 
 
 def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "") -> None:
-    value = state.value_at(path)
-    key = state.seed(f"field:{path}", _listed(value) if knob.type == "numbers" else value)
-    common: dict[str, Any] = {"key": key, "help": help or None, "on_change": _write, "args": (path, key)}
+    value: Any = state.value_at(path)
+    value = _listed(value) if knob.type == "numbers" else value
+    key = state.seed(f"field:{path}", value)
+    common: dict[str, Any] = {"help": help or None, **state.told(key, _write, path)}
     if knob.type == "bool":
-        st.toggle(label, **common)
+        st.toggle(label, value, **common)
     elif knob.type == "choice" and len(knob.choices) <= FEW:
-        st.segmented_control(label, knob.choices, required=True, **common)
+        bar = side_by_side([str(each) for each in knob.choices])
+        bar(label, knob.choices, default=value, required=True, **common)
     elif knob.type == "choice":
-        st.selectbox(label, knob.choices, **common)
+        st.selectbox(label, knob.choices, knob.choices.index(value), **common)
     elif knob.type == "numbers":
-        common |= {"on_change": _write_numbers, "help": f"{knob.help} With commas between them."}
-        st.text_input(label, placeholder=placeholder or None, **common)
+        common |= {"help": f"{knob.help} With commas between them.", **state.told(key, _write_numbers, path)}
+        st.text_input(label, value, placeholder=placeholder or None, **common)
     elif knob.type == "text":
-        st.text_input(label, placeholder=placeholder or None, **common)
+        st.text_input(label, value, placeholder=placeholder or None, **common)
     elif knob.type == "float" and not knob.log and knob.low is not None and knob.high is not None:
-        st.slider(label, float(knob.low), float(knob.high), step=slider_step(knob), format="%.4g", **common)
+        st.slider(label, float(knob.low), float(knob.high), value, slider_step(knob), format="%.4g", **common)
     else:
-        _number(label, knob, common)
+        _number(label, knob, value, common)
 
 
-def _number(label: str, knob: Knob, common: dict[str, Any]) -> None:
+def _number(label: str, knob: Knob, value: float, common: dict[str, Any]) -> None:
     cast = int if knob.type == "int" else float
     low = None if knob.low is None else cast(knob.low)
     high = None if knob.high is None else cast(knob.high)
     if knob.type == "int":
-        st.number_input(label, low, high, step=1, **common)
+        st.number_input(label, low, high, int(value), step=1, **common)
     else:
-        st.number_input(label, low, high, step=_number_step(knob), format="%g", **common)
+        st.number_input(label, low, high, float(value), step=_number_step(knob), format="%g", **common)
 
 
 def slider_step(knob: Knob) -> float:

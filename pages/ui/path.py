@@ -25,11 +25,11 @@ class Step:
 
 
 def source_words(recipe: Recipe) -> str:
-    """Where the images come from: `Blooms`, or the folder's own name."""
+    """Where the images come from: `Blooms`, or the own name of a folder or table."""
     folder = getattr(recipe.data.source, "path", None)
     if folder is None:
         return type(recipe.data.source).__name__
-    return Path(folder).name or "no folder yet"
+    return Path(folder).name or "no images yet"
 
 
 def augment_words(recipe: Recipe) -> str:

@@ -53,10 +53,11 @@ def chooser(recipe: Recipe) -> None:
     st.segmented_control(
         "Phase",
         range(len(recipe.phases)),
+        default=index(),
         required=True,
         format_func=lambda number: plain(words(number + 1, recipe.phases[number])),
-        key=key,
-        on_change=lambda: choose(state.value(key)),
+        wrap=True,
+        **state.told(key, choose),
         help="A run goes through its phases in this order; each has its own thawed groups, rates, epochs and schedule.",
     )
 

@@ -92,5 +92,5 @@ def _row(row: dict[str, Any], names: dict[str, str], best: Any, score: Score) ->
         "contender": names.get(row["contender"], row["contender"]) + (" ★" if row == best else ""),
         "training loss": f"{row['train_loss']:.3f}" if ended else f"diverged at step {row['step']}",
         "validation loss": f"{row['valid_loss']:.3f}" if ended else "–",
-        score.title.lower(): score.shown(row["valid_score"]),
+        score.inside: score.shown(row["valid_score"]),
     }

@@ -16,6 +16,7 @@ from pages.ui import phasing, shell, state, thawing, warm
 
 DEPTHS = {1: "Top", 2: "2 deep", 3: "3 deep", 0: "All"}
 SHOWN = 3  # matching parameters that are named
+MANY = 12  # rows, from which on the table scrolls
 ANY = "Any kind of layer"
 Edit = Callable[[list[str]], None]
 STEP = "\u2003"  # an em space: indents a tree within a cell
@@ -70,7 +71,14 @@ def _groups(model: Model, names: Sequence[str]) -> None:
 
 def _several(label: str, names: Sequence[str], chosen: Sequence[str], edit: Edit, help: str) -> None:
     key = state.seed(f"several:{label}", list(chosen))
-    st.multiselect(label, list(names), key=key, help=help, placeholder="None", on_change=lambda: edit(state.value(key)))
+    st.multiselect(
+        label,
+        list(names),
+        list(chosen),
+        help=help,
+        placeholder="None",
+        **state.told(key, edit),
+    )
 
 
 def _freeze_to(names: Sequence[str]) -> None:
@@ -84,17 +92,16 @@ def _freeze_to(names: Sequence[str]) -> None:
         phasing.label("Freeze to"),
         -len(names),
         len(names) - 1,
+        now,
         step=1,
-        key=key,
         help="The first group that trains, counted as in fastai's freeze_to: −1 is the head alone, 0 everything, "
         "2 all but the first two groups.",
-        on_change=lambda: _take_freeze_to(names, state.value(key)),
+        **state.told(key, _take_freeze_to, names),
     )
 
 
-def _take_freeze_to(names: Sequence[str], n: int | None) -> None:
-    if n is not None:
-        thawing.set_thawed(names, phases.freeze_to(n, names))
+def _take_freeze_to(names: Sequence[str], n: int) -> None:
+    thawing.set_thawed(names, phases.freeze_to(n, names))
 
 
 # The tree
@@ -132,10 +139,11 @@ def _network(recipe: Recipe, outputs: int) -> None:
     rule = words if words else f"{holding.TYPE}{chosen}" if chosen != ANY else ""
     found = _found(whole, phase, rule)
     _held(phase)
+    rows = _table(whole, phase, found, deep or 0, recipe)
     st.dataframe(
-        _table(whole, phase, found, deep or 0, recipe),
+        rows,
         hide_index=True,
-        height=420,
+        height="content" if len(rows.index) < MANY else 420,
         key="tree",
         column_config={"Parameters": st.column_config.NumberColumn(format="localized")},
     )

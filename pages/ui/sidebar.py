@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import streamlit as st
 
 from finetune_core.places import ASSETS
@@ -36,9 +41,17 @@ def sidebar() -> None:
             for step in path.STEPS:
                 _link(step, step.choice(recipe) if step.choice else "", worries.get(step.key, ""))
         badge()
+        _closing()(key="closing", height=1)
 
 
 def _link(step: path.Step, choice: str, worry: str) -> None:
     colour = "orange" if worry else "gray"
     label = f"{step.title}  :small[:{colour}[{plain(choice)}]]" if choice else step.title
     st.page_link(step.script, label=label, icon=step.icon, help=worry or None, width="stretch")
+
+
+@cache
+def _closing() -> Callable[..., Any]:
+    """Closes the sidebar behind a tapped link where it covers the page, which Streamlit leaves to the reader."""
+    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    return st.components.v2.component("thaw_sidebar", js=script, isolate_styles=False)

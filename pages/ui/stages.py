@@ -28,14 +28,14 @@ def more(recipe: Recipe, names: Sequence[str]) -> None:
 
 
 def _stages(recipe: Recipe, names: Sequence[str]) -> None:
-    key = state.seed("stages", phases.current_preset(recipe.phases, names))
+    current = phases.current_preset(recipe.phases, names)
+    key = state.seed("stages", current)
     st.pills(
         "Stages",
         list(phases.PRESETS),
+        default=current,
         format_func=lambda each: phases.PRESETS[each].title,
-        key=key,
-        on_change=_take_preset,
-        args=(names, key),
+        **state.told(key, _take_preset, names),
     )
     chosen = state.value(key)
     st.caption(phases.PRESETS[chosen].help if chosen else "Phases of your own. A preset replaces them.")
@@ -65,15 +65,20 @@ def _decay(recipe: Recipe, names: Sequence[str]) -> None:
 def _factor(name: str, factors: Mapping[str, float]) -> None:
     key = state.seed(f"decay:{name}", factors[name])
     st.number_input(
-        name, 0.0, 1e4, step=0.1, format="%g", key=key, width=110, on_change=lambda: _set_factor(factors, name, key)
+        name,
+        0.0,
+        1e4,
+        factors[name],
+        step=0.1,
+        format="%g",
+        width=110,
+        **state.told(key, _set_factor, factors, name),
     )
 
 
-def _set_factor(factors: Mapping[str, float], name: str, key: str) -> None:
-    value = state.value(key)
-    if value is not None:
-        changed = {**factors, name: float(f"{value:.10g}")}
-        state.edit_value("training.decay", {group: factor for group, factor in changed.items() if factor != 1.0})
+def _set_factor(factors: Mapping[str, float], name: str, value: float) -> None:
+    changed = {**factors, name: float(f"{value:.10g}")}
+    state.edit_value("training.decay", {group: factor for group, factor in changed.items() if factor != 1.0})
 
 
 def _button(
@@ -91,9 +96,7 @@ def _button(
 
 
 def _take_preset(names: Sequence[str], key: str) -> None:
-    preset = phases.PRESETS.get(state.value(key) or "")
-    if preset:
-        _attempt(lambda: phasing.replace(preset.make(state.draft().phases, names)))
+    _attempt(lambda: phasing.replace(phases.PRESETS[key].make(state.draft().phases, names)))
 
 
 def _rates(recipe: Recipe, names: Sequence[str]) -> None:

@@ -24,19 +24,31 @@ def known(recipe: Recipe) -> list[str]:
 
 
 def words(file: str) -> str:
-    """What people call a checkpoint: `end of phase 1, resnet10t on Blooms (31 Jan 12:05)`."""
-    run = store.Run(Path(file).parent.parent)
+    """What people call a checkpoint: `end of phase 1, 31 Jan 12:05, resnet10t on Blooms`."""
+    try:
+        return f"{short(file)}, {path.run_words(_run(file).recipe)}"
+    except UserError:
+        return short(file)
+
+
+def short(file: str) -> str:
+    """The same without what the run is of; the path where it is no run's."""
+    run = _run(file)
     try:
         name = next(name for name, kept in run.weights.items() if kept == Path(file))
-        when = time.strftime("%d %b %H:%M", time.localtime(run.status.started))
-        return f"{name}, {path.run_words(run.recipe)} ({when})"
-    except (StopIteration, UserError):  # no run of ours, or one of another version of Thaw
+    except (StopIteration, UserError):  # a file from elsewhere, or a run of another version of Thaw
         return file
+    return f"{name}, {time.strftime('%d %b %H:%M', time.localtime(run.status.started))}"
 
 
 def weights_words(weights: Weights) -> str:
-    """The same for any weights."""
-    return words(weights.path) if isinstance(weights, Checkpoint) else weights.title.lower()
+    """Any weights in few words."""
+    return short(weights.path) if isinstance(weights, Checkpoint) else weights.title.lower()
+
+
+def _run(file: str) -> store.Run:
+    """The run that a checkpoint would lie in."""
+    return store.Run(Path(file).parent.parent)
 
 
 def started(recipe: Recipe, file: str) -> Recipe:
@@ -49,15 +61,15 @@ def field(recipe: Recipe) -> None:
     here = state.value_at(FIELD)
     offered = known(recipe)
     key = state.seed(f"field:{FIELD}", here or None)
+    choices = offered if here in ("", *offered) else [here, *offered]
     st.selectbox(
         "Run",
-        offered if here in ("", *offered) else [here, *offered],
+        choices,
+        [*choices].index(here) if here else None,
         format_func=words,
-        key=key,
-        index=None,
         placeholder="Choose a run, or type the path of a checkpoint" if offered else "Type the path of a checkpoint",
         accept_new_options=True,
-        on_change=lambda: state.edit_value(FIELD, state.value(key) or ""),
+        **state.told(key, state.edit_value, FIELD),
     )
 
 

@@ -7,6 +7,7 @@ Widgets are drawn from it (`seed`) and write to it in their callbacks, before th
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from finetune_core.errors import UserError
 from finetune_core.places import runs_dir
 from finetune_core.recipe import Recipe
 
+_SEEDED = "thaw:seeded:"
 _DRAFT, _STAMP, _NOTICE = "thaw:draft", "thaw:draft-stamp", "thaw:notice"
 
 
@@ -49,7 +51,12 @@ def edit(recipe: Recipe) -> None:
 
 
 def edit_value(path: str, value: Any) -> None:
-    """Change one value of the draft by its dotted path; a value that does not fit becomes a notice, not a crash."""
+    """Change one value of the draft by its dotted path; a value that does not fit becomes a notice, not a crash.
+
+    Nothing happens where the draft no longer has such a value: a widget may still call when its part has just gone.
+    """
+    if not _has(path):
+        return
     try:
         edit(draft().with_value(path, value))
     except UserError as error:
@@ -86,11 +93,39 @@ def value_at(path: str) -> Any:
     return node
 
 
+def _has(path: str) -> bool:
+    try:
+        value_at(path)
+    except (AttributeError, IndexError, KeyError):
+        return False
+    return True
+
+
 def seed(key: str, value: Any) -> str:
-    """Put the draft's value under a widget's key before the widget is drawn; returns the key."""
+    """Put the draft's value under a widget's key before the widget is drawn; returns the key.
+
+    The widget must also be given the value as its default: a browser that has forgotten a widget's state (after a
+    dialog, say) would else report its blank default as if a person had chosen it, and the draft would follow.
+    """
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
+    st.session_state[_SEEDED + key] = value
     return key
+
+
+def told(key: str, take: Callable[..., None], *args: Any) -> dict[str, Any]:
+    """What makes a seeded widget hand a person's new value to `take(*args, value)`.
+
+    Streamlit also calls back for widgets that it lost sight of, when a dialog closes or a page is left in a hurry; they
+    report what they were seeded with, or nothing, and that is passed over: it would undo what has changed since.
+    """
+    return {"key": key, "on_change": _hand_over, "args": (key, take, *args)}
+
+
+def _hand_over(key: str, take: Callable[..., None], *args: Any) -> None:
+    chosen = st.session_state.get(key)
+    if chosen is not None and chosen != st.session_state.get(_SEEDED + key):
+        take(*args, chosen)
 
 
 def value(key: str, default: Any = None) -> Any:

@@ -30,12 +30,17 @@ def set_thawed(names: Sequence[str], chosen: Collection[str]) -> None:
 
 
 def set_rate(names: Sequence[str], name: str, rate: float) -> None:
-    """Give one group its own peak rate. The head's is the phase's learning rate, which the others follow."""
+    """Give one group its own peak rate; 0 changes nothing.
+
+    The head's is the phase's learning rate, which the others follow.
+    """
+    if not rate:
+        return
     phase = _clean(phasing.chosen(), names)
     if name == groups.HEAD:
         rate = float(f"{rate / phase.multipliers.get(name, 1.0):.6g}")
         state.edit_value(phasing.place("learning_rate"), rate)
-    elif rate > 0:
+    else:
         factor = float(f"{rate / phase.learning_rate:.6g}")
         state.edit_value(phasing.place("multipliers"), {**phase.multipliers, name: factor})
 

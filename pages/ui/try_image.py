@@ -32,7 +32,11 @@ def try_image(run: Run) -> None:
         picture, truth = _chosen(run)
     if picture is None:
         with right:
-            shell.empty("Show it something", "Choose an image on the left.", icon=":material/image_search:")
+            shell.empty(
+                "Show it something",
+                "Choose an image, or take one that the model was measured on.",
+                icon=":material/image_search:",
+            )
         return
     left.image(picture, width="stretch", caption=f"It is: {shell.plain(truth)}" if truth else "Your image")
     with right:
@@ -48,7 +52,7 @@ def try_image(run: Run) -> None:
 def _class(likely: Answer, truth: str) -> None:
     name, share = likely[0]
     verdict = "" if not truth else " :green[Right.]" if name == truth else " :red[Wrong.]"
-    st.markdown(f"### {shell.plain(name)}, {share:.0%} sure.{verdict}")
+    st.markdown(f"### {shell.plain(name)}, {share:.1%} sure.{verdict}")
     chart(figures.guesses(likely), key="guesses")
 
 

@@ -15,7 +15,7 @@ VIEWS = {"together": "Together", "single": "One at a time", "ladder": "Ladder"}
 LEADS = {
     "together": "Original left, then what the model gets in five epochs: never the same picture twice.",
     "single": "One row per transform, alone, so that you see what each one does.",
-    "ladder": "One transform from doing nothing to its end. Stop before you would no longer know the class yourself.",
+    "ladder": "One transform from doing nothing to its end. Stop before you could no longer tell yourself what it is.",
 }
 
 
@@ -115,14 +115,13 @@ def _knob_is_more(part: Transform, name: str) -> bool:
 
 def _toggle(place: int, part: Transform) -> None:
     key = state.seed(f"on:{place}:{part.kind}", part.active)
+    title = f"**{part.title}**" if part.active else part.title
     help = None if part.active else part.about()
-    st.toggle(
-        f"**{part.title}**" if part.active else part.title, key=key, help=help, on_change=_switch, args=(place, key)
-    )
+    st.toggle(title, part.active, help=help, **state.told(key, _switch, place))
 
 
-def _switch(place: int, key: str) -> None:
-    state.edit_value(f"augment.{place}.active", bool(state.value(key)))
+def _switch(place: int, active: bool) -> None:
+    state.edit_value(f"augment.{place}.active", active)
     st.rerun()  # the whole page: the chips tell how many transforms there are
 
 

@@ -34,14 +34,14 @@ def source_panel(data: Data) -> None:
         fields.field("data.source.path", explain=False, placeholder=PLACEHOLDERS[source.kind])
         st.caption("Write its path and press Enter.")
     if isinstance(source, Table):
-        st.segmented_control(
+        fields.side_by_side([task.title for task in TASKS.values()])(
             "What to learn",
             TASKS,
+            default=source.task,
             required=True,
             format_func=lambda key: TASKS[key].title,
-            key=state.seed("field:data.source.task", source.task),
-            on_change=lambda: state.edit_value("data.source.task", state.value("field:data.source.task")),
             help=" ".join(task.help for task in TASKS.values()),
+            **state.told(state.seed("field:data.source.task", source.task), state.edit_value, "data.source.task"),
         )
     others = [knob.name for knob in source.knobs() if knob.name not in ("path", "task")]
     fields.knobs("data.source", others, explain=False)
@@ -76,21 +76,26 @@ def counts(samples: Samples, parts: Split) -> None:
         "For training": len(parts.train),
         "For validation": len(parts.valid),
     }
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for label, number in numbers.items():
-            st.metric(label, f"{number:,}".replace(",", " "), width="content")
+            st.metric(label, f"{number:,}", width="content")
 
 
-def _choices(samples: Samples) -> list[str]:
-    return [ALL] if samples.task == "regression" else [ALL, *samples.classes]
+def _choice(samples: Samples) -> str:
+    """The class or tag that is leafed through; of numbers there is nothing to choose."""
+    if samples.task == "regression":
+        st.caption(f"{ALL}, each with its numbers.")
+        return ALL
+    choices = [ALL, *samples.classes]
+    return st.selectbox("Show", choices, key="sheet-class", label_visibility="collapsed", width=260)
 
 
 @st.fragment
 def sheet(samples: Samples) -> None:
     """A contact sheet that one can leaf through."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-        chosen = st.selectbox("Show", _choices(samples), key="sheet-class", label_visibility="collapsed", width=260)
-        paths, captions, columns, pages = _chosen(samples, chosen or ALL)
+        chosen = _choice(samples)
+        paths, captions, columns, pages = _chosen(samples, chosen)
         page = st.pagination(pages, key=f"sheet-page-{chosen}") if pages > 1 else 1
     per_page = COLUMNS * ROWS
     span = slice((page - 1) * per_page, page * per_page)
@@ -179,7 +184,7 @@ def main() -> None:
         with right:
             shell.empty(
                 "Which images?",
-                f"Write on the left where they lie. {data.source.about()}",
+                f"Write where they lie: a path on this machine, such as {PLACEHOLDERS[data.source.kind]}.",
                 icon=":material/folder_open:",
             )
     shell.next_step(slot, "data", disabled=found is None, help="" if found else "First choose images that can be read.")

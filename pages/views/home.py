@@ -127,7 +127,7 @@ def _best(run: store.Run) -> None:
     except UserError:  # of another version of Thaw
         return
     curve = [value for value in run.status.valid_score if value is not None]
-    st.metric(f"Best {score.title.lower()}", score.shown(run.status.best_score), chart_data=curve or None)
+    st.metric(f"Best {score.inside}", score.shown(run.status.best_score), chart_data=curve or None)
 
 
 head()

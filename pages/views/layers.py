@@ -1,5 +1,6 @@
 """Model & layers: which network, and which of its layers may change."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 
@@ -8,37 +9,37 @@ import streamlit as st
 from finetune_core import catalogue, figures, groups, preflight, script
 from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, Recipe
-from pages.ui import backbones, dataset, fields, phasing, regrouping, scripts, shell, stages, state, thawing
+from pages.ui import backbones, dataset, fields, outline, phasing, regrouping, scripts, shell, stages, state, thawing
 from pages.ui.checks import checks
 
 NAME, RATE, SIZE = 190, 150, 110  # px; the bar takes what is left
+ONE = {"single_label": "class", "multi_label": "tag", "regression": "number"}  # what an output stands for
 
 
-def presets(phase: Phase, names: Sequence[str]) -> None:
-    """The usual choices as one row."""
+def presets(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
+    """The usual choices as one row, and how far the images will carry."""
     known = {preset.key: preset for preset in groups.presets(names)}
-    key = state.seed("preset", thawing.current_preset(phase, names))
+    current = thawing.current_preset(phase, names)
+    key = state.seed("preset", current)
     chosen = st.pills(
         "Presets",
         list(known),
+        default=current,
         format_func=lambda each: known[each].title,
-        key=key,
-        on_change=_apply,
-        args=(names, key),
         label_visibility="collapsed",
+        **state.told(key, thawing.apply, names),
     )
-    st.caption(known[chosen].help if chosen else "Your own choice. A preset replaces it.")
-
-
-def _apply(names: Sequence[str], key: str) -> None:
-    if state.value(key):
-        thawing.apply(names, state.value(key))
+    st.caption(known[chosen].help if chosen else "As set below. A preset replaces it.")
+    if recipe.task.key == "single_label":
+        with contextlib.suppress(UserError):  # what is wrong with the images is told on their page
+            each = outline.training_images(recipe.data.model_dump_json()) / dataset.class_count(recipe.data.source)
+            st.caption(f":gray[:material/lightbulb:] {groups.advice(each)}")
 
 
 def share(counts: dict[str, int], warm: Sequence[str]) -> None:
     """How much of the network trains."""
     total, training = sum(counts.values()), sum(counts[name] for name in warm)
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.metric("Trains", f"{backbones.millions(training)} of {backbones.millions(total)}", width="content")
         st.metric("Share of parameters", f"{training / total:.1%}" if total else "–", width="content")
         st.metric("Layer groups", f"{len(warm)} of {len(counts)}", width="content")
@@ -75,25 +76,26 @@ def _percent(part: float) -> str:
 def _toggle(names: Sequence[str], name: str, thawed: bool) -> None:
     key = state.seed(f"thaw:{name}", thawed)
     mark = ":orange[:material/local_fire_department:]" if thawed else ":blue[:material/ac_unit:]"
-    st.toggle(f"{mark} {shell.plain(name)}", key=key, on_change=_thaw, args=(names, name, key))
+    st.toggle(f"{mark} {shell.plain(name)}", thawed, **state.told(key, _thaw, names, name))
 
 
-def _thaw(names: Sequence[str], name: str, key: str) -> None:
+def _thaw(names: Sequence[str], name: str, thawed: bool) -> None:
     warm = set(thawing.thawed(phasing.chosen(), names))
-    thawing.set_thawed(names, warm | {name} if state.value(key) else warm - {name})
+    thawing.set_thawed(names, warm | {name} if thawed else warm - {name})
 
 
 def _rate(names: Sequence[str], name: str, rate: float, thawed: bool) -> None:
-    key = state.seed(f"rate:{name}", float(f"{rate:.3g}"))
+    shown = float(f"{rate:.3g}")
+    key = state.seed(f"rate:{name}", shown)
     st.number_input(
         f"Learning rate of {name}",
         min_value=0.0,
+        value=shown,
         step=10.0 ** math.floor(math.log10(rate)) if rate > 0 else 1e-4,
         format=fields.rate_format(rate),
-        key=key,
         disabled=not thawed,
         label_visibility="collapsed",
-        on_change=lambda: thawing.set_rate(names, name, state.value(key) or 0.0),
+        **state.told(key, thawing.set_rate, names, name),
     )
 
 
@@ -104,7 +106,7 @@ def head(recipe: Recipe, features: int, outputs: int) -> None:
     with left:
         fields.choice("model.head", "Kind of head", edit=lambda _, value: thawing.regroup(head=value))
     with right:
-        st.caption(f"{features} features in, {outputs} classes out")
+        st.caption(f"{features} features in, {outputs} out: one per {ONE[recipe.task.key]}.")
         st.code(recipe.model.head.call(features, outputs).code(), language="python", wrap_lines=True)
 
 
@@ -135,7 +137,7 @@ def main() -> None:
     phasing.chooser(recipe)
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         with st.container(width="stretch"):
-            presets(phase, names)
+            presets(recipe, phase, names)
         with st.container(width="content"):
             share(counts, warm)
     found = list(preflight.layers(recipe))

@@ -37,8 +37,13 @@ def show(recipe: Recipe) -> None:
         _body([], None)
     with st.expander("More", icon=":material/tune:"):
         _more(recipe, newest)
-    shell.code(lambda: script.rate(recipe, scripts.facts(recipe), phasing.index(), finder.next_sweep()))
+    shell.code(lambda: _code(finder.begun(recipe)))
     load()
+
+
+def _code(begun: Recipe) -> str:
+    """The next search in PyTorch, from the weights that it would start from."""
+    return script.rate(begun, scripts.facts(begun), phasing.index(), finder.next_sweep())
 
 
 def _actions(place: st.delta_generator.DeltaGenerator, recipe: Recipe, newest: Run | None) -> None:

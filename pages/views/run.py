@@ -82,9 +82,7 @@ def _done(run: Run, recipe: Recipe) -> None:
                 icon = ":material/download:"
                 weights = run.best.read_bytes
                 st.download_button("Weights", weights, f"{name}.safetensors", icon=icon, on_click="ignore")
-            st.download_button(
-                "Recipe", recipe.to_yaml(), f"{name}.yaml", icon=":material/download:", on_click="ignore"
-            )
+            st.download_button("Recipe", recipe.to_yaml, f"{name}.yaml", icon=":material/download:", on_click="ignore")
             write, help = partial(scripts.whole, recipe), "This run as one program in plain PyTorch: the same losses."
             st.download_button("Script", write, "train.py", icon=":material/download:", on_click="ignore", help=help)
             help = "Takes this run's recipe and what it has learned as your draft, and opens Model & layers."
@@ -104,14 +102,9 @@ def _reached(rows: live.Rows, targets: Targets | None, score: Score) -> str:
     one_class = targets is not None and targets.task == "single_label"
     guessing = f" (guessing would give {1 / len(targets.names):.0%})" if targets and one_class else ""
     return (
-        f"Reached **{score.shown(best['valid_score'])}** validation {_inside(score.title)}{guessing} "
+        f"Reached **{score.shown(best['valid_score'])}** validation {score.inside}{guessing} "
         f"in epoch {best['epoch'] + 1} of {len(epochs)}, after {took} of training."
     )
-
-
-def _inside(title: str) -> str:
-    """A title as it stands inside a sentence: abbreviations keep their capitals."""
-    return title if title[:2].isupper() or title[1:2].isupper() else title.lower()
 
 
 def _best_epoch(rows: live.Rows, score: Score) -> dict[str, Any] | None:
@@ -132,7 +125,7 @@ def _body(run: Run, recipe: Recipe) -> None:
         lambda: try_image(run),
         lambda: _recipe(recipe),
         lambda: _command(recipe),
-        lambda: st.code(run.log_tail(200) or "The log is empty.", language=None, height=480),
+        lambda: _log(run),
     )
     for tab, draw in zip(tabs, parts, strict=True):
         if tab.open:
@@ -164,7 +157,7 @@ def _tiles(rows: live.Rows, score: Score) -> None:
     best = _best_epoch(rows, score)
     recent = steps[-20:]
     values = {
-        f"Best {_inside(score.title)}": score.shown(best["valid_score"] if best else None),
+        f"Best {score.inside}": score.shown(best["valid_score"] if best else None),
         "Loss": f"{np.mean([row['loss'] for row in recent if row['loss'] is not None]):.3f}" if recent else "–",
         "Learning rate": f"{max(steps[-1]['lr'].values()):.2g}" if steps else "–",
         "Images per second": f"{np.median([row['images_per_s'] for row in recent]):,.0f}" if recent else "–",
@@ -228,8 +221,17 @@ def _recipe(recipe: Recipe) -> None:
 
 
 def _command(recipe: Recipe) -> None:
-    st.caption("Download the recipe from the tab before, and the same run starts from a shell:")
-    st.code(launch.command(f"{recipe.name or 'recipe'}.yaml"), language="bash")
+    file = f"{recipe.name or 'recipe'}.yaml"
+    st.caption("With the recipe in a file, the same run starts from a shell:")
+    st.code(launch.command(file), language="bash")
+    st.download_button(file, recipe.to_yaml, file, icon=":material/download:", on_click="ignore", key="command-recipe")
+
+
+def _log(run: Run) -> None:
+    if log := run.log_tail(200):
+        st.code(log, language=None, height=480)
+    else:
+        st.caption("The log is empty: the run had nothing to complain about.")
 
 
 def _asked_for() -> Run:

@@ -57,11 +57,11 @@ def _table(runs: list[Run]) -> None:
     if opened := state.value("opened"):
         state.keep("opened", None)
         st.switch_page(path.RUN.script, query_params={"run": opened})
-    frame = pd.DataFrame([_row(run) for run in runs])
-    if frame["error"].isna().all():  # only runs that learn numbers have one
-        frame = frame.drop(columns="error")
+    # What no run has takes no room: most have no name of their own, and only those that learn numbers an error.
+    frame = pd.DataFrame([_row(run) for run in runs]).dropna(axis="columns", how="all")
     chosen = st.dataframe(
         frame,
+        placeholder="–",
         key=TABLE,
         hide_index=True,
         on_select="rerun",
@@ -84,7 +84,7 @@ def _row(run: Run) -> dict[str, Any]:
     return {
         "open": ":material/open_in_full: Open",
         "state": f"{look.mark} {word}",
-        "name": recipe.name or "–",
+        "name": recipe.name or None,
         "data": path.source_words(recipe),
         "backbone": path.model_words(recipe),
         "thawed": path.thaw_words(recipe),
@@ -108,7 +108,7 @@ def _columns(runs: list[Run]) -> dict[str, Any]:
         "name": config.TextColumn("Name", width=130),
         "data": config.TextColumn("Data", width=80),
         "backbone": config.TextColumn("Backbone", width=90),
-        "thawed": config.TextColumn("Thawed", width=95),
+        "thawed": config.TextColumn("Thawed", width=150),
         "best": config.ProgressColumn("Best score", width=130, format="percent", min_value=0.0, max_value=1.0),
         "error": config.NumberColumn("Mean error", width=100, format="%.4g"),
         "curve": config.LineChartColumn("Validation", width=100),

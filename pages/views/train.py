@@ -16,7 +16,8 @@ from pages.ui.chart import chart, load
 from pages.ui.checks import checks
 
 LEAD = "What will happen, before it happens."
-ELSEWHERE = ("seed", "mix", "mix_alpha")  # knobs with a place of their own, here or on Augment
+OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say where it runs, not how it learns
+ON_AUGMENT = ("mix", "mix_alpha")
 
 
 def show(recipe: Recipe) -> None:
@@ -51,7 +52,7 @@ def _downloads(recipe: Recipe, broken: bool) -> None:
     """The recipe, and the whole run as a program."""
     icon, write = ":material/download:", partial(scripts.whole, recipe)
     help = "The whole run as one program in plain PyTorch: the same losses without Thaw."
-    st.download_button("recipe.yaml", recipe.to_yaml(), "recipe.yaml", icon=icon, on_click="ignore")
+    st.download_button("recipe.yaml", recipe.to_yaml, "recipe.yaml", icon=icon, on_click="ignore")
     st.download_button("train.py", write, "train.py", icon=icon, on_click="ignore", disabled=broken, help=help)
 
 
@@ -101,7 +102,7 @@ def _more() -> None:
         _knobs("training.optimizer")
         _formula()
         for knob in state.value_at("training").knobs():
-            if knob.more and knob.type != "list" and knob.name not in ELSEWHERE:
+            if knob.more and knob.type != "list" and knob.name not in (*OF_RUN, *ON_AUGMENT):
                 fields.field(f"training.{knob.name}", explain=False)
     with rest:
         st.markdown("**Loss**")
@@ -109,8 +110,8 @@ def _more() -> None:
         _knobs("training.loss")
         st.markdown("**Run**")
         fields.field("name", explain=False)
-        fields.field("training.device", explain=False)
-        fields.field("training.seed", explain=False)
+        for name in OF_RUN:
+            fields.field(f"training.{name}", explain=False)
 
 
 def _formula() -> None:

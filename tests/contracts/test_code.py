@@ -71,6 +71,8 @@ def test_a_schedules_code_gives_its_very_rates(schedule: Schedule, warmup: float
         for step in range(epochs * epoch_steps):
             at = Progress(step, epochs * epoch_steps, epoch_steps, losses[: step // epoch_steps])
             assert names["rate"](*at[:3], list(at.losses)) == schedule.multiplier(at)
+            if schedule.moves_momentum:
+                assert names["rate_momentum"](*at[:3], list(at.losses)) == schedule.momentum(at)
 
 
 def test_two_schedules_of_a_kind_keep_their_own_knobs() -> None:

@@ -14,9 +14,10 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
-from finetune_core import launch, machine, places, store
+from finetune_core import latency, launch, machine, places, store
 from finetune_core.cli import main
 from finetune_core.recipe import Recipe, load
+from finetune_core.worker import work
 
 Capture = pytest.CaptureFixture[str]
 
@@ -72,6 +73,43 @@ def test_groups_are_listed_stem_to_head_with_their_rates(file: Path, capsys: Cap
 
     count = sum(p.numel() for p in timm.create_model("test_resnet", num_classes=3).parameters())
     assert sum(row["parameters"] for row in rows) == count
+
+
+def test_what_is_held_is_counted_and_the_tree_shows_where(file: Path, capsys: Capture) -> None:
+    hold = ("--set", "phases.0.hold=['type:Conv2d']")
+    rows = {row["name"]: row for row in _json(capsys, "groups", file, *hold)}
+    assert [rows[name]["held"] for name in ("layer1", "head")] == [[2], [0]]
+    assert all(row["held"] == [0] for row in _json(capsys, "groups", file))
+    assert "No layer is a Conv9d" in _mistake(capsys, "groups", file, "--set", "phases.0.hold=['type:Conv9d']")
+    nodes = {node["path"]: node for node in _json(capsys, "tree", file)}
+    convolutions = [node for node in nodes.values() if node["type"] == "Conv2d" and node["group"] == "layer1"]
+    assert len(convolutions) == 2
+    assert nodes["fc"] == {"path": "fc", "type": "Linear", "parameters": rows["head"]["parameters"], "group": "head"}
+    assert nodes["layer4"]["parameters"] == rows["layer4"]["parameters"]
+    assert main(["tree", str(file), "--depth", "1"]) == 0
+    assert all(not line.startswith(" ") for line in capsys.readouterr().out.splitlines())
+
+
+def test_groups_and_decay_that_are_not_there_are_told_before_anything_starts(file: Path, capsys: Capture) -> None:
+    told = _mistake(capsys, "train", file, "--set", "training.decay={layer9: 0}")
+    assert "There is no layer group called layer9" in told
+    assert "layer9 cannot be split" in _mistake(capsys, "train", file, "--set", "model.split=[layer9]")
+    assert not store.list_runs()
+
+
+def test_a_network_is_timed_once_and_remembered(file: Path, capsys: Capture) -> None:
+    found = _json(capsys, "measure", file)
+    assert found["answer_ms"] > 0
+    recipe = load(file)
+    assert latency.known(recipe) == {"timm test_resnet": latency.Latency(**found)}
+    assert latency.known(recipe.with_value("data.image_size", 64)) == {}, "another size is another question"
+    assert store.list_runs() == [], "a measurement is no training run"
+    stopped = store.create(
+        latency.asked(recipe, recipe.model.backbone).with_value("data.image_size", 64), job="measure"
+    )
+    assert work(stopped, watch=lambda _: stopped.ask("stop")) == 0
+    assert stopped.status.state == "stopped"
+    assert not latency.known(stopped.recipe)
 
 
 def test_lr_find_gives_a_curve_and_suggestions(file: Path, capsys: Capture) -> None:

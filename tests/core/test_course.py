@@ -5,7 +5,11 @@ import torch
 from torch import Tensor
 
 from finetune_core import plan, session, store
+from finetune_core.errors import UserError
 from finetune_core.loop import Trainer, evaluate
+from finetune_core.parts import Progress
+from finetune_core.parts.schedules import OneCycle
+from finetune_core.preflight import findings
 from finetune_core.recipe import Recipe
 from finetune_core.records import Record
 from finetune_core.worker import work
@@ -115,4 +119,35 @@ def test_the_optimizers_memory_at_the_start_of_a_phase(tiny: Recipe, choice: str
     assert counts == [
         *range(1, each + 1),
         *(range(1, each + 1) if choice == "reset" else range(each + 1, 2 * each + 1)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "optimizer", [{"kind": "sgd", "momentum": 0.5}, {"kind": "adamw", "beta1": 0.5}, {"kind": "lion", "beta1": 0.5}]
+)
+def test_a_phase_may_cycle_the_momentum_and_the_next_has_its_own_again(tiny: Recipe, optimizer: dict) -> None:
+    schedule = OneCycle(cycle_momentum=True)
+    phase = tiny.phases[0].replace(epochs=1)
+    recipe = tiny.replace(phases=(phase.replace(schedule=schedule), phase)).with_value("training.optimizer", optimizer)
+    trainer = Trainer(session.prepare(recipe))
+    seen = []
+    groups = trainer.stepper.optimizer.param_groups
+    for record in trainer.run():
+        if record.kind == "step":
+            [held] = {group["momentum"] if "momentum" in group else group["betas"][0] for group in groups}
+            seen.append(held)
+    steps = len(seen) // 2
+    assert seen[:steps] == [schedule.momentum(Progress(step, steps, steps)) for step in range(steps)]
+    assert seen[steps:] == [0.5] * steps
+
+
+def test_an_optimizer_without_momentum_refuses_to_cycle_it(tiny: Recipe) -> None:
+    recipe = tiny.with_value("training.optimizer", {"kind": "adagrad"})
+    recipe = recipe.with_value("phases.0.schedule", {"kind": "one_cycle", "cycle_momentum": True})
+    with pytest.raises(UserError, match="no momentum"):
+        Trainer(session.prepare(recipe))
+    [finding] = [each for each in findings(recipe) if each.title == "Schedule"]
+    assert finding.mend
+    assert not [
+        each for each in findings(recipe.with_value(finding.mend.path, finding.mend.value)) if each.title == "Schedule"
     ]

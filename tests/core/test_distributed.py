@@ -1,5 +1,7 @@
 """Several processes for one run, here two on the CPU by torchrun and gloo: the same training, and no hanging."""
 
+import json
+import math
 import os
 import subprocess
 import sys
@@ -12,10 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune_core import launch, store
+from finetune_core import launch, records, store
+from finetune_core.cli import main
 from finetune_core.data.loader import Batches
 from finetune_core.leader import lead
 from finetune_core.recipe import Recipe, parse
+from finetune_core.records import Find, Suggestions
 from finetune_core.store import Run
 from finetune_core.worker import work
 from tests.conftest import paint
@@ -162,6 +166,25 @@ def test_shares_add_up_to_the_batch(images: int, processes: int) -> None:
         counted = [indices[:count] for indices, count in mine]
         assert np.concatenate(counted).tolist() == batch.tolist()
         assert all(len(indices) > 1 for indices, _ in mine), "BatchNorm cannot train on one image"
+
+
+def test_a_run_can_be_made_for_torchrun_to_start(tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    tiny.save(tmp_path / "recipe.yaml")
+    assert main(["train", str(tmp_path / "recipe.yaml"), "--create-only"]) == 0
+    run = store.open_run(capsys.readouterr().out.strip())
+    assert run.status.state == "stopped"
+    assert work(run) == 0
+    assert run.status.state == "finished"
+
+
+def test_a_record_comes_back_from_its_line() -> None:
+    lost = Find(step=3, lr=0.1, loss=math.nan, smooth=1.5)
+    found = records.parse(json.loads(lost.line()))
+    assert isinstance(found, Find)
+    assert math.isnan(found.loss)
+    assert (found.step, found.smooth, found.trial) == (3, 1.5, 0)
+    nothing = Suggestions(None, None, None)
+    assert records.parse(json.loads(nothing.line())) == nothing
 
 
 def endless(tiny: Recipe) -> Recipe:

@@ -10,6 +10,7 @@ from torch import nn
 from finetune_core.errors import UserError
 from finetune_core.groups import (
     LayerGroup,
+    advice,
     check,
     divided,
     freeze,
@@ -267,3 +268,11 @@ class TestHolding:
         assert sum(group.count for group in (*learning, *still)) == sum(group.count for group in network.groups)
         with pytest.raises(UserError, match="All that is thawed is held"):
             check(network, Phase(hold=("fc",)))
+
+
+def test_the_fewer_images_the_less_to_thaw() -> None:
+    few, some, plenty = (advice(images) for images in (8, 80, 800))
+    assert "head alone" in few
+    assert "last stages" in some
+    assert "Everything" in plenty
+    assert "About 80 training images per class" in some

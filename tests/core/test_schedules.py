@@ -139,3 +139,29 @@ def test_tables_hold_for_an_epoch_and_stay_past_their_end() -> None:
     assert rates == [1, 1, 1] + [0.5] * 9
     decay = [Logspace(decades=2).multiplier(Progress(epoch, 40, 1)) for epoch in range(40)]
     assert decay == pytest.approx(list(np.logspace(0, -2, 40)), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("steps", [5, 7, 40])
+def test_momentum_cycles_as_torchs_does(kind: type[torch.optim.Optimizer], steps: int) -> None:
+    schedule = OneCycle(pct_start=0.3, cycle_momentum=True, low_momentum=0.8, high_momentum=0.97)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = kind([weight], lr=1.0, **({"momentum": 0.9} if kind is torch.optim.SGD else {}))
+    theirs = lr_scheduler.OneCycleLR(optimizer, 1.0, steps, pct_start=0.3, base_momentum=0.8, max_momentum=0.97)
+    for step in range(steps):
+        [group] = optimizer.param_groups
+        expected = group["momentum"] if kind is torch.optim.SGD else group["betas"][0]
+        assert schedule.momentum(Progress(step, steps, EPOCH)) == pytest.approx(expected, abs=1e-12)
+        if step < steps - 1:
+            optimizer.step()
+            theirs.step()
+
+
+def test_momentum_stays_high_while_the_rate_warms_up() -> None:
+    schedule = OneCycle(warmup=2, cycle_momentum=True)
+    assert [schedule.momentum(Progress(step, 10 * EPOCH, EPOCH)) for step in range(2 * EPOCH + 1)] == pytest.approx(
+        [0.95] * 11
+    )
+    plain = OneCycle(cycle_momentum=True)
+    later = [schedule.momentum(Progress(step, 10 * EPOCH, EPOCH)) for step in range(2 * EPOCH, 10 * EPOCH)]
+    assert later == [plain.momentum(Progress(step, 8 * EPOCH, EPOCH)) for step in range(8 * EPOCH)]

@@ -148,7 +148,12 @@ def in_phases(files: Files) -> dict[str, Any]:
         "phases": [
             everything(thaw=["head"], schedule={"kind": "step", "every": 1}, epochs=2),
             everything(hold=["type:BatchNorm2d", "conv2"], schedule={"kind": "linear", "warmup": 0.5}),
-            everything(thaw=["layer3", "head"], norm_statistics="update", optimizer_state="reset"),
+            everything(
+                thaw=["layer3", "head"],
+                norm_statistics="update",
+                optimizer_state="reset",
+                schedule={"kind": "one_cycle", "cycle_momentum": True, "warmup": 0.3},
+            ),
             everything(schedule={"kind": "linear"}),
         ],
         "training": {
@@ -261,7 +266,7 @@ def plain_numbers(optimizer: str, loss: str) -> Callable[[Files], dict[str, Any]
         },
         "augment": [],
         "model": {"backbone": TINY},
-        "phases": [everything()],
+        "phases": [everything(schedule={"kind": "one_cycle", "cycle_momentum": True})],
         "training": {"loss": {"kind": loss}, "optimizer": {"kind": optimizer}},
     }
 
@@ -374,16 +379,18 @@ def both(made: Files, tmp_path_factory: pytest.TempPathFactory) -> Both:
             both.texts[name] = before + script.rate(swept, script.gather(swept), phase, sweep)
             curve = range_test(prepare(swept), phase, sweep)
             both.runs[name] = Losses([point.loss for point in curve], [], [])
-    folder = tmp_path_factory.mktemp("written")
-    paths = {name: folder / f"{name}.py" for name in both.texts}
+    both.scripts, both.said = executed(both.texts, tmp_path_factory.mktemp("written"))
+    return both
+
+
+def executed(texts: dict[str, str], folder: Path) -> tuple[dict[str, Losses], str]:
+    """What scripts print, all run by one process without Thaw; and what it says on stderr."""
+    paths = {name: folder / f"{name}.py" for name in texts}
     for name, path in paths.items():
-        path.write_text(both.texts[name])
+        path.write_text(texts[name])
     command = [sys.executable, "-c", RUNNER, *map(str, paths.values())]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    both.said = done.stderr
-    for name, path in paths.items():
-        both.scripts[name] = told(done.stdout.partition(f"{path}\n")[2])
-    return both
+    return {name: told(done.stdout.partition(f"{path}\n")[2]) for name, path in paths.items()}, done.stderr
 
 
 def told(output: str) -> Losses:
@@ -480,6 +487,40 @@ def test_the_default_recipe_from_the_command_line(tmp_path: Path) -> None:
     assert load_weights(tmp_path / "model.pt") == load_weights(run.last)
 
 
+ARCHITECTURES = {
+    "timm": (
+        "vgg11",
+        "mobilenetv3_small_100",
+        "efficientvit_m0",
+        "test_convnext",
+        "dla46x_c",
+        "test_vit3",
+        "densenet121",
+    ),
+    "torchvision": ("resnet18", "densenet121", "mobilenet_v3_small", "swin_t", "googlenet", "regnet_y_400mf"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["mlp", "concat_pool"])
+def test_networks_of_many_kinds(made: Files, tmp_path: Path, head: str) -> None:
+    texts, runs = {}, {}
+    for library, names in ARCHITECTURES.items():
+        for name in names:
+            backbone = {"kind": library, "architecture": name, "weights": RANDOM}
+            tree = RECIPES["classes by column"](made)
+            tree |= {"model": {"backbone": backbone, "head": {"kind": head, "hidden": 8}}, "phases": [everything()] * 2}
+            tree["phases"][0] = everything(thaw=["head"])
+            wanted = parse({**tree, "training": {"batch_size": 8, "device": "cpu", "optimizer": {"kind": "lamb"}}})
+            wanted = wanted.with_value("data.image_size", 160 if name == "test_vit3" else 64)
+            texts[f"{library}-{name}"] = script.whole(wanted, script.gather(wanted, lambda text: None))
+            runs[f"{library}-{name}"] = trained(wanted)
+    scripts, said = executed(texts, tmp_path)
+    for name, losses in runs.items():
+        assert scripts[name].steps == losses.steps, f"{name}: {said}"
+        assert scripts[name].epochs == losses.epochs, name
+
+
 def load_weights(path: Path) -> dict[str, list]:
     return {name: value.tolist() for name, value in timm.models.load_state_dict(str(path)).items()}
 
@@ -488,6 +529,22 @@ def load_weights(path: Path) -> dict[str, list]:
 def test_what_is_not_there_is_told_in_words(command: list[str], capsys: pytest.CaptureFixture) -> None:
     assert main(command) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 2
+
+
+def test_a_recipe_that_cannot_run_has_no_script(made: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    wanted = recipe("classes by column", made).with_value("training.loss", {"kind": "bce"})
+    wanted.save(tmp_path / "recipe.yaml")
+    assert main(["export", str(tmp_path / "recipe.yaml")]) == 2
+    assert "does not fit the data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "name"), [("timm", "resnet18"), ("torchvision", "resnet18")])
+def test_weights_that_are_still_at_the_hub_are_shown_without_a_download(made: Files, kind: str, name: str) -> None:
+    backbone = {"kind": kind, "architecture": name, "weights": {"kind": "hub"}}
+    wanted = recipe("mse", made).with_value("model.backbone", backbone)
+    text = script.layers(wanted, script.gather(wanted))
+    assert ("pretrained=True" if kind == "timm" else 'get_weight("ResNet18_Weights.IMAGENET1K_V1")') in text
+    assert "WEIGHTS" not in text
 
 
 def test_export_prints_and_changes_values(made: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -105,3 +105,25 @@ def test_a_folder_that_changes_is_listed_anew(images: Path) -> None:
     first = next((images / "class_0").iterdir())
     (images / "class_0" / "another.png").write_bytes(first.read_bytes())
     assert len(dataset.samples(source)) == before + 1
+
+
+def _widgets_that_call_back() -> None:
+    import streamlit as st
+
+    from pages.ui import state
+
+    taken: list[float] = []
+    told = state.told(state.seed("n", 0.5), taken.append)
+    for reported in (0.5, None, 0.7):
+        st.session_state["n"] = reported
+        told["on_change"](*told["args"])
+    before = state.draft()
+    state.edit_value("model.backbone.weights.tag", "of a part that has gone")
+    state.edit_value("phases.7.epochs", 3)
+    st.write(f"taken {taken}, draft {'kept' if state.draft() == before else 'changed'}, {state.take_note()}")
+
+
+def test_only_what_a_person_changed_reaches_the_draft() -> None:
+    app = AppTest.from_function(_widgets_that_call_back, default_timeout=30).run()
+    assert not app.exception
+    assert app.markdown[0].value == "taken [0.7], draft kept, None"

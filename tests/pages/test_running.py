@@ -9,7 +9,7 @@ import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from finetune_core import launch, places, plan, store
+from finetune_core import launch, machine, places, plan, store
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe, load
 from finetune_core.records import Epoch, Find, Lap, Place, Step, Suggestions
@@ -223,6 +223,17 @@ def test_train_says_what_will_happen():
     said = texts(app)
     assert "150 steps: 5 epochs of 30 steps with 32 images each." in said
     assert launch.command() in said
+
+
+def test_train_says_what_the_precision_does_on_this_machine(monkeypatch):
+    monkeypatch.setattr(machine, "facts", lambda: machine.Machine(cores=4, memory_gb=8, free_disk_gb=50))
+    drafted(Recipe().with_value("training.precision", "bf16"))
+    app = page("train")
+    assert "4 CPU cores" in texts(app)
+    assert "1.4 to 2.9 times as long" in texts(app)
+    button(app, "Use fp32").click().run()
+    assert load(places.runs_dir() / "draft.yaml").training.precision == "fp32"
+    assert "fp32 is exact, and the fastest here" in texts(app)
 
 
 def test_a_broken_recipe_cannot_be_launched():

@@ -1,0 +1,34 @@
+"""The command line: everything the studio does, without a browser.
+
+Exit codes: 0 success, 2 a mistake that the person can mend (two plain lines on stderr), 1 a bug.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from finetune_core.cli import network, probing, recipes, results, training
+from finetune_core.cli.parser import Commands
+from finetune_core.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        options = _commands().parser.parse_args(arguments)
+        code: int | None = options.command(options)
+        return code or 0
+    except UserError as error:
+        print(*error.lines(), sep="\n", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader (`head`, say) has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _commands() -> Commands:
+    """All commands, in the order of the help."""
+    commands = Commands()
+    for topic in (recipes, training, probing, network, results):
+        topic.add_to(commands)
+    return commands

@@ -1,0 +1,157 @@
+"""Commands about what trains and how fast: layer groups, the network as a tree, phases, the plan of rates."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune_core import milestones
+from finetune_core.cli.parser import Commands, Options, count
+from finetune_core.cli.shared import phase_index, print_json, read_recipe, write
+from finetune_core.errors import UserError
+from finetune_core.phases import PRESETS, RATE_RULES, apply_rule
+from finetune_core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from finetune_core.tree import Tree
+
+
+def add_to(commands: Commands) -> None:
+    """Add these commands."""
+    commands.add(groups, "recipe", "json")
+    one = commands.add(tree, "recipe", "json")
+    one.add_argument("--depth", type=count, metavar="N", help="modules down to this depth only")
+    one = commands.add(phases, "recipe", "json")
+    one.add_argument("--preset", choices=PRESETS, help="replace the phases by this preset")
+    help = "replace the phases by a dictionary of milestones: {1: {'freeze_to': -1, 'duration': 1, 'lrs': [...]}, ...}"
+    one.add_argument("--milestones", type=Path, metavar="FILE", help=help)
+    help = f"set one phase's rates by rule: {', '.join(RATE_RULES)}, and its numbers (--rates slice 1e-5 1e-3)"
+    one.add_argument("--rates", nargs="+", metavar=("RULE", "NUMBER"), help=help)
+    one.add_argument("--phase", type=int, metavar="N", help="the phase for --rates, from 1 (default: the last)")
+    one.add_argument("--out", type=Path, metavar="FILE", help="write the recipe with these phases")
+    one.add_argument("--export", action="store_true", help="print the phases as a dictionary of milestones")
+    commands.add(plan, "recipe", "json")
+
+
+def groups(options: Options) -> None:
+    """Print the layer groups, stem to head: parameters, frozen or not, peak rate and what is held in each phase."""
+    from finetune_core import plan
+
+    recipe = read_recipe(options)
+    counts = _groups(recipe)
+    peaks = [plan.peak_rates(phase, list(counts)) for phase in recipe.phases]
+    rates = {name: [peak[name] for peak in peaks] for name in counts}
+    held = _held(recipe)
+    if options.json:
+        keys = ("name", "parameters", "frozen", "lr", "held")
+        rows = ((n, counts[n], not any(r), r, [phase.get(n, 0) for phase in held]) for n, r in rates.items())
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    total = sum(counts.values())
+    for name, peaks_of_name in rates.items():
+        in_phases = zip(peaks_of_name, (phase.get(name, 0) for phase in held), strict=True)
+        shown = "  ".join(_phase_words(rate, still) for rate, still in in_phases)
+        print(f"{name:20}{counts[name]:>12,}{counts[name] / total:>8.1%}   {shown}")
+
+
+def _groups(recipe: Recipe) -> dict[str, int]:
+    """Parameters of each layer group, stem to head."""
+    from finetune_core import catalogue
+
+    return catalogue.layer_counts(recipe.model, len(recipe.data.source.samples().classes))
+
+
+def _phase_words(rate: float, held: int) -> str:
+    still = f" ({held} parameter{'' if held == 1 else 's'} held)" if held else ""
+    return f"{rate:.2e}{still}" if rate else "frozen"
+
+
+def _held(recipe: Recipe) -> list[dict[str, int]]:
+    """How many parameters of each layer group are held, for each phase; torch is only asked where any are."""
+    if not any(phase.hold for phase in recipe.phases):
+        return [{} for _ in recipe.phases]
+    whole = _tree(recipe)
+    return [whole.held(phase.hold) for phase in recipe.phases]
+
+
+def tree(options: Options) -> None:
+    """Print the network as a tree: each module's class, parameters and layer group."""
+    whole = _tree(read_recipe(options))
+    if options.json:
+        print_json([asdict(node) for node in whole.nodes])
+        return
+    for node in whole.nodes:
+        if not options.depth or node.depth < options.depth:
+            name = "  " * node.depth + node.path.rpartition(".")[2]
+            print(f"{name:36}{node.type:28}{node.parameters:>12,}   {node.group}")
+
+
+def _tree(recipe: Recipe) -> Tree:
+    from finetune_core.tree import build
+
+    return build(recipe.model, len(recipe.data.source.samples().classes), recipe.data.image_size)
+
+
+def phases(options: Options) -> None:
+    """Print the phases of a recipe, or make them by rule, from milestones, or as milestones."""
+    recipe = read_recipe(options)
+    names = list(_groups(recipe))
+    made = recipe.phases
+    if options.milestones:
+        imported = milestones.read(options.milestones, names)
+        made = imported.phases
+        for note in imported.notes:
+            print(f"Note: {note}", file=sys.stderr)
+    if options.preset:
+        made = PRESETS[options.preset].make(made, names)
+    if options.rates:
+        made = apply_rule(made, phase_index(options.phase, len(made)), names, *_rule(options.rates))
+    recipe = recipe.replace(phases=made)
+    if options.out:
+        write(options.out, recipe.to_yaml())
+    if options.export:
+        print(milestones.to_text(milestones.to_milestones(made, names)), end="")
+    elif options.json:
+        print_json([phase.model_dump(mode="json") for phase in made])
+    else:
+        _print_phases(recipe, names)
+
+
+def _rule(words: list[str]) -> tuple[str, list[float]]:
+    key, *numbers = words
+    if key not in RATE_RULES:
+        raise UserError(f"There is no rule {key} for rates.", hint=f"There are {', '.join(RATE_RULES)}.")
+    try:
+        return key, [float(number) for number in numbers]
+    except ValueError as error:
+        raise UserError(f"The rule {key} takes numbers, not {' '.join(numbers)}.", hint="Such as 1e-5.") from error
+
+
+def _print_phases(recipe: Recipe, names: list[str]) -> None:
+    from finetune_core import plan
+
+    for number, phase in enumerate(recipe.phases, start=1):
+        print(f"phase {number}: {phase.epochs} epochs, {phase.schedule.title.lower()}")
+        for name, rate in plan.peak_rates(phase, names).items():
+            print(f"  {name:20}{f'{rate:.2e}' if rate else 'frozen'}")
+
+
+def plan(options: Options) -> None:
+    """Print each group's learning rate at every optimizer step."""
+    from finetune_core import plan
+    from finetune_core.data.loader import count_steps
+    from finetune_core.data.split import split
+
+    recipe = read_recipe(options)
+    samples = recipe.data.source.samples()
+    training = split(samples, recipe.data.valid_share, recipe.data.split_seed).train
+    names = list(_groups(recipe))
+    rows = plan.plan(recipe, names, count_steps(len(training), recipe.training.batch_size))
+    if options.json:
+        print_json(rows)
+        return
+    print(f"{'step':>6}" + "".join(f"{name:>14}" for name in names))
+    for row in rows:
+        print(f"{row['step']:>6}" + "".join(f"{row['lr'][name]:>14.4e}" for name in names))

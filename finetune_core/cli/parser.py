@@ -1,0 +1,62 @@
+"""The parser of the command line: commands that are functions, and the arguments that several of them share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from finetune_core import __version__, places
+from finetune_core.errors import UserError
+
+Options = argparse.Namespace
+Command = Callable[[Options], int | None]
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are UserErrors: two plain lines instead of a usage screen."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[0].upper()}{message[1:]}.", hint=f"See `{self.prog} --help`.")
+
+
+class Commands:
+    """The commands; each is called as its function is, with dashes, and its docstring is its help."""
+
+    def __init__(self) -> None:
+        """Without any command yet."""
+        self.parser = _Parser(prog="python -m finetune_core", description="Thaw: fine-tune pretrained image models.")
+        self.parser.add_argument("--version", action="version", version=f"Thaw {__version__}")
+        self._all = self.parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(self, function: Command, *shared: str) -> argparse.ArgumentParser:
+        """A command with what it shares with others ("recipe", "set", "run", "runs", "json"); returns its parser."""
+        name = function.__name__.replace("_", "-")
+        one = self._all.add_parser(name, help=function.__doc__, description=function.__doc__)
+        one.set_defaults(command=function)
+        if "recipe" in shared:
+            one.add_argument("recipe", metavar="RECIPE", help="a recipe file, as written by init")
+        if {"recipe", "set"} & {*shared}:
+            help = "change one value, by dotted path"
+            one.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=help)
+        if "run" in shared:
+            one.add_argument("run", metavar="RUN", help="a run's id or folder")
+        if {"run", "runs"} & {*shared}:
+            one.add_argument("--runs", type=Path, default=places.runs_dir(), metavar="DIR", help="folder of the runs")
+        if "json" in shared:
+            one.add_argument("--json", action="store_true", help="print JSON")
+        return one
+
+
+def start_from(parser: argparse.ArgumentParser) -> None:
+    """The argument to start from what a run has learned."""
+    help = "start from a run's best weights, or from this checkpoint, instead of the recipe's weights"
+    parser.add_argument("--from", metavar="RUN_OR_FILE", help=help)
+
+
+def count(text: str) -> int:
+    """A number of things, at least one."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too few; take at least 1")
+    return number

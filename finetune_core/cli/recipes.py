@@ -1,0 +1,97 @@
+"""Commands about recipes: open the studio, write one, export one, list what it can hold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from finetune_core import launch, store
+from finetune_core.cli.parser import Commands, Options
+from finetune_core.cli.shared import changed, check, print_json, read_recipe, write
+from finetune_core.errors import UserError
+from finetune_core.parts import FAMILIES, Part
+from finetune_core.recipe import Recipe
+
+
+def add_to(commands: Commands) -> None:
+    """Add these commands."""
+    commands.add(studio).add_argument("--port", type=int, default=8501, help="port on localhost (default 8501)")
+    commands.add(init).add_argument("file", metavar="FILE", help="where to write it; - prints it")
+    commands.add(parts, "json")
+    one = commands.add(export, "set", "runs")
+    one.add_argument("recipe", metavar="RECIPE|RUN", help="a recipe file, or a run's id or folder")
+    one.add_argument("--format", choices=EXPORTS, default="script", help="what to write (default script)")
+    one.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: print it)")
+
+
+def studio(options: Options) -> int:
+    """Open the studio in a browser on this machine."""
+    from finetune_core.studio import serve
+
+    return serve(options.port)
+
+
+def init(options: Options) -> None:
+    """Write the default recipe."""
+    if options.file == "-":
+        print(Recipe().to_yaml(), end="")
+        return
+    path = Path(options.file)
+    if path.exists():
+        raise UserError(
+            f"{path} exists already.", "It would be overwritten.", "Choose another name or remove it first."
+        )
+    write(path, Recipe().to_yaml())
+    print(f"Wrote {path}. Train it with: {launch.command(path)}")
+
+
+def parts(options: Options) -> None:
+    """List everything that can be chosen, with its knobs."""
+    table = {name: [_part(part) for part in family.kinds().values()] for name, family in FAMILIES.items()}
+    if options.json:
+        print_json(table)
+        return
+    for family, members in table.items():
+        print(f"\n{family}")
+        for part in members:
+            print(f"  {part['kind']:24}{part['about']}")
+            for knob in part["knobs"]:
+                print(f"    {knob['name']:22}{knob['default']!s:12}{knob['help']}")
+
+
+def _part(part: type[Part]) -> dict[str, Any]:
+    knobs = [
+        {key: value for key, value in vars(knob).items() if value not in (None, "", ())} | {"default": knob.default}
+        for knob in part.knobs()
+    ]
+    return {"kind": part.kind, "title": part.title, "about": part.about(), "knobs": knobs}
+
+
+def export(options: Options) -> None:
+    """Write a recipe, or that of a run, as one script in plain PyTorch."""
+    recipe = _recipe_or_run(options)
+    check(recipe)
+    text = EXPORTS[options.format](recipe, lambda said: print(said, file=sys.stderr))
+    if options.out is None:
+        print(text, end="")
+        return
+    write(options.out, text)
+    print(f"Wrote {options.out}. Run it with: python {options.out}")
+
+
+def _recipe_or_run(options: Options) -> Recipe:
+    path = Path(options.recipe)
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
+        return read_recipe(options)
+    return changed(store.open_run(options.recipe, options.runs).recipe, options.set)
+
+
+def _script(recipe: Recipe, progress: Callable[[str], None]) -> str:
+    from finetune_core import script
+
+    return script.whole(recipe, script.gather(recipe, progress))
+
+
+EXPORTS = {"script": _script}

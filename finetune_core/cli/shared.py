@@ -1,0 +1,107 @@
+"""What several commands do: read a recipe or a run, check it, do its job, write files, print JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from finetune_core import machine, store
+from finetune_core.cli.parser import Options
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe, load
+
+
+def read_recipe(options: Options) -> Recipe:
+    """The recipe that was named, with the weights and values that the command changes."""
+    recipe = load(Path(options.recipe))
+    if start := vars(options).get("from"):
+        file = store.checkpoint(start, options.runs)
+        recipe = recipe.with_value("model.backbone.weights", {"kind": "checkpoint", "path": str(file)})
+    return changed(recipe, options.set)
+
+
+def changed(recipe: Recipe, pairs: Sequence[str]) -> Recipe:
+    """The recipe with values changed, each as `PATH=VALUE`."""
+    for pair in pairs:
+        path, sign, text = pair.partition("=")
+        if not sign:
+            raise UserError(f"--set {pair} has no '='.", hint="Write it as --set phases.0.epochs=3.")
+        recipe = recipe.with_value(path, yaml.safe_load(text))
+    return recipe
+
+
+def open_run(options: Options) -> store.Run:
+    """The run that was named."""
+    return store.open_run(options.run, options.runs)
+
+
+def phase_index(number: int | None, count: int) -> int:
+    """A phase as code counts, from 0; the last one where none was named."""
+    if number is None:
+        return count - 1
+    if not 1 <= number <= count:
+        raise UserError(f"There is no phase {number}.", f"The recipe has {count}.", "Count from 1.")
+    return number - 1
+
+
+def check(recipe: Recipe) -> None:
+    """Raise what the run would stop with, as far as that can be known before anything starts."""
+    from finetune_core import preflight
+
+    machine.check_torch_pair()
+    for finding in preflight.findings(recipe):
+        if finding.error:
+            raise finding.error
+
+
+def work(run: store.Run, quiet: bool = False) -> int:
+    """Do a run's job here, with a progress bar on stderr; prints the run folder last."""
+    from tqdm import tqdm
+
+    from finetune_core.records import Epoch, Event, Record
+
+    if run.recipe.training.processes > 1:
+        from finetune_core.leader import lead as do
+    else:
+        from finetune_core.worker import work as do
+    score = run.recipe.task.score
+    # Without a terminal there is no bar (None), only a line per epoch.
+    with tqdm(total=0, unit="step", disable=True if quiet else None, dynamic_ncols=True, leave=False) as bar:
+
+        def say(message: str) -> None:
+            bar.set_description_str(message)
+
+        def watch(record: Record) -> None:
+            bar.total = run.status.steps
+            if isinstance(record, Epoch):
+                reached = f"{score.inside} {score.shown(record.valid_score)}"
+                bar.write(f"epoch {record.epoch + 1}: loss {record.train_loss:.4f}, {reached}")
+            elif isinstance(record, Event):
+                bar.write(record.text)
+            elif hasattr(record, "loss"):
+                bar.set_description_str(f"loss {record.loss:.4f}")
+                bar.update()
+
+        code = do(run, watch, say)
+    if code == 2:
+        raise UserError(**(run.status.error or {"what": "The run failed."}))
+    if not quiet and not code:
+        print(run.path)
+    return code
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file; a UserError where that is not possible."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
+
+
+def print_json(value: Any) -> None:
+    """For other programs."""
+    print(json.dumps(value, indent=1, default=lambda item: getattr(item, "model_dump", lambda: str(item))()))

@@ -115,7 +115,7 @@ def _widgets_that_call_back() -> None:
     taken: list[float] = []
     told = state.told(state.seed("n", 0.5), taken.append)
     for reported in (0.5, None, 0.7):
-        st.session_state["n"] = reported
+        state.keep("n", reported)
         told["on_change"](*told["args"])
     before = state.draft()
     state.edit_value("model.backbone.weights.tag", "of a part that has gone")

@@ -3,7 +3,8 @@
 The leader is the worker that others see: it holds the run, passes on a wish to stop, and says so where a process ends
 without a word. It needs no torch. torchrun itself does on several machines, with a run folder that all of them share:
 
-    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-endpoint HOST:29500 -m finetune_core.worker RUN_DIR
+    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-id thaw --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
+        -m finetune_core.worker RUN_DIR
 """
 
 from __future__ import annotations

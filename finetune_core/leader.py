@@ -1,9 +1,9 @@
-"""Several processes for one run: `python -m finetune_core.leader RUN_DIR` starts them by torchrun and waits for them.
+r"""Several processes for one run: `python -m finetune_core.leader RUN_DIR` starts them by torchrun and waits for them.
 
 The leader is the worker that others see: it holds the run, passes on a wish to stop, and says so where a process ends
 without a word. It needs no torch. torchrun itself does on several machines, with a run folder that all of them share:
 
-    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-id thaw --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
+    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-id thaw --rdzv-backend c10d --rdzv-endpoint HOST:29500 \
         -m finetune_core.worker RUN_DIR
 """
 

@@ -43,8 +43,7 @@ class Session:
 
     def autocast(self) -> AbstractContextManager[None]:
         """The forward pass in the recipe's precision."""
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.recipe.training.precision)
-        return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
+        return autocast(self.device, self.recipe.training.precision)
 
     def divisor(self, labels: Tensor) -> Tensor | int:
         """What the loss's mean over these labels divides by: their number, or the sum of their class weights.
@@ -113,6 +112,12 @@ def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
     )
     loss = training.loss.call(targets).build().to(device)
     return Session(recipe, device, network, targets, train, valid, loss)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """The forward pass in a precision."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, dtype) if dtype else nullcontext()
 
 
 def choose_device(wanted: str) -> torch.device:

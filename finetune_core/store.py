@@ -20,7 +20,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ class Run:
     @property
     def status(self) -> Status:
         """Where the run stands now, judged by the process too."""
-        saved = Status(**(_read_json(self.path / "status.json") or {}))
+        saved = Status(**_known(_today(_read_json(self.path / "status.json") or {})))
         return replace(saved, state="lost") if saved.active and not self.alive() else saved
 
     def report(self, **changes: Any) -> None:
@@ -111,7 +111,7 @@ class Run:
             return [], cursor
         if not whole:
             return [], cursor
-        return [json.loads(line) for line in whole.splitlines()], cursor + len(whole) + 1
+        return [_today(json.loads(line)) for line in whole.splitlines()], cursor + len(whole) + 1
 
     def keep_records(self, steps: int) -> None:
         """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles."""
@@ -155,8 +155,10 @@ class Run:
     @property
     def targets(self) -> Targets | None:
         """What the model's outputs stand for; None before the worker has read the data."""
-        saved = _read_json(self.path / "targets.json")
-        return saved and Targets(**{name: _frozen(value) for name, value in saved.items()})
+        if saved := _read_json(self.path / "targets.json"):
+            return Targets(**{name: _frozen(value) for name, value in saved.items()})
+        earlier = _read_json(self.path / "classes.json")
+        return earlier and Targets("single_label", tuple(earlier))
 
     def save_targets(self, targets: Targets) -> None:
         """Keep them."""
@@ -291,6 +293,23 @@ def _slug(what: recipe.Recipe) -> str:
 def _before(record: dict[str, Any], steps: int) -> bool:
     # A step record carries its own index, an epoch record the number of steps done by then.
     return record["step"] <= steps if record["kind"] == "epoch" else record["step"] < steps
+
+
+# Names of earlier runs, which knew classes alone.
+EARLIER = {"valid_accuracy": "valid_score", "train_accuracy": "train_score", "best_accuracy": "best_score"}
+
+
+def _today(saved: dict[str, Any]) -> dict[str, Any]:
+    """A record or status with the names of today, so that runs of an earlier version can still be seen."""
+    if EARLIER.keys().isdisjoint(saved):
+        return saved
+    renamed = {EARLIER.get(name, name): value for name, value in saved.items()}
+    return {"scores": {"accuracy": renamed.get("valid_score")}, "by_name": {}, **renamed}
+
+
+def _known(saved: dict[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(Status)}
+    return {name: value for name, value in saved.items() if name in names}
 
 
 def _frozen(value: Any) -> Any:

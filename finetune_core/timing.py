@@ -10,7 +10,7 @@ import torch
 from finetune_core import groups, model
 from finetune_core.recipe import Recipe
 from finetune_core.records import Timing
-from finetune_core.session import choose_device
+from finetune_core.session import autocast, choose_device
 
 OUTPUTS = 10
 REPEATS = {"answer": 20, "step": 5}
@@ -50,7 +50,7 @@ def _answer(recipe: Recipe, network: model.Network, device: torch.device) -> Cal
     image = _images(recipe, 1, device)
 
     def work() -> None:
-        with torch.inference_mode(), _autocast(recipe, device):
+        with torch.inference_mode(), autocast(device, recipe.training.precision):
             network.module(image)
 
     network.module.eval()
@@ -66,16 +66,10 @@ def _step(recipe: Recipe, network: model.Network, device: torch.device) -> Calla
 
     def work() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with _autocast(recipe, device):
+        with autocast(device, recipe.training.precision):
             loss = torch.nn.functional.cross_entropy(network.module(images).float(), labels)
         loss.backward()
         optimizer.step()
 
     network.module.train()
     return work
-
-
-def _autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
-    precision = recipe.training.precision
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype, enabled=precision != "fp32")

@@ -96,3 +96,17 @@ def test_a_folder_that_cannot_be_made(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be made"):
         store.create(Recipe(), runs=tmp_path / "file")
+
+
+def test_a_run_of_before_there_were_tasks_can_still_be_seen() -> None:
+    run = store.create(Recipe())
+    saved = {"state": "finished", "valid_accuracy": [0.5, 0.9], "best_accuracy": 0.9}
+    (run.path / "status.json").write_text(json.dumps(saved), encoding="utf-8")
+    (run.path / "classes.json").write_text('["cat", "dog"]', encoding="utf-8")
+    epoch = {"kind": "epoch", "epoch": 0, "step": 5, "train_accuracy": 0.4, "valid_accuracy": 0.9, "valid_loss": 1.0}
+    (run.path / "metrics.jsonl").write_text(json.dumps(epoch) + "\n", encoding="utf-8")
+    assert (run.status.best_score, run.status.valid_score) == (0.9, [0.5, 0.9])
+    [row] = run.records()[0]
+    assert (row["train_score"], row["valid_score"], row["scores"], row["by_name"]) == (0.4, 0.9, {"accuracy": 0.9}, {})
+    assert run.targets is not None
+    assert run.targets.names == ("cat", "dog")

@@ -6,7 +6,6 @@ Kept in the cache folder by network, image size, batch size, number format and d
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -63,12 +62,10 @@ def keep(recipe: Recipe, measured: Latency) -> None:
     """Remember what was measured for a recipe's backbone."""
     file = places.cache_dir() / "latency.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
     backbone, conditions, kept = recipe.model.backbone, _conditions(recipe), _kept()
     mine = {name(backbone.kind, backbone.architecture): asdict(measured)}
     kept[conditions] = {**kept.get(conditions, {}), **mine}
-    draft.write_text(json.dumps(kept, indent=0), encoding="utf-8")
-    draft.replace(file)
+    places.write_whole(file, json.dumps(kept, indent=0))
 
 
 def _kept() -> dict[str, dict[str, dict[str, float]]]:

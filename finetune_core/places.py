@@ -14,3 +14,10 @@ def cache_dir() -> Path:
 def runs_dir() -> Path:
     """The folder of all runs. $THAW_RUNS, else ./runs."""
     return Path(os.environ.get("THAW_RUNS") or "runs").absolute()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file as a whole, so that no reader ever sees half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

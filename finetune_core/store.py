@@ -17,7 +17,6 @@ plain command-line use are all the same case.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -116,7 +115,7 @@ class Run:
     def keep_records(self, steps: int) -> None:
         """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles."""
         kept = [r for r in self.records()[0] if _before(r, steps)]
-        _write_text(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept))
+        places.write_whole(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept))
 
     def ask(self, what: str) -> None:
         """Ask the worker for something: "stop"."""
@@ -324,11 +323,4 @@ def _read_json(path: Path) -> Any:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    _write_text(path, json.dumps(value, indent=1))
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that no reader ever sees half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    places.write_whole(path, json.dumps(value, indent=1))

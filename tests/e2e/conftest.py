@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
 MINUTES = 60_000  # Playwright counts milliseconds
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -130,3 +130,24 @@ def shoot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
             page.screenshot(path=Path(folder) / f"{name}.png")
 
     return take
+
+
+def type_into(page: Page, label: str, text: str | Path) -> None:
+    """Fill a field and press Enter."""
+    field = page.get_by_label(label, exact=True)
+    field.fill(str(text))
+    field.press("Enter")
+
+
+def choose_network(page: Page, architecture: str, weights: str | Path) -> None:
+    """On Model & layers: another backbone, with weights from a file, and its head alone thawed."""
+    strip = page.locator(".st-key-strip")
+    page.get_by_role("button", name="Change").click()
+    page.get_by_placeholder("resnet, convnext").press_sequentially(architecture, delay=20)
+    page.get_by_role("button", name=f"Use {architecture}").click()
+    expect(strip).to_contain_text(f"{architecture}, hub")
+    page.get_by_text("A file", exact=True).click()
+    expect(strip).to_contain_text(f"{architecture}, file")
+    type_into(page, "Path", weights)
+    page.get_by_role("radio", name="Head only").click()
+    expect(strip).to_contain_text("head only")

@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from finetune_core import places
+from finetune_core import recipe as recipes
+from finetune_core.recipe import Recipe
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -22,3 +26,15 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AppTest]:
         return app
 
     return open_page
+
+
+def saved(recipe: Recipe) -> Recipe:
+    """Make this the draft."""
+    places.runs_dir().mkdir(parents=True, exist_ok=True)
+    recipe.save(places.runs_dir() / "draft.yaml")
+    return recipe
+
+
+def draft() -> Recipe:
+    """The draft as it is on disk."""
+    return recipes.load(places.runs_dir() / "draft.yaml")

@@ -5,23 +5,13 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from finetune_core import latency, launch, places, store
-from finetune_core import recipe as recipes
+from finetune_core import latency, launch, store
 from finetune_core.parts.heads import ConcatPool
 from finetune_core.recipe import Recipe
 from pages.ui import backbones
+from tests.pages.conftest import draft, saved
 
 Open = Callable[[str], AppTest]
-
-
-def saved(recipe: Recipe) -> Recipe:
-    places.runs_dir().mkdir(parents=True, exist_ok=True)
-    recipe.save(places.runs_dir() / "draft.yaml")
-    return recipe
-
-
-def draft() -> Recipe:
-    return recipes.load(places.runs_dir() / "draft.yaml")
 
 
 def opened(open_page: Open) -> AppTest:

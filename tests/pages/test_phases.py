@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from finetune_core import launch, places, store
-from finetune_core import recipe as recipes
+from finetune_core import launch, store
 from finetune_core.phases import PRESETS
 from finetune_core.recipe import Phase, Recipe
 from pages.ui import path, shell
+from tests.pages.conftest import draft, saved
 
 Open = Callable[[str], AppTest]
 MILESTONES = """{
@@ -18,16 +18,6 @@ MILESTONES = """{
     3: {'freeze_to': 0, 'duration': 1, 'lrs': [1e-5, 1e-5, 1e-5, 1e-5, 1e-5, 1e-5]},
 }"""
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
-
-
-def saved(recipe: Recipe) -> Recipe:
-    places.runs_dir().mkdir(parents=True, exist_ok=True)
-    recipe.save(places.runs_dir() / "draft.yaml")
-    return recipe
-
-
-def draft() -> Recipe:
-    return recipes.load(places.runs_dir() / "draft.yaml")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe, load
 from finetune_core.records import Epoch, Find, Lap, Place, Step, Suggestions
 from finetune_core.tasks import single_label
+from tests.pages.conftest import saved
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
@@ -32,12 +33,6 @@ def texts(app: AppTest) -> str:
 
 def button(app: AppTest, label: str):
     return next(button for button in app.button if button.label == label)
-
-
-def drafted(recipe: Recipe) -> Recipe:
-    places.runs_dir().mkdir(parents=True, exist_ok=True)
-    recipe.save(places.runs_dir() / "draft.yaml")
-    return recipe
 
 
 def trained(recipe: Recipe, state: str = "finished", epochs: int | None = None, **status) -> store.Run:
@@ -116,7 +111,7 @@ def test_how_sure_the_finder_is_stands_above_the_curve():
 
 
 def test_the_search_is_the_one_chosen_behind_more(no_worker):
-    drafted(Recipe(phases=(Phase(thaw=("layer4", "head")),)))
+    saved(Recipe(phases=(Phase(thaw=("layer4", "head")),)))
     app = page("rate")
     app.segmented_control(key="find-tries").set_value(3).run()
     app.segmented_control(key="find-down").set_value(True).run()
@@ -129,7 +124,7 @@ def test_the_search_is_the_one_chosen_behind_more(no_worker):
 
 def test_the_rate_of_one_group_leaves_the_others_alone():
     phase = Phase(thaw=("layer4", "head"), learning_rate=1e-2)
-    run = store.create(drafted(Recipe(phases=(phase,))), job="find", group="layer4")
+    run = store.create(saved(Recipe(phases=(phase,))), job="find", group="layer4")
     for step in range(30):
         run.append(Find(step, 1e-7 * 10 ** (step * 8 / 29), 2.5 - step / 30, 2.5 - step / 30))
     run.append(Suggestions(1e-3, None, None))
@@ -207,7 +202,7 @@ def test_the_shaded_range_holds_nine_in_ten_steps():
 
 
 def test_launch_starts_a_worker_and_leads_to_the_run(no_worker):
-    untrained = drafted(Recipe().with_value("model.backbone.weights", {"kind": "random"}))
+    untrained = saved(Recipe().with_value("model.backbone.weights", {"kind": "random"}))
     app = page("train")
     assert not app.exception
     button(app, "Launch").click().run()
@@ -227,7 +222,7 @@ def test_train_says_what_will_happen():
 
 def test_train_says_what_the_precision_does_on_this_machine(monkeypatch):
     monkeypatch.setattr(machine, "facts", lambda: machine.Machine(cores=4, memory_gb=8, free_disk_gb=50))
-    drafted(Recipe().with_value("training.precision", "bf16"))
+    saved(Recipe().with_value("training.precision", "bf16"))
     app = page("train")
     assert "4 CPU cores" in texts(app)
     assert "1.4 to 2.9 times as long" in texts(app)
@@ -237,7 +232,7 @@ def test_train_says_what_the_precision_does_on_this_machine(monkeypatch):
 
 
 def test_a_broken_recipe_cannot_be_launched():
-    drafted(Recipe().with_value("data.source", {"kind": "folder", "path": "/nowhere"}))
+    saved(Recipe().with_value("data.source", {"kind": "folder", "path": "/nowhere"}))
     app = page("train")
     assert not app.exception
     assert button(app, "Launch").disabled

@@ -4,8 +4,9 @@ import pytest
 
 from finetune_core import launch, places, store
 from finetune_core.parts.backbones import Checkpoint
-from finetune_core.recipe import Phase, Recipe, load
+from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Find, Suggestions
+from tests.pages.conftest import draft
 
 
 def button(app, label: str):
@@ -35,10 +36,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[store.Run]:
     runs: list[store.Run] = []
     monkeypatch.setattr(launch, "start", runs.append)
     return runs
-
-
-def draft() -> Recipe:
-    return load(places.runs_dir() / "draft.yaml")
 
 
 def from_(run: store.Run, name: str) -> Checkpoint:

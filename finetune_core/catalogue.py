@@ -23,8 +23,8 @@ from finetune_core.stages import HEAD, inside
 
 if TYPE_CHECKING:
     from finetune_core.parts.backbones import Backbone
+    from finetune_core.parts.backbones.spec import Body
     from finetune_core.parts.heads import Head
-    from finetune_core.parts.weights import Body
     from finetune_core.recipe import Model
     from finetune_core.stages import Stage
 
@@ -210,7 +210,7 @@ def describe(backbone: Backbone) -> Entry:
 
 def _described(backbone: Backbone) -> Entry:
     from finetune_core.groups import body_groups
-    from finetune_core.parts.weights import Plan
+    from finetune_core.parts.backbones.spec import Plan
 
     body = backbone.bare(Plan(1000))
     layer = body.module.get_submodule(body.classifier)

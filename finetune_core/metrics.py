@@ -24,7 +24,7 @@ from torchmetrics.classification import (
     MultilabelF1Score,
 )
 
-from finetune_core.tasks import THRESHOLD, Targets
+from finetune_core.parts.tasks import THRESHOLD, Targets
 
 TOP = 5
 

@@ -6,7 +6,7 @@ Zhang et al. 2018 and Yun et al. 2019, by torchvision. Importing this needs no t
 from __future__ import annotations
 
 from finetune_core.errors import UserError
-from finetune_core.parts import Call
+from finetune_core.parts.base import Call
 from finetune_core.recipe import Training
 
 V2 = "torchvision.transforms.v2"

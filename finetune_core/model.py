@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune_core import weight_files
 from finetune_core.groups import LayerGroup, body_groups, layer_groups
 from finetune_core.parts import Call
+from finetune_core.parts.backbones import weight_files
+from finetune_core.parts.backbones.spec import Body, Plan, Sighted
 from finetune_core.parts.heads import STARTS
-from finetune_core.parts.weights import Body, Plan, Sighted
 
 if TYPE_CHECKING:
     from torch import nn

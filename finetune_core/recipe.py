@@ -21,8 +21,8 @@ from finetune_core.parts.losses import CrossEntropy
 from finetune_core.parts.optimizers import AdamW
 from finetune_core.parts.schedules import OneCycle
 from finetune_core.parts.sources import Blooms
+from finetune_core.parts.tasks import TASKS, Task
 from finetune_core.parts.transforms import STANDARD
-from finetune_core.tasks import TASKS, Task
 
 
 class Data(Section):

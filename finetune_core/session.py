@@ -17,8 +17,8 @@ from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.parts.losses import Weighted
+from finetune_core.parts.tasks import Targets, seen
 from finetune_core.recipe import Recipe, Training
-from finetune_core.tasks import Targets, seen
 
 Report = Callable[[str], None]
 """Told in words what is being prepared."""

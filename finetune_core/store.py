@@ -27,8 +27,8 @@ import psutil
 
 from finetune_core import places, recipe
 from finetune_core.errors import UserError
+from finetune_core.parts.tasks import Targets
 from finetune_core.records import Record
-from finetune_core.tasks import Targets
 
 ACTIVE = ("starting", "preparing", "running")
 

@@ -8,8 +8,8 @@ from typing import Any
 from finetune_core import latency, machine, store, sweep
 from finetune_core.cli.parser import Commands, Options, count, start_from
 from finetune_core.cli.shared import check, phase_index, print_json, read_recipe, work
+from finetune_core.parts.tasks import Score
 from finetune_core.sweep import winner
-from finetune_core.tasks import Score
 
 SUGGESTIONS = {
     "steepest": "steepest fall",

@@ -8,7 +8,7 @@ from typing import Any
 from finetune_core import store
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import open_run, print_json
-from finetune_core.tasks import TASKS
+from finetune_core.parts.tasks import TASKS
 
 
 def add_to(commands: Commands) -> None:

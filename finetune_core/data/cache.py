@@ -22,8 +22,8 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from finetune_core.data.image import UnreadableError, read_image, read_size, scaled_size
-from finetune_core.data.samples import Samples, shown
 from finetune_core.errors import UserError
+from finetune_core.parts.sources.samples import Samples, shown
 from finetune_core.places import cache_dir
 
 Progress = Callable[[int, int], None]

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from finetune_core.data.samples import Samples
+    from finetune_core.parts.sources.samples import Samples
 
 WORKERS = 8
 UNEVEN = 5.0  # the largest class may be this many times the smallest before it is worth a word

@@ -11,8 +11,8 @@ from PIL import Image
 from finetune_core import mixing
 from finetune_core.data.image import read_image
 from finetune_core.data.pipeline import as_tensor, draw, eval_pipeline, eval_side, mixed, train_pipeline
-from finetune_core.data.samples import Samples
 from finetune_core.parts import Transform
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data, Recipe
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune_core.data.samples import Samples
 from finetune_core.errors import UserError
+from finetune_core.parts.sources.samples import Samples
 
 LEAST = 2  # images on either side, where they have no classes
 

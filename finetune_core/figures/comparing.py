@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from finetune_core.figures.colours import EMBER, GREY, ICE
 from finetune_core.figures.series import Record, column, of_kind
 from finetune_core.figures.style import canvas, line
-from finetune_core.tasks import Score
+from finetune_core.parts.tasks import Score
 
 PAIR = (ICE, EMBER)
 ROW = 24  # px per bar

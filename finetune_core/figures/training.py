@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from finetune_core.figures.colours import EMBER, ICE, faded, group_colours
 from finetune_core.figures.series import Record, by_group, column, of_kind, smoothed
 from finetune_core.figures.style import canvas, line, phases, pinned, span, waiting
-from finetune_core.tasks import Score
+from finetune_core.parts.tasks import Score
 
 STEP = "optimizer step"
 RATIO = 4.0  # peak rates further apart than this are shown on a logarithmic axis

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_serializer, 
 from pydantic.fields import FieldInfo
 
 # How the long module names are written in code that people read; layers of Thaw's own are shown with their source.
-OWN_LAYERS = "finetune_core.layers"
+OWN_LAYERS = "finetune_core.parts.modules"
 ALIASES = {"torchvision.transforms.v2": "v2", "torch.nn": "nn", OWN_LAYERS: ""}
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
+from finetune_core.parts.backbones.sockets import Features
 from finetune_core.parts.base import Call, Part, knob
-from finetune_core.pooling import Features
 
 # How the last layer's weights start. "small" lets scores start near zero, so that the first loss is about ln C.
 STARTS = {
@@ -127,7 +127,7 @@ MAPS = Call("timm.layers.SelectAdaptivePool2d", kwargs={"pool_type": "catavgmax"
 POOLS: dict[str, Callable[[Features], Call]] = {
     "NCHW": lambda features: MAPS,
     "NHWC": lambda features: Call(MAPS.target, kwargs={**MAPS.kwargs, "input_fmt": "NHWC"}),
-    "NLC": lambda features: Call("finetune_core.layers.TokenPool", kwargs={"prefix": features.prefix}),
+    "NLC": lambda features: Call("finetune_core.parts.modules.TokenPool", kwargs={"prefix": features.prefix}),
 }
 
 

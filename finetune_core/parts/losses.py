@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from finetune_core.errors import UserError
 from finetune_core.parts.base import Call, Part, knob
-from finetune_core.tasks import TASKS, Targets
+from finetune_core.parts.tasks import TASKS, Targets
 
 EFFECTIVE = 0.999  # beta of the effective number of samples (Cui et al. 2019)
 HEAVIEST = 1e4  # a class weight; beyond it the others no longer count
@@ -116,7 +116,7 @@ class CrossEntropy(Weighted):
         kwargs = {"label_smoothing": self.label_smoothing, **self.weighting(targets)}
         per_image = self.divide == "images" and "weight" in kwargs
         return Call(
-            "finetune_core.layers.CrossEntropyPerImage" if per_image else "torch.nn.CrossEntropyLoss", (), kwargs
+            "finetune_core.parts.modules.CrossEntropyPerImage" if per_image else "torch.nn.CrossEntropyLoss", (), kwargs
         )
 
 
@@ -138,7 +138,7 @@ class Focal(Weighted):
         kwargs = {"gamma": self.gamma, **weighting}
         if weighting and self.divide == "images":
             kwargs["per_image"] = True
-        return Call("finetune_core.layers.FocalLoss", (), kwargs)
+        return Call("finetune_core.parts.modules.FocalLoss", (), kwargs)
 
 
 class SoftF1(Loss):
@@ -154,7 +154,7 @@ class SoftF1(Loss):
     def call(self, targets: Targets) -> Call:
         """A module of Thaw's."""
         each = {"each": True} if targets.task == "multi_label" else {}
-        return Call("finetune_core.layers.SoftF1Loss", kwargs=each)
+        return Call("finetune_core.parts.modules.SoftF1Loss", kwargs=each)
 
 
 class Triplet(Loss):
@@ -191,7 +191,7 @@ class Triplet(Loss):
     def call(self, targets: Targets) -> Call:
         """A module of Thaw's; torch's is given its triplets ready-made."""
         kwargs = {"margin": self.margin, "mining": self.mining, "classify": self.classify}
-        return Call("finetune_core.layers.TripletLoss", kwargs=kwargs)
+        return Call("finetune_core.parts.modules.TripletLoss", kwargs=kwargs)
 
 
 class BCE(Loss):

@@ -243,7 +243,9 @@ class RandAugment(Transform):
             "interpolation": _bilinear(),
             "fill": FILL[channels],
         }
-        return Call("finetune_core.layers.RandAugmentAlpha" if channels == 4 else f"{V2}.RandAugment", kwargs=kwargs)
+        return Call(
+            "finetune_core.parts.modules.RandAugmentAlpha" if channels == 4 else f"{V2}.RandAugment", kwargs=kwargs
+        )
 
 
 class RandomErasing(Transform):
@@ -266,7 +268,7 @@ class RandomErasing(Transform):
 
 def _on_colour(channels: int, call: Call) -> Call:
     """Let a transform that knows one or three channels work on the colours of four."""
-    return Call("finetune_core.layers.OnColour", (call,)) if channels == 4 else call
+    return Call("finetune_core.parts.modules.OnColour", (call,)) if channels == 4 else call
 
 
 def _bilinear() -> Call:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetune_core.codetext import banner, double_quoted, importing, imports, joined
-from finetune_core.data.samples import Samples
+from finetune_core.parts.codetext import banner, double_quoted, importing, imports, joined
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.script import images, network, training
 from finetune_core.script.facts import Facts, gather, look, outline

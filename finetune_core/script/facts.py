@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import ExifTags, Image
 
-from finetune_core import groups, weight_files
+from finetune_core import groups
 from finetune_core.data.cache import decoded
 from finetune_core.data.image import FORMATS, MAX_ASPECT
 from finetune_core.data.pipeline import eval_side
-from finetune_core.data.samples import Samples
 from finetune_core.data.split import Split, split
 from finetune_core.model import Fitting, Network, with_head
-from finetune_core.parts.weights import Body, Origin, Plan
+from finetune_core.parts.backbones import weight_files
+from finetune_core.parts.backbones.spec import Body, Origin, Plan
+from finetune_core.parts.sources.samples import Samples
+from finetune_core.parts.tasks import Targets, seen
 from finetune_core.recipe import Model, Recipe
-from finetune_core.tasks import Targets, seen
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
-from finetune_core.codetext import bracketed, listed, own_layers
+from finetune_core.parts.codetext import bracketed, listed, own_layers
 from finetune_core.parts.heads import STARTS
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.script.facts import Facts

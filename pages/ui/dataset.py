@@ -10,10 +10,10 @@ from pathlib import Path
 
 from finetune_core.blooms import SPECIES
 from finetune_core.data import doctor, sheet
-from finetune_core.data.samples import Samples
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
 from finetune_core.parts.sources import Blooms
+from finetune_core.parts.sources.samples import Samples
 
 Progress = Callable[[int, int], None]
 KEPT = 4  # data sets whose lists are kept

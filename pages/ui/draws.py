@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from finetune_core.data import sheet
-from finetune_core.data.samples import Samples
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Recipe
 from pages.ui import dataset
 

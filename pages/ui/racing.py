@@ -8,9 +8,9 @@ import streamlit as st
 
 from finetune_core import figures, launch, store, sweep
 from finetune_core.errors import UserError
+from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.store import Run
-from finetune_core.tasks import Score
 from pages.ui import finder, live, phasing, shell, state
 from pages.ui.badge import status_words
 from pages.ui.chart import chart

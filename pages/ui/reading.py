@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from finetune_core.data import doctor
-from finetune_core.data.samples import Samples
 from finetune_core.data.split import Split, split
 from finetune_core.errors import UserError
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
 from pages.ui import dataset, shell
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 from finetune_core import figures
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
+from finetune_core.parts.tasks import THRESHOLD
 from finetune_core.store import Run
-from finetune_core.tasks import THRESHOLD
 from pages.ui import shell, state, warm
 from pages.ui.chart import chart
 

@@ -11,9 +11,9 @@ import streamlit as st
 
 from finetune_core import figures, launch, plan, store
 from finetune_core.errors import UserError
+from finetune_core.parts.tasks import Score, Targets, Task
 from finetune_core.recipe import Recipe
 from finetune_core.store import Run, Status
-from finetune_core.tasks import Score, Targets, Task
 from pages.ui import live, path, scripts, shell, starts, state
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load

@@ -14,15 +14,15 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from finetune_core import layers, mixing, script
-from finetune_core.codetext import importing, own_layers
+from finetune_core import mixing, script
 from finetune_core.data.split import split
 from finetune_core.model import build, description
-from finetune_core.parts import FAMILIES, Call, Loss, Optimizer, Part, Progress, Schedule, Source, Weights
-from finetune_core.parts.weights import Plan
+from finetune_core.parts import FAMILIES, Call, Loss, Optimizer, Part, Progress, Schedule, Source, Weights, modules
+from finetune_core.parts.backbones.spec import Plan
+from finetune_core.parts.codetext import importing, own_layers
+from finetune_core.parts.tasks import Targets, seen
 from finetune_core.recipe import Data, Model, Recipe, Training
 from finetune_core.script import network
-from finetune_core.tasks import Targets, seen
 from tests.conftest import paint
 
 CLASSES = 4
@@ -158,7 +158,7 @@ def test_the_code_of_mixing_mixes_alike(mix: str) -> None:
     assert torch.equal(mixed[0][1], mixed[1][1])
 
 
-OWN = [name for name, value in vars(layers).items() if getattr(value, "__module__", "") == layers.__name__]
+OWN = [name for name, value in vars(modules).items() if getattr(value, "__module__", "") == modules.__name__]
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -168,7 +168,7 @@ def test_the_source_of_thaws_own_layers_stands_alone(name: str) -> None:
     exec(importing(own_layers(names=[name])), known)
     members = vars(known[name]).values() if inspect.isclass(known[name]) else [known[name]]
     for function in filter(inspect.isfunction, members):
-        needed = set(function.__code__.co_names) & vars(layers).keys()
+        needed = set(function.__code__.co_names) & vars(modules).keys()
         assert needed <= known.keys(), f"{needed - known.keys()} is not shown with {name}"
 
 

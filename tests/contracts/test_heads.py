@@ -5,12 +5,13 @@ import timm
 import torch
 from torch import nn
 
-from finetune_core import catalogue, layers
+from finetune_core import catalogue
 from finetune_core.errors import UserError
 from finetune_core.model import Network, build
+from finetune_core.parts import modules
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
+from finetune_core.parts.backbones.sockets import Features
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
-from finetune_core.pooling import Features
 from finetune_core.recipe import Model
 
 HEADS = [
@@ -18,7 +19,7 @@ HEADS = [
     MLP(layers=3, activation="gelu", dropout=0.1, hidden=16),
     MLP(layers=2, activation="none"),
 ]
-NAMES = {**vars(layers), "nn": nn, "timm": timm}
+NAMES = {**vars(modules), "nn": nn, "timm": timm}
 LAYOUTS = {
     Features(24): (3, 24, 4, 5),
     Features(24, "NHWC"): (3, 4, 5, 24),

@@ -18,8 +18,9 @@ from PIL import Image, ImageOps
 from finetune_core.data import cache
 from finetune_core.data.cache import Decoded, check_readable, decoded
 from finetune_core.data.image import UnreadableError, read_image
-from finetune_core.data.samples import Samples, list_folder
 from finetune_core.errors import UserError
+from finetune_core.parts.sources.folders import list_folder
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.places import cache_dir
 
 Usage = namedtuple("Usage", "total used free")

@@ -14,10 +14,10 @@ from finetune_core import model, predict, preflight, session, store
 from finetune_core.data.cache import decoded
 from finetune_core.data.image import read_image
 from finetune_core.data.preview import preview
-from finetune_core.data.samples import list_folder
 from finetune_core.errors import UserError
-from finetune_core.layers import RandAugmentAlpha, with_channels
 from finetune_core.parts import Transform
+from finetune_core.parts.modules import RandAugmentAlpha, with_channels
+from finetune_core.parts.sources.folders import list_folder
 from finetune_core.recipe import Model, Recipe
 from finetune_core.worker import work
 

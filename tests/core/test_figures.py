@@ -9,7 +9,7 @@ import pytest
 
 from finetune_core import figures
 from finetune_core.figures.colours import faded
-from finetune_core.tasks import TASKS
+from finetune_core.parts.tasks import TASKS
 
 ACCURACY = TASKS["single_label"].score
 GROUPS = ("stem", "layer1", "layer2", "head")

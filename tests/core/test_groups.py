@@ -23,7 +23,7 @@ from finetune_core.groups import (
 from finetune_core.holding import held, matches, weights
 from finetune_core.model import Network, build
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
-from finetune_core.parts.weights import Plan
+from finetune_core.parts.backbones.spec import Plan
 from finetune_core.recipe import Model, Phase
 
 EXPECTED = {

@@ -10,8 +10,9 @@ from torch import Tensor
 from finetune_core.data.cache import Decoded, decoded
 from finetune_core.data.loader import Batches, count_steps, default_workers
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
-from finetune_core.data.samples import Samples, list_folder
 from finetune_core.errors import UserError
+from finetune_core.parts.sources.folders import list_folder
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.transforms import STANDARD
 
 Made = list[tuple[Tensor, Tensor]]

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from finetune_core import mixing, session
 from finetune_core.data.preview import mixtures, preview
 from finetune_core.errors import UserError
-from finetune_core.layers import CrossEntropyPerImage, FocalLoss, SoftF1Loss
+from finetune_core.parts.modules import CrossEntropyPerImage, FocalLoss, SoftF1Loss
 from finetune_core.recipe import Recipe, Training
 from finetune_core.stepper import Stepper
 

@@ -17,15 +17,25 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from finetune_core import hub, places, preflight, weight_files
+from finetune_core import places, preflight
 from finetune_core.errors import UserError
 from finetune_core.model import Network, build, description, restore
-from finetune_core.parts.backbones import Bundled, File, Hub, RandomWeights, Timm, Torchvision, Weights
+from finetune_core.parts.backbones import (
+    Bundled,
+    File,
+    Hub,
+    RandomWeights,
+    Timm,
+    Torchvision,
+    Weights,
+    hub,
+    weight_files,
+)
+from finetune_core.parts.backbones.sockets import Features
+from finetune_core.parts.backbones.spec import Plan
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
-from finetune_core.parts.weights import Plan
-from finetune_core.pooling import Features
+from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Model, Phase, Recipe
-from finetune_core.tasks import single_label
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 MOBILENET = SHARED / "timm_mobilenetv2_100_imagenet1k.safetensors"

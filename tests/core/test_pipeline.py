@@ -12,9 +12,9 @@ from finetune_core.data.image import read_image
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import Pipeline, draw, eval_pipeline, eval_side, mixed, train_pipeline
 from finetune_core.data.preview import ladder, picture, preview
-from finetune_core.data.samples import list_folder
 from finetune_core.errors import UserError
 from finetune_core.parts import Call, Transform
+from finetune_core.parts.sources.folders import list_folder
 from finetune_core.parts.transforms import STANDARD
 from finetune_core.recipe import Recipe
 

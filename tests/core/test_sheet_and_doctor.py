@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from finetune_core.data import doctor, sheet
-from finetune_core.data.samples import list_folder
+from finetune_core.parts.sources.folders import list_folder
 
 
 def test_a_thumbnail_of_a_broken_file_is_grey(tmp_path: Path) -> None:

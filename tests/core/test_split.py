@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune_core.data.samples import Samples
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
+from finetune_core.parts.sources.samples import Samples
 
 
 def samples(*counts: int, fixed: tuple[str, ...] | None = None) -> Samples:

@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core import launch, machine, places, plan, store
 from finetune_core.parts import Progress
+from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Phase, Recipe, load
 from finetune_core.records import Epoch, Find, Lap, Place, Step, Suggestions
-from finetune_core.tasks import single_label
 from tests.pages.conftest import saved
 
 APP = Path(__file__).resolve().parents[2] / "app.py"

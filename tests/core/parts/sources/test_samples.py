@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from finetune_core.data.samples import list_folder, natural, shown
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import Blooms, Folder
+from finetune_core.parts.sources.folders import list_folder
+from finetune_core.parts.sources.samples import natural, shown
 
 
 def put(root: Path, *names: str) -> Path:

@@ -1,83 +1,18 @@
-"""What a source offers: image files, their labels, and the names of the classes."""
+"""Folders of images: one sub-folder per class, or train and validation folders above them."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from finetune_core.errors import UserError
-from finetune_core.tasks import Kind
+from finetune_core.parts.sources.samples import Samples, natural, shown
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
 TRAIN, VALID = "train", ("val", "valid", "validation", "test")  # the first of these that is there is measured on
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Images with their labels, in a fixed order: class by class where each has one class.
-
-    `classes` are the classes, tags or numbers. In a single-label task `labels` index into them, else each label holds
-    a value for each (0 or 1 for tags). `fixed` says "train" or "valid" per image where the data bring their own split;
-    `root` is the folder that all paths lie under; `notes` are sentences about what was left out, for people.
-    """
-
-    paths: tuple[Path, ...]
-    labels: tuple[int, ...] | tuple[tuple[float, ...], ...]
-    classes: tuple[str, ...]
-    fixed: tuple[str, ...] | None = None
-    root: Path = field(default_factory=Path)
-    notes: tuple[str, ...] = ()
-    task: Kind = "single_label"
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.paths)
-
-    def members(self, label: int) -> np.ndarray:
-        """Indices of the images that have this class or tag."""
-        labels = np.asarray(self.labels)
-        return np.flatnonzero(labels == label if self.task == "single_label" else labels[:, label] > 0)
-
-    def counts(self) -> dict[str, int]:
-        """Images per class or tag, by name."""
-        return {name: len(self.members(label)) for label, name in enumerate(self.classes)}
-
-    def said(self, index: int) -> str:
-        """An image's label in words."""
-        label: Any = self.labels[index]
-        if self.task == "single_label":
-            return self.classes[label]
-        if self.task == "multi_label":
-            return ", ".join(name for name, there in zip(self.classes, label, strict=True) if there) or "no tag"
-        return ", ".join(f"{name} {value:.4g}" for name, value in zip(self.classes, label, strict=True))
-
-    def taking(self, indices: Sequence[int]) -> Samples:
-        """Only these images, in this order."""
-        labels: Any = tuple(self.labels[index] for index in indices)
-        fixed = self.fixed and tuple(self.fixed[index] for index in indices)
-        return replace(self, paths=tuple(self.paths[index] for index in indices), labels=labels, fixed=fixed)
-
-    def name(self, index: int) -> str:
-        """An image's path below `root`, safe to print."""
-        return shown(os.path.relpath(self.paths[index], self.root))
-
-
-def shown(name: str | Path) -> str:
-    """A file name that any terminal and page can show: undecodable bytes and control characters are spelled out."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-
-
-def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that puts "class 2" before "class 10"; upper and lower case stand together."""
-    runs = re.split(r"(\d+)", name.casefold())
-    return [(1, int(run), "") if run.isdecimal() else (0, 0, run) for run in runs], name
 
 
 def list_folder(folder: str | Path) -> Samples:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finetune_core import layers, tasks
 from finetune_core.errors import UserError
-from finetune_core.layers import FocalLoss, SoftF1Loss
+from finetune_core.parts import modules, tasks
 from finetune_core.parts.losses import BCE, CrossEntropy, Focal, Loss, SmoothL1, SoftF1, Weighted
-from finetune_core.tasks import Targets, single_label
+from finetune_core.parts.modules import FocalLoss, SoftF1Loss
+from finetune_core.parts.tasks import Targets, single_label
 
 COUNTS = [100, 10, 1]
 TARGETS = single_label(COUNTS)
@@ -22,7 +22,7 @@ TASKS = {
 }
 TABLE = (1.0, 1.0, 10.0)
 WEIGHTED = [CrossEntropy, Focal]
-NAMES = {**vars(layers), "torch": torch, "nn": nn}
+NAMES = {**vars(modules), "torch": torch, "nn": nn}
 
 
 def batch(images: int = 24, seed: int = 0, task: str = "single_label") -> tuple[Tensor, Tensor]:

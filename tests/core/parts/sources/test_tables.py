@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from finetune_core.data.split import split
-from finetune_core.data.tables import list_names, list_table
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
 from finetune_core.parts.sources import FileNames, Table
+from finetune_core.parts.sources.tables import list_names, list_table
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from finetune_core.codetext import listed
-from finetune_core.data import tables
-from finetune_core.data.samples import EXTENSIONS, Samples
+from finetune_core.parts.codetext import listed
+from finetune_core.parts.sources import tables
+from finetune_core.parts.sources.folders import EXTENSIONS
+from finetune_core.parts.sources.samples import Samples
 
 ENDINGS = f"ENDINGS = {tuple(sorted(EXTENSIONS))!r}"
 NAMES = {"single_label": "CLASSES", "multi_label": "TAGS", "regression": "NUMBERS"}

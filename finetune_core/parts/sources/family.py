@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetune_core.parts.base import Part, knob
-from finetune_core.tasks import Kind
+from finetune_core.parts.tasks import Kind
 
 if TYPE_CHECKING:
-    from finetune_core.data.samples import Samples
+    from finetune_core.parts.sources.samples import Samples
 
 
 class Source(Part):
@@ -23,7 +23,7 @@ class Source(Part):
 
     def code(self, samples: Samples) -> str:
         """The code that lists these images again: `paths`, `labels` and, where they bring their own split, `aside`."""
-        from finetune_core.data.listing import of_folder
+        from finetune_core.parts.sources.code import of_folder
 
         return of_folder(samples)
 
@@ -42,7 +42,7 @@ class Blooms(Source):
         """Draw the images on first use, then list them."""
         from finetune_core.blooms import ensure
         from finetune_core.data.cache import writing
-        from finetune_core.data.samples import list_folder
+        from finetune_core.parts.sources.folders import list_folder
         from finetune_core.places import cache_dir
 
         with writing("the sample images"):
@@ -65,7 +65,7 @@ class Folder(Files):
 
     def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
         """List the folder; nothing has to be made."""
-        from finetune_core.data.samples import list_folder
+        from finetune_core.parts.sources.folders import list_folder
 
         return list_folder(self.path)
 
@@ -87,13 +87,13 @@ class FileNames(Files):
 
     def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
         """List the folder; nothing has to be made."""
-        from finetune_core.data.tables import list_names
+        from finetune_core.parts.sources.tables import list_names
 
         return list_names(self.path, self.pattern)
 
     def code(self, samples: Samples) -> str:
         """By the same pattern."""
-        from finetune_core.data.listing import of_names
+        from finetune_core.parts.sources.code import of_names
 
         return of_names(samples, self.pattern)
 
@@ -126,7 +126,7 @@ class Table(Files):
 
     def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
         """Read the table; nothing has to be made."""
-        from finetune_core.data.tables import list_table
+        from finetune_core.parts.sources.tables import list_table
 
         return list_table(
             self.path, self.task, image=self.image, labels=self.labels, separator=self.separator, split=self.split
@@ -134,8 +134,8 @@ class Table(Files):
 
     def code(self, samples: Samples) -> str:
         """From the same columns."""
-        from finetune_core.data.listing import of_table
-        from finetune_core.data.tables import columns
+        from finetune_core.parts.sources.code import of_table
+        from finetune_core.parts.sources.tables import columns
 
         wanted = columns(self.path, self.image, self.labels, self.split)
         return of_table(samples, Path(self.path).expanduser().absolute(), wanted, self.separator)

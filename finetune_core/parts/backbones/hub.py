@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_core.errors import UserError
-from finetune_core.weight_files import OTHER_WAYS
+from finetune_core.parts.backbones.weight_files import OTHER_WAYS
 
 Progress = Callable[[str], None]
 PATIENCE = 4.0  # seconds until the first answer; a person waits for a card, not for retries

@@ -95,9 +95,9 @@ def own_layers(*calls: Call, names: Iterable[str] = ()) -> str:
     used = {target.rpartition(".")[2] for target in targets if target.startswith(f"{OWN_LAYERS}.")}
     if not (wanted := sorted(used | set(names))):
         return ""
-    from finetune_core import layers
+    from finetune_core.parts import modules
 
-    source = definitions(*(inspect.getsource(getattr(layers, name)) for name in wanted))
+    source = definitions(*(inspect.getsource(getattr(modules, name)) for name in wanted))
     return re.sub(r"  # type: ignore.*", "", source)
 
 

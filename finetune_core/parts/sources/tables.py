@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from finetune_core.data.samples import EXTENSIONS, VALID, Samples, existing_folder, images_below, natural, shown
 from finetune_core.errors import UserError
-from finetune_core.tasks import Kind
+from finetune_core.parts.sources.folders import EXTENSIONS, VALID, existing_folder, images_below
+from finetune_core.parts.sources.samples import Samples, natural, shown
+from finetune_core.parts.tasks import Kind
 
 SAID = 5  # examples named in an error or note
 SPLIT_WORDS = {"train": "train", "training": "train", **dict.fromkeys(VALID, "valid")}

@@ -2,69 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from finetune_core import places, weight_files
+from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.parts.base import Call, Part, knob
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from finetune_core.parts.backbones import Backbone
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a network is to be built for."""
-
-    outputs: int  # classes
-    image_size: int | None = None  # px, side of the square; only networks of fixed size care; None: the library's own
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # more for the library's constructor, such as pad_type
-
-
-@dataclass
-class Sighted:
-    """A network, and how its images are normalised: with `mean` and `std` per channel, of values in 0..1."""
-
-    module: nn.Module
-    classifier: str  # dotted name of the classifying layer
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @property
-    def channels(self) -> int:
-        """Of the images that it takes."""
-        return len(self.mean)
-
-
-@dataclass
-class Body(Sighted):
-    """A network as its library built it, still with a classifier of the library's own making."""
-
-    arguments: Mapping[str, Any]  # given to the library's constructor beside name and classes
-    side: int  # px, of images that the network takes
-    trained: Mapping[str, Tensor] = field(default_factory=dict)  # of a whole network, to be filled in under its head
-
-
-@dataclass(frozen=True)
-class Origin:
-    """How a network gets its weights: what constructs it, and the file that is filled in after that.
-
-    The constructor may have loaded the file by itself; then there is no `state`, the expression for its state dict.
-    """
-
-    call: Call
-    file: Path | None = None  # None: there is none, or it is not on this machine
-    state: str | None = None
-    mean: tuple[float, ...] = ()  # of the images that the weights were trained on; empty: as the library says
-    std: tuple[float, ...] = ()
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # for the constructor, that the file asks for
+from finetune_core.parts.backbones import weight_files
+from finetune_core.parts.backbones.spec import Body, Maker, Origin, Plan, Progress
+from finetune_core.parts.base import Part, knob
 
 
 class Weights(Part):
@@ -73,11 +19,11 @@ class Weights(Part):
     trained: ClassVar[bool] = True
     with_head: ClassVar[bool] = False  # whether a trained head may come along
 
-    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """Where they are to be had, downloaded first if told `progress`; UserError where they are not to be had."""
         raise NotImplementedError
 
-    def build(self, backbone: Backbone, plan: Plan, progress: Progress) -> Body:
+    def build(self, backbone: Maker, plan: Plan, progress: Progress) -> Body:
         """The backbone with these weights; UserError where they cannot be had or do not fit.
 
         What comes with a head waits in the body's `trained` until the recipe's own head is on.
@@ -96,7 +42,7 @@ class Weights(Part):
                 backbone.fill(body, named, origin.file.name)
         return body
 
-    def facts(self, backbone: Backbone) -> str:
+    def facts(self, backbone: Maker) -> str:
         """One line on what these weights are, without torch; UserError where they are not there."""
         raise NotImplementedError
 
@@ -107,15 +53,15 @@ class Bundled(Weights):
     kind: ClassVar[str] = "bundled"
     title: ClassVar[str] = "Bundled with Thaw"
 
-    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """From the assets, like any other file."""
         return _from_file(backbone, self._file(backbone), plan)
 
-    def facts(self, backbone: Backbone) -> str:
+    def facts(self, backbone: Maker) -> str:
         """Size and architecture of the bundled file."""
         return f"Bundled with Thaw: {_said(backbone, self._file(backbone)).line()}"
 
-    def _file(self, backbone: Backbone) -> Path:
+    def _file(self, backbone: Maker) -> Path:
         folder = places.ASSETS / "backbones"
         path = folder / f"{backbone.architecture}_thaw.safetensors"
         if backbone.kind != "timm" or not path.is_file():
@@ -135,11 +81,11 @@ class Hub(Weights):
     title: ClassVar[str] = "Published weights"
     tag: str = knob("", "Tag", "Which of several published sets, such as a1_in1k; empty means the library's default.")
 
-    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """From the library's hub, or from what was downloaded before."""
         return backbone.published(self.tag, plan, progress)
 
-    def facts(self, backbone: Backbone) -> str:
+    def facts(self, backbone: Maker) -> str:
         """Which set of which library."""
         tag = f"set {self.tag}" if self.tag else "the default set"
         return f"Published by {backbone.title}: {tag} for {backbone.architecture}, downloaded once"
@@ -152,11 +98,11 @@ class File(Weights):
     title: ClassVar[str] = "A file"
     path: str = knob("", "Path", "Where the file lies on this machine.")
 
-    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """From the file; its classifier, if it has one, is left out."""
         return _from_file(backbone, Path(self.path).expanduser(), plan)
 
-    def facts(self, backbone: Backbone) -> str:
+    def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
         path = Path(self.path).expanduser()
         return f"{path.name}: {_said(backbone, path).line()}"
@@ -170,11 +116,11 @@ class Checkpoint(Weights):
     with_head: ClassVar[bool] = True
     path: str = knob("", "Path", "A .safetensors file among a run's checkpoints.")
 
-    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """From the file, the head too."""
         return _from_file(backbone, Path(self.path).expanduser(), plan)
 
-    def facts(self, backbone: Backbone) -> str:
+    def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
         path = Path(self.path).expanduser()
         said = _said(backbone, path)
@@ -188,16 +134,16 @@ class RandomWeights(Weights):
     title: ClassVar[str] = "Random (untrained)"
     trained: ClassVar[bool] = False
 
-    def origin(self, backbone: Backbone, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """As the library initialises it; the caller has seeded."""
         return Origin(backbone.call(plan))
 
-    def facts(self, backbone: Backbone) -> str:
+    def facts(self, backbone: Maker) -> str:
         """A warning."""
         return f"RANDOM WEIGHTS: this {backbone.architecture} has learned nothing yet and must learn to see first"
 
 
-def _said(backbone: Backbone, path: Path) -> weight_files.FileFacts:
+def _said(backbone: Maker, path: Path) -> weight_files.FileFacts:
     """What a file says about itself; UserError where it says that it was made for another network."""
     facts = weight_files.facts(path)
     if facts.architecture and (facts.library or backbone.kind, facts.architecture) != (
@@ -212,7 +158,7 @@ def _said(backbone: Backbone, path: Path) -> weight_files.FileFacts:
     return facts
 
 
-def _from_file(backbone: Backbone, path: Path, plan: Plan) -> Origin:
+def _from_file(backbone: Maker, path: Path, plan: Plan) -> Origin:
     """A file, for a network with the settings and normalisation that it asks for."""
     said = _said(backbone, path)
     call = backbone.call(replace(plan, arguments={**plan.arguments, **said.arguments}))

@@ -1,0 +1,111 @@
+"""Backbones: the network that has already learned to see, as its library builds it.
+
+torch and the libraries are imported when a network is built, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SerializeAsAny
+
+from finetune_core.errors import UserError
+from finetune_core.parts.backbones import sockets
+from finetune_core.parts.backbones.spec import Body, Origin, Plan, Progress, Sighted
+from finetune_core.parts.backbones.weights import Hub, Weights
+from finetune_core.parts.base import Call, Part, knob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RGB = 3  # channels that published networks are made for
+IMAGES = {1: "grey images", 3: "colour images", 4: "images with transparency"}  # by channels
+ALPHA_MEAN, ALPHA_STD = 1.0, 0.5  # so that what is opaque, as all of a photo, is 0
+
+
+class Backbone(Part):
+    """The network that has already learned to see."""
+
+    architecture: str = knob("", "Architecture", "The library's name for the network.")
+    weights: SerializeAsAny[Weights] = Hub()
+    drop_rate: float = knob(
+        0.0,
+        "Dropout",
+        "Share of features silenced at random in training, mostly before the head; 0 leaves it to the library.",
+        low=0.0,
+        high=0.9,
+        more=True,
+    )
+    drop_path_rate: float = knob(
+        0.0,
+        "Stochastic depth",
+        "Chance that the last block is skipped in training, less for those before it; 0 leaves it to the library.",
+        low=0.0,
+        high=0.9,
+        more=True,
+    )
+
+    def arguments(self, plan: Plan) -> dict[str, Any]:
+        """What the library's constructor is told beside name, outputs and dropout."""
+        raise NotImplementedError
+
+    def call(self, plan: Plan) -> Call:
+        """The library's constructor for this network, to plan and with random weights."""
+        raise NotImplementedError
+
+    def published(self, tag: str, plan: Plan, progress: Progress | None) -> Origin:
+        """The weights of the library's hub; without `progress` only what is on this machine already."""
+        raise NotImplementedError
+
+    def made(self, call: Call, plan: Plan) -> Body:
+        """What a call of the constructor gives; UserError if there is no such network or it cannot be built to plan."""
+        raise NotImplementedError
+
+    def bare(self, plan: Plan) -> Body:
+        """The network with random weights; UserError as in `made`."""
+        return self.made(self.call(plan), plan)
+
+    def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
+        """Copy a state dict into the network, all but its classifier; UserError where it does not fit."""
+        raise NotImplementedError
+
+    def adapting(self, body: Body, named: Mapping[str, Tensor]) -> Sequence[str]:
+        """The code by which `fill` makes `weights` fit the `model`, nothing where they do."""
+        raise NotImplementedError
+
+    def socket(self, body: Body) -> sockets.Socket:
+        """Open the network for a head that pools by itself; UserError where its features cannot be had unpooled."""
+        raise NotImplementedError
+
+    def take(self, channels: int, network: Sighted) -> None:
+        """Make a network for colour images one for so many channels, if it is not; UserError where it cannot be."""
+        if channels == network.channels:
+            return
+        from finetune_core.parts.modules import with_channels
+
+        what = f"{self.title}'s {self.architecture} cannot take {IMAGES[channels]}"
+        hint = "Choose other channels (on the data page, under More), or another architecture."
+        if network.channels != RGB:
+            raise UserError(f"{what}.", f"Its weights were made for {IMAGES[network.channels]}.", hint)
+        try:
+            with_channels(network.module, channels)
+        except NotImplementedError as error:
+            raise UserError(f"{what}.", str(error), hint) from error
+        network.mean = _per_channel(network.mean, channels, ALPHA_MEAN)
+        network.std = _per_channel(network.std, channels, ALPHA_STD)
+
+    def drops(self) -> dict[str, Any]:
+        """What the library's constructor is told of dropout and stochastic depth: nothing where left to it."""
+        names = self.drop_names()
+        rates = {names[0]: self.drop_rate, names[1]: self.drop_path_rate}
+        return {name: rate for name, rate in rates.items() if rate > 0}
+
+    def drop_names(self) -> tuple[str, str]:
+        """The constructor's words for dropout and stochastic depth."""
+        raise NotImplementedError
+
+
+def _per_channel(colours: tuple[float, ...], channels: int, alpha: float) -> tuple[float, ...]:
+    """A mean or standard deviation of three colours as that of grey images, or of colour and alpha."""
+    return (sum(colours) / len(colours),) if channels == 1 else (*colours, alpha)

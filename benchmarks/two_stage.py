@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.running import table
 from finetune_core import catalogue
-from finetune_core.phases import PRESETS
 from finetune_core.recipe import Recipe, parse
+from finetune_core.recipe.rules import PRESETS
 
 RATE = 3e-3  # of the head; the body's follow from the preset
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from finetune_core.errors import UserError
 from finetune_core.places import ASSETS
-from finetune_core.regroup import regrouped
-from finetune_core.stages import HEAD, inside
+from finetune_core.recipe.names import HEAD
+from finetune_core.recipe.regroup import regrouped
+from finetune_core.stages import inside
 
 if TYPE_CHECKING:
     from finetune_core.parts.backbones import Backbone

@@ -18,11 +18,11 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from finetune_core import plan, team
+from finetune_core import team
 from finetune_core.errors import UserError
 from finetune_core.metrics import Measured, Meter
 from finetune_core.parts import Progress
-from finetune_core.recipe import Phase
+from finetune_core.recipe import Phase, plan
 from finetune_core.records import Epoch, Event, Record, Step
 from finetune_core.session import Session
 from finetune_core.stepper import Stepper, random_state, set_random_state

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune_core import catalogue, machine, mixing, plan
+from finetune_core import catalogue, machine, mixing
 from finetune_core.data.cache import check_readable
 from finetune_core.data.split import Split, split
 from finetune_core.errors import UserError
-from finetune_core.groups import HEAD
 from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Weights
 from finetune_core.parts.backbones.sockets import no_map
 from finetune_core.parts.sources import Files
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import seen
-from finetune_core.recipe import Recipe, Training
+from finetune_core.recipe import Recipe, Training, plan
+from finetune_core.recipe.names import HEAD
 
 FEW = 50  # validation images, below which the result is mostly luck
 NAMED = {"single_label": "{} classes", "multi_label": "{} tags", "regression": "{} numbers to learn"}

@@ -15,9 +15,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from finetune_core import plan, team
+from finetune_core import team
 from finetune_core.errors import UserError
-from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe import Phase, Recipe, plan
 from finetune_core.records import Find
 from finetune_core.session import Session
 from finetune_core.stepper import Stepper, random_state, set_random_state

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from finetune_core import plan, sweep
+from finetune_core import sweep
 from finetune_core.loop import evaluate
 from finetune_core.parts import Progress
 from finetune_core.probe import Apart, Smooth, endless
+from finetune_core.recipe import plan
 from finetune_core.records import Lap, Place
 from finetune_core.session import Session
 

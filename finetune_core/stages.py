@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
+from finetune_core.recipe.names import HEAD
+
 if TYPE_CHECKING:
     from torch import nn
 
-HEAD = "head"
 MOST_BODY_GROUPS = 7  # between stem and head; more are bundled, because nobody wants to thaw 48 blocks one by one
 BUNDLES = 4  # what a long run of equal blocks becomes: four "stages", as in a ResNet
 WEIGHTS_OF_A_STAGE = 2  # a unit with fewer weight tensors is a mere connection between stages

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from finetune_core import groups, mixing, plan, team
+from finetune_core import groups, mixing, team
 from finetune_core.data.loader import pieces
-from finetune_core.recipe import Phase
+from finetune_core.recipe import Phase, plan
+from finetune_core.recipe.names import matching
 from finetune_core.session import Session, scaler
 
 
@@ -65,7 +66,7 @@ class Stepper:
     def enter(self, phase: Phase) -> None:
         """Thaw what a phase thaws and freeze the rest, whose optimizer state goes so that no momentum moves it."""
         network = self.session.network
-        self.phase, self.thawed = phase, groups.matching(self.session.names, phase.thaw)
+        self.phase, self.thawed = phase, matching(self.session.names, phase.thaw)
         groups.freeze(network, self.thawed, phase.hold)
         self.module = network.module  # torch's hooks on the weights of the phase before must be gone
         self.module = team.shared(network.module)

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetune_core import holding
-from finetune_core.holding import Weight
 from finetune_core.model import Network, with_head
 from finetune_core.parts.backbones.spec import Plan
+from finetune_core.recipe import holding
+from finetune_core.recipe.holding import Weight
 from finetune_core.stages import inside
 
 if TYPE_CHECKING:

@@ -7,12 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune_core import milestones
 from finetune_core.cli.parser import Commands, Options, count
 from finetune_core.cli.shared import phase_index, print_json, read_recipe, write
 from finetune_core.errors import UserError
-from finetune_core.phases import PRESETS, RATE_RULES, apply_rule
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, milestones
+from finetune_core.recipe.rules import PRESETS, RATE_RULES, apply_rule
 
 if TYPE_CHECKING:
     from finetune_core.tree import Tree
@@ -37,7 +36,7 @@ def add_to(commands: Commands) -> None:
 
 def groups(options: Options) -> None:
     """Print the layer groups, stem to head: parameters, frozen or not, peak rate and what is held in each phase."""
-    from finetune_core import plan
+    from finetune_core.recipe import plan
 
     recipe = read_recipe(options)
     counts = _groups(recipe)
@@ -130,7 +129,7 @@ def _rule(words: list[str]) -> tuple[str, list[float]]:
 
 
 def _print_phases(recipe: Recipe, names: list[str]) -> None:
-    from finetune_core import plan
+    from finetune_core.recipe import plan
 
     for number, phase in enumerate(recipe.phases, start=1):
         print(f"phase {number}: {phase.epochs} epochs, {phase.schedule.title.lower()}")
@@ -140,9 +139,9 @@ def _print_phases(recipe: Recipe, names: list[str]) -> None:
 
 def plan(options: Options) -> None:
     """Print each group's learning rate at every optimizer step."""
-    from finetune_core import plan
     from finetune_core.data.loader import count_steps
     from finetune_core.data.split import split
+    from finetune_core.recipe import plan
 
     recipe = read_recipe(options)
     samples = recipe.data.source.samples()

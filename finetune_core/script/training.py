@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
-from finetune_core import mixing, plan
+from finetune_core import mixing
 from finetune_core.parts.codetext import bracketed, definitions, joined, own_layers
 from finetune_core.parts.losses import Weighted
-from finetune_core.recipe import Phase, Recipe, Training
+from finetune_core.recipe import Phase, Recipe, Training, plan
 from finetune_core.script.facts import Facts
 from finetune_core.sweep import DIVERGED, SMOOTHING, Sweep
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from finetune_core import catalogue, figures, groups, launch, store, sweep
+from finetune_core import catalogue, figures, launch, store, sweep
 from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.names import matching
 from finetune_core.store import Run
 from pages.ui import live, path, phasing, starts, state
 from pages.ui.chart import clicked
@@ -59,7 +60,7 @@ def begun(recipe: Recipe) -> Recipe:
 def thawed(phase: Phase) -> tuple[str, ...]:
     """The groups that a phase trains, as far as their names are known."""
     try:
-        return groups.matching(catalogue.layer_names(state.draft().model), phase.thaw)
+        return matching(catalogue.layer_names(state.draft().model), phase.thaw)
     except UserError:
         return ()
 

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from finetune_core import plan
 from finetune_core.errors import UserError
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, plan
 from finetune_core.store import Run, Status
 from pages.ui import outline, state
 

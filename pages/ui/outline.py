@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from finetune_core import catalogue, plan
+from finetune_core import catalogue
 from finetune_core.blooms.picture import PER_CLASS
 from finetune_core.blooms.species import SPECIES
 from finetune_core.data.loader import count_steps
@@ -15,7 +15,7 @@ from finetune_core.data.split import split
 from finetune_core.parts import Source
 from finetune_core.parts.sources import Blooms
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.recipe import Data, Recipe
+from finetune_core.recipe import Data, Recipe, plan
 
 
 def group_names(recipe: Recipe) -> tuple[str, ...]:

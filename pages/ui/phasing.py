@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from finetune_core import phases
 from finetune_core.errors import UserError
-from finetune_core.phases import Phases
-from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe import Phase, Recipe, rules
+from finetune_core.recipe.rules import Phases
 from pages.ui import path, state
 from pages.ui.shell import plain
 
@@ -88,7 +87,7 @@ def duplicate() -> None:
 def add(names: Sequence[str]) -> None:
     """A phase after the chosen one, with one group more."""
     try:
-        replace(phases.followed(state.draft().phases, index(), names), index() + 1)
+        replace(rules.followed(state.draft().phases, index(), names), index() + 1)
     except UserError as error:
         state.note(error)
 

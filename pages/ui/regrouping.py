@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from finetune_core import catalogue, figures, groups, holding, phases, regroup, tree
+from finetune_core import catalogue, figures, tree
 from finetune_core.errors import UserError
 from finetune_core.figures.colours import faded
-from finetune_core.recipe import Model, Phase, Recipe
+from finetune_core.recipe import Model, Phase, Recipe, holding, regroup
+from finetune_core.recipe.names import HEAD, freeze_to
 from finetune_core.tree import Node, Tree
 from pages.ui import phasing, shell, state, thawing, warm
 
@@ -101,7 +102,7 @@ def _freeze_to(names: Sequence[str]) -> None:
 
 
 def _take_freeze_to(names: Sequence[str], n: int) -> None:
-    thawing.set_thawed(names, phases.freeze_to(n, names))
+    thawing.set_thawed(names, freeze_to(n, names))
 
 
 # The tree
@@ -230,5 +231,5 @@ def _trains(node: Node, warm_groups: Collection[str], total: int, held: int) -> 
 def _look(row: pd.Series, colours: Mapping[str, str]) -> list[str]:
     """A group's colour for its name; the head's rows stand out."""
     colour = colours.get(row["Group"], "")
-    ground = f"background-color: {faded(colour, 0.18)}" if row["Group"] == groups.HEAD else ""
+    ground = f"background-color: {faded(colour, 0.18)}" if row["Group"] == HEAD else ""
     return [f"{ground}; color: {colour}" if name == "Group" and colour else ground for name in row.index]

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from finetune_core import milestones, phases, plan
 from finetune_core.errors import UserError
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, milestones, plan, rules
 from pages.ui import fields, phasing, state
 from pages.ui.shell import error_card, plain
 
@@ -28,17 +27,17 @@ def more(recipe: Recipe, names: Sequence[str]) -> None:
 
 
 def _stages(recipe: Recipe, names: Sequence[str]) -> None:
-    current = phases.current_preset(recipe.phases, names)
+    current = rules.current_preset(recipe.phases, names)
     key = state.seed("stages", current)
     st.pills(
         "Stages",
-        list(phases.PRESETS),
+        list(rules.PRESETS),
         default=current,
-        format_func=lambda each: phases.PRESETS[each].title,
+        format_func=lambda each: rules.PRESETS[each].title,
         **state.told(key, _take_preset, names),
     )
     chosen = state.value(key)
-    st.caption(phases.PRESETS[chosen].help if chosen else "Phases of your own. A preset replaces them.")
+    st.caption(rules.PRESETS[chosen].help if chosen else "Phases of your own. A preset replaces them.")
     with st.container(horizontal=True, gap="small"):
         _button("Add", "add", "A phase after this one, with one group more at half the rate.", phasing.add, names)
         _button("Duplicate", "content_copy", "This phase once more, after itself.", phasing.duplicate)
@@ -96,15 +95,15 @@ def _button(
 
 
 def _take_preset(names: Sequence[str], key: str) -> None:
-    _attempt(lambda: phasing.replace(phases.PRESETS[key].make(state.draft().phases, names)))
+    _attempt(lambda: phasing.replace(rules.PRESETS[key].make(state.draft().phases, names)))
 
 
 def _rates(recipe: Recipe, names: Sequence[str]) -> None:
     here = phasing.index()
     title = "Rates by rule" if len(recipe.phases) == 1 else f"Rates of phase {here + 1} by rule"
-    rules = phases.RATE_RULES
-    key = st.selectbox(title, list(rules), format_func=lambda each: rules[each].title, key="rule")
-    rule = rules[key]
+    known = rules.RATE_RULES
+    key = st.selectbox(title, list(known), format_func=lambda each: known[each].title, key="rule")
+    rule = known[key]
     st.caption(rule.help)
     offered = [float(f"{number:.3g}") for number in rule.defaults(recipe.phases, here)]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -128,7 +127,7 @@ def _number(key: str, label: str, offered: float) -> float:
 
 def _set_rates(names: Sequence[str], key: str, numbers: Sequence[float]) -> None:
     here = phasing.index()
-    _attempt(lambda: phasing.replace(phases.apply_rule(state.draft().phases, here, names, key, numbers), here))
+    _attempt(lambda: phasing.replace(rules.apply_rule(state.draft().phases, here, names, key, numbers), here))
 
 
 def take_milestones(names: Sequence[str]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from finetune_core import catalogue, figures, groups, preflight, script
+from finetune_core import catalogue, figures, preflight, script
 from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.presets import advice, presets
 from pages.ui import backbones, dataset, fields, outline, phasing, regrouping, scripts, shell, stages, state, thawing
 from pages.ui.checks import checks
 
@@ -16,9 +17,9 @@ NAME, RATE, SIZE = 190, 150, 110  # px; the bar takes what is left
 ONE = {"single_label": "class", "multi_label": "tag", "regression": "number"}  # what an output stands for
 
 
-def presets(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
+def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
     """The usual choices as one row, and how far the images will carry."""
-    known = {preset.key: preset for preset in groups.presets(names)}
+    known = {preset.key: preset for preset in presets(names)}
     current = thawing.current_preset(phase, names)
     key = state.seed("preset", current)
     chosen = st.pills(
@@ -33,7 +34,7 @@ def presets(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
     if recipe.task.key == "single_label":
         with contextlib.suppress(UserError):  # what is wrong with the images is told on their page
             each = outline.training_images(recipe.data.model_dump_json()) / dataset.class_count(recipe.data.source)
-            st.caption(f":gray[:material/lightbulb:] {groups.advice(each)}")
+            st.caption(f":gray[:material/lightbulb:] {advice(each)}")
 
 
 def share(counts: dict[str, int], warm: Sequence[str]) -> None:
@@ -137,7 +138,7 @@ def main() -> None:
     phasing.chooser(recipe)
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         with st.container(width="stretch"):
-            presets(recipe, phase, names)
+            preset_row(recipe, phase, names)
         with st.container(width="content"):
             share(counts, warm)
     found = list(preflight.layers(recipe))

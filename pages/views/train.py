@@ -9,8 +9,8 @@ import streamlit as st
 from finetune_core import figures, launch, machine, preflight, script, store
 from finetune_core.errors import UserError
 from finetune_core.parts import Loss
-from finetune_core.plan import full_length, starts
 from finetune_core.recipe import Recipe
+from finetune_core.recipe.plan import full_length, starts
 from pages.ui import fields, outline, path, phasing, scripts, shell, state
 from pages.ui.chart import chart, load
 from pages.ui.checks import checks

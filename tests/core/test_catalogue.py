@@ -11,7 +11,7 @@ from finetune_core import catalogue
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import Backbone, Timm, Torchvision
 from finetune_core.parts.heads import ConcatPool, Linear
-from finetune_core.regroup import regrouped
+from finetune_core.recipe.regroup import regrouped
 
 SEVERAL = [
     Timm(architecture="resnet10t"),

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from finetune_core import plan, session, store
+from finetune_core import session, store
 from finetune_core.errors import UserError
 from finetune_core.loop import Trainer, evaluate
 from finetune_core.parts import Progress
 from finetune_core.parts.schedules import OneCycle
 from finetune_core.preflight import findings
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, plan
 from finetune_core.records import Record
 from finetune_core.worker import work
 

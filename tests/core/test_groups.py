@@ -8,23 +8,14 @@ import torch
 from torch import nn
 
 from finetune_core.errors import UserError
-from finetune_core.groups import (
-    LayerGroup,
-    advice,
-    check,
-    divided,
-    freeze,
-    layer_groups,
-    matching,
-    param_groups,
-    presets,
-    set_train_mode,
-)
-from finetune_core.holding import held, matches, weights
+from finetune_core.groups import LayerGroup, check, divided, freeze, layer_groups, param_groups, set_train_mode
 from finetune_core.model import Network, build
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
 from finetune_core.parts.backbones.spec import Plan
 from finetune_core.recipe import Model, Phase
+from finetune_core.recipe.holding import held, matches, weights
+from finetune_core.recipe.names import matching
+from finetune_core.recipe.presets import advice, presets
 
 EXPECTED = {
     ("timm", "resnet10t"): "stem layer1 layer2 layer3 layer4 head",

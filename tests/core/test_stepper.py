@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from finetune_core import plan, probe, session
+from finetune_core import probe, session
 from finetune_core.loop import Trainer, evaluate
-from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe import Phase, Recipe, plan
 from finetune_core.stepper import Stepper
 from finetune_core.sweep import Sweep
 

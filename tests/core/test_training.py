@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune_core import launch, plan, predict, probe, race, session, store
+from finetune_core import launch, predict, probe, race, session, store
 from finetune_core.errors import UserError
 from finetune_core.loop import Trainer, evaluate
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, plan
 from finetune_core.sweep import Sweep, winner
 from finetune_core.worker import work
 

@@ -7,8 +7,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from finetune_core import launch, store
-from finetune_core.phases import PRESETS
 from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.rules import PRESETS
 from pages.ui import path, shell
 from tests.pages.conftest import draft, saved
 

@@ -19,11 +19,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from finetune_core import plan
 from finetune_core.errors import UserError
 from finetune_core.parts.schedules import OneCycle
-from finetune_core.phases import Phases, freeze_to, with_rates
-from finetune_core.recipe import Phase
+from finetune_core.recipe import Phase, plan
+from finetune_core.recipe.names import freeze_to
+from finetune_core.recipe.rules import Phases, with_rates
 
 NEEDED, KNOWN = ("freeze_to", "duration", "lrs"), ("freeze_to", "duration", "pct_start", "lrs")
 PCT_START = 0.3  # where a milestone does not say it: torch's default, and the seed's value

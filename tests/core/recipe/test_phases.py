@@ -5,11 +5,12 @@ import json
 import pytest
 import yaml
 
-from finetune_core import plan
 from finetune_core.errors import UserError
-from finetune_core.milestones import from_milestones, from_text, to_milestones, to_text
 from finetune_core.parts.schedules import Cosine, OneCycle
-from finetune_core.phases import (
+from finetune_core.recipe import Phase, Recipe, plan
+from finetune_core.recipe.milestones import from_milestones, from_text, to_milestones, to_text
+from finetune_core.recipe.names import freeze_to
+from finetune_core.recipe.rules import (
     PRESETS,
     RATE_RULES,
     apply_rule,
@@ -17,12 +18,10 @@ from finetune_core.phases import (
     current_preset,
     decayed,
     divided,
-    freeze_to,
     head_times,
     reduced,
     with_rates,
 )
-from finetune_core.recipe import Phase, Recipe
 
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 ALL = Phase(thaw=("*",), learning_rate=1e-2)

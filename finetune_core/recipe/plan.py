@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetune_core.errors import UserError
-from finetune_core.groups import matching
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe, Training
+from finetune_core.recipe.names import matching
 
 
 def peak_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:

@@ -12,7 +12,6 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import SerializeAsAny, ValidationError, field_validator, model_validator
 
-from finetune_core import holding
 from finetune_core.errors import UserError
 from finetune_core.parts import Backbone, Head, Loss, Optimizer, Schedule, Section, Source, Transform, knob
 from finetune_core.parts.backbones import Bundled, Timm
@@ -23,6 +22,7 @@ from finetune_core.parts.schedules import OneCycle
 from finetune_core.parts.sources import Blooms
 from finetune_core.parts.tasks import TASKS, Task
 from finetune_core.parts.transforms import STANDARD
+from finetune_core.recipe import holding
 
 
 class Data(Section):

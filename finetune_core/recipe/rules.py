@@ -6,17 +6,15 @@ which is the rate of its last thawed group, usually the head.
 
 from __future__ import annotations
 
-import fnmatch
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from finetune_core import catalogue, groups, plan
 from finetune_core.errors import UserError
-from finetune_core.recipe import Model, Phase, Recipe
-from finetune_core.regroup import neighbours, splittable
+from finetune_core.recipe import Phase, plan
+from finetune_core.recipe.names import HEAD, freeze_to, matching, thawing
 
 Phases = tuple[Phase, ...]
 
@@ -24,23 +22,6 @@ HEAD_SHARE = 1 / 3  # of the epochs of a two-stage run: a linear head is soon as
 SLICE = 100.0  # between the head's rate and the stem's once everything thaws, as fastai's fine_tune
 SEED_FALL = (1.0, 0.5, 0.1, 0.05, 0.01, 0.001)  # seed 002: the head's peak in each of its six milestones, from 1e-3
 NEWEST = 0.5  # seed 002: the group that has just thawed learns at about half the rate of the others
-
-
-def freeze_to(n: int, names: Sequence[str]) -> tuple[str, ...]:
-    """The groups that train after `freeze_to(n)` (seed 002, fastai): -1 the last only, 0 all, 2 all but the first two.
-
-    A UserError where that is none, or more groups than there are.
-    """
-    if not -len(names) <= n < len(names):
-        why = f"This network has {len(names)} layer groups ({', '.join(names)})."
-        hint = f"Take a number from {-len(names)} to {len(names) - 1}: -1 trains the last group only, 0 all."
-        raise UserError(f"freeze_to {n} does not fit.", why, hint)
-    return tuple(names[n:])
-
-
-def thawing(names: Sequence[str], chosen: Collection[str]) -> tuple[str, ...]:
-    """A phase's `thaw` for these groups: `*` where they are all, which also fits another backbone."""
-    return tuple(name for name in names if name in chosen) if set(names) - set(chosen) else ("*",)
 
 
 def with_rates(phase: Phase, names: Sequence[str], rates: Mapping[str, float]) -> Phase:
@@ -57,52 +38,12 @@ def with_rates(phase: Phase, names: Sequence[str], rates: Mapping[str, float]) -
     return phase.replace(thaw=thawing(names, thawed), learning_rate=top, multipliers=multipliers)
 
 
-def with_model(recipe: Recipe, model: Model) -> Recipe:
-    """The recipe with another head, or other layer groups, of the same backbone.
-
-    What was thawed stays thawed, at its rate and with its weight decay; the head where nothing else is left. Splits and
-    merges that are no longer possible go.
-    """
-    model = _possible(model)
-    before, after = _pieces(_possible(recipe.model)), _pieces(model)
-    owner = {piece: group for group, pieces in before.items() for piece in pieces}
-    owners = {group: [owner[piece] for piece in pieces if piece in owner] for group, pieces in after.items()}
-    factors = {name: f for key, f in recipe.training.decay.items() for name in fnmatch.filter(before, key)}
-    decay = {group: factors[mine[-1]] for group, mine in owners.items() if mine and mine[-1] in factors}
-    changed = tuple(_moved(phase, list(before), owners) for phase in recipe.phases)
-    return recipe.replace(model=model, phases=changed, training=recipe.training.replace(decay=decay))
-
-
-def _possible(model: Model) -> Model:
-    body = catalogue.entry(model.backbone.kind, model.backbone.architecture).body_under(model.head)
-    able = splittable(body)
-    model = model.replace(split=tuple(name for name in model.split if name in able))
-    names = list(catalogue.layer_pieces(model.replace(merge=())))
-    return model.replace(merge=tuple(members for members in model.merge if neighbours(names, members)))
-
-
-def _pieces(model: Model) -> dict[str, tuple[str, ...]]:
-    return {**catalogue.layer_pieces(model), groups.HEAD: (groups.HEAD,)}
-
-
-def _moved(phase: Phase, before: Sequence[str], owners: Mapping[str, Sequence[str]]) -> Phase:
-    """The phase for groups of which each stems from some of those before."""
-    warm = {name for pattern in phase.thaw for name in fnmatch.filter(before, pattern)}
-    thawed = [group for group, mine in owners.items() if warm.intersection(mine)]
-    factors = {
-        group: phase.multipliers[mine[-1]] for group, mine in owners.items() if mine and mine[-1] in phase.multipliers
-    }
-    if warm and not thawed:
-        thawed = [groups.HEAD]
-    return phase.replace(thaw=thawing(list(owners), thawed), multipliers=factors)
-
-
 # Rates of one phase
 
 
 def between(phase: Phase, names: Sequence[str], low: float, high: float) -> Phase:
     """Rates from `low` for the earliest thawed group to `high` for the last, by the same factor from group to group."""
-    thawed = groups.matching(names, phase.thaw)
+    thawed = matching(names, phase.thaw)
     steps = max(1, len(thawed) - 1)
     fall = {name: (low / high) ** (step / steps) for step, name in enumerate(reversed(thawed))}
     return with_rates(phase, names, {name: high * factor for name, factor in fall.items()})
@@ -131,7 +72,7 @@ def reduced(phase: Phase, names: Sequence[str], rate: float, body: float, head: 
 
 def _body(phase: Phase, names: Sequence[str], factors: Mapping[str, float]) -> Phase:
     """The phase with factors for its thawed body groups."""
-    thawed = groups.matching(names, phase.thaw)
+    thawed = matching(names, phase.thaw)
     return phase.replace(
         multipliers={name: float(f"{factor:.15g}") for name, factor in factors.items() if name in thawed}
     )
@@ -224,7 +165,7 @@ def two_stage(phases: Phases, names: Sequence[str]) -> Phases:
     """The head alone for a third of the epochs, then everything, the head at half its rate, the stem at a 200th."""
     rate, epochs = _rate(phases[0]), _epochs(phases)
     first = max(1, round(epochs * HEAD_SHARE))
-    alone = phases[0].replace(epochs=first, thaw=(groups.HEAD,), learning_rate=rate, multipliers={})
+    alone = phases[0].replace(epochs=first, thaw=(HEAD,), learning_rate=rate, multipliers={})
     whole = alone.replace(epochs=max(1, epochs - first), thaw=("*",))
     return (alone, between(whole, names, rate / 2 / SLICE, rate / 2))
 
@@ -303,7 +244,7 @@ def current_preset(phases: Phases, names: Sequence[str]) -> str | None:
 
 def _shape(phase: Phase, names: Sequence[str]) -> tuple[object, ...]:
     try:
-        return set(groups.matching(names, phase.thaw)), phase.learning_rate, phase.multipliers
+        return set(matching(names, phase.thaw)), phase.learning_rate, phase.multipliers
     except UserError:
         return (phase.thaw,)
 
@@ -314,4 +255,4 @@ def _epochs(phases: Phases) -> int:
 
 def _rate(phase: Phase) -> float:
     """The head's rate, to which all else is relative."""
-    return float(f"{phase.learning_rate * phase.multipliers.get(groups.HEAD, 1.0):.6g}")
+    return float(f"{phase.learning_rate * phase.multipliers.get(HEAD, 1.0):.6g}")

@@ -1,0 +1,1 @@
+"""The network: what it consists of, layer group by layer group, and what of it learns."""

@@ -1,0 +1,72 @@
+"""Ready choices of thawed groups for one phase, and how far to thaw with so many images. Pure, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from finetune_core.recipe.names import HEAD
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A ready choice of thawed groups and of factors on the learning rate."""
+
+    key: str
+    title: str
+    help: str
+    thaw: tuple[str, ...]
+    multipliers: dict[str, float]
+
+
+LEAST_TENFOLD = 1e-3  # below a thousandth of the head's rate a group stands still in any run of ordinary length
+
+
+FEW, MANY = 20, 200  # training images per class
+
+
+def advice(images: float) -> str:
+    """How far to thaw with so many training images per class (seed 001: the fewer, the less)."""
+    about = f"About {images:.0f} training images per class: "
+    if images < FEW:
+        return f"{about}few. The head alone is the safest; more transforms help, too."
+    if images < MANY:
+        return f"{about}enough for the last stages at lower rates, more where your pictures look unlike photos."
+    return f"{about}plenty. Everything may thaw, early layers slowest."
+
+
+def presets(names: Sequence[str]) -> list[Preset]:
+    """The usual ways to fine-tune a network whose groups are `names`, stem first."""
+    everything, body = tuple(names), list(names[:-1])
+    tenfold = {name: max(10.0**-step, LEAST_TENFOLD) for step, name in enumerate(reversed(names)) if step}
+    return [
+        Preset(
+            "head_only",
+            "Head only",
+            "Train the new head on what the backbone already sees: fastest, hardest to spoil, best for few images.",
+            (HEAD,),
+            {},
+        ),
+        Preset(
+            "last_stage",
+            "Last stage",
+            "Thaw the last body group too, at a tenth of the head's rate: its features are the most task-bound.",
+            everything[-2:],
+            dict.fromkeys(body[-1:], 0.1),
+        ),
+        Preset(
+            "everything",
+            "Everything",
+            "Thaw all groups, the whole body at a tenth of the head's rate: best with many images, slowest.",
+            everything,
+            dict.fromkeys(body, 0.1),
+        ),
+        Preset(
+            "tenfold",
+            "÷10 per group",
+            "Thaw all groups, each at a tenth of the rate of the one after it: early layers see edges and colours, "
+            "which fit any task. From a thousandth on the rate stays, or the stem would not move at all.",
+            everything,
+            {name: tenfold[name] for name in body},
+        ),
+    ]

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.running import table
-from finetune_core import catalogue
+from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe, parse
 from finetune_core.recipe.rules import PRESETS
 

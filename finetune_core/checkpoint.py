@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetune_core import model, team
+from finetune_core import team
 from finetune_core.loop import Trainer
+from finetune_core.network import build
 from finetune_core.store import Run
 
 
@@ -30,7 +31,7 @@ def keep(trainer: Trainer, *paths: Path) -> None:
         return
     session, network = trainer.session, trainer.session.network
     tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.kept.state_dict().items()}
-    facts = model.description(session.recipe.model, network, len(session.targets.names))
+    facts = build.description(session.recipe.model, network, len(session.targets.names))
     facts["targets"] = json.dumps(asdict(session.targets))
     for path in paths:
         _replace(path, lambda draft: save_file(tensors, draft, facts))

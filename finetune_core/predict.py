@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from finetune_core import model
 from finetune_core.data.cache import read_image
 from finetune_core.data.pipeline import eval_pipeline, eval_side
 from finetune_core.errors import UserError
 from finetune_core.metrics import in_units
+from finetune_core.network import build
+from finetune_core.network.network import Network
 from finetune_core.parts.tasks import Targets
 from finetune_core.session import choose_device
 from finetune_core.store import Run
@@ -24,7 +25,7 @@ from finetune_core.store import Run
 class Predictor:
     """A run's best network, ready for images."""
 
-    network: model.Network
+    network: Network
     targets: Targets
     size: int
     device: torch.device
@@ -65,7 +66,7 @@ def load(run: Run) -> Predictor:
             f"The run {run.id} has no model yet.", "Its first epoch has not ended.", "Wait for the first epoch."
         )
     recipe = run.recipe
-    network = model.restore(recipe.model, len(targets.names), run.best)
+    network = build.restore(recipe.model, len(targets.names), run.best)
     device = choose_device("auto")
     network.module.to(device).eval()
     return Predictor(network, targets, recipe.data.image_size, device)

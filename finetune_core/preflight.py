@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune_core import catalogue, machine, mixing
+from finetune_core import machine, mixing
 from finetune_core.data.cache import check_readable
 from finetune_core.data.split import Split, split
 from finetune_core.errors import UserError
+from finetune_core.network import catalogue
 from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Weights
 from finetune_core.parts.backbones.sockets import no_map

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from finetune_core import mixing, model, team
+from finetune_core import mixing, team
 from finetune_core.data.cache import decoded
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
+from finetune_core.network import build
+from finetune_core.network.network import Network
 from finetune_core.parts.losses import Weighted
 from finetune_core.parts.tasks import Targets, seen
 from finetune_core.recipe import Recipe, Training
@@ -30,7 +32,7 @@ class Session:
 
     recipe: Recipe
     device: torch.device
-    network: model.Network
+    network: Network
     targets: Targets
     train: Batches
     valid: Batches
@@ -85,7 +87,7 @@ def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
     report("Building the network")
     torch.manual_seed(training.seed)  # the head starts from the seed, whatever ran before
     with team.in_turn():  # weights are downloaded once
-        network = model.build(recipe.model, len(targets.names), report, data.image_size, targets.priors, data.channels)
+        network = build.build(recipe.model, len(targets.names), report, data.image_size, targets.priors, data.channels)
     network.module.to(device).to(memory_format=torch.channels_last)
     share = (team.rank(), team.size())
     train = Batches(

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from finetune_core import groups, mixing, team
+from finetune_core import mixing, team
 from finetune_core.data.loader import pieces
+from finetune_core.network import freezing
+from finetune_core.network.freezing import check, divided, freeze, set_train_mode
 from finetune_core.recipe import Phase, plan
 from finetune_core.recipe.names import matching
 from finetune_core.session import Session, scaler
@@ -52,12 +54,12 @@ class Stepper:
         training = session.recipe.training
         self.session = session
         for phase in session.recipe.phases:
-            groups.check(session.network, phase)
+            check(session.network, phase)
             training.optimizer.check_momentum(phase.schedule)
         frozen = dict.fromkeys(session.names, 0.0)  # until a phase begins
         factors = plan.decay_factors(training, session.names)
         decay = {name: training.optimizer.weight_decay * factor for name, factor in factors.items()}
-        param_groups = groups.param_groups(session.network, decay, frozen, training.decay_all)
+        param_groups = freezing.param_groups(session.network, decay, frozen, training.decay_all)
         self.optimizer = training.optimizer.call().build(param_groups)
         self.scaler = scaler(session.device, training)
         mix = mixing.call(training, len(session.targets.names))
@@ -67,17 +69,17 @@ class Stepper:
         """Thaw what a phase thaws and freeze the rest, whose optimizer state goes so that no momentum moves it."""
         network = self.session.network
         self.phase, self.thawed = phase, matching(self.session.names, phase.thaw)
-        groups.freeze(network, self.thawed, phase.hold)
+        freeze(network, self.thawed, phase.hold)
         self.module = network.module  # torch's hooks on the weights of the phase before must be gone
         self.module = team.shared(network.module)
         self.train_mode()
-        for group in groups.divided(network, self.thawed, phase.hold)[1]:
+        for group in divided(network, self.thawed, phase.hold)[1]:
             for name in group.parameters:
                 self.optimizer.state.pop(network.module.get_parameter(name), None)
 
     def train_mode(self) -> None:
         """Be ready to train again after an evaluation."""
-        groups.set_train_mode(self.session.network, self.thawed, self.phase.norm_statistics, self.phase.hold)
+        set_train_mode(self.session.network, self.thawed, self.phase.norm_statistics, self.phase.hold)
 
     def set_rates(self, rates: dict[str, float], momentum: float | None = None) -> dict[str, float]:
         """Give each group its rate, and say what the optimizer now holds.

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from finetune_core import groups, model
+from finetune_core.network import build
+from finetune_core.network.freezing import param_groups
+from finetune_core.network.network import Network
 from finetune_core.recipe import Recipe
 from finetune_core.records import Timing
 from finetune_core.session import autocast, choose_device
@@ -21,7 +23,7 @@ SECONDS = 15.0  # for each of both, whatever has been repeated by then
 def timings(recipe: Recipe) -> Iterator[Timing]:
     """Each repetition as it is done; those to warm up are left out."""
     device = choose_device(recipe.training.device)
-    network = model.build(recipe.model, OUTPUTS, image_size=recipe.data.image_size)
+    network = build.build(recipe.model, OUTPUTS, image_size=recipe.data.image_size)
     network.module.to(device).to(memory_format=torch.channels_last)
     for what, job in (("answer", _answer), ("step", _step)):
         work, until = job(recipe, network, device), time.monotonic() + SECONDS
@@ -46,7 +48,7 @@ def _images(recipe: Recipe, count: int, device: torch.device) -> torch.Tensor:
     return torch.rand(count, 3, side, side, device=device).to(memory_format=torch.channels_last)
 
 
-def _answer(recipe: Recipe, network: model.Network, device: torch.device) -> Callable[[], None]:
+def _answer(recipe: Recipe, network: Network, device: torch.device) -> Callable[[], None]:
     image = _images(recipe, 1, device)
 
     def work() -> None:
@@ -57,12 +59,12 @@ def _answer(recipe: Recipe, network: model.Network, device: torch.device) -> Cal
     return work
 
 
-def _step(recipe: Recipe, network: model.Network, device: torch.device) -> Callable[[], None]:
+def _step(recipe: Recipe, network: Network, device: torch.device) -> Callable[[], None]:
     batch = recipe.training.batch_size
     images, labels = _images(recipe, batch, device), torch.zeros(batch, dtype=torch.long, device=device)
     names = [group.name for group in network.groups]
     rates = dict.fromkeys(names, 1e-6)
-    optimizer = recipe.training.optimizer.call().build(groups.param_groups(network, dict.fromkeys(names, 0.0), rates))
+    optimizer = recipe.training.optimizer.call().build(param_groups(network, dict.fromkeys(names, 0.0), rates))
 
     def work() -> None:
         optimizer.zero_grad(set_to_none=True)

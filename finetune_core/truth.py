@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from finetune_core.groups import LayerGroup, divided, norm_layers
+from finetune_core.network.freezing import divided, norm_layers
+from finetune_core.network.network import LayerGroup
 
 if TYPE_CHECKING:
-    from finetune_core.model import Network
+    from finetune_core.network.network import Network
     from finetune_core.recipe import Phase
 
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # integers by bytes

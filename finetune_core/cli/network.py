@@ -14,7 +14,7 @@ from finetune_core.recipe import Recipe, milestones
 from finetune_core.recipe.rules import PRESETS, RATE_RULES, apply_rule
 
 if TYPE_CHECKING:
-    from finetune_core.tree import Tree
+    from finetune_core.network.tree import Tree
 
 
 def add_to(commands: Commands) -> None:
@@ -57,7 +57,7 @@ def groups(options: Options) -> None:
 
 def _groups(recipe: Recipe) -> dict[str, int]:
     """Parameters of each layer group, stem to head."""
-    from finetune_core import catalogue
+    from finetune_core.network import catalogue
 
     return catalogue.layer_counts(recipe.model, len(recipe.data.source.samples().classes))
 
@@ -88,7 +88,7 @@ def tree(options: Options) -> None:
 
 
 def _tree(recipe: Recipe) -> Tree:
-    from finetune_core.tree import build
+    from finetune_core.network.tree import build
 
     return build(recipe.model, len(recipe.data.source.samples().classes), recipe.data.image_size)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 
-from finetune_core import catalogue
+from finetune_core.network import catalogue
 from finetune_core.recipe import Model, Phase, Recipe
 from finetune_core.recipe.names import HEAD, thawing
 from finetune_core.recipe.regroup import neighbours, splittable

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import ExifTags, Image
 
-from finetune_core import groups
 from finetune_core.data.cache import decoded
 from finetune_core.data.image import FORMATS, MAX_ASPECT
 from finetune_core.data.pipeline import eval_side
 from finetune_core.data.split import Split, split
-from finetune_core.model import Fitting, Network, with_head
+from finetune_core.network.build import with_head
+from finetune_core.network.freezing import divided
+from finetune_core.network.network import Fitting, LayerGroup, Network
 from finetune_core.parts.backbones import weight_files
 from finetune_core.parts.backbones.spec import Body, Origin, Plan
 from finetune_core.parts.sources.samples import Samples
@@ -201,7 +202,7 @@ def expression(module: nn.Module, path: str) -> str:
     return shown
 
 
-def _begins(module: nn.Module, group: groups.LayerGroup) -> tuple[str, ...]:
+def _begins(module: nn.Module, group: LayerGroup) -> tuple[str, ...]:
     """The beginnings that tell what belongs to a group: its modules, and parameters outside of them."""
     return _prefixes(group.modules, group.parameters)
 
@@ -210,7 +211,7 @@ def _held(network: Network, thawed: Sequence[str], hold: Sequence[str]) -> tuple
     if not hold:
         return ()
     names = {group.name for group in network.groups}
-    parts = [part for part in groups.divided(network, thawed, hold)[1] if part.name not in names]
+    parts = [part for part in divided(network, thawed, hold)[1] if part.name not in names]
     return tuple(begin for part in parts for begin in _prefixes(part.modules, part.parameters))
 
 

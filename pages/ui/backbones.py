@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from finetune_core import catalogue, latency
+from finetune_core import latency
 from finetune_core.errors import UserError
+from finetune_core.network import catalogue
 from finetune_core.parts.backbones import Backbone, Bundled, Checkpoint, Hub, RandomWeights
 from finetune_core.places import ASSETS
 from pages.ui import fields, measuring, shell, starts, state, thawing

@@ -7,11 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from finetune_core import catalogue
 from finetune_core.blooms.picture import PER_CLASS
 from finetune_core.blooms.species import SPECIES
 from finetune_core.data.loader import count_steps
 from finetune_core.data.split import split
+from finetune_core.network import catalogue
 from finetune_core.parts import Source
 from finetune_core.parts.sources import Blooms
 from finetune_core.parts.sources.samples import Samples

@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from finetune_core import catalogue, figures, tree
+from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.figures.colours import faded
+from finetune_core.network import catalogue, tree
+from finetune_core.network.tree import Node, Tree
 from finetune_core.recipe import Model, Phase, Recipe, holding, regroup
 from finetune_core.recipe.names import HEAD, freeze_to
-from finetune_core.tree import Node, Tree
 from pages.ui import phasing, shell, state, thawing, warm
 
 DEPTHS = {1: "Top", 2: "2 deep", 3: "3 deep", 0: "All"}

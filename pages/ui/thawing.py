@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from finetune_core import catalogue
 from finetune_core.errors import UserError
+from finetune_core.network import catalogue
 from finetune_core.network.refit import with_model
 from finetune_core.parts.backbones import Backbone
 from finetune_core.recipe import Phase, plan, rules

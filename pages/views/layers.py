@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from finetune_core import catalogue, figures, preflight, script
+from finetune_core import figures, preflight, script
 from finetune_core.errors import UserError
+from finetune_core.network import catalogue
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.presets import advice, presets
 from pages.ui import backbones, dataset, fields, outline, phasing, regrouping, scripts, shell, stages, state, thawing

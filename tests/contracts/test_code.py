@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from finetune_core import mixing, script
 from finetune_core.data.split import split
-from finetune_core.model import build, description
+from finetune_core.network.build import build, description
 from finetune_core.parts import FAMILIES, Call, Loss, Optimizer, Part, Progress, Schedule, Source, Weights, modules
 from finetune_core.parts.backbones.spec import Plan
 from finetune_core.parts.codetext import importing, own_layers

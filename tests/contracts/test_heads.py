@@ -5,9 +5,10 @@ import timm
 import torch
 from torch import nn
 
-from finetune_core import catalogue
 from finetune_core.errors import UserError
-from finetune_core.model import Network, build
+from finetune_core.network import catalogue
+from finetune_core.network.build import build
+from finetune_core.network.network import Network
 from finetune_core.parts import modules
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
 from finetune_core.parts.backbones.sockets import Features

@@ -10,11 +10,12 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from finetune_core import model, predict, preflight, session, store
+from finetune_core import predict, preflight, session, store
 from finetune_core.data.cache import decoded
 from finetune_core.data.image import read_image
 from finetune_core.data.preview import preview
 from finetune_core.errors import UserError
+from finetune_core.network import build
 from finetune_core.parts import Transform
 from finetune_core.parts.modules import RandAugmentAlpha, with_channels
 from finetune_core.parts.sources.folders import list_folder
@@ -114,7 +115,7 @@ class TestWeights:
     def test_they_are_adapted_as_timm_does_it(self, file: Path, channels: int) -> None:
         weights = {"kind": "file", "path": str(file)}
         chosen = Model.model_validate({"backbone": {"architecture": "resnet10t", "kind": "timm", "weights": weights}})
-        ours = model.build(chosen, 7, channels=channels)
+        ours = build.build(chosen, 7, channels=channels)
         overlay = {"file": str(file), "num_classes": 7}
         loading = {"pretrained": True, "pretrained_cfg_overlay": overlay, "num_classes": 7, "in_chans": channels}
         theirs, found = timm.create_model("resnet10t", **loading).state_dict(), ours.module.state_dict()
@@ -133,7 +134,7 @@ class TestWeights:
 
     def test_normalisation_is_of_each_channel(self) -> None:
         chosen = Model.model_validate({"backbone": {"kind": "torchvision", "weights": {"kind": "random"}}})
-        grey, clear = (model.build(chosen, 3, channels=channels) for channels in (1, 4))
+        grey, clear = (build.build(chosen, 3, channels=channels) for channels in (1, 4))
         assert grey.mean == pytest.approx((0.449,))
         assert grey.std == pytest.approx((0.226,))
         assert (clear.mean, clear.std) == ((0.485, 0.456, 0.406, 1.0), (0.229, 0.224, 0.225, 0.5))
@@ -142,7 +143,7 @@ class TestWeights:
     def test_networks_that_know_colours_by_themselves_say_so(self, library: str, architecture: str) -> None:
         backbone = {"kind": library, "architecture": architecture, "weights": {"kind": "random"}}
         with pytest.raises(UserError, match=f"{architecture} cannot take grey images"):
-            model.build(Model.model_validate({"backbone": backbone}), 3, channels=1)
+            build.build(Model.model_validate({"backbone": backbone}), 3, channels=1)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -163,7 +164,7 @@ def test_a_run_on_such_images(
     images, _ = next(made.valid.epoch(0))
     assert images.shape[1] == channels
     assert made.normalised(images).shape == images.shape
-    restored = model.restore(recipe.model, 2, run.best)
+    restored = build.restore(recipe.model, 2, run.best)
     assert restored.channels == channels
     made.network.module.load_state_dict(restored.module.state_dict())
     outputs = [network.module.eval()(made.normalised(images)) for network in (made.network, restored)]
@@ -171,7 +172,7 @@ def test_a_run_on_such_images(
     seen = predict.load(run)([made_image(run.recipe, 0), Path(list_folder(clear).paths[0])])
     assert seen[0] == seen[1]
     again = {"kind": "checkpoint", "path": str(run.best)}
-    gone_on = model.build(recipe.model.replace(backbone={**chosen, "weights": again}), 2, channels=channels)
+    gone_on = build.build(recipe.model.replace(backbone={**chosen, "weights": again}), 2, channels=channels)
     assert torch.equal(gone_on.module.eval()(made.normalised(images)), outputs[1])
 
 

@@ -23,7 +23,7 @@ from torchvision.models import squeezenet1_1
 from finetune_core import script
 from finetune_core.cli import main
 from finetune_core.loop import Trainer
-from finetune_core.model import build, description
+from finetune_core.network.build import build, description
 from finetune_core.parts import FAMILIES, Part, Section
 from finetune_core.probe import range_test
 from finetune_core.recipe import Recipe, parse

@@ -11,7 +11,8 @@ from torch import Tensor
 from finetune_core import preflight, store
 from finetune_core.cli import main
 from finetune_core.errors import UserError
-from finetune_core.model import Network, build, description
+from finetune_core.network.build import build, description
+from finetune_core.network.network import Network
 from finetune_core.parts.backbones import Backbone, Checkpoint, Timm, Torchvision
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
 from finetune_core.recipe import Model, Phase, Recipe

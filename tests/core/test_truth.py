@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from finetune_core import groups, probe, session, store, worker
+from finetune_core import probe, session, store, worker
 from finetune_core.loop import Trainer
-from finetune_core.model import Network
+from finetune_core.network import groups
+from finetune_core.network.freezing import freeze, param_groups, set_train_mode
+from finetune_core.network.network import Network
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Record
 from finetune_core.truth import Witness
@@ -85,7 +87,7 @@ def forget_layer4(*args: object) -> list[dict]:
     return [each for each in real_param_groups(*args) if each["name"] != "layer4"]
 
 
-real_freeze, real_param_groups = groups.freeze, groups.param_groups
+real_freeze, real_param_groups = freeze, param_groups
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_what_is_stale_moves_a_frozen_weight(
 ) -> None:
     network, optimizer = plain(recipe, kind, **options)
     step(network, optimizer)
-    groups.set_train_mode(network, ["head"])
+    set_train_mode(network, ["head"])
     for name, parameter in network.module.named_parameters():
         parameter.requires_grad_(name.startswith("fc."))
     if stale == "momentum":
@@ -193,7 +195,7 @@ def test_what_is_stale_moves_a_frozen_weight(
     step(network, optimizer)
     assert "layer3, layer4 are frozen, but their weights moved (" in witness.verdict(optimizer).text
 
-    groups.freeze(network, ["head"])  # clears the gradients: nothing is left to move them
+    freeze(network, ["head"])  # clears the gradients: nothing is left to move them
     witness = Witness(network, Phase())
     step(network, optimizer)
     assert witness.verdict(optimizer).kept
@@ -201,7 +203,7 @@ def test_what_is_stale_moves_a_frozen_weight(
 
 def test_every_single_weight_and_buffer_is_watched(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.0)
-    groups.freeze(network, [])
+    freeze(network, [])
     for name, tensor in [*network.module.named_parameters(), *network.module.named_buffers()]:
         witness = Witness(network, Phase(thaw=()))
         assert witness.verdict(optimizer).kept
@@ -212,7 +214,7 @@ def test_every_single_weight_and_buffer_is_watched(recipe: Recipe) -> None:
 
 def test_a_frozen_number_that_is_none_stands_still_too(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.0)
-    groups.freeze(network, [])
+    freeze(network, [])
     network.module.get_parameter("fc.bias").detach().fill_(float("nan"))
     witness = Witness(network, Phase(thaw=()))
     assert witness.verdict(optimizer).kept
@@ -267,7 +269,7 @@ def test_the_range_test_keeps_to_the_policy_too(recipe: Recipe) -> None:
 
 def test_only_the_norm_layers_of_frozen_groups_are_in_train_mode(recipe: Recipe) -> None:
     network = session.prepare(recipe).network
-    groups.set_train_mode(network, ["head"], "update")
+    set_train_mode(network, ["head"], "update")
     inside = [path for group in network.groups for top in group.modules for path in paths(network, top)]
     training = {path for path in inside if network.module.get_submodule(path).training}
     norms = {path for path in inside if isinstance(network.module.get_submodule(path), nn.BatchNorm2d)}

@@ -3,7 +3,8 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from finetune_core import catalogue, recipe
+from finetune_core import recipe
+from finetune_core.network import catalogue
 from tests.e2e.conftest import Studio, choose_network
 
 pytestmark = pytest.mark.e2e

@@ -149,7 +149,7 @@ def test_what_is_odd_is_mended_by_one_click(
 
 
 def _take_mobilenet() -> None:
-    from finetune_core import catalogue
+    from finetune_core.network import catalogue
     from pages.ui import backbones
 
     backbones.take(catalogue.entry("timm", "mobilenetv2_100"))

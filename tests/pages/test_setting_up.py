@@ -168,7 +168,7 @@ def test_layers_warns_of_random_weights_and_of_nothing_thawed(open_page: Open, d
 
 
 def _take_mobilenet() -> None:
-    from finetune_core import catalogue
+    from finetune_core.network import catalogue
     from pages.ui import backbones
 
     backbones.take(catalogue.entry("timm", "mobilenetv2_100"))

@@ -2,9 +2,10 @@
 
 import pytest
 
-from finetune_core import catalogue, session, tree
+from finetune_core import session
 from finetune_core.errors import UserError
 from finetune_core.loop import Trainer
+from finetune_core.network import catalogue, tree
 from finetune_core.network.refit import with_model
 from finetune_core.parts.backbones import RandomWeights, Timm, Torchvision
 from finetune_core.parts.heads import ConcatPool, Linear

@@ -7,8 +7,9 @@ import pytest
 import timm
 from torchvision import models
 
-from finetune_core import catalogue
 from finetune_core.errors import UserError
+from finetune_core.network import catalogue
+from finetune_core.network.describe import describe
 from finetune_core.parts.backbones import Backbone, Timm, Torchvision
 from finetune_core.parts.heads import ConcatPool, Linear
 from finetune_core.recipe.regroup import regrouped
@@ -33,14 +34,14 @@ SEVERAL = [
 
 @pytest.mark.parametrize("backbone", SEVERAL, ids=lambda each: f"{each.kind}-{each.architecture}")
 def test_entries_equal_the_networks(backbone: Backbone) -> None:
-    assert catalogue.entry(backbone.kind, backbone.architecture) == catalogue.describe(backbone)
+    assert catalogue.entry(backbone.kind, backbone.architecture) == describe(backbone)
 
 
 @pytest.mark.slow
 def test_a_spread_of_all_entries_equals_the_networks() -> None:
     kinds = {"timm": Timm, "torchvision": Torchvision}
     for each in catalogue.entries()[::20]:
-        assert catalogue.describe(kinds[each.library](architecture=each.architecture)) == each
+        assert describe(kinds[each.library](architecture=each.architecture)) == each
 
 
 def test_a_head_that_pools_finds_other_features_and_may_leave_groups_out() -> None:
@@ -77,7 +78,7 @@ def test_every_architecture_of_the_pinned_libraries_is_listed_or_left_out_with_a
     left_out = {tuple(name.split(" ")) for name, reason in catalogue.left_out().items() if reason}
     known = {("timm", name) for name in timm.list_models()}
     known |= {("torchvision", name) for name in models.list_models(module=models)}
-    assert listed | left_out == known, "write it anew: python -m finetune_core.catalogue"
+    assert listed | left_out == known, "write it anew: python -m finetune_core.network.describe"
     assert not listed & left_out
     assert len(left_out) < 0.1 * len(known)
 
@@ -109,7 +110,8 @@ def test_unknown_names_get_near_ones() -> None:
 def test_reading_is_quick_small_and_without_torch() -> None:
     assert catalogue.FILE.stat().st_size < 1_500_000
     check = (
-        "import sys, time; start = time.perf_counter(); from finetune_core import catalogue; catalogue.entries();"
+        "import sys, time; start = time.perf_counter(); from finetune_core.network import catalogue; "
+        "catalogue.entries();"
         "assert 'torch' not in sys.modules; print(time.perf_counter() - start)"
     )
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetune_core.model import Network, with_head
+from finetune_core.network.build import with_head
+from finetune_core.network.network import Network
+from finetune_core.network.stages import inside
 from finetune_core.parts.backbones.spec import Plan
 from finetune_core.recipe import holding
 from finetune_core.recipe.holding import Weight
-from finetune_core.stages import inside
 
 if TYPE_CHECKING:
     from finetune_core.recipe import Model

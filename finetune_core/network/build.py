@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune_core.groups import LayerGroup, body_groups, layer_groups
+from finetune_core.network.groups import body_groups, layer_groups
+from finetune_core.network.network import Fitting, Network
 from finetune_core.parts import Call
 from finetune_core.parts.backbones import weight_files
-from finetune_core.parts.backbones.spec import Body, Plan, Sighted
+from finetune_core.parts.backbones.spec import Body, Plan
 from finetune_core.parts.heads import STARTS
 
 if TYPE_CHECKING:
@@ -20,24 +21,6 @@ if TYPE_CHECKING:
     from finetune_core.parts.backbones import Backbone
     from finetune_core.parts.heads import Head
     from finetune_core.recipe import Model
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """How a head is put on a network: code that opens the `model` for it, then new layers by dotted name."""
-
-    classifier: str  # where the head then is
-    layers: tuple[tuple[str, Call], ...]
-    opening: tuple[str, ...] = ()
-
-
-@dataclass
-class Network(Sighted):
-    """A network with its new head, whose dotted name is now that of the classifier."""
-
-    groups: tuple[LayerGroup, ...]
-    fitting: Fitting
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # what the library's constructor was given besides
 
 
 def build(

@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from finetune_core import places, preflight
 from finetune_core.errors import UserError
-from finetune_core.model import Network, build, description, restore
+from finetune_core.network.build import build, description, restore
+from finetune_core.network.network import Network
 from finetune_core.parts.backbones import (
     Bundled,
     File,

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from finetune_core.errors import UserError
-from finetune_core.groups import LayerGroup, check, divided, freeze, layer_groups, param_groups, set_train_mode
-from finetune_core.model import Network, build
+from finetune_core.network.build import build
+from finetune_core.network.freezing import check, divided, freeze, param_groups, set_train_mode
+from finetune_core.network.groups import layer_groups
+from finetune_core.network.network import LayerGroup, Network
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
 from finetune_core.parts.backbones.spec import Plan
 from finetune_core.recipe import Model, Phase
@@ -188,7 +190,8 @@ class TestPresets:
 
 
 def test_groups_model_and_catalogue_import_without_torch() -> None:
-    modules = "groups, model, catalogue, hub, weight_files, parts.backbones, parts.heads"
+    modules = "network.groups, network.build, network.catalogue, parts.backbones.hub, parts.backbones.weight_files"
+    modules += ", parts.heads"
     lines = "".join(f"import finetune_core.{name}\n" for name in modules.split(", "))
     check = lines + "import sys; print([m for m in ('torch', 'timm', 'torchvision') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)

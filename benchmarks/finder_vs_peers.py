@@ -33,8 +33,9 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
-from finetune_core import probe, session, sweep  # noqa: E402
+from finetune_core import probe, sweep  # noqa: E402
 from finetune_core.recipe import Recipe, parse  # noqa: E402
+from finetune_core.training import session  # noqa: E402
 
 STEPS = 100
 TOLERANCE = 1e-4

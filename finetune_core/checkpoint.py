@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetune_core import team
-from finetune_core.loop import Trainer
 from finetune_core.network import build
 from finetune_core.store import Run
+from finetune_core.training import distributed
+from finetune_core.training.loop import Trainer
 
 
 def save(run: Run, trainer: Trainer, best: bool = False) -> None:
     """Write last (and best) weights and the resume state; each file is whole or not there at all."""
     keep(trainer, *([run.best] if best else []), run.last)
     state = trainer.state()  # in which every process has a part
-    if team.first():
+    if distributed.first():
         _replace(run.resume_state, lambda path: torch.save(state, path))
 
 
 def keep(trainer: Trainer, *paths: Path) -> None:
     """Write the weights as they are now into files, with what it takes to build the network again."""
-    if not team.first():
+    if not distributed.first():
         return
     session, network = trainer.session, trainer.session.network
     tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.kept.state_dict().items()}

@@ -1,9 +1,16 @@
 """Where things lie on disk: the assets that come with Thaw, what it keeps for reuse, and the runs."""
 
+import errno
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+from finetune_core.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent  # of the checkout
+ASSETS = ROOT / "assets"
 
 
 def cache_dir() -> Path:
@@ -21,3 +28,40 @@ def write_whole(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
+
+
+def shown(name: str | Path) -> str:
+    """A file name that any terminal and page can show: undecodable bytes and control characters are spelled out."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+@contextmanager
+def writing(what: str, needed: int | None = None) -> Iterator[None]:
+    """Turn the refusal of a full or write-protected disk into a UserError; `needed` bytes are named if known."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_room(what, needed) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UserError(
+                f"There is no place for {what}.",
+                f"{shown(cache_dir())} cannot be written: {(error.strerror or 'refused').lower()}.",
+                "Set the environment variable THAW_CACHE to a folder of yours.",
+            ) from error
+        raise
+
+
+def no_room(what: str, needed: int | None) -> UserError:
+    """The words for a full disk; `needed` bytes are named if known."""
+    folder = cache_dir()
+    while not folder.exists():
+        folder = folder.parent
+    free = f"{shutil.disk_usage(folder).free / 1e9:.1f} GB is free in {shown(cache_dir())}"
+    why = f"They need about {needed / 1e9:.1f} GB and {free}." if needed is not None else f"{free}."
+    return UserError(
+        f"The disk has no room for {what}.",
+        why,
+        "Free some space, or set the environment variable THAW_CACHE to a folder on a larger disk.",
+    )

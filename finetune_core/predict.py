@@ -13,12 +13,12 @@ from torch import Tensor
 from finetune_core.data.cache import read_image
 from finetune_core.data.pipeline import eval_pipeline, eval_side
 from finetune_core.errors import UserError
-from finetune_core.metrics import in_units
 from finetune_core.network import build
 from finetune_core.network.network import Network
 from finetune_core.parts.tasks import Targets
-from finetune_core.session import choose_device
 from finetune_core.store import Run
+from finetune_core.training.metrics import in_units
+from finetune_core.training.session import choose_device
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from finetune_core import team
 from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, Recipe, plan
 from finetune_core.records import Find
-from finetune_core.session import Session
-from finetune_core.stepper import Stepper, random_state, set_random_state
 from finetune_core.sweep import DIVERGED, SMOOTHING, Sweep
+from finetune_core.training import distributed
+from finetune_core.training.session import Session
+from finetune_core.training.stepper import Stepper, random_state, set_random_state
 
 DEFAULT = Sweep()
 
@@ -61,7 +61,7 @@ class Apart:
         self.stepper = Stepper(self.session)
         self.stepper.enter(phase)
         with torch.random.fork_rng():
-            torch.manual_seed(team.seed(session.recipe.training.seed))
+            torch.manual_seed(distributed.seed(session.recipe.training.seed))
             self.random = random_state()
 
     def step(self, rates: dict[str, float], images: Tensor, labels: Tensor, momentum: float | None = None) -> float:

@@ -20,13 +20,14 @@ from typing import Any
 import psutil
 import torch
 
-from finetune_core import checkpoint, latency, probe, race, team, timing
+from finetune_core import checkpoint, probe, race
 from finetune_core.errors import UserError
-from finetune_core.loop import Trainer
 from finetune_core.records import Epoch, Event, Lap, Record, Step
-from finetune_core.session import prepare
 from finetune_core.store import Bystander, Run
 from finetune_core.sweep import RACE_STEPS, Sweep, suggest, together
+from finetune_core.training import distributed, stopwatch, timing
+from finetune_core.training.loop import Trainer
+from finetune_core.training.session import prepare
 
 Watch = Callable[[Record], None]
 """Called with every record, for a progress bar."""
@@ -36,7 +37,7 @@ REPORT_SECONDS = 0.5
 
 def work(run: Run, watch: Watch = lambda _: None, say: Callable[[str], None] = lambda _: None) -> int:
     """Do the run's job in this process; returns the exit code. Never raises for what happens in the job."""
-    mine = run if team.first() else Bystander(run.path)
+    mine = run if distributed.first() else Bystander(run.path)
     try:
         mine.claim(psutil.Process())
         with _Stopping(run) as stopping:
@@ -53,7 +54,7 @@ def work(run: Run, watch: Watch = lambda _: None, say: Callable[[str], None] = l
 
 def _failed(run: Run, error: UserError) -> None:
     """Say it in the folder; of several processes the first that fails says why, and the others only miss it."""
-    if team.size() == 1 or run.status.state != "failed":
+    if distributed.size() == 1 or run.status.state != "failed":
         run.report(state="failed", message=error.what, error=vars(error))
 
 
@@ -78,11 +79,15 @@ class _Stopping:
 
     def __bool__(self) -> bool:
         """Of several processes all say the same, so that they stop at the same step."""
-        return team.any_of(self.signalled or self._left_alone() or (team.first() and self.run.asked() == "stop"))
+        return distributed.any_of(
+            self.signalled or self._left_alone() or (distributed.first() and self.run.asked() == "stop")
+        )
 
     def _left_alone(self) -> bool:
         """Whether whoever has started several processes is gone, so that nobody would notice if they hung."""
-        return team.size() > 1 and (os.getppid() != self.parent or (team.first() and not self.run.alive()))
+        return distributed.size() > 1 and (
+            os.getppid() != self.parent or (distributed.first() and not self.run.alive())
+        )
 
 
 class _Preparing:
@@ -146,7 +151,7 @@ def _find(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) ->
             if stopping:
                 run.report(state="stopped", message="Stopped on request")
                 return
-    if not team.first():  # whose records are not to be read while the first still writes
+    if not distributed.first():  # whose records are not to be read while the first still writes
         return
     found = suggest(*together(run.records()[0]), batches=session.train.steps)
     run.append(found)
@@ -174,16 +179,16 @@ def _race(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) ->
 def _measure(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
     preparing("Waking up")
     recipe = run.recipe
-    run.report(state="running", message="Measuring", steps=sum(timing.REPEATS.values()))
-    for done, record in enumerate(timing.timings(recipe), start=1):
+    run.report(state="running", message="Measuring", steps=sum(stopwatch.REPEATS.values()))
+    for done, record in enumerate(stopwatch.timings(recipe), start=1):
         run.append(record)
         watch(record)
         run.report(step=done)
         if stopping:
             run.report(state="stopped", message="Stopped on request")
             return
-    if measured := latency.summary(run.records()[0], recipe.training.batch_size):
-        latency.keep(recipe, measured)
+    if measured := timing.summary(run.records()[0], recipe.training.batch_size):
+        timing.keep(recipe, measured)
     run.report(state="finished", message="Finished")
 
 
@@ -241,8 +246,8 @@ def _known(error: Exception) -> UserError:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         hint = "Use more micro-batches (training.accumulate), take smaller images, or freeze more layers."
         return UserError("The memory ran out.", str(error).split("\n")[0], hint)
-    if team.lost_touch(error):
-        what = f"One of the {team.size()} processes that trained together is gone."
+    if distributed.lost_touch(error):
+        what = f"One of the {distributed.size()} processes that trained together is gone."
         hint = "What was saved last remains: resume the run. The log may say more."
         return UserError(what, "It was killed, or the memory ran out.", hint)
     why = f"{type(error).__name__}: {error}"
@@ -257,10 +262,10 @@ def _log_failed_check(record: Record) -> None:
 def main() -> int:
     """Work on the run folder named on the command line; what it prints lands in worker.log."""
     run = Run(Path(sys.argv[1]).absolute())
-    team.join()
+    distributed.join()
     code = work(run, _log_failed_check)
     if not code:
-        team.leave()
+        distributed.leave()
     if error := run.status.error:
         sys.stderr.write(" ".join(error.values()) + "\n")
     return code

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from finetune_core import latency, machine, store, sweep
+from finetune_core import machine, store, sweep
 from finetune_core.cli.parser import Commands, Options, count, start_from
 from finetune_core.cli.shared import check, phase_index, print_json, read_recipe, work
 from finetune_core.parts.tasks import Score
 from finetune_core.sweep import winner
+from finetune_core.training import timing
 
 SUGGESTIONS = {
     "steepest": "steepest fall",
@@ -101,10 +102,10 @@ def measure(options: Options) -> int:
     """Time the recipe's network on this machine: one image, and training steps."""
     recipe = read_recipe(options)
     machine.check_torch_pair()
-    wanted = latency.asked(recipe, recipe.model.backbone)
+    wanted = timing.asked(recipe, recipe.model.backbone)
     run = store.create(wanted, job="measure", runs=options.runs)
     code = work(run, quiet=True)
-    found = latency.summary(run.records()[0], wanted.training.batch_size)
+    found = timing.summary(run.records()[0], wanted.training.batch_size)
     if code or not found:
         return code or 1
     if options.json:

@@ -5,7 +5,6 @@ The cache is a flat file of pixels and a table of shapes per set of image files 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -23,8 +22,8 @@ import numpy as np
 
 from finetune_core.data.image import UnreadableError, read_image, read_size, scaled_size
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.samples import Samples, shown
-from finetune_core.places import cache_dir
+from finetune_core.parts.sources.samples import Samples
+from finetune_core.places import cache_dir, no_room, writing
 
 Progress = Callable[[int, int], None]
 
@@ -99,23 +98,6 @@ def check_readable(samples: Samples, most: int | None = None) -> tuple[tuple[int
     return tuple(bad)
 
 
-@contextmanager
-def writing(what: str, needed: int | None = None) -> Iterator[None]:
-    """Turn the refusal of a full or write-protected disk into a UserError; `needed` bytes are named if known."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_room(what, needed) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UserError(
-                f"There is no place for {what}.",
-                f"{shown(cache_dir())} cannot be written: {(error.strerror or 'refused').lower()}.",
-                "Set the environment variable THAW_CACHE to a folder of yours.",
-            ) from error
-        raise
-
-
 def _key(samples: Samples, side: int, channels: int) -> str:
     """Changes when a file is added, removed, renamed or rewritten, but not when the whole folder moves."""
     digest = hashlib.sha256(f"{VERSION} {side} {channels}".encode())
@@ -151,7 +133,7 @@ def _build(
     with writing("the decoded images", needed):
         folder.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder.parent).free < needed + SPARE:
-            raise _no_room("the decoded images", needed)
+            raise no_room("the decoded images", needed)
         _sweep(folder.parent)
         draft = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
         try:
@@ -237,19 +219,6 @@ def _estimate(samples: Samples, side: int, looked_at: int = 64) -> int:
 
 def _spread(count: int, most: int | None) -> range:
     return range(0, count, max(1, -(-count // most)) if most else 1)
-
-
-def _no_room(what: str, needed: int | None) -> UserError:
-    folder = cache_dir()
-    while not folder.exists():
-        folder = folder.parent
-    free = f"{shutil.disk_usage(folder).free / 1e9:.1f} GB is free in {shown(cache_dir())}"
-    why = f"They need about {needed / 1e9:.1f} GB and {free}." if needed is not None else f"{free}."
-    return UserError(
-        f"The disk has no room for {what}.",
-        why,
-        "Free some space, or set the environment variable THAW_CACHE to a folder on a larger disk.",
-    )
 
 
 def _sweep(parent: Path) -> None:

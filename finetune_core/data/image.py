@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.samples import shown
+from finetune_core.places import shown
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # what a file is counts, not what its name says
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's words for so many channels

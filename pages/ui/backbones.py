@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from finetune_core import latency
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue
 from finetune_core.parts.backbones import Backbone, Bundled, Checkpoint, Hub, RandomWeights
 from finetune_core.places import ASSETS
+from finetune_core.training import timing
 from pages.ui import fields, measuring, shell, starts, state, thawing
 
 LIBRARIES = ("timm", "torchvision")
@@ -197,8 +197,8 @@ def advice() -> str:
 
 
 def _table(found: list[catalogue.Entry]) -> pd.DataFrame:
-    measured = latency.known(state.draft())
-    here = [measured.get(latency.name(entry.library, entry.architecture)) for entry in found]
+    measured = timing.known(state.draft())
+    here = [measured.get(timing.name(entry.library, entry.architecture)) for entry in found]
     return pd.DataFrame(
         {
             "Name": [entry.architecture for entry in found],

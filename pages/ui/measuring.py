@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from finetune_core import latency, launch, store
+from finetune_core import launch, store
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import Backbone
 from finetune_core.recipe import Recipe
 from finetune_core.store import Run
+from finetune_core.training import timing
 from pages.ui import live, shell, state
 
 
@@ -39,8 +40,8 @@ def running(backbone: Backbone) -> Run | None:
     return None
 
 
-def _known(recipe: Recipe, backbone: Backbone) -> latency.Latency | None:
-    return latency.known(recipe).get(latency.name(backbone.kind, backbone.architecture))
+def _known(recipe: Recipe, backbone: Backbone) -> timing.Latency | None:
+    return timing.known(recipe).get(timing.name(backbone.kind, backbone.architecture))
 
 
 def _offer(recipe: Recipe, backbone: Backbone) -> None:
@@ -62,7 +63,7 @@ def _offer(recipe: Recipe, backbone: Backbone) -> None:
 
 def _begin(recipe: Recipe, backbone: Backbone) -> None:
     try:
-        launch.start(store.create(latency.asked(recipe, backbone), job="measure"))
+        launch.start(store.create(timing.asked(recipe, backbone), job="measure"))
     except UserError as error:
         state.note(error)
 

@@ -14,9 +14,10 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
-from finetune_core import latency, launch, machine, places, store
+from finetune_core import launch, machine, places, store
 from finetune_core.cli import main
 from finetune_core.recipe import Recipe, load
+from finetune_core.training import timing
 from finetune_core.worker import work
 
 Capture = pytest.CaptureFixture[str]
@@ -101,15 +102,13 @@ def test_a_network_is_timed_once_and_remembered(file: Path, capsys: Capture) -> 
     found = _json(capsys, "measure", file)
     assert found["answer_ms"] > 0
     recipe = load(file)
-    assert latency.known(recipe) == {"timm test_resnet": latency.Latency(**found)}
-    assert latency.known(recipe.with_value("data.image_size", 64)) == {}, "another size is another question"
+    assert timing.known(recipe) == {"timm test_resnet": timing.Latency(**found)}
+    assert timing.known(recipe.with_value("data.image_size", 64)) == {}, "another size is another question"
     assert store.list_runs() == [], "a measurement is no training run"
-    stopped = store.create(
-        latency.asked(recipe, recipe.model.backbone).with_value("data.image_size", 64), job="measure"
-    )
+    stopped = store.create(timing.asked(recipe, recipe.model.backbone).with_value("data.image_size", 64), job="measure")
     assert work(stopped, watch=lambda _: stopped.ask("stop")) == 0
     assert stopped.status.state == "stopped"
-    assert not latency.known(stopped.recipe)
+    assert not timing.known(stopped.recipe)
 
 
 def test_lr_find_gives_a_curve_and_suggestions(file: Path, capsys: Capture) -> None:

@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from finetune_core import mixing, session
+from finetune_core import mixing
 from finetune_core.data.preview import mixtures, preview
 from finetune_core.errors import UserError
 from finetune_core.parts.modules import CrossEntropyPerImage, FocalLoss, SoftF1Loss
 from finetune_core.recipe import Recipe, Training
-from finetune_core.stepper import Stepper
+from finetune_core.training import session
+from finetune_core.training.stepper import Stepper
 
 WEIGHTS = torch.tensor([1.0, 2.0, 7.0])
 WAYS = {

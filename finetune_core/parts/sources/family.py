@@ -41,9 +41,8 @@ class Blooms(Source):
     def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
         """Draw the images on first use, then list them."""
         from finetune_core.blooms import ensure
-        from finetune_core.data.cache import writing
         from finetune_core.parts.sources.folders import list_folder
-        from finetune_core.places import cache_dir
+        from finetune_core.places import cache_dir, writing
 
         with writing("the sample images"):
             folder = ensure(cache_dir() / "blooms-v1", progress)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.samples import Samples, natural, shown
+from finetune_core.parts.sources.samples import Samples, natural
+from finetune_core.places import shown
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from finetune_core.parts.tasks import Kind
+from finetune_core.places import shown
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,6 @@ class Samples:
     def name(self, index: int) -> str:
         """An image's path below `root`, safe to print."""
         return shown(os.path.relpath(self.paths[index], self.root))
-
-
-def shown(name: str | Path) -> str:
-    """A file name that any terminal and page can show: undecodable bytes and control characters are spelled out."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:

@@ -13,8 +13,9 @@ import pandas as pd
 
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.folders import EXTENSIONS, VALID, existing_folder, images_below
-from finetune_core.parts.sources.samples import Samples, natural, shown
+from finetune_core.parts.sources.samples import Samples, natural
 from finetune_core.parts.tasks import Kind
+from finetune_core.places import shown
 
 SAID = 5  # examples named in an error or note
 SPLIT_WORDS = {"train": "train", "training": "train", **dict.fromkeys(VALID, "valid")}

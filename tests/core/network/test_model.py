@@ -37,8 +37,9 @@ from finetune_core.parts.backbones.spec import Plan
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
 from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Model, Phase, Recipe
+from tests import conftest
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
+SHARED = conftest.SHARED / "weights"
 MOBILENET = SHARED / "timm_mobilenetv2_100_imagenet1k.safetensors"
 MOBILENET_035 = SHARED / "timm_mobilenetv2_035_imagenet1k_nohead.safetensors"
 SQUEEZENET = SHARED / "torchvision_squeezenet1_1_imagenet1k.safetensors"

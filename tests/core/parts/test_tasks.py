@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from finetune_core import predict, session, store
+from finetune_core import predict, store
 from finetune_core.errors import UserError
-from finetune_core.metrics import Meter, in_units
 from finetune_core.parts.tasks import TASKS, Targets, seen
 from finetune_core.recipe import Recipe
+from finetune_core.training import session
+from finetune_core.training.metrics import Meter, in_units
 from finetune_core.worker import work
 
 RED, GREEN = 0, 1

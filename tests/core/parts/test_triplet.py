@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from finetune_core import preflight
 from finetune_core.errors import UserError
-from finetune_core.loop import Trainer
 from finetune_core.parts.modules import TripletLoss
 from finetune_core.recipe import Recipe
-from finetune_core.session import prepare
+from finetune_core.training.loop import Trainer
+from finetune_core.training.session import prepare
 
 MARGIN = 0.3
 Triple = tuple[int, int, int]

@@ -2,15 +2,15 @@
 
 import pytest
 
-from finetune_core import session
 from finetune_core.errors import UserError
-from finetune_core.loop import Trainer
 from finetune_core.network import catalogue, tree
 from finetune_core.network.refit import with_model
 from finetune_core.parts.backbones import RandomWeights, Timm, Torchvision
 from finetune_core.parts.heads import ConcatPool, Linear
 from finetune_core.recipe import Model, Phase, Recipe
 from finetune_core.recipe.regroup import joins, merges, regrouped
+from finetune_core.training import session
+from finetune_core.training.loop import Trainer
 
 PIECES = {"stem": ["stem"], "layer1": ["layer1.0", "layer1.1"], "layer2": ["layer2.0", "layer2.1"]}
 RESNET = Model(backbone=Torchvision(architecture="resnet18", weights=RandomWeights()))

@@ -11,7 +11,8 @@ from PIL import Image
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import Blooms, Folder
 from finetune_core.parts.sources.folders import list_folder
-from finetune_core.parts.sources.samples import natural, shown
+from finetune_core.parts.sources.samples import natural
+from finetune_core.places import shown
 
 
 def put(root: Path, *names: str) -> Path:

@@ -6,13 +6,13 @@ An argument is a folder, or `folder@N` to ask for a stop at step N.
 import sys
 from pathlib import Path
 
-from finetune_core import team
 from finetune_core.store import Run
+from finetune_core.training import distributed
 from finetune_core.worker import work
 
 
 def main() -> int:
-    team.join()
+    distributed.join()
     for argument in sys.argv[1:]:
         folder, _, stop_at = argument.partition("@")
         run = Run(Path(folder))
@@ -23,9 +23,9 @@ def main() -> int:
 
         if work(run, watch):
             return 1
-        if stop_at and team.first() and (run.status.state, run.status.step) != ("stopped", int(stop_at)):
+        if stop_at and distributed.first() and (run.status.state, run.status.step) != ("stopped", int(stop_at)):
             return 1
-    team.leave()
+    distributed.leave()
     return 0
 
 

@@ -12,7 +12,7 @@ from finetune_core.network.freezing import param_groups
 from finetune_core.network.network import Network
 from finetune_core.recipe import Recipe
 from finetune_core.records import Timing
-from finetune_core.session import autocast, choose_device
+from finetune_core.training.session import autocast, choose_device
 
 OUTPUTS = 10
 REPEATS = {"answer": 20, "step": 5}

@@ -12,11 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune_core import launch, predict, probe, race, session, store
+from finetune_core import launch, predict, probe, race, store
 from finetune_core.errors import UserError
-from finetune_core.loop import Trainer, evaluate
 from finetune_core.recipe import Recipe, plan
 from finetune_core.sweep import Sweep, winner
+from finetune_core.training import session
+from finetune_core.training.evaluate import evaluate
+from finetune_core.training.loop import Trainer
 from finetune_core.worker import work
 
 PHASES = [

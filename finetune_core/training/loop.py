@@ -18,15 +18,16 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from finetune_core import team
 from finetune_core.errors import UserError
-from finetune_core.metrics import Measured, Meter
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, plan
 from finetune_core.records import Epoch, Event, Record, Step
-from finetune_core.session import Session
-from finetune_core.stepper import Stepper, random_state, set_random_state
-from finetune_core.truth import Verdict, Witness
+from finetune_core.training import distributed
+from finetune_core.training.evaluate import evaluate
+from finetune_core.training.metrics import Meter
+from finetune_core.training.session import Session
+from finetune_core.training.stepper import Stepper, random_state, set_random_state
+from finetune_core.training.truth import Verdict, Witness
 
 Standing = tuple[float, float]
 """How good an epoch was: its score, larger being better, then the negative validation loss."""
@@ -66,7 +67,7 @@ class Trainer:
         self.peaks = [plan.peak_rates(phase, session.names) for phase in self.phases]
         self.average = _averaging(session)
         self.unproven = True  # whether the next step is to be checked
-        torch.manual_seed(team.seed(session.recipe.training.seed))
+        torch.manual_seed(distributed.seed(session.recipe.training.seed))
 
     @property
     def kept(self) -> nn.Module:
@@ -245,7 +246,7 @@ class Trainer:
             "elapsed": self.elapsed,
             "optimizer": self.stepper.optimizer.state_dict(),
             "scaler": self.stepper.scaler.state_dict(),
-            "random": team.collected(random_state()),
+            "random": distributed.collected(random_state()),
             "raw": self.session.network.module.state_dict() if self.average else {},
         }
 
@@ -257,7 +258,7 @@ class Trainer:
         self.meter.restore(state["meter"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
-        set_random_state(state["random"][team.rank() % len(state["random"])])
+        set_random_state(state["random"][distributed.rank() % len(state["random"])])
         if self.average:
             self.session.network.module.load_state_dict(state["raw"])
             self.average.n_averaged.fill_(self.done)
@@ -278,24 +279,6 @@ def _overflow_event(step: int, scale: float) -> Event:
         f"A gradient was too large for fp16, so this step changed nothing. The loss is scaled by {scale:g} from now on."
     )
     return Event("overflow", step, text)
-
-
-def evaluate(session: Session, module: nn.Module) -> Measured:
-    """How good a network is on the validation images. Several processes look at a share each, and agree."""
-    team.alike(module)
-    module.eval()
-    meter = Meter(session.targets, session.device, everything=True)
-    total = count = 0.0
-    with torch.inference_mode(), session.autocast():
-        for images, labels in session.valid.epoch(0):
-            labels = labels.to(session.device)
-            outputs = team.gathered(module(session.normalised(images))[: len(labels)])
-            labels = team.gathered(labels)
-            total += session.loss(outputs, labels).item() * len(labels)
-            count += len(labels)
-            meter.update(outputs, labels)
-    measured: Measured = team.from_first(Measured(total / count, meter.scores(), meter.by_name()))
-    return measured
 
 
 def memory_mb(device: torch.device) -> float:

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from finetune_core import probe, session, store, worker
-from finetune_core.loop import Trainer
-from finetune_core.network import groups
+from finetune_core import probe, store, worker
+from finetune_core.network import freezing
 from finetune_core.network.freezing import freeze, param_groups, set_train_mode
 from finetune_core.network.network import Network
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Record
-from finetune_core.truth import Witness
+from finetune_core.training import session
+from finetune_core.training.loop import Trainer
+from finetune_core.training.truth import Witness
 from finetune_core.worker import work
 
 PHASES = [
@@ -115,7 +116,7 @@ def test_a_planted_fault_is_told_and_the_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr(groups, place, fault)
+    monkeypatch.setattr(freezing, place, fault)
     run = store.create(recipe)
     assert work(run, worker._log_failed_check) == 0
     [first, *_] = [record for record in run.records()[0] if record.get("name", "").startswith("truth")]
@@ -134,8 +135,8 @@ def test_what_is_held_is_watched_within_its_group(recipe: Recipe, monkeypatch: p
     )
     for fault in ("freeze", "set_train_mode"):
         with monkeypatch.context() as planted:
-            real = getattr(groups, fault)
-            planted.setattr(groups, fault, lambda network, thawed, *_, real=real: real(network, thawed))
+            real = getattr(freezing, fault)
+            planted.setattr(freezing, fault, lambda network, thawed, *_, real=real: real(network, thawed))
             told = checks(trained(recipe))[0]
         some = {
             "freeze": "layer4 (held) is frozen, but received a gradient (layer4.0.conv1.weight and ",

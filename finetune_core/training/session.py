@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from finetune_core import mixing, team
+from finetune_core import mixing
 from finetune_core.data.cache import decoded
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
@@ -21,6 +21,7 @@ from finetune_core.network.network import Network
 from finetune_core.parts.losses import Weighted
 from finetune_core.parts.tasks import Targets, seen
 from finetune_core.recipe import Recipe, Training
+from finetune_core.training import distributed
 
 Report = Callable[[str], None]
 """Told in words what is being prepared."""
@@ -74,7 +75,7 @@ def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
     data, training = recipe.data, recipe.training
     report("Reading the images")
     heard = _counting(report, "Decoding the images, once")
-    with team.in_turn():
+    with distributed.in_turn():
         samples = data.source.samples(_counting(report, "Drawing the sample images"))
         images = decoded(samples, eval_side(data.image_size), data.unreadable, heard, data.channels)
     parts = split(samples, data.valid_share, data.split_seed).without([index for index, _ in images.bad])
@@ -86,10 +87,10 @@ def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
 
     report("Building the network")
     torch.manual_seed(training.seed)  # the head starts from the seed, whatever ran before
-    with team.in_turn():  # weights are downloaded once
+    with distributed.in_turn():  # weights are downloaded once
         network = build.build(recipe.model, len(targets.names), report, data.image_size, targets.priors, data.channels)
     network.module.to(device).to(memory_format=torch.channels_last)
-    share = (team.rank(), team.size())
+    share = (distributed.rank(), distributed.size())
     train = Batches(
         images,
         labels,
@@ -130,14 +131,14 @@ def choose_device(wanted: str) -> torch.device:
     if not there[wanted]:
         have = ", ".join(name for name, is_there in there.items() if is_there)
         raise UserError(f"This machine has no {wanted} device.", f"It has: {have}.", "Set the device to auto.")
-    return torch.device(wanted) if team.size() == 1 else _own_device(wanted)
+    return torch.device(wanted) if distributed.size() == 1 else _own_device(wanted)
 
 
 def _own_device(kind: str) -> torch.device:
     """The device of one of several processes: a GPU each, or the processor that they share."""
     if kind == "cpu":
         return torch.device(kind)
-    here = team.local_rank()
+    here = distributed.local_rank()
     if kind != "cuda" or here >= torch.cuda.device_count():
         gpus = torch.cuda.device_count() if kind == "cuda" else 1
         what = f"Process {here + 1} on this machine has no GPU of its own."

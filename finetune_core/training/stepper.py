@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from finetune_core import mixing, team
+from finetune_core import mixing
 from finetune_core.data.loader import pieces
 from finetune_core.network import freezing
-from finetune_core.network.freezing import check, divided, freeze, set_train_mode
 from finetune_core.recipe import Phase, plan
 from finetune_core.recipe.names import matching
-from finetune_core.session import Session, scaler
+from finetune_core.training import distributed
+from finetune_core.training.session import Session, scaler
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Stepper:
         training = session.recipe.training
         self.session = session
         for phase in session.recipe.phases:
-            check(session.network, phase)
+            freezing.check(session.network, phase)
             training.optimizer.check_momentum(phase.schedule)
         frozen = dict.fromkeys(session.names, 0.0)  # until a phase begins
         factors = plan.decay_factors(training, session.names)
@@ -69,17 +69,17 @@ class Stepper:
         """Thaw what a phase thaws and freeze the rest, whose optimizer state goes so that no momentum moves it."""
         network = self.session.network
         self.phase, self.thawed = phase, matching(self.session.names, phase.thaw)
-        freeze(network, self.thawed, phase.hold)
+        freezing.freeze(network, self.thawed, phase.hold)
         self.module = network.module  # torch's hooks on the weights of the phase before must be gone
-        self.module = team.shared(network.module)
+        self.module = distributed.shared(network.module)
         self.train_mode()
-        for group in divided(network, self.thawed, phase.hold)[1]:
+        for group in freezing.divided(network, self.thawed, phase.hold)[1]:
             for name in group.parameters:
                 self.optimizer.state.pop(network.module.get_parameter(name), None)
 
     def train_mode(self) -> None:
         """Be ready to train again after an evaluation."""
-        set_train_mode(self.session.network, self.thawed, self.phase.norm_statistics, self.phase.hold)
+        freezing.set_train_mode(self.session.network, self.thawed, self.phase.norm_statistics, self.phase.hold)
 
     def set_rates(self, rates: dict[str, float], momentum: float | None = None) -> dict[str, float]:
         """Give each group its rate, and say what the optimizer now holds.
@@ -109,7 +109,13 @@ class Stepper:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         overflowed = self.scaler.get_scale() < scale
-        return Outcome(team.total(loss).item(), team.gathered(outputs), team.gathered(targets), norms, overflowed)
+        return Outcome(
+            distributed.total(loss).item(),
+            distributed.gathered(outputs),
+            distributed.gathered(targets),
+            norms,
+            overflowed,
+        )
 
     def _mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Images and labels as they are learned from: mixed over the whole batch where the recipe mixes."""
@@ -127,7 +133,7 @@ class Stepper:
         of all.
         """
         session = self.session
-        whole = team.total(session.divisor(labels))
+        whole = distributed.total(session.divisor(labels))
         parts = pieces(len(labels), session.recipe.training.accumulate)
         loss, outputs = torch.zeros((), device=session.device), []
         for left, some, wanted in zip(

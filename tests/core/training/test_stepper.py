@@ -10,11 +10,13 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from finetune_core import probe, session
-from finetune_core.loop import Trainer, evaluate
+from finetune_core import probe
 from finetune_core.recipe import Phase, Recipe, plan
-from finetune_core.stepper import Stepper
 from finetune_core.sweep import Sweep
+from finetune_core.training import session
+from finetune_core.training.evaluate import evaluate
+from finetune_core.training.loop import Trainer
+from finetune_core.training.stepper import Stepper
 
 DECAY = {"*": 3.0, "layer?": 50.0, "stem": 0.0}
 DECAY_BY_HAND = {"stem": 0.0, **dict.fromkeys(["layer1", "layer2", "layer3", "layer4"], 50.0), "head": 3.0}

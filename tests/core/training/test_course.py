@@ -4,14 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from finetune_core import session, store
+from finetune_core import store
 from finetune_core.errors import UserError
-from finetune_core.loop import Trainer, evaluate
 from finetune_core.parts import Progress
 from finetune_core.parts.schedules import OneCycle
 from finetune_core.preflight import findings
 from finetune_core.recipe import Recipe, plan
 from finetune_core.records import Record
+from finetune_core.training import session
+from finetune_core.training.evaluate import evaluate
+from finetune_core.training.loop import Trainer
 from finetune_core.worker import work
 
 PATIENCE = 2

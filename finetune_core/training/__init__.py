@@ -1,0 +1,1 @@
+"""Training: one step after another, and what is measured on the way."""

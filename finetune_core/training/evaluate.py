@@ -1,0 +1,28 @@
+"""How good a network is on the validation images."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from finetune_core.training import distributed
+from finetune_core.training.metrics import Measured, Meter
+from finetune_core.training.session import Session
+
+
+def evaluate(session: Session, module: nn.Module) -> Measured:
+    """How good a network is on the validation images. Several processes look at a share each, and agree."""
+    distributed.alike(module)
+    module.eval()
+    meter = Meter(session.targets, session.device, everything=True)
+    total = count = 0.0
+    with torch.inference_mode(), session.autocast():
+        for images, labels in session.valid.epoch(0):
+            labels = labels.to(session.device)
+            outputs = distributed.gathered(module(session.normalised(images))[: len(labels)])
+            labels = distributed.gathered(labels)
+            total += session.loss(outputs, labels).item() * len(labels)
+            count += len(labels)
+            meter.update(outputs, labels)
+    measured: Measured = distributed.from_first(Measured(total / count, meter.scores(), meter.by_name()))
+    return measured

@@ -33,7 +33,8 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
-from finetune_core import probe, sweep  # noqa: E402
+from finetune_core.finder import range_test, sweep  # noqa: E402
+from finetune_core.finder.suggest import suggest  # noqa: E402
 from finetune_core.recipe import Recipe, parse  # noqa: E402
 from finetune_core.training import session  # noqa: E402
 
@@ -74,12 +75,12 @@ def paint(folder: Path, classes: int = 4, each: int = 60) -> None:
 
 def batches(made: session.Session, count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """What our finder trains on, step by step: normalised images and labels."""
-    return [(made.normalised(images), labels) for images, labels in itertools.islice(probe.endless(made), count)]
+    return [(made.normalised(images), labels) for images, labels in itertools.islice(range_test.endless(made), count)]
 
 
 def ours(made: session.Session, steps: int) -> tuple[list[float], list[float]]:
     """Rates and raw losses of Thaw's finder."""
-    found = list(probe.range_test(made, sweep=sweep.Sweep(steps=steps)))
+    found = list(range_test.range_test(made, sweep=sweep.Sweep(steps=steps)))
     return [record.lr for record in found], [record.loss for record in found]
 
 
@@ -150,7 +151,7 @@ def compare(images: Path, optimizer: str) -> float:
     # fastai reaches the highest rate one step after the last
     found = difference("fastai", ours(made, STEPS + 1), (curve[0], curve[1]))
     found = max(found, difference("torch-lr-finder", whole, lr_finder(made, optimizer)))
-    mine = sweep.suggest(*whole, batches=made.train.steps)
+    mine = suggest(*whole, batches=made.train.steps)
     picks = {"steep": mine.steepest, "minimum": mine.minimum_tenth, "valley": mine.valley, "slide": mine.slide}
     print("  Thaw suggests    " + ", ".join(f"{name} {rate:.2g}" for name, rate in picks.items() if rate))
     print(f"  {'':16} {mine.confidence} confidence. {mine.why} {mine.note}")

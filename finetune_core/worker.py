@@ -20,11 +20,13 @@ from typing import Any
 import psutil
 import torch
 
-from finetune_core import checkpoint, probe, race
+from finetune_core import checkpoint
 from finetune_core.errors import UserError
+from finetune_core.finder import race, range_test
+from finetune_core.finder.suggest import suggest, together
+from finetune_core.finder.sweep import RACE_STEPS, Sweep
 from finetune_core.records import Epoch, Event, Lap, Record, Step
 from finetune_core.store import Bystander, Run
-from finetune_core.sweep import RACE_STEPS, Sweep, suggest, together
 from finetune_core.training import distributed, stopwatch, timing
 from finetune_core.training.loop import Trainer
 from finetune_core.training.session import prepare
@@ -141,10 +143,10 @@ def _find(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) ->
     phase, tries = options.get("phase", 0), options.get("tries", 1)
     sweep = Sweep(**{field.name: options[field.name] for field in fields(Sweep) if field.name in options})
     for trial in range(tries):
-        session = prepare(probe.seeded(recipe, trial), preparing)
+        session = prepare(range_test.seeded(recipe, trial), preparing)
         whose = f", try {trial + 1} of {tries}" if tries > 1 else ""
         run.report(state="running", message=f"Trying rates{whose}", steps=tries * sweep.steps)
-        for record in probe.range_test(session, phase, sweep, trial):
+        for record in range_test.range_test(session, phase, sweep, trial):
             run.append(record)
             watch(record)
             run.report(step=trial * sweep.steps + record.step + 1)

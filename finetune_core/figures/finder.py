@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from finetune_core.figures.colours import BAND, EMBER, FAINT, GREY, ICE, faded, group_colours
 from finetune_core.figures.series import Record, column, of_kind
 from finetune_core.figures.style import canvas, line, span, waiting
-from finetune_core.sweep import band, middle, smoothed, together
+from finetune_core.finder.suggest import band, middle, smoothed, together
 
 SYMBOLS = {"steepest": "triangle-down", "minimum_tenth": "circle", "valley": "square"}
 

@@ -20,8 +20,6 @@ class Preset:
 
 
 LEAST_TENFOLD = 1e-3  # below a thousandth of the head's rate a group stands still in any run of ordinary length
-
-
 FEW, MANY = 20, 200  # training images per class
 
 

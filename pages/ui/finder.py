@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from finetune_core import figures, launch, store, sweep
+from finetune_core import figures, launch, store
 from finetune_core.errors import UserError
+from finetune_core.finder import sweep
 from finetune_core.network import catalogue
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe

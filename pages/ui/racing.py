@@ -6,8 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from finetune_core import figures, launch, store, sweep
+from finetune_core import figures, launch, store
 from finetune_core.errors import UserError
+from finetune_core.finder import sweep
+from finetune_core.finder.suggest import winner
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.store import Run
@@ -76,7 +78,7 @@ def _show(race: Run) -> None:
     rates, steps = race.job["rates"], race.job.get("steps", sweep.RACE_STEPS)
     names = {key: f"{NAMES[key]} {rate:.2g}" if key in NAMES else key for key, rate in rates.items()}
     chart(figures.race(rows, rates, names, steps), key="race-chart")
-    best = sweep.winner(rows)
+    best = winner(rows)
     table = [_row(row, names, best, race.recipe.task.score) for row in rows if row["kind"] == "place"]
     if table:
         st.dataframe(table, hide_index=True, width="stretch")

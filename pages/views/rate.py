@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from finetune_core import figures, script, sweep
+from finetune_core import figures, script
 from finetune_core.errors import UserError
+from finetune_core.finder import sweep
 from finetune_core.recipe import Recipe
 from finetune_core.store import Run
 from pages.ui import fields, finder, live, path, phasing, racing, scripts, shell, starts, state

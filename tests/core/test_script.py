@@ -22,12 +22,12 @@ from torchvision.models import squeezenet1_1
 
 from finetune_core import script
 from finetune_core.cli import main
+from finetune_core.finder.range_test import range_test
+from finetune_core.finder.sweep import Sweep
 from finetune_core.network.build import build, description
 from finetune_core.parts import FAMILIES, Part, Section
-from finetune_core.probe import range_test
 from finetune_core.recipe import Recipe, parse
 from finetune_core.store import create
-from finetune_core.sweep import Sweep
 from finetune_core.training.loop import Trainer
 from finetune_core.training.session import prepare
 from finetune_core.worker import work

@@ -19,8 +19,6 @@ from finetune_core.parts.backbones.family import Backbone
 from finetune_core.parts.backbones.library import classifies, does_not_drop, from_url, no_such_tag, not_to_plan, unknown
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
 TORCHVISION_SIDE = 224  # px that its networks of fixed size are built for unless told otherwise
 
 

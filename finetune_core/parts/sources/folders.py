@@ -11,8 +11,6 @@ from finetune_core.parts.sources.samples import Samples, natural
 from finetune_core.places import shown
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-
-
 TRAIN, VALID = "train", ("val", "valid", "validation", "test")  # the first of these that is there is measured on
 
 

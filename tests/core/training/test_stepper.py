@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from finetune_core import probe
+from finetune_core.finder import range_test
+from finetune_core.finder.sweep import Sweep
 from finetune_core.recipe import Phase, Recipe, plan
-from finetune_core.sweep import Sweep
 from finetune_core.training import session
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Trainer
@@ -225,9 +225,9 @@ def plain_loss(made: session.Session, model: nn.Module) -> float:
 
 def test_the_range_tests_dropout_hangs_on_the_seed_alone(tiny: Recipe) -> None:
     made = session.prepare(tiny.with_value("model.head", {"kind": "mlp", "hidden": 16}))
-    first = [record.loss for record in probe.range_test(made, sweep=Sweep(steps=4))]
+    first = [record.loss for record in range_test.range_test(made, sweep=Sweep(steps=4))]
     torch.rand(3)
-    assert [record.loss for record in probe.range_test(made, sweep=Sweep(steps=4))] == first
+    assert [record.loss for record in range_test.range_test(made, sweep=Sweep(steps=4))] == first
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -236,13 +236,13 @@ def test_the_range_test_counts_optimizer_steps(vit: Recipe, precision: str) -> N
     made = session.prepare(changed(whole, accumulate=3))
     wanted = Sweep(steps=9, high=1e-2)
     weights, random = copy.deepcopy(made.network.module.state_dict()), torch.get_rng_state()
-    curve = list(probe.range_test(made, sweep=wanted))
+    curve = list(range_test.range_test(made, sweep=wanted))
     assert [record.step for record in curve] == list(range(9))
     assert [record.lr for record in curve] == [wanted.rate(step) for step in range(9)]
     assert torch.equal(torch.get_rng_state(), random)
     for name, value in made.network.module.state_dict().items():
         assert torch.equal(value, weights[name])
-    at_once = probe.range_test(session.prepare(whole), sweep=wanted)
+    at_once = range_test.range_test(session.prepare(whole), sweep=wanted)
     tolerance = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 2e-2}[precision]
     assert [r.loss for r in curve] == pytest.approx([r.loss for r in at_once], rel=tolerance)
 

@@ -12,10 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune_core import launch, predict, probe, race, store
+from finetune_core import launch, predict, store
 from finetune_core.errors import UserError
+from finetune_core.finder import race, range_test
+from finetune_core.finder.suggest import winner
+from finetune_core.finder.sweep import Sweep
 from finetune_core.recipe import Recipe, plan
-from finetune_core.sweep import Sweep, winner
 from finetune_core.training import session
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Trainer
@@ -144,7 +146,7 @@ def test_the_range_test_leaves_no_trace(tiny: Recipe) -> None:
     alone = _losses(_records(tiny))
     made = session.prepare(tiny)
     before, random = _hash(made.network.module.state_dict()), torch.get_rng_state()
-    curve = list(probe.range_test(made, sweep=Sweep(steps=30)))
+    curve = list(range_test.range_test(made, sweep=Sweep(steps=30)))
     assert _hash(made.network.module.state_dict()) == before
     assert torch.equal(torch.get_rng_state(), random)
     assert [record.loss for record in Trainer(made).run() if record.kind == "step"] == alone
@@ -174,12 +176,12 @@ def test_tries_have_seeds_of_their_own_and_the_first_is_the_single_one(tiny: Rec
 def test_one_groups_rate_moves_alone(tiny: Recipe) -> None:
     made = session.prepare(tiny)
     chosen = made.recipe.phases[0]
-    rates = probe._rates(chosen, made.names, Sweep(group="layer4"))(0.5)
+    rates = range_test._rates(chosen, made.names, Sweep(group="layer4"))(0.5)
     assert rates == {**plan.peak_rates(chosen, made.names), "layer4": 0.5}
-    everything = probe._rates(chosen, made.names, Sweep())(0.5)
+    everything = range_test._rates(chosen, made.names, Sweep())(0.5)
     assert everything["stem"] == pytest.approx(0.05), "ratios are kept"
     with pytest.raises(UserError, match="called tail"):
-        next(probe.range_test(made, sweep=Sweep(group="tail")))
+        next(range_test.range_test(made, sweep=Sweep(group="tail")))
 
 
 def test_a_race_is_fair_and_leaves_no_trace(tiny: Recipe) -> None:

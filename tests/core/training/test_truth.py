@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from finetune_core import probe, store, worker
+from finetune_core import store, worker
+from finetune_core.finder import range_test
 from finetune_core.network import freezing
 from finetune_core.network.freezing import freeze, param_groups, set_train_mode
 from finetune_core.network.network import Network
@@ -262,7 +263,7 @@ def test_the_range_test_keeps_to_the_policy_too(recipe: Recipe) -> None:
     losses = {}
     for policy in ("hold", "update"):
         made = session.prepare(recipe.with_value("phases.0.norm_statistics", policy))
-        found = next(probe.range_test(made)).loss
+        found = next(range_test.range_test(made)).loss
         losses[policy] = next(record.loss for record in Trainer(made).run() if record.kind == "step")
         assert found == losses[policy]
     assert losses["hold"] != losses["update"]

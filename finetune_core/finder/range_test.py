@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from finetune_core.errors import UserError
+from finetune_core.finder.sweep import DIVERGED, SMOOTHING, Sweep
 from finetune_core.recipe import Phase, Recipe, plan
 from finetune_core.records import Find
-from finetune_core.sweep import DIVERGED, SMOOTHING, Sweep
 from finetune_core.training import distributed
 from finetune_core.training.session import Session
 from finetune_core.training.stepper import Stepper, random_state, set_random_state

@@ -1,4 +1,4 @@
-"""The learning-rate range test in numbers: which rates it tries, and what its curve suggests. Pure, without torch.
+"""What a range test's curve suggests, and who wins a race. Pure, without torch.
 
 Suggestions are read from the raw losses, smoothed from both sides over log10 of the rate: an average of the past lags
 behind (by almost a decade at 0.9 in 100 steps), and over the rate itself the steepest point lies at the noisy far left.
@@ -11,16 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from finetune_core.errors import UserError
-from finetune_core.recipe import Phase
 from finetune_core.records import Suggestions
 
-LOW, HIGH, STEPS = 1e-7, 10.0, 100
-DOWN_FROM = 0.1  # a higher start throws the weights so far that nothing is left to be seen on the way down
-SMOOTHING = 0.9  # weight of the past in the smoothed loss that is drawn while the test runs
-DIVERGED = 4.0  # the test stops once the smoothed loss is this many times its best, as in fastai
 FLAT = 0.02  # a curve that falls by less than this share of its first loss says nothing
 NOISY = 2.5  # nor does one that falls by less than this many times its noise
 ENOUGH = 10  # points
@@ -28,32 +21,7 @@ FEW_BATCHES = 10  # in an epoch; with fewer the test sees every image more than 
 WIDTH = 1.2  # decades to either side that the smoothing looks
 OUTLIER = 6.0  # times the noise
 AGREE = 10.0  # suggestions within this factor of the steepest point support it
-RACE_STEPS = 50  # of each contender
 REDRAWS = 20  # of the noise, to see how far it moves the steepest point of a single try
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Which rates are tried: from `low` to `high` in `steps` steps, or down; all groups together, or one `group`."""
-
-    low: float = LOW
-    high: float = HIGH
-    steps: int = STEPS
-    down: bool = False
-    group: str = ""
-
-    def __post_init__(self) -> None:
-        """Raise a UserError for rates or steps that make no test."""
-        if not 0 < self.low < self.high:
-            what = f"Rates from {self.low:g} to {self.high:g} make no test."
-            raise UserError(what, "The lowest must lie above 0 and below the highest.", "Such as 1e-7 and 10.")
-        if self.steps < 2:
-            raise UserError("The test needs at least 2 steps.", hint=f"Leave it at {STEPS}.")
-
-    def rate(self, step: int) -> float:
-        """The learning rate tried at a step, growing or shrinking by the same factor each step."""
-        share = step / max(1, self.steps - 1)
-        return float(self.low * (self.high / self.low) ** (1 - share if self.down else share))
 
 
 def together(rows: Sequence[Mapping[str, Any]], value: str = "loss") -> tuple[np.ndarray, np.ndarray]:
@@ -271,21 +239,6 @@ def slide(losses: np.ndarray, apart: int = 15, threshold: float = 0.005) -> int 
     while right - apart >= 0 and abs(change[right] - change[right - apart]) > threshold:
         found, right = right - apart, right - 1
     return found
-
-
-def with_rate(phase: Phase, rate: float, group: str = "") -> Phase:
-    """The phase at this learning rate, or with one group at this rate and the others at theirs.
-
-    A UserError where no recipe takes such a rate.
-    """
-    factor = float(f"{rate / phase.learning_rate:.4g}")
-    try:
-        if group:
-            return phase.replace(multipliers={**phase.multipliers, group: factor})
-        return phase.replace(learning_rate=rate)
-    except ValidationError as error:
-        what, why = f"The rate {rate:g} does not fit.", f"{error.errors()[0]['msg']}."
-        raise UserError(what, why, "Take one nearer to the others.") from error
 
 
 def winner(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from finetune_core import sweep
+from finetune_core.finder import sweep
+from finetune_core.finder.range_test import Apart, Smooth, endless
 from finetune_core.parts import Progress
-from finetune_core.probe import Apart, Smooth, endless
 from finetune_core.recipe import plan
 from finetune_core.records import Lap, Place
 from finetune_core.training.evaluate import evaluate

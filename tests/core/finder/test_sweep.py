@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from finetune_core.errors import UserError
-from finetune_core.sweep import Sweep, band, middle, slide, suggest, together, trend, valley
+from finetune_core.finder.suggest import band, middle, slide, suggest, together, trend, valley
+from finetune_core.finder.sweep import Sweep
 
 LRS = np.geomspace(1e-7, 10, 100)
 
@@ -33,13 +34,15 @@ def test_the_steepest_point_is_found_over_log_rates(truth: float) -> None:
 @pytest.mark.parametrize("truth", [1e-4, 1e-3, 1e-2])
 @pytest.mark.parametrize("strength", [0.02, 0.05])
 def test_noise_does_not_move_the_steepest_point(truth: float, strength: float, monkeypatch) -> None:
-    monkeypatch.setattr("finetune_core.sweep.REDRAWS", 1)  # the confidence is not asked for, and takes its time
+    monkeypatch.setattr(
+        "finetune_core.finder.suggest.REDRAWS", 1
+    )  # the confidence is not asked for, and takes its time
     clean = sigmoid_valley(truth)
     assert share_found(truth, [clean + noise(seed, strength) for seed in range(200)]) >= 0.95
 
 
 def test_outliers_do_not_move_it_either(monkeypatch) -> None:
-    monkeypatch.setattr("finetune_core.sweep.REDRAWS", 1)
+    monkeypatch.setattr("finetune_core.finder.suggest.REDRAWS", 1)
     curves = []
     for seed in range(50):
         random = np.random.default_rng(seed)

@@ -5,9 +5,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from finetune_core import store
 from finetune_core.recipe import Recipe
-from finetune_core.worker import work
+from finetune_core.runs import store
+from finetune_core.runs.worker import work
 
 
 def train(recipe: Recipe) -> tuple[float, float]:

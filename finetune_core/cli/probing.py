@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from finetune_core import machine, store
+from finetune_core import machine
 from finetune_core.cli.parser import Commands, Options, count, start_from
 from finetune_core.cli.shared import check, phase_index, print_json, read_recipe, work
 from finetune_core.finder import sweep
 from finetune_core.finder.suggest import winner
 from finetune_core.parts.tasks import Score
+from finetune_core.runs import store
 from finetune_core.training import timing
 
 SUGGESTIONS = {

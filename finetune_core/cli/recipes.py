@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from finetune_core import launch, store
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import changed, check, print_json, read_recipe, write
 from finetune_core.errors import UserError
 from finetune_core.parts import FAMILIES, Part
 from finetune_core.recipe import Recipe
+from finetune_core.runs import launch, store
 
 
 def add_to(commands: Commands) -> None:
@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
 
 def studio(options: Options) -> int:
     """Open the studio in a browser on this machine."""
-    from finetune_core.studio import serve
+    from finetune_core.cli.studio import serve
 
     return serve(options.port)
 
@@ -89,7 +89,7 @@ def _recipe_or_run(options: Options) -> Recipe:
 
 
 def _script(recipe: Recipe, progress: Callable[[str], None]) -> str:
-    from finetune_core import script
+    from finetune_core.export import script
 
     return script.whole(recipe, script.gather(recipe, progress))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from finetune_core import store
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import open_run, print_json
 from finetune_core.parts.tasks import TASKS
+from finetune_core.runs import store
 
 
 def add_to(commands: Commands) -> None:
@@ -69,7 +69,7 @@ def _summary(run: store.Run) -> dict[str, Any]:
 
 def predict(options: Options) -> None:
     """Say what a run's best model sees in images."""
-    from finetune_core import predict
+    from finetune_core.understand import predict
 
     run = open_run(options)
     answers = predict.load(run)([Path(image) for image in options.images], options.top)

@@ -9,10 +9,11 @@ from typing import Any
 
 import yaml
 
-from finetune_core import machine, store
+from finetune_core import machine
 from finetune_core.cli.parser import Options
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, load
+from finetune_core.runs import store
 
 
 def read_recipe(options: Options) -> Recipe:
@@ -50,7 +51,7 @@ def phase_index(number: int | None, count: int) -> int:
 
 def check(recipe: Recipe) -> None:
     """Raise what the run would stop with, as far as that can be known before anything starts."""
-    from finetune_core import preflight
+    from finetune_core.runs import preflight
 
     machine.check_torch_pair()
     for finding in preflight.findings(recipe):
@@ -65,9 +66,9 @@ def work(run: store.Run, quiet: bool = False) -> int:
     from finetune_core.records import Epoch, Event, Record
 
     if run.recipe.training.processes > 1:
-        from finetune_core.leader import lead as do
+        from finetune_core.runs.torchrun import lead as do
     else:
-        from finetune_core.worker import work as do
+        from finetune_core.runs.worker import work as do
     score = run.recipe.task.score
     # Without a terminal there is no bar (None), only a line per epoch.
     with tqdm(total=0, unit="step", disable=True if quiet else None, dynamic_ncols=True, leave=False) as bar:

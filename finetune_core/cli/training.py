@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from finetune_core import launch, store
 from finetune_core.cli.parser import Commands, Options, start_from
 from finetune_core.cli.shared import check, open_run, read_recipe, work
+from finetune_core.runs import launch, store
 
 
 def add_to(commands: Commands) -> None:
     """Add these commands."""
     one = commands.add(train, "recipe", "runs")
     start_from(one)
-    help = "only make the run folder and print it, for torchrun on several machines (see finetune_core/leader.py)"
+    help = (
+        "only make the run folder and print it, for torchrun on several machines (see finetune_core/runs/torchrun.py)"
+    )
     one.add_argument("--create-only", action="store_true", help=help)
     commands.add(stop, "run")
     commands.add(resume, "run")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from finetune_core import store
 from finetune_core.errors import UserError
+from finetune_core.runs import store
 from pages.ui import path
 from pages.ui.shell import plain
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import streamlit as st
 
-from finetune_core.preflight import Finding
+from finetune_core.runs.preflight import Finding
 from pages.ui import state
 from pages.ui.shell import plain
 

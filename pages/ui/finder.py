@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from finetune_core import figures, launch, store
+from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.finder import sweep
 from finetune_core.network import catalogue
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import matching
-from finetune_core.store import Run
+from finetune_core.runs import launch, store
+from finetune_core.runs.store import Run
 from pages.ui import live, path, phasing, starts, state
 from pages.ui.chart import clicked
 

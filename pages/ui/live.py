@@ -11,7 +11,7 @@ import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, plan
-from finetune_core.store import Run, Status
+from finetune_core.runs.store import Run, Status
 from pages.ui import outline, state
 
 EVERY = 1.0  # seconds between two looks at a run

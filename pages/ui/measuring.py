@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from finetune_core import launch, store
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import Backbone
 from finetune_core.recipe import Recipe
-from finetune_core.store import Run
+from finetune_core.runs import launch, store
+from finetune_core.runs.store import Run
 from finetune_core.training import timing
 from pages.ui import live, shell, state
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import streamlit as st
 
-from finetune_core import figures, launch, store
+from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.finder import sweep
 from finetune_core.finder.suggest import winner
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
-from finetune_core.store import Run
+from finetune_core.runs import launch, store
+from finetune_core.runs.store import Run
 from pages.ui import finder, live, phasing, shell, state
 from pages.ui.badge import status_words
 from pages.ui.chart import chart

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import yaml
 
-from finetune_core import script
+from finetune_core.export import script
 from finetune_core.recipe import Recipe, parse
 from pages.ui import dataset, outline, warm
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from finetune_core import store
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import Checkpoint, Weights
 from finetune_core.recipe import Model, Recipe
+from finetune_core.runs import store
 from pages.ui import path, state
 
 RECENT = 8  # runs offered

@@ -13,7 +13,7 @@ from finetune_core import figures
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import THRESHOLD
-from finetune_core.store import Run
+from finetune_core.runs.store import Run
 from pages.ui import shell, state, warm
 from pages.ui.chart import chart
 
@@ -108,6 +108,6 @@ def _opened(file: Any) -> Image.Image:
 @st.cache_resource(max_entries=3, show_spinner=False)
 def _predictor(path: str, stamp: int) -> Any:
     """The network of a run's best checkpoint, kept as long as the file stays the same (`stamp`)."""
-    from finetune_core import predict  # imports torch, so late
+    from finetune_core.understand import predict  # imports torch, so late
 
     return predict.load(Run(Path(path)))

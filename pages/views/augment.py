@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from finetune_core import mixing, script
+from finetune_core import mixing
 from finetune_core.errors import UserError
+from finetune_core.export import script
 from finetune_core.parts import Transform
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Recipe

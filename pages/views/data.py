@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from finetune_core import figures, preflight, script
+from finetune_core import figures
 from finetune_core.data import doctor
 from finetune_core.data.split import Split
 from finetune_core.errors import UserError
+from finetune_core.export import script
 from finetune_core.parts.sources import FileNames, Files, Table
 from finetune_core.parts.sources.folders import existing_folder, images_below
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.sources.tables import labelled
 from finetune_core.parts.tasks import TASKS
 from finetune_core.recipe import Data
+from finetune_core.runs import preflight
 from pages.ui import dataset, fields, reading, shell, state, warm
 from pages.ui.checks import checks
 

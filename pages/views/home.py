@@ -3,11 +3,12 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from finetune_core import machine, store
+from finetune_core import machine
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe
+from finetune_core.runs import store
 from pages.ui import path, shell, state
 from pages.ui.badge import duration, status_words, title
 

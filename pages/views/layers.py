@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from finetune_core import figures, preflight, script
+from finetune_core import figures
 from finetune_core.errors import UserError
+from finetune_core.export import script
 from finetune_core.network import catalogue
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.presets import advice, presets
+from finetune_core.runs import preflight
 from pages.ui import backbones, dataset, fields, outline, phasing, regrouping, scripts, shell, stages, state, thawing
 from pages.ui.checks import checks
 

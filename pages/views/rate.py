@@ -7,11 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from finetune_core import figures, script
+from finetune_core import figures
 from finetune_core.errors import UserError
+from finetune_core.export import script
 from finetune_core.finder import sweep
 from finetune_core.recipe import Recipe
-from finetune_core.store import Run
+from finetune_core.runs.store import Run
 from pages.ui import fields, finder, live, path, phasing, racing, scripts, shell, starts, state
 from pages.ui.badge import status_words
 from pages.ui.chart import chart, load

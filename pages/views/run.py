@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from finetune_core import figures, launch, store
+from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score, Targets, Task
 from finetune_core.recipe import Recipe, plan
-from finetune_core.store import Run, Status
+from finetune_core.runs import launch, store
+from finetune_core.runs.store import Run, Status
 from pages.ui import live, path, scripts, shell, starts, state
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load

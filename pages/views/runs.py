@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from finetune_core import figures, store
+from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
-from finetune_core.store import Run
+from finetune_core.runs import store
+from finetune_core.runs.store import Run
 from pages.ui import live, path, shell, state
 from pages.ui.badge import duration
 from pages.ui.chart import chart, load

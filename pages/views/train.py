@@ -6,11 +6,13 @@ from functools import partial
 
 import streamlit as st
 
-from finetune_core import figures, launch, machine, preflight, script, store
+from finetune_core import figures, machine
 from finetune_core.errors import UserError
+from finetune_core.export import script
 from finetune_core.parts import Loss
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.plan import full_length, starts
+from finetune_core.runs import launch, preflight, store
 from pages.ui import fields, outline, path, phasing, scripts, shell, state
 from pages.ui.chart import chart, load
 from pages.ui.checks import checks

@@ -14,15 +14,16 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from finetune_core import mixing, script
+from finetune_core import mixing
 from finetune_core.data.split import split
+from finetune_core.export import script
+from finetune_core.export.script import network
 from finetune_core.network.build import build, description
 from finetune_core.parts import FAMILIES, Call, Loss, Optimizer, Part, Progress, Schedule, Source, Weights, modules
 from finetune_core.parts.backbones.spec import Plan
 from finetune_core.parts.codetext import importing, own_layers
 from finetune_core.parts.tasks import Targets, seen
 from finetune_core.recipe import Data, Model, Recipe, Training
-from finetune_core.script import network
 from tests.conftest import paint
 
 CLASSES = 4

@@ -4,10 +4,11 @@ import math
 
 import pytest
 
-from finetune_core import predict, store
 from finetune_core.parts import Head, Loss
 from finetune_core.recipe import Recipe
-from finetune_core.worker import work
+from finetune_core.runs import store
+from finetune_core.runs.worker import work
+from finetune_core.understand import predict
 
 CHOICES = [
     *(("model.head", {"kind": kind}) for kind in Head.kinds()),

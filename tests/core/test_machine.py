@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from finetune_core import machine, preflight
+from finetune_core import machine
 from finetune_core.machine import Gpu, Machine
 from finetune_core.recipe import Recipe, Training
+from finetune_core.runs import preflight
 from finetune_core.training import session
 
 PLAIN = Machine(cores=2, memory_gb=8, free_disk_gb=50)

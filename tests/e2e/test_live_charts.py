@@ -6,9 +6,9 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from finetune_core import store
 from finetune_core.recipe import Recipe
 from finetune_core.records import Find, Step, Suggestions
+from finetune_core.runs import store
 
 pytestmark = pytest.mark.e2e
 

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from finetune_core import store
 from finetune_core.recipe import Recipe
+from finetune_core.runs import store
 from tests.e2e.conftest import MINUTES, Studio, serve
 
 pytestmark = pytest.mark.e2e

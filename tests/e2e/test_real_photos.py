@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from finetune_core import store
+from finetune_core.runs import store
 from tests.e2e.conftest import MINUTES, Studio, choose_network, type_into
 
 pytestmark = pytest.mark.e2e

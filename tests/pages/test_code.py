@@ -7,7 +7,8 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from finetune_core import places, script
+from finetune_core import places
+from finetune_core.export import script
 from finetune_core.recipe import Recipe
 from pages.ui import scripts
 

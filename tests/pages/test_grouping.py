@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from finetune_core import launch, store
 from finetune_core.parts.heads import ConcatPool
 from finetune_core.recipe import Recipe
+from finetune_core.runs import launch, store
 from finetune_core.training import timing
 from pages.ui import backbones
 from tests.pages.conftest import draft, saved

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from finetune_core import launch, store
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.rules import PRESETS
+from finetune_core.runs import launch, store
 from pages.ui import path, shell
 from tests.pages.conftest import draft, saved
 

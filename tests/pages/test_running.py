@@ -9,11 +9,12 @@ import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from finetune_core import launch, machine, places, store
+from finetune_core import machine, places
 from finetune_core.parts import Progress
 from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Phase, Recipe, load, plan
 from finetune_core.records import Epoch, Find, Lap, Place, Step, Suggestions
+from finetune_core.runs import launch, store
 from tests.pages.conftest import saved
 
 APP = Path(__file__).resolve().parents[2] / "app.py"

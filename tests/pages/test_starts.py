@@ -2,10 +2,11 @@
 
 import pytest
 
-from finetune_core import launch, places, store
+from finetune_core import places
 from finetune_core.parts.backbones import Checkpoint
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Find, Suggestions
+from finetune_core.runs import launch, store
 from tests.pages.conftest import draft
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from finetune_core import recipe as recipes
-from finetune_core import store
 from finetune_core.recipe import Recipe
-from finetune_core.worker import work
+from finetune_core.runs import store
+from finetune_core.runs.worker import work
 
 Open = Callable[[str], AppTest]
 

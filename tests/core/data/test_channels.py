@@ -10,7 +10,6 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from finetune_core import predict, preflight, store
 from finetune_core.data.cache import decoded
 from finetune_core.data.image import read_image
 from finetune_core.data.preview import preview
@@ -20,8 +19,10 @@ from finetune_core.parts import Transform
 from finetune_core.parts.modules import RandAugmentAlpha, with_channels
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.recipe import Model, Recipe
+from finetune_core.runs import preflight, store
+from finetune_core.runs.worker import work
 from finetune_core.training import session
-from finetune_core.worker import work
+from finetune_core.understand import predict
 
 GLASS = (200, 40, 10, 64)  # a colour that lets a lot through
 

@@ -17,7 +17,7 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from finetune_core import places, preflight
+from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.network.build import build, description, restore
 from finetune_core.network.network import Network
@@ -37,6 +37,7 @@ from finetune_core.parts.backbones.spec import Plan
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
 from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Model, Phase, Recipe
+from finetune_core.runs import preflight
 from tests import conftest
 
 SHARED = conftest.SHARED / "weights"

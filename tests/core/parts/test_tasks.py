@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from finetune_core import predict, store
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS, Targets, seen
 from finetune_core.recipe import Recipe
+from finetune_core.runs import store
+from finetune_core.runs.worker import work
 from finetune_core.training import session
 from finetune_core.training.metrics import Meter, in_units
-from finetune_core.worker import work
+from finetune_core.understand import predict
 
 RED, GREEN = 0, 1
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finetune_core import preflight
 from finetune_core.errors import UserError
 from finetune_core.parts.modules import TripletLoss
 from finetune_core.recipe import Recipe
+from finetune_core.runs import preflight
 from finetune_core.training.loop import Trainer
 from finetune_core.training.session import prepare
 

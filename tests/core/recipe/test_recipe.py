@@ -67,7 +67,8 @@ def test_a_missing_file_is_a_users_mistake(tmp_path: Path) -> None:
 
 def test_reading_a_recipe_needs_no_torch() -> None:
     code = (
-        "import sys; from finetune_core import recipe, store, launch, preflight, machine; "
+        "import sys; from finetune_core import recipe, machine; "
+        "from finetune_core.runs import store, launch, preflight; "
         "from finetune_core.recipe import plan; from finetune_core.network import catalogue; "
         "recipe.Recipe().to_yaml(); sys.exit('torch' in sys.modules)"
     )

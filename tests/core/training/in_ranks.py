@@ -6,9 +6,9 @@ An argument is a folder, or `folder@N` to ask for a stop at step N.
 import sys
 from pathlib import Path
 
-from finetune_core.store import Run
+from finetune_core.runs.store import Run
+from finetune_core.runs.worker import work
 from finetune_core.training import distributed
-from finetune_core.worker import work
 
 
 def main() -> int:

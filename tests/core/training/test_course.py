@@ -4,17 +4,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from finetune_core import store
 from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.parts.schedules import OneCycle
-from finetune_core.preflight import findings
 from finetune_core.recipe import Recipe, plan
 from finetune_core.records import Record
+from finetune_core.runs import store
+from finetune_core.runs.preflight import findings
+from finetune_core.runs.worker import work
 from finetune_core.training import session
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Trainer
-from finetune_core.worker import work
 
 PATIENCE = 2
 

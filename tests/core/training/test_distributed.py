@@ -14,14 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune_core import launch, records, store
+from finetune_core import records
 from finetune_core.cli import main
 from finetune_core.data.loader import Batches
-from finetune_core.leader import lead
+from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, parse
 from finetune_core.records import Find, Suggestions
-from finetune_core.store import Run
-from finetune_core.worker import work
+from finetune_core.runs import launch, store
+from finetune_core.runs.store import Run
+from finetune_core.runs.torchrun import lead
+from finetune_core.runs.worker import work
 from tests.conftest import paint
 
 SCRIPT = Path(__file__).with_name("in_ranks.py")
@@ -79,8 +81,8 @@ class Done:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         done = subprocess.run(
             [*torchrun, str(SCRIPT), *arguments],
-            env={"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ, "PYTHONPATH": str(launch.ROOT)},
-            cwd=launch.ROOT,
+            env={"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=300,

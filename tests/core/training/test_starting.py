@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from finetune_core import preflight, store
 from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.network.build import build, description
@@ -16,7 +15,8 @@ from finetune_core.network.network import Network
 from finetune_core.parts.backbones import Backbone, Checkpoint, Timm, Torchvision
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
 from finetune_core.recipe import Model, Phase, Recipe
-from finetune_core.worker import work
+from finetune_core.runs import preflight, store
+from finetune_core.runs.worker import work
 
 TINY = Timm(architecture="test_resnet")
 

@@ -12,16 +12,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune_core import launch, predict, store
 from finetune_core.errors import UserError
 from finetune_core.finder import race, range_test
 from finetune_core.finder.suggest import winner
 from finetune_core.finder.sweep import Sweep
+from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, plan
+from finetune_core.runs import launch, store
+from finetune_core.runs.worker import work
 from finetune_core.training import session
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Trainer
-from finetune_core.worker import work
+from finetune_core.understand import predict
 
 PHASES = [
     {"epochs": 1, "thaw": ["head"], "learning_rate": 1e-2, "schedule": {"kind": "constant"}},
@@ -262,7 +264,7 @@ def test_a_worker_of_its_own_runs_stops_and_is_found(tiny: Recipe) -> None:
 
 def test_ctrl_c_saves_and_stops(tiny: Recipe) -> None:
     run = store.create(tiny.with_value("phases.0.epochs", 500))
-    child = subprocess.Popen([sys.executable, "-m", "finetune_core.worker", str(run.path)], cwd=launch.ROOT)
+    child = subprocess.Popen([sys.executable, "-m", "finetune_core.runs.worker", str(run.path)], cwd=ROOT)
     _wait(lambda: run.status.step > 2)
     child.send_signal(signal.SIGINT)
     assert child.wait(60) == 0
@@ -316,5 +318,5 @@ def test_predicting_before_the_first_epoch_is_told_in_words(tiny: Recipe) -> Non
 
 
 def test_the_worker_needs_neither_streamlit_nor_plotly() -> None:
-    code = "import sys, finetune_core.worker; sys.exit(bool({'streamlit', 'plotly'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=launch.ROOT, check=False).returncode == 0
+    code = "import sys, finetune_core.runs.worker; sys.exit(bool({'streamlit', 'plotly'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

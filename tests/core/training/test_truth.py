@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from finetune_core import store, worker
 from finetune_core.finder import range_test
 from finetune_core.network import freezing
 from finetune_core.network.freezing import freeze, param_groups, set_train_mode
 from finetune_core.network.network import Network
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Record
+from finetune_core.runs import store, worker
+from finetune_core.runs.worker import work
 from finetune_core.training import session
 from finetune_core.training.loop import Trainer
 from finetune_core.training.truth import Witness
-from finetune_core.worker import work
 
 PHASES = [
     {"epochs": 1, "thaw": ["layer4", "head"], "learning_rate": 1e-2, "schedule": {"kind": "constant"}},

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from finetune_core.export.script import images, network, training
+from finetune_core.export.script.facts import Facts, gather, look, outline
 from finetune_core.finder.sweep import Sweep
 from finetune_core.parts.codetext import banner, double_quoted, importing, imports, joined
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Phase, Recipe
-from finetune_core.script import images, network, training
-from finetune_core.script.facts import Facts, gather, look, outline
 
 __all__ = ["Facts", "augment", "data", "gather", "layers", "look", "outline", "rate", "train", "whole"]
 

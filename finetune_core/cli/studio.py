@@ -7,7 +7,7 @@ import sys
 
 from finetune_core import machine
 from finetune_core.errors import UserError
-from finetune_core.launch import ROOT
+from finetune_core.places import ROOT
 
 ADDRESS = "127.0.0.1"
 

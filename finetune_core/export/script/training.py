@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from textwrap import indent
 
 from finetune_core import mixing
+from finetune_core.export.script.facts import Facts
 from finetune_core.finder.sweep import DIVERGED, SMOOTHING, Sweep
 from finetune_core.parts.codetext import bracketed, definitions, joined, own_layers
 from finetune_core.parts.losses import Weighted
 from finetune_core.recipe import Phase, Recipe, Training, plan
-from finetune_core.script.facts import Facts
 
 HALF = {"bf16": "torch.bfloat16", "fp16": "torch.float16"}
 

@@ -14,11 +14,12 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
-from finetune_core import launch, machine, places, store
+from finetune_core import machine, places
 from finetune_core.cli import main
 from finetune_core.recipe import Recipe, load
+from finetune_core.runs import store
+from finetune_core.runs.worker import work
 from finetune_core.training import timing
-from finetune_core.worker import work
 
 Capture = pytest.CaptureFixture[str]
 
@@ -277,7 +278,7 @@ def test_a_command_that_is_not_understood(arguments: list[str], capsys: Capture)
 
 def test_a_mistake_is_two_lines_and_exit_code_2_in_a_shell_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "finetune_core", "train", str(tmp_path / "none.yaml")]
-    done = subprocess.run(command, cwd=launch.ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=places.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 2
     assert done.stdout == ""
@@ -286,7 +287,7 @@ def test_a_mistake_is_two_lines_and_exit_code_2_in_a_shell_too(tmp_path: Path) -
 def test_every_command_is_in_the_readme(capsys: Capture) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    readme = (launch.ROOT / "README.md").read_text()
+    readme = (places.ROOT / "README.md").read_text()
     for command in (
         "init",
         "train",

@@ -16,7 +16,7 @@ from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.network.network import Network
 from finetune_core.parts.tasks import Targets
-from finetune_core.store import Run
+from finetune_core.runs.store import Run
 from finetune_core.training.metrics import in_units
 from finetune_core.training.session import choose_device
 

@@ -8,10 +8,10 @@ import time
 import psutil
 import pytest
 
-from finetune_core import store
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.records import Event, Step
+from finetune_core.runs import store
 
 
 def _step(number: int) -> Step:

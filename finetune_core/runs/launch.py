@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
+from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.store import Run
+from finetune_core.runs.store import Run
 
-ROOT = Path(__file__).resolve().parent.parent
 GRACE_SECONDS = 30.0
 
 # Kept so that the children are reaped: an unreaped child stays a zombie.
@@ -21,12 +21,12 @@ _children: list[subprocess.Popen[bytes]] = []
 def start(run: Run) -> None:
     """Start the worker in a session of its own, so that it outlives whoever started it."""
     _reap()
-    module = "leader" if run.recipe.training.processes > 1 else "worker"
+    module = "torchrun" if run.recipe.training.processes > 1 else "worker"
     run.report(state="starting", message="Starting the worker", error=None)
     with run.log.open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", f"finetune_core.{module}", str(run.path)],
-            cwd=ROOT,
+            [sys.executable, "-m", f"finetune_core.runs.{module}", str(run.path)],
+            cwd=places.ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

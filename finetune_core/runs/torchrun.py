@@ -1,10 +1,10 @@
-r"""Several processes for one run: `python -m finetune_core.leader RUN_DIR` starts them by torchrun and waits for them.
+r"""Several processes for one run: `python -m finetune_core.runs.torchrun RUN_DIR` starts them and waits for them.
 
 The leader is the worker that others see: it holds the run, passes on a wish to stop, and says so where a process ends
 without a word. It needs no torch. torchrun itself does on several machines, with a run folder that all of them share:
 
     torchrun --nnodes 2 --nproc-per-node 4 --rdzv-id thaw --rdzv-backend c10d --rdzv-endpoint HOST:29500 \
-        -m finetune_core.worker RUN_DIR
+        -m finetune_core.runs.worker RUN_DIR
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from types import FrameType
 
 import psutil
 
-from finetune_core import machine, records
+from finetune_core import machine, places, records
 from finetune_core.errors import UserError
 from finetune_core.records import Record
-from finetune_core.store import ACTIVE, Run
+from finetune_core.runs.store import ACTIVE, Run
 
-ROOT = Path(__file__).resolve().parent.parent
 EVERY = 0.2  # seconds between two looks at the run
 GRACE = 30.0  # seconds that processes have to save and end once torchrun is gone
 
@@ -61,8 +60,8 @@ def _started(run: Run, processes: int) -> subprocess.Popen[bytes]:
     ours = {"OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}  # a person's own settings go first
     with run.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", *torchrun, "-m", "finetune_core.worker", str(run.path)],
-            cwd=ROOT,
+            [sys.executable, "-m", *torchrun, "-m", "finetune_core.runs.worker", str(run.path)],
+            cwd=places.ROOT,
             env=ours | os.environ,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -1,4 +1,4 @@
-"""The worker: does the job of one run folder, `python -m finetune_core.worker RUN_DIR`, and writes down how it goes.
+"""The worker does the job of one run folder, `python -m finetune_core.runs.worker RUN_DIR`, and writes how it goes.
 
 Exit codes: 0 done or stopped on request, 2 a mistake that a person can mend, 1 a bug (its traceback is in worker.log).
 """
@@ -20,13 +20,13 @@ from typing import Any
 import psutil
 import torch
 
-from finetune_core import checkpoint
 from finetune_core.errors import UserError
 from finetune_core.finder import race, range_test
 from finetune_core.finder.suggest import suggest, together
 from finetune_core.finder.sweep import RACE_STEPS, Sweep
 from finetune_core.records import Epoch, Event, Lap, Record, Step
-from finetune_core.store import Bystander, Run
+from finetune_core.runs import checkpoint
+from finetune_core.runs.store import Bystander, Run
 from finetune_core.training import distributed, stopwatch, timing
 from finetune_core.training.loop import Trainer
 from finetune_core.training.session import prepare

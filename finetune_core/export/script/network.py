@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
+from finetune_core.export.script.facts import Facts
 from finetune_core.parts.codetext import bracketed, listed, own_layers
 from finetune_core.parts.heads import STARTS
 from finetune_core.recipe import Phase, Recipe
-from finetune_core.script.facts import Facts
 
 ROOM = 116  # columns for a call on a line of its own
 

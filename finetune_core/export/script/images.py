@@ -7,10 +7,10 @@ from textwrap import indent
 
 from finetune_core.data.image import MODES
 from finetune_core.data.pipeline import eval_calls, eval_side, train_calls
+from finetune_core.export.script.facts import CLEAR, DEEP, LARGE, LONG, ODD, TURNED, Pictures
 from finetune_core.parts import Call
 from finetune_core.parts.codetext import joined, listed, own_layers
 from finetune_core.recipe import Recipe
-from finetune_core.script.facts import CLEAR, DEEP, LARGE, LONG, ODD, TURNED, Pictures
 
 ROOM = 110  # columns for a call that stands indented, or behind a name
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetune_core.network import build
-from finetune_core.store import Run
+from finetune_core.runs.store import Run
 from finetune_core.training import distributed
 from finetune_core.training.loop import Trainer
 

@@ -20,17 +20,17 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
 
-from finetune_core import script
 from finetune_core.cli import main
+from finetune_core.export import script
 from finetune_core.finder.range_test import range_test
 from finetune_core.finder.sweep import Sweep
 from finetune_core.network.build import build, description
 from finetune_core.parts import FAMILIES, Part, Section
 from finetune_core.recipe import Recipe, parse
-from finetune_core.store import create
+from finetune_core.runs.store import create
+from finetune_core.runs.worker import work
 from finetune_core.training.loop import Trainer
 from finetune_core.training.session import prepare
-from finetune_core.worker import work
 from tests.conftest import paint
 
 RANDOM = {"kind": "random"}

@@ -1,0 +1,1 @@
+"""Taking it away: a run as something that works without Thaw."""

@@ -16,7 +16,6 @@ import psutil
 
 from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.recipe import Training
 
 PAIRS = {"2.14": "0.29"}  # torch to the torchvision that is built against it
 
@@ -104,21 +103,21 @@ ON_MPS = {
 }
 
 
-def speed(machine: Machine, training: Training) -> Speed:
-    """What the recipe's number format does on the recipe's device."""
-    device, precision = device_of(machine, training), training.precision
+def speed(machine: Machine, device: str, precision: str, tf32: bool = False) -> Speed:
+    """What a number format does on a device of this machine (`auto`: the fastest)."""
+    device = device_of(machine, device)
     if device == "mps":
         return ON_MPS[precision]
     if device == "cpu":
         return ON_CPU[precision, machine.cpu_fp16 if precision == "fp16" else machine.cpu_bf16]
     capability = min((gpu.capability for gpu in machine.gpus), default=AMPERE)
-    mode = "tf32" if training.tf32 and precision == "fp32" else precision
+    mode = "tf32" if tf32 and precision == "fp32" else precision
     return ON_CUDA[mode, capability >= (VOLTA if mode == "fp16" else AMPERE)]
 
 
-def device_of(machine: Machine, training: Training) -> str:
+def device_of(machine: Machine, wanted: str) -> str:
     """The device that `auto` will take, or the one that was chosen."""
-    return machine.devices[0] if training.device == "auto" else training.device
+    return machine.devices[0] if wanted == "auto" else wanted
 
 
 def facts() -> Machine:

@@ -77,6 +77,6 @@ def predict(options: Options) -> None:
         pairs = zip(options.images, answers, strict=True)
         print_json([{"image": image, "answers": [{"name": n, "value": v} for n, v in a]} for image, a in pairs])
         return
-    shown = "{:.4g}" if run.recipe.task.key == "regression" else "{:.1%}"
+    shown = run.recipe.task.shown
     for image, answer in zip(options.images, answers, strict=True):
-        print(f"{image}: " + ", ".join(f"{name} {shown.format(value)}" for name, value in answer))
+        print(f"{image}: " + ", ".join(f"{name} {shown(value)}" for name, value in answer))

@@ -94,7 +94,7 @@ def _small(examined: Examined, image_size: int) -> Finding | None:
 
 
 def _uneven(samples: Samples) -> Finding | None:
-    if samples.task != "single_label":
+    if not samples.about.exclusive:
         return None  # tags are rare by nature, and numbers have no classes
     counts = np.array([*samples.counts().values()])
     if counts.min() == 0 or counts.max() / counts.min() < UNEVEN:
@@ -105,14 +105,14 @@ def _uneven(samples: Samples) -> Finding | None:
 
 
 def _few(samples: Samples) -> Finding | None:
-    if samples.task == "regression":
+    if not samples.about.counted:
         return None
     rare = [name for name, count in samples.counts().items() if count < FEW]
     if not rare:
         return None
     shown = ", ".join(rare[:4]) + (" …" if len(rare) > 4 else "")
     text = f"{shown}: fewer than {FEW} images each, so the validation result of these will jump about."
-    what = _counted(len(rare), "tag") if samples.task == "multi_label" else _counted(len(rare), "class", "classes")
+    what = samples.about.there(len(rare))
     return Finding(f"{what} with few images", text)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from finetune_core import mixing
 from finetune_core.data.image import read_image
 from finetune_core.data.pipeline import as_tensor, draw, eval_pipeline, eval_side, mixed, train_pipeline
 from finetune_core.parts import Transform
@@ -43,7 +42,7 @@ def mixtures(
     """Two images mixed as the recipe does it, in `draws` epochs: (share of the first, image); none if it does not."""
     import torch
 
-    call = mixing.call(recipe.training, len(pair))
+    call = recipe.training.mix.call(len(pair))
     if call is None:
         return []
     samples = samples or recipe.data.source.samples()

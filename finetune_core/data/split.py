@@ -35,7 +35,7 @@ def split(samples: Samples, share: float, seed: int) -> Split:
     if samples.fixed is not None:
         aside = np.asarray(samples.fixed) == "valid"
         return Split(np.flatnonzero(~aside), np.flatnonzero(aside))
-    if samples.task != "single_label":
+    if not samples.about.exclusive:
         return _drawn(len(samples), share, seed)
     labels = np.asarray(samples.labels)
     single = [name for name, count in samples.counts().items() if count < 2]

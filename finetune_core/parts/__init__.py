@@ -4,6 +4,7 @@ from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.base import Call, Knob, Part, Section, knob
 from finetune_core.parts.heads import Head
 from finetune_core.parts.losses import Loss
+from finetune_core.parts.mixing import Mixing
 from finetune_core.parts.optimizers import Optimizer
 from finetune_core.parts.schedules import Progress, Schedule
 from finetune_core.parts.sources import Source
@@ -18,6 +19,7 @@ FAMILIES: dict[str, type[Part]] = {
     "schedule": Schedule,
     "optimizer": Optimizer,
     "loss": Loss,
+    "mixing": Mixing,
 }
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Head",
     "Knob",
     "Loss",
+    "Mixing",
     "Optimizer",
     "Part",
     "Progress",

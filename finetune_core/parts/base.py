@@ -93,12 +93,14 @@ def knob(
     unit: str = "",
     log: bool = False,
     more: bool = False,
+    words: Mapping[str, str] | None = None,
 ) -> Any:
     """Declare one field that a person sets: its name, its one sentence, its bounds (inclusive) and its unit.
 
-    `log` asks for a logarithmic scale, `more` puts the knob behind "more" on its page.
+    `log` asks for a logarithmic scale, `more` puts the knob behind "more" on its page, `words` are what people call
+    each of several choices, where that is not the value itself.
     """
-    extra: dict[str, JsonValue] = {"unit": unit, "log": log, "more": more}
+    extra: dict[str, JsonValue] = {"unit": unit, "log": log, "more": more, "words": dict(words or {})}
     return Field(default, title=title, description=help, ge=low, le=high, json_schema_extra=extra)
 
 
@@ -117,6 +119,7 @@ class Knob:
     log: bool
     more: bool
     choices: tuple[Any, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)  # for choices
 
 
 class Section(BaseModel):
@@ -164,6 +167,8 @@ class Part(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _choose_kind(cls, value: Any, handler: Any) -> Any:
+        if isinstance(value, str) and not cls.kind:  # a word for a part with its defaults, as in `--set`
+            value = {"kind": value}
         if not isinstance(value, Mapping):
             return handler(value)
         fields = dict(value)
@@ -198,4 +203,5 @@ def _knob(name: str, info: FieldInfo) -> Knob:
         log=extra.get("log", False),
         more=extra.get("more", False),
         choices=choices,
+        words=extra.get("words", {}),
     )

@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from finetune_core.errors import UserError
 from finetune_core.parts.base import Call, Part, knob
-from finetune_core.parts.tasks import TASKS, Targets
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, TASKS, Kind, Targets
 
 EFFECTIVE = 0.999  # beta of the effective number of samples (Cui et al. 2019)
 HEAVIEST = 1e4  # a class weight; beyond it the others no longer count
@@ -17,7 +17,7 @@ MOST_POSITIVE = 100.0  # how much more a rare tag's images may count
 class Loss(Part):
     """What the training makes small."""
 
-    tasks: ClassVar[tuple[str, ...]] = ("single_label",)  # those that it can be used for
+    tasks: ClassVar[tuple[Kind, ...]] = (ONE_CLASS.key,)  # those that it can be used for
     takes_shares: ClassVar[bool] = True  # whether a label may be shared between classes, as mixed images have it
 
     def call(self, targets: Targets) -> Call:
@@ -27,7 +27,7 @@ class Loss(Part):
         """
         raise NotImplementedError
 
-    def check(self, task: str) -> None:
+    def check(self, task: Kind) -> None:
         """A UserError where the loss is for another task."""
         if task not in self.tasks:
             others = (kind for kind, loss in Loss.kinds().items() if task in loss.tasks)
@@ -149,11 +149,11 @@ class SoftF1(Loss):
 
     kind: ClassVar[str] = "soft_f1"
     title: ClassVar[str] = "Soft F1"
-    tasks: ClassVar[tuple[str, ...]] = ("single_label", "multi_label")
+    tasks: ClassVar[tuple[Kind, ...]] = (ONE_CLASS.key, TAGS.key)
 
     def call(self, targets: Targets) -> Call:
         """A module of Thaw's."""
-        each = {"each": True} if targets.task == "multi_label" else {}
+        each = {"each": True} if not targets.about.exclusive else {}
         return Call("finetune_core.parts.modules.SoftF1Loss", kwargs=each)
 
 
@@ -199,7 +199,7 @@ class BCE(Loss):
 
     kind: ClassVar[str] = "bce"
     title: ClassVar[str] = "Binary cross-entropy"
-    tasks: ClassVar[tuple[str, ...]] = ("multi_label",)
+    tasks: ClassVar[tuple[Kind, ...]] = (TAGS.key,)
     balance: bool = knob(
         False,
         "Balance tags",
@@ -221,7 +221,7 @@ class SmoothL1(Loss):
 
     kind: ClassVar[str] = "smooth_l1"
     title: ClassVar[str] = "Smooth L1"
-    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    tasks: ClassVar[tuple[Kind, ...]] = (NUMBERS.key,)
     beta: float = knob(
         1.0, "Bend", "The miss from which on it goes straight; 1 is the spread of the data.", low=0.01, high=10.0
     )
@@ -239,7 +239,7 @@ class MSE(Loss):
 
     kind: ClassVar[str] = "mse"
     title: ClassVar[str] = "Squared error"
-    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    tasks: ClassVar[tuple[Kind, ...]] = (NUMBERS.key,)
 
     def call(self, targets: Targets) -> Call:
         """torch's own."""
@@ -251,7 +251,7 @@ class L1(Loss):
 
     kind: ClassVar[str] = "l1"
     title: ClassVar[str] = "Absolute error"
-    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    tasks: ClassVar[tuple[Kind, ...]] = (NUMBERS.key,)
 
     def call(self, targets: Targets) -> Call:
         """torch's own."""

@@ -1,20 +1,29 @@
 """Tasks: what a network is to say about an image, and by which number its answers are judged. No torch.
 
-One class each (single-label), any number of tags (multi-label), or numbers (regression).
+One class each (single-label), any number of tags (multi-label), or numbers (regression). A task knows everything that
+depends on it: how labels are encoded, what outputs mean, what is counted, and its words.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+
+from finetune_core.parts.base import Call
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Kind = Literal["single_label", "multi_label", "regression"]
 
 THRESHOLD = 0.5  # probability from which on a tag counts as predicted
+TOP = 5  # likeliest classes, of which one may be right
+BY_NAME = "by_name"  # what is measured for each class, tag or number alone
 
 
 @dataclass(frozen=True)
@@ -54,75 +63,6 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Task:
-    """A kind of answer. The first of the `scores` decides which epoch is the best; `loss` is the usual loss's kind.
-
-    `by_name` says what is measured for each class, tag or number alone.
-    """
-
-    key: Kind
-    title: str
-    help: str
-    loss: str
-    scores: tuple[Score, ...]
-    by_name: Score
-
-    @property
-    def score(self) -> Score:
-        """The one that decides."""
-        return self.scores[0]
-
-
-TASKS: dict[str, Task] = {
-    task.key: task
-    for task in (
-        Task(
-            "single_label",
-            "One class",
-            "Every image belongs to exactly one class.",
-            "cross_entropy",
-            (
-                Score("accuracy", "Accuracy", "Share of images whose likeliest class is the right one."),
-                Score("top5", "Top-5 accuracy", "Share of images whose class is among the five likeliest."),
-                Score("balanced_accuracy", "Balanced accuracy", "Mean accuracy of the classes: rare ones count alike."),
-                Score("macro_f1", "Macro F1", "Mean over the classes of F1, which punishes misses and false alarms."),
-            ),
-            Score("recall", "Recall", "Share of a class's images that were recognised."),
-        ),
-        Task(
-            "multi_label",
-            "Tags",
-            "Every image has any number of tags, also none.",
-            "bce",
-            (
-                Score("map", "mAP", "Mean over the tags of the average precision: how well images are ranked by each."),
-                Score("macro_f1", "Macro F1", "Mean over the tags of F1, a tag counting from probability 0.5 on."),
-                Score("micro_f1", "Micro F1", "F1 over all single decisions, a tag counting from probability 0.5 on."),
-            ),
-            Score("average_precision", "Average precision", "How well images are ranked by one tag."),
-        ),
-        Task(
-            "regression",
-            "Numbers",
-            "Every image has one number or several, such as an age or a weight.",
-            "smooth_l1",
-            (
-                Score("mae", "Mean error", "Mean absolute error (MAE), in the unit of the data.", False, True),
-                Score("rmse", "RMSE", "Root of the mean squared error: large misses count more.", False, True),
-                Score(
-                    "r2",
-                    "R²",
-                    "Share of the variance that is explained; 0 is as good as always saying the mean.",
-                    False,
-                ),
-            ),
-            Score("mae", "Mean error", "Mean absolute error of one number, in its unit.", False, True),
-        ),
-    )
-}
-
-
-@dataclass(frozen=True)
 class Targets:
     """What the training images are labelled with; `names` are the classes, tags or numbers, one per output.
 
@@ -139,42 +79,300 @@ class Targets:
 
     @property
     def about(self) -> Task:
-        """The task's own description."""
+        """The task itself."""
         return TASKS[self.task]
 
     @property
     def priors(self) -> list[float]:
         """The bias of the last layer at which every answer is as likely as among the training images."""
-        counts = np.maximum(np.asarray(self.counts, np.float64), 1.0)
-        if self.task == "single_label":
-            return np.log(counts / counts.sum()).tolist()
-        if self.task == "multi_label":
-            return np.log(counts / np.maximum(self.images - counts, 1.0)).tolist()
-        return [0.0] * len(self.names)  # in standard units the mean is zero
+        return self.about.priors(self)
 
     def encoded(self, labels: Sequence[Any]) -> np.ndarray:
         """Labels as the loss wants them: (N,) int64 for classes, (N, names) float32 for tags and for numbers."""
-        if self.task == "single_label":
-            return np.asarray(labels, np.int64)
+        return self.about.encoded(self, labels)
+
+
+class Task(ABC):
+    """A kind of answer. The first of the `scores` decides which epoch is the best; `loss` is the usual loss's kind.
+
+    `by_name` says what is measured for each class, tag or number alone; `exclusive` whether an image has exactly one
+    of the names, so that images can be ordered, split and balanced by it.
+    """
+
+    key: ClassVar[Kind]
+    title: ClassVar[str]
+    help: ClassVar[str]
+    noun: ClassVar[str]  # one of the names: class, tag, number
+    nouns: ClassVar[str]
+    loss: ClassVar[str]
+    scores: ClassVar[tuple[Score, ...]]
+    by_name: ClassVar[Score]
+    exclusive: ClassVar[bool] = False
+    counted: ClassVar[bool] = True  # whether there are images that have a name, and others that have not
+    divisible: ClassVar[bool] = True  # whether a piece of an image has its share of the label
+
+    @property
+    def score(self) -> Score:
+        """The one that decides."""
+        return self.scores[0]
+
+    @property
+    def constant(self) -> str:
+        """What the list of names is called in code."""
+        return self.nouns.upper()
+
+    def there(self, count: int) -> str:
+        """So many of them, in words: `12 classes`."""
+        return f"{count} {self.noun if count == 1 else self.nouns}"
+
+    @abstractmethod
+    def seen(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
+        """Targets as these labels of the training images show them."""
+
+    @abstractmethod
+    def encoded(self, targets: Targets, labels: Sequence[Any]) -> np.ndarray:
+        """Labels as the loss wants them."""
+
+    @abstractmethod
+    def priors(self, targets: Targets) -> list[float]:
+        """The bias of the last layer at which every answer is as likely as among the training images."""
+
+    @abstractmethod
+    def members(self, labels: np.ndarray, name: int) -> np.ndarray:
+        """Indices of the images that have this class or tag."""
+
+    @abstractmethod
+    def said(self, names: Sequence[str], label: Any) -> str:
+        """A label in words."""
+
+    @abstractmethod
+    def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
+        """Outputs (N, names) as probabilities, or as numbers in their own units."""
+
+    def answers(self, targets: Targets, values: Tensor, most: int) -> list[tuple[str, float]]:
+        """What one image's meaning (names,) says: the `most` likeliest names with their probabilities."""
+        shares, indices = values.topk(min(most, len(targets.names)))
+        return [(targets.names[index], share) for index, share in zip(indices.tolist(), shares.tolist(), strict=True)]
+
+    def shown(self, value: float) -> str:
+        """The value of an answer as people read it."""
+        return f"{value:.1%}"
+
+    @abstractmethod
+    def metrics(self, names: int) -> dict[str, Call]:
+        """torchmetrics for each score, by its key, and the one by name."""
+
+    @abstractmethod
+    def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (N, names) and encoded labels, or shares of each class, as the metrics take them."""
+
+
+class OneClass(Task):
+    """Every image belongs to exactly one class."""
+
+    key = "single_label"
+    title = "One class"
+    help = "Every image belongs to exactly one class."
+    noun, nouns = "class", "classes"
+    loss = "cross_entropy"
+    scores = (
+        Score("accuracy", "Accuracy", "Share of images whose likeliest class is the right one."),
+        Score("top5", "Top-5 accuracy", "Share of images whose class is among the five likeliest."),
+        Score("balanced_accuracy", "Balanced accuracy", "Mean accuracy of the classes: rare ones count alike."),
+        Score("macro_f1", "Macro F1", "Mean over the classes of F1, which punishes misses and false alarms."),
+    )
+    by_name = Score("recall", "Recall", "Share of a class's images that were recognised.")
+    exclusive = True
+
+    def seen(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
+        """With the images of each class counted."""
+        counts = np.bincount(np.asarray(labels, np.int64), minlength=len(names)).tolist()
+        return Targets(self.key, tuple(names), tuple(counts), sum(counts))
+
+    def encoded(self, targets: Targets, labels: Sequence[Any]) -> np.ndarray:
+        """Class numbers (N,) int64."""
+        return np.asarray(labels, np.int64)
+
+    def priors(self, targets: Targets) -> list[float]:
+        """Logarithms of the classes' shares."""
+        counts = _at_least_one(targets)
+        return np.log(counts / counts.sum()).tolist()
+
+    def members(self, labels: np.ndarray, name: int) -> np.ndarray:
+        """Those of this class."""
+        return np.flatnonzero(labels == name)
+
+    def said(self, names: Sequence[str], label: Any) -> str:
+        """The class."""
+        return names[label]
+
+    def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
+        """The classes share one probability."""
+        return outputs.softmax(1)
+
+    def metrics(self, names: int) -> dict[str, Call]:
+        """Top-5 only where there are more classes than that."""
+        common: dict[str, Any] = {"num_classes": names, "validate_args": False}
+        accuracy = f"{CLASSIFICATION}.MulticlassAccuracy"
+        top = {"top5": Call(accuracy, kwargs={"top_k": TOP, "average": "micro", **common})} if names > TOP else {}
+        return {
+            "accuracy": Call(accuracy, kwargs={"average": "micro", **common}),
+            **top,
+            "balanced_accuracy": Call(accuracy, kwargs={"average": "macro", **common}),
+            "macro_f1": Call(f"{CLASSIFICATION}.MulticlassF1Score", kwargs={"average": "macro", **common}),
+            BY_NAME: Call(f"{CLASSIFICATION}.MulticlassRecall", kwargs={"average": "none", **common}),
+        }
+
+    def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Class numbers; of a mixed image the heavier class counts."""
+        return outputs, wanted.argmax(1) if wanted.is_floating_point() else wanted
+
+
+class Tags(Task):
+    """Every image has any number of tags, also none."""
+
+    key = "multi_label"
+    title = "Tags"
+    help = "Every image has any number of tags, also none."
+    noun, nouns = "tag", "tags"
+    loss = "bce"
+    scores = (
+        Score("map", "mAP", "Mean over the tags of the average precision: how well images are ranked by each."),
+        Score("macro_f1", "Macro F1", "Mean over the tags of F1, a tag counting from probability 0.5 on."),
+        Score("micro_f1", "Micro F1", "F1 over all single decisions, a tag counting from probability 0.5 on."),
+    )
+    by_name = Score("average_precision", "Average precision", "How well images are ranked by one tag.")
+
+    def seen(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
+        """With the images of each tag counted."""
+        values = np.asarray(labels, np.float64)
+        return Targets(self.key, tuple(names), tuple(values.sum(0).astype(int).tolist()), len(values))
+
+    def encoded(self, targets: Targets, labels: Sequence[Any]) -> np.ndarray:
+        """0 or 1 for each tag (N, names) float32."""
+        return np.asarray(labels, np.float32)
+
+    def priors(self, targets: Targets) -> list[float]:
+        """Logarithms of each tag's odds."""
+        counts = _at_least_one(targets)
+        return np.log(counts / np.maximum(targets.images - counts, 1.0)).tolist()
+
+    def members(self, labels: np.ndarray, name: int) -> np.ndarray:
+        """Those that have this tag."""
+        return np.flatnonzero(labels[:, name] > 0)
+
+    def said(self, names: Sequence[str], label: Any) -> str:
+        """The tags that are there."""
+        return ", ".join(name for name, there in zip(names, label, strict=True) if there) or "no tag"
+
+    def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
+        """Each tag has a probability of its own."""
+        return outputs.sigmoid()
+
+    def metrics(self, names: int) -> dict[str, Call]:
+        """Average precision ranks by probability; F1 decides at one half."""
+        common: dict[str, Any] = {"num_labels": names, "validate_args": False}
+        precision, f1 = f"{CLASSIFICATION}.MultilabelAveragePrecision", f"{CLASSIFICATION}.MultilabelF1Score"
+        return {
+            "map": Call(precision, kwargs={"average": "macro", **common}),
+            "macro_f1": Call(f1, kwargs={"threshold": THRESHOLD, "average": "macro", **common}),
+            "micro_f1": Call(f1, kwargs={"threshold": THRESHOLD, "average": "micro", **common}),
+            BY_NAME: Call(precision, kwargs={"average": "none", **common}),
+        }
+
+    def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities, and whether each tag is there."""
+        return outputs.sigmoid(), (wanted >= THRESHOLD).long()
+
+
+class Numbers(Task):
+    """Every image has one number or several."""
+
+    key = "regression"
+    title = "Numbers"
+    help = "Every image has one number or several, such as an age or a weight."
+    noun, nouns = "number", "numbers"
+    loss = "smooth_l1"
+    scores = (
+        Score("mae", "Mean error", "Mean absolute error (MAE), in the unit of the data.", False, True),
+        Score("rmse", "RMSE", "Root of the mean squared error: large misses count more.", False, True),
+        Score("r2", "R²", "Share of the variance that is explained; 0 is as good as always saying the mean.", False),
+    )
+    by_name = Score("mae", "Mean error", "Mean absolute error of one number, in its unit.", False, True)
+    counted = False
+    divisible = False
+
+    def there(self, count: int) -> str:
+        """`2 numbers to learn`."""
+        return f"{super().there(count)} to learn"
+
+    def seen(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
+        """With mean and standard deviation of each number, 1 for one that never changes."""
+        values = np.asarray(labels, np.float64)
+        spread = values.std(0)
+        spread[spread == 0] = 1.0
+        mean, std = tuple(values.mean(0).tolist()), tuple(spread.tolist())
+        return Targets(self.key, tuple(names), (), len(values), mean, std)
+
+    def encoded(self, targets: Targets, labels: Sequence[Any]) -> np.ndarray:
+        """In standard units (N, names) float32."""
         values = np.asarray(labels, np.float32)
-        if self.task == "multi_label":
-            return values
-        return (values - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return (values - np.asarray(targets.mean, np.float32)) / np.asarray(targets.std, np.float32)
+
+    def priors(self, targets: Targets) -> list[float]:
+        """In standard units the mean is zero."""
+        return [0.0] * len(targets.names)
+
+    def members(self, labels: np.ndarray, name: int) -> np.ndarray:
+        """All: every image has every number."""
+        return np.arange(len(labels))
+
+    def said(self, names: Sequence[str], label: Any) -> str:
+        """Each number with its name."""
+        return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, label, strict=True))
+
+    def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
+        """Back from standard units."""
+        return outputs * outputs.new_tensor(targets.std) + outputs.new_tensor(targets.mean)
+
+    def answers(self, targets: Targets, values: Tensor, most: int) -> list[tuple[str, float]]:
+        """All numbers."""
+        return list(zip(targets.names, values.tolist(), strict=True))
+
+    def shown(self, value: float) -> str:
+        """In the unit of the data."""
+        return f"{value:.4g}"
+
+    def metrics(self, names: int) -> dict[str, Call]:
+        """Over all numbers together, and the mean error of each."""
+        return {
+            "mae": Call("torchmetrics.MeanAbsoluteError"),
+            "rmse": Call("torchmetrics.MeanSquaredError", kwargs={"squared": False}),
+            "r2": Call("torchmetrics.R2Score"),
+            BY_NAME: Call("torchmetrics.MeanAbsoluteError", kwargs={"num_outputs": names}),
+        }
+
+    def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Both in the unit of the data."""
+        return self.meaning(targets, outputs), self.meaning(targets, wanted)
+
+
+CLASSIFICATION = "torchmetrics.classification"
+ONE_CLASS, TAGS, NUMBERS = OneClass(), Tags(), Numbers()
+TASKS: Mapping[str, Task] = {task.key: task for task in (ONE_CLASS, TAGS, NUMBERS)}
+
+
+def _at_least_one(targets: Targets) -> np.ndarray:
+    """The images of each name, none counting as one."""
+    return np.maximum(np.asarray(targets.counts, np.float64), 1.0)
 
 
 def single_label(counts: Sequence[int], names: Sequence[str] = ()) -> Targets:
     """Targets of one class each, from the images per class."""
     named = tuple(names) or tuple(map(str, range(len(counts))))
-    return Targets("single_label", named, tuple(counts), sum(counts))
+    return Targets(ONE_CLASS.key, named, tuple(counts), sum(counts))
 
 
 def seen(task: Kind, names: Sequence[str], labels: Sequence[Any]) -> Targets:
     """Targets as these labels of the training images show them."""
-    if task == "single_label":
-        return single_label(np.bincount(np.asarray(labels, np.int64), minlength=len(names)).tolist(), names)
-    values = np.asarray(labels, np.float64)
-    if task == "multi_label":
-        return Targets(task, tuple(names), tuple(values.sum(0).astype(int).tolist()), len(values))
-    spread = values.std(0)
-    spread[spread == 0] = 1.0  # a number that never changes
-    return Targets(task, tuple(names), (), len(values), tuple(values.mean(0).tolist()), tuple(spread.tolist()))
+    return TASKS[task].seen(names, labels)

@@ -13,16 +13,17 @@ import yaml
 from pydantic import SerializeAsAny, ValidationError, field_validator, model_validator
 
 from finetune_core.errors import UserError
-from finetune_core.parts import Backbone, Head, Loss, Optimizer, Schedule, Section, Source, Transform, knob
+from finetune_core.parts import Backbone, Head, Loss, Mixing, Optimizer, Schedule, Section, Source, Transform, knob
 from finetune_core.parts.backbones import Bundled, Timm
 from finetune_core.parts.heads import Linear
 from finetune_core.parts.losses import CrossEntropy
+from finetune_core.parts.mixing import Unmixed
 from finetune_core.parts.optimizers import AdamW
 from finetune_core.parts.schedules import OneCycle
 from finetune_core.parts.sources import Blooms
 from finetune_core.parts.tasks import TASKS, Task
 from finetune_core.parts.transforms import STANDARD
-from finetune_core.recipe import holding
+from finetune_core.recipe import holding, migrate
 
 
 class Data(Section):
@@ -138,6 +139,7 @@ class Training(Section):
     batch_size: int = knob(32, "Batch size", "Images per optimizer step.", low=1, high=4096, log=True)
     optimizer: SerializeAsAny[Optimizer] = AdamW()
     loss: SerializeAsAny[Loss] = CrossEntropy()
+    mix: SerializeAsAny[Mixing] = Unmixed()
     decay: dict[str, float] = knob(
         {},
         "Weight decay per group",
@@ -167,22 +169,6 @@ class Training(Section):
         "TF32",
         "Let NVIDIA GPUs from Ampere on multiply fp32 numbers with 10 instead of 23 bits of fraction: much faster, "
         "each product right to about three digits. No effect on other devices.",
-        more=True,
-    )
-    mix: Literal["none", "mixup", "cutmix", "either"] = knob(
-        "none",
-        "Mix images",
-        "Blend each image of a batch with another, or paste a piece of it in, and the labels in the same shares: "
-        "against over-confidence in long training on few images.",
-        more=True,
-    )
-    mix_alpha: float = knob(
-        0.4,
-        "Evenness",
-        "How evenly two images are mixed (alpha of a beta distribution): small leaves most nearly as they were, "
-        "1 makes every share equally likely.",
-        low=0.05,
-        high=2.0,
         more=True,
     )
     accumulate: int = knob(
@@ -236,7 +222,7 @@ class Training(Section):
 class Recipe(Section):
     """The whole experiment."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     name: str = knob("", "Name", "What you want to call this experiment.")
     data: Data = Data()
     augment: tuple[SerializeAsAny[Transform], ...] = STANDARD
@@ -301,9 +287,9 @@ def load(path: Path) -> Recipe:
 
 
 def parse(tree: Any) -> Recipe:
-    """A recipe from plain data; a UserError names the first field that is wrong."""
+    """A recipe from plain data of any version; a UserError names the first field that is wrong."""
     try:
-        return Recipe.model_validate(tree)
+        return Recipe.model_validate(migrate.today(tree))
     except ValidationError as error:
         raise _explained(error) from error
 

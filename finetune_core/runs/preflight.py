@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune_core import machine, mixing
+from finetune_core import machine
 from finetune_core.data.cache import check_readable
 from finetune_core.data.split import Split, split
 from finetune_core.errors import UserError
@@ -21,7 +21,6 @@ from finetune_core.recipe import Recipe, Training, plan
 from finetune_core.recipe.names import HEAD
 
 FEW = 50  # validation images, below which the result is mostly luck
-NAMED = {"single_label": "{} classes", "multi_label": "{} tags", "regression": "{} numbers to learn"}
 LOOKED_AT = 200  # images whose headers are read
 
 
@@ -67,7 +66,7 @@ def _data(recipe: Recipe) -> Iterator[Finding]:
         yield _failed("Data", error)
         return
     count = f"{len(parts.train)} images to train on, {len(parts.valid)} to measure on."
-    yield Finding("ok", "Data", f"{NAMED[samples.task].format(len(samples.classes))}, {count}")
+    yield Finding("ok", "Data", f"{samples.about.there(len(samples.classes))}, {count}")
     for note in samples.notes:
         yield Finding("warn", "Data", note)
     yield from _unreadable(samples, data.unreadable)
@@ -94,7 +93,7 @@ def answers(recipe: Recipe) -> Iterator[Finding]:
         usual = Loss.kinds()[recipe.task.loss]
         yield _failed("Loss", error, Mend(f"Use {usual.title}", "training.loss", {"kind": usual.kind}))
     try:
-        mixing.check(recipe.training, recipe.task.key)
+        recipe.training.mix.check(recipe.training.loss, recipe.task.key)
     except UserError as error:
         yield _failed("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
 
@@ -143,15 +142,16 @@ def _weights(recipe: Recipe) -> Iterator[Finding]:
 
 def _device(recipe: Recipe, facts: machine.Machine) -> Iterator[Finding]:
     """Look at what the recipe's number format does on its device."""
-    speed = machine.speed(facts, recipe.training)
+    training = recipe.training
+    speed = machine.speed(facts, training.device, training.precision, training.tf32)
     if speed.slow:
         yield Finding("warn", "Precision", speed.text, mend=Mend("Use fp32", "training.precision", "fp32"))
-    yield from _processes(recipe.training, facts)
+    yield from _processes(training, facts)
 
 
 def _processes(training: Training, facts: machine.Machine) -> Iterator[Finding]:
     """Look at how many processes share each batch, and how many could."""
-    path, device, wanted = "training.processes", machine.device_of(facts, training), training.processes
+    path, device, wanted = "training.processes", machine.device_of(facts, training.device), training.processes
     room = {"cuda": len(facts.gpus), "mps": 1, "cpu": facts.cores}[device]
     busy = training.batch_size // 2
     if device == "cuda" and wanted == 1 < room:

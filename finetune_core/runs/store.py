@@ -27,7 +27,7 @@ import psutil
 
 from finetune_core import places, recipe
 from finetune_core.errors import UserError
-from finetune_core.parts.tasks import Targets
+from finetune_core.parts.tasks import ONE_CLASS, Targets
 from finetune_core.records import Record
 
 ACTIVE = ("starting", "preparing", "running")
@@ -157,7 +157,7 @@ class Run:
         if saved := _read_json(self.path / "targets.json"):
             return Targets(**{name: _frozen(value) for name, value in saved.items()})
         earlier = _read_json(self.path / "classes.json")
-        return earlier and Targets("single_label", tuple(earlier))
+        return earlier and Targets(ONE_CLASS.key, tuple(earlier))
 
     def save_targets(self, targets: Targets) -> None:
         """Keep them."""

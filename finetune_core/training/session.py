@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from finetune_core import mixing
 from finetune_core.data.cache import decoded
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
@@ -82,7 +81,7 @@ def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
 
     targets = seen(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
     training.loss.check(targets.task)
-    mixing.check(training, targets.task)
+    training.mix.check(training.loss, targets.task)
     labels = targets.encoded(samples.labels)
 
     report("Building the network")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from finetune_core import mixing
 from finetune_core.data.loader import pieces
 from finetune_core.network import freezing
 from finetune_core.recipe import Phase, plan
@@ -62,7 +61,7 @@ class Stepper:
         param_groups = freezing.param_groups(session.network, decay, frozen, training.decay_all)
         self.optimizer = training.optimizer.call().build(param_groups)
         self.scaler = scaler(session.device, training)
-        mix = mixing.call(training, len(session.targets.names))
+        mix = training.mix.call(len(session.targets.names))
         self.mix = mix and mix.build()
 
     def enter(self, phase: Phase) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from finetune_core import machine, places
 from finetune_core.parts.backbones import Backbone, RandomWeights
+from finetune_core.parts.mixing import Unmixed
 from finetune_core.recipe import Model, Phase, Recipe
 
 
@@ -33,7 +34,7 @@ class Latency:
 def asked(recipe: Recipe, backbone: Backbone) -> Recipe:
     """The recipe to measure: this backbone without its weights, which do not matter to time, everything thawed."""
     model = Model(backbone=backbone.replace(weights=RandomWeights()))
-    training = recipe.training.replace(processes=1, decay={}, mix="none")
+    training = recipe.training.replace(processes=1, decay={}, mix=Unmixed())
     return recipe.replace(model=model, phases=(Phase(thaw=("*",)),), training=training)
 
 
@@ -77,6 +78,6 @@ def _kept() -> dict[str, dict[str, dict[str, float]]]:
 
 def _conditions(recipe: Recipe) -> str:
     training, here = recipe.training, machine.facts()
-    device = here.devices[0] if training.device == "auto" else training.device
+    device = machine.device_of(here, training.device)
     sizes = f"{recipe.data.image_size} px, {training.batch_size} images, {training.precision}"
     return f"{sizes}, {here.device_words(device)}"

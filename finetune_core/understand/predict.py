@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from finetune_core.data.cache import read_image
 from finetune_core.data.pipeline import eval_pipeline, eval_side
@@ -17,7 +16,6 @@ from finetune_core.network import build
 from finetune_core.network.network import Network
 from finetune_core.parts.tasks import Targets
 from finetune_core.runs.store import Run
-from finetune_core.training.metrics import in_units
 from finetune_core.training.session import choose_device
 
 
@@ -41,22 +39,9 @@ class Predictor:
         mean, std = (
             torch.tensor(v, device=self.device).view(1, -1, 1, 1) for v in (self.network.mean, self.network.std)
         )
-        values = _meant(self.targets, self.network.module((x - mean) / std))[0]
-        names = self.targets.names
-        if self.targets.task == "regression":
-            return list(zip(names, values.tolist(), strict=True))
-        shares, indices = values.topk(min(top, len(names)))
-        return [(names[index], share) for index, share in zip(indices.tolist(), shares.tolist(), strict=True)]
-
-
-def _meant(targets: Targets, outputs: Tensor) -> Tensor:
-    """Outputs (N, names) as probabilities, or as numbers in their own units."""
-    meant = {
-        "single_label": lambda: outputs.softmax(1),
-        "multi_label": lambda: outputs.sigmoid(),
-        "regression": lambda: in_units(targets, outputs),
-    }
-    return meant[targets.task]()
+        about = self.targets.about
+        values = about.meaning(self.targets, self.network.module((x - mean) / std))[0]
+        return about.answers(self.targets, values, top)
 
 
 def load(run: Run) -> Predictor:

@@ -35,7 +35,7 @@ class View:
 def examples(samples: Samples, count: int, turn: int) -> tuple[int, ...]:
     """Some images of different classes, where there are as many; another `turn` gives others."""
     rng = np.random.default_rng([turn, 5])
-    if samples.task != "single_label":
+    if not samples.about.exclusive:
         return tuple(rng.permutation(len(samples))[:count].tolist())
     labels = np.asarray(samples.labels)
     classes = rng.permutation(len(samples.classes))
@@ -47,7 +47,7 @@ def picture(recipe: Recipe, view: View, background: sheet.Colour) -> bytes:
     """The view as one JPEG. UserErrors for images that cannot be read."""
     training = recipe.training
     what = f"{dataset.key(recipe.data.source)}{recipe.data!r}{recipe.augment!r}"
-    key = hash((what, training.seed, training.mix, training.mix_alpha, view, background))
+    key = hash((what, training.seed, training.mix, view, background))
     with _lock:
         if key not in _made:
             tiles, captions = rows(recipe, view)

@@ -133,10 +133,12 @@ def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "")
     if knob.type == "bool":
         st.toggle(label, value, **common)
     elif knob.type == "choice" and len(knob.choices) <= FEW:
-        bar = side_by_side([str(each) for each in knob.choices])
-        bar(label, knob.choices, default=value, required=True, **common)
+        words = _words(knob)
+        side_by_side([*map(words, knob.choices)])(
+            label, knob.choices, default=value, required=True, format_func=words, **common
+        )
     elif knob.type == "choice":
-        st.selectbox(label, knob.choices, knob.choices.index(value), **common)
+        st.selectbox(label, knob.choices, knob.choices.index(value), format_func=_words(knob), **common)
     elif knob.type == "numbers":
         common |= {"help": f"{knob.help} With commas between them.", **state.told(key, _write_numbers, path)}
         st.text_input(label, value, placeholder=placeholder or None, **common)
@@ -146,6 +148,11 @@ def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "")
         st.slider(label, float(knob.low), float(knob.high), value, slider_step(knob), format="%.4g", **common)
     else:
         _number(label, knob, value, common)
+
+
+def _words(knob: Knob) -> Callable[[Any], str]:
+    """What people call each of a knob's choices."""
+    return lambda choice: knob.words.get(str(choice), str(choice))
 
 
 def _number(label: str, knob: Knob, value: float, common: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from finetune_core import figures
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
-from finetune_core.parts.tasks import THRESHOLD
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD
 from finetune_core.runs.store import Run
 from pages.ui import shell, state, warm
 from pages.ui.chart import chart
@@ -68,7 +68,7 @@ def _numbers(likely: Answer, truth: str) -> None:
             st.metric(shell.plain(name), f"{value:.4g}", border=True)
 
 
-ANSWERS = {"single_label": _class, "multi_label": _tags, "regression": _numbers}
+ANSWERS = {ONE_CLASS.key: _class, TAGS.key: _tags, NUMBERS.key: _numbers}
 
 
 def _chosen(run: Run) -> tuple[Image.Image | None, str]:

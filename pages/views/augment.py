@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from finetune_core import mixing
 from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.parts import Transform
@@ -131,9 +130,7 @@ def mixing_panel(samples: Samples) -> None:
     with st.expander("More: mixing", icon=":material/tune:"):
         left, right = st.columns([8, 4], gap="large")
         with right:
-            fields.field("training.mix")
-            if state.draft().training.mix != "none":
-                fields.field("training.mix_alpha")
+            fields.choice("training.mix", "Mix images")
         with left:
             mixtures(samples)
 
@@ -141,13 +138,13 @@ def mixing_panel(samples: Samples) -> None:
 def mixtures(samples: Samples) -> None:
     """Two images and mixes of them; words where they are not mixed or cannot be."""
     recipe = state.draft()
-    if recipe.training.mix == "none":
+    if not recipe.training.mix.ways:
         st.caption("Images are learned from one at a time. Mix them, and some of yours show here what that does.")
         return
     st.caption("Left two of your images, then mixes of them: the label is shared as the picture is.")
     view = draws.View("mixed", draws.examples(samples, IMAGES, state.value("augment-turn", 0)), _epoch())
     try:
-        mixing.check(recipe.training, samples.task)
+        recipe.training.mix.check(recipe.training.loss, samples.task)
         picture = draws.picture(recipe, view, state.background())
         st.image(picture, width="stretch", alt="Two images a row, and both mixed in different shares.")
     except UserError as error:

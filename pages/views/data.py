@@ -11,11 +11,10 @@ from finetune_core.data import doctor
 from finetune_core.data.split import Split
 from finetune_core.errors import UserError
 from finetune_core.export import script
-from finetune_core.parts.sources import FileNames, Files, Table
+from finetune_core.parts.sources import FileNames, Files
 from finetune_core.parts.sources.folders import existing_folder, images_below
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.sources.tables import labelled
-from finetune_core.parts.tasks import TASKS
 from finetune_core.recipe import Data
 from finetune_core.runs import preflight
 from pages.ui import dataset, fields, reading, shell, state, warm
@@ -26,7 +25,6 @@ COLUMNS, ROWS, TILE = 8, 6, 168
 PER_CLASS = 4  # pictures of each class when all are shown
 PLACEHOLDERS = {"folder": "~/Pictures/birds", "file_names": "~/Pictures/pets", "table": "~/Pictures/labels.csv"}
 PREVIEWED = 6  # file names shown with their classes
-NAMED = {"single_label": "Classes", "multi_label": "Tags", "regression": "Numbers"}
 
 
 def source_panel(data: Data) -> None:
@@ -36,17 +34,7 @@ def source_panel(data: Data) -> None:
     if isinstance(source, Files):
         fields.field("data.source.path", explain=False, placeholder=PLACEHOLDERS[source.kind])
         st.caption("Write its path and press Enter.")
-    if isinstance(source, Table):
-        fields.side_by_side([task.title for task in TASKS.values()])(
-            "What to learn",
-            TASKS,
-            default=source.task,
-            required=True,
-            format_func=lambda key: TASKS[key].title,
-            help=" ".join(task.help for task in TASKS.values()),
-            **state.told(state.seed("field:data.source.task", source.task), state.edit_value, "data.source.task"),
-        )
-    others = [knob.name for knob in source.knobs() if knob.name not in ("path", "task")]
+    others = [knob.name for knob in source.knobs() if knob.name != "path"]
     fields.knobs("data.source", others, explain=False)
     if isinstance(source, FileNames):
         _matches(source)
@@ -75,7 +63,7 @@ def counts(samples: Samples, parts: Split) -> None:
     """The four numbers."""
     numbers = {
         "Images": len(samples),
-        NAMED[samples.task]: len(samples.classes),
+        samples.about.nouns.capitalize(): len(samples.classes),
         "For training": len(parts.train),
         "For validation": len(parts.valid),
     }
@@ -86,7 +74,7 @@ def counts(samples: Samples, parts: Split) -> None:
 
 def _choice(samples: Samples) -> str:
     """The class or tag that is leafed through; of numbers there is nothing to choose."""
-    if samples.task == "regression":
+    if not samples.about.counted:
         st.caption(f"{ALL}, each with its numbers.")
         return ALL
     choices = [ALL, *samples.classes]
@@ -109,7 +97,7 @@ def sheet(samples: Samples) -> None:
 def _chosen(samples: Samples, chosen: str) -> tuple[list[Path | None], list[str], int, int]:
     paths: list[Path | None] = []
     captions: list[str] = []
-    if samples.task != "single_label" and chosen == ALL:
+    if not samples.about.exclusive and chosen == ALL:
         paths = [*samples.paths]
         captions = [samples.said(index) for index in range(len(samples))]
     for label, name in enumerate(samples.classes if not paths else ()):
@@ -125,7 +113,7 @@ def _chosen(samples: Samples, chosen: str) -> tuple[list[Path | None], list[str]
 
 def balance(samples: Samples, parts: Split) -> None:
     """Bars by class or tag and split; of numbers, how they are spread."""
-    if samples.task == "regression":
+    if not samples.about.counted:
         values = np.asarray(samples.labels, float)
         for number, name in enumerate(samples.classes):
             drawn = figures.spread(name, values[parts.train, number], values[parts.valid, number])
@@ -133,7 +121,7 @@ def balance(samples: Samples, parts: Split) -> None:
         return
     members = [samples.members(label) for label in range(len(samples.classes))]
     train, valid = ([len(np.intersect1d(some, part)) for some in members] for part in (parts.train, parts.valid))
-    title = "Images per class" if samples.task == "single_label" else "Images per tag"
+    title = f"Images per {samples.about.noun}"
     figure = figures.class_balance(samples.classes, train, valid, title)
     words = "; ".join(f"{name} {a} and {b}" for name, a, b in zip(samples.classes, train, valid, strict=True))
     st.plotly_chart(
@@ -148,7 +136,7 @@ def health(samples: Samples, data: Data) -> None:
     for note in samples.notes:
         st.caption(f":material/info: {shell.plain(note)}")
     if not found:
-        even = "the classes are even, " if samples.task == "single_label" else ""
+        even = "the classes are even, " if samples.about.exclusive else ""
         st.caption(f":green[:material/check_circle:] Every file can be read, {even}the images are large enough.")
     for finding in found:
         _card(finding, samples)

@@ -17,7 +17,6 @@ from pages.ui import backbones, dataset, fields, outline, phasing, regrouping, s
 from pages.ui.checks import checks
 
 NAME, RATE, SIZE = 190, 150, 110  # px; the bar takes what is left
-ONE = {"single_label": "class", "multi_label": "tag", "regression": "number"}  # what an output stands for
 
 
 def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
@@ -34,7 +33,7 @@ def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
         **state.told(key, thawing.apply, names),
     )
     st.caption(known[chosen].help if chosen else "As set below. A preset replaces it.")
-    if recipe.task.key == "single_label":
+    if recipe.task.exclusive:
         with contextlib.suppress(UserError):  # what is wrong with the images is told on their page
             each = outline.training_images(recipe.data.model_dump_json()) / dataset.class_count(recipe.data.source)
             st.caption(f":gray[:material/lightbulb:] {advice(each)}")
@@ -110,7 +109,7 @@ def head(recipe: Recipe, features: int, outputs: int) -> None:
     with left:
         fields.choice("model.head", "Kind of head", edit=lambda _, value: thawing.regroup(head=value))
     with right:
-        st.caption(f"{features} features in, {outputs} out: one per {ONE[recipe.task.key]}.")
+        st.caption(f"{features} features in, {outputs} out: one per {recipe.task.noun}.")
         st.code(recipe.model.head.call(features, outputs).code(), language="python", wrap_lines=True)
 
 

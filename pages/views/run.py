@@ -100,7 +100,7 @@ def _reached(rows: live.Rows, targets: Targets | None, score: Score) -> str:
     if best is None:
         return "Finished."
     took = duration(epochs[-1]["seconds"])
-    one_class = targets is not None and targets.task == "single_label"
+    one_class = targets is not None and targets.about.exclusive
     guessing = f" (guessing would give {1 / len(targets.names):.0%})" if targets and one_class else ""
     return (
         f"Reached **{score.shown(best['valid_score'])}** validation {score.inside}{guessing} "

@@ -19,7 +19,6 @@ from pages.ui.checks import checks
 
 LEAD = "What will happen, before it happens."
 OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say where it runs, not how it learns
-ON_AUGMENT = ("mix", "mix_alpha")
 
 
 def show(recipe: Recipe) -> None:
@@ -89,7 +88,8 @@ def _choices() -> None:
 def _on_this_machine() -> str:
     """What there is to train on, and what the chosen precision does there."""
     facts, training = machine.facts(), state.draft().training
-    return f"{facts.device_words(machine.device_of(facts, training))}: {machine.speed(facts, training).text}"
+    device = machine.device_of(facts, training.device)
+    return f"{facts.device_words(device)}: {machine.speed(facts, device, training.precision, training.tf32).text}"
 
 
 def _more() -> None:
@@ -104,7 +104,7 @@ def _more() -> None:
         _knobs("training.optimizer")
         _formula()
         for knob in state.value_at("training").knobs():
-            if knob.more and knob.type != "list" and knob.name not in (*OF_RUN, *ON_AUGMENT):
+            if knob.more and knob.type != "list" and knob.name not in OF_RUN:
                 fields.field(f"training.{knob.name}", explain=False)
     with rest:
         st.markdown("**Loss**")

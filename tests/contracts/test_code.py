@@ -14,16 +14,27 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from finetune_core import mixing
 from finetune_core.data.split import split
 from finetune_core.export import script
 from finetune_core.export.script import network
 from finetune_core.network.build import build, description
-from finetune_core.parts import FAMILIES, Call, Loss, Optimizer, Part, Progress, Schedule, Source, Weights, modules
+from finetune_core.parts import (
+    FAMILIES,
+    Call,
+    Loss,
+    Mixing,
+    Optimizer,
+    Part,
+    Progress,
+    Schedule,
+    Source,
+    Weights,
+    modules,
+)
 from finetune_core.parts.backbones.spec import Plan
 from finetune_core.parts.codetext import importing, own_layers
 from finetune_core.parts.tasks import Targets, seen
-from finetune_core.recipe import Data, Model, Recipe, Training
+from finetune_core.recipe import Data, Model, Recipe
 from tests.conftest import paint
 
 CLASSES = 4
@@ -147,9 +158,9 @@ def test_a_losss_code_gives_its_value_and_slope(loss: Loss) -> None:
             assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize("mix", ["mixup", "cutmix", "either"])
-def test_the_code_of_mixing_mixes_alike(mix: str) -> None:
-    call = mixing.call(Training(mix=mix), CLASSES)
+@pytest.mark.parametrize("mix", [mix for mix in parts("mixing") if mix.values[0].ways])
+def test_the_code_of_mixing_mixes_alike(mix: Mixing) -> None:
+    call = mix.call(CLASSES)
     assert call
     mixed = []
     for mixer in (call.build(), evaluated(call)):

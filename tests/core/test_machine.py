@@ -62,7 +62,8 @@ def test_what_the_processor_can_do_is_what_torch_says() -> None:
     ],
 )
 def test_each_format_is_told_for_each_device(has: Machine, training: dict, slow: bool, words: str) -> None:
-    said = machine.speed(has, Training(**training))
+    wanted = Training(**training)
+    said = machine.speed(has, wanted.device, wanted.precision, wanted.tf32)
     assert said.slow is slow
     assert words in said.text
 

@@ -133,9 +133,9 @@ def test_grey_images_are_chosen_with_the_data_and_seen_on_augment(open_page: Ope
 def test_augment_mixes_images_and_says_where_that_does_not_fit(open_page: Open, draft: Path) -> None:
     app = open_page("augment")
     before = len(app.get("image"))
-    app.button_group(key="field:training.mix").set_value("mixup").run()
+    app.button_group(key="kind:training.mix").set_value("mixup").run()
     assert not app.exception
-    assert recipes.load(draft).training.mix == "mixup"
+    assert recipes.load(draft).training.mix.kind == "mixup"
     assert len(app.get("image")) == before + 1
     assert "mix = v2.MixUp(alpha=0.4, num_classes=3)" in _code(app)
     recipes.load(draft).with_value("training.loss", {"kind": "triplet"}).save(draft)

@@ -34,7 +34,7 @@ def _split(recipe: Recipe, pictures: Pictures) -> str:
     if samples.fixed:
         return """aside = np.array(aside)
 train, valid = np.flatnonzero(~aside), np.flatnonzero(aside)"""
-    if samples.task == "single_label":
+    if samples.about.exclusive:
         return f"""valid = []
 for label in range(len(CLASSES)):  # {data.valid_share:.0%} of each class is measured on
     members = np.flatnonzero(labels == label)
@@ -56,7 +56,7 @@ def _without(damaged: Sequence[int]) -> str:
 
 def _in_standard_units(pictures: Pictures) -> str:
     """Numbers are learned less their mean, in units of their spread."""
-    if pictures.targets.task != "regression":
+    if not pictures.targets.std:
         return ""
     return """label_mean, label_std = labels[train].mean(0), labels[train].std(0)
 label_std[label_std == 0] = 1  # a number that never changes

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
-from finetune_core import mixing
 from finetune_core.export.script.facts import Facts
 from finetune_core.finder.sweep import DIVERGED, SMOOTHING, Sweep
 from finetune_core.parts.codetext import bracketed, definitions, joined, own_layers
 from finetune_core.parts.losses import Weighted
+from finetune_core.parts.tasks import NUMBERS, TAGS
 from finetune_core.recipe import Phase, Recipe, Training, plan
 
 HALF = {"bf16": "torch.bfloat16", "fp16": "torch.float16"}
@@ -25,7 +25,7 @@ def loss(recipe: Recipe, facts: Facts) -> str:
 
 def mixing_line(recipe: Recipe, outputs: int) -> str:
     """How images and labels of a batch are mixed, if they are."""
-    mix = mixing.call(recipe.training, outputs)
+    mix = recipe.training.mix.call(outputs)
     return f"mix = {mix.code(room=112)}" if mix else ""
 
 
@@ -163,7 +163,7 @@ def step(recipe: Recipe) -> str:
         "def learn(images, wanted):",
         '    """One optimizer step; returns the loss before it."""',
         "    optimizer.zero_grad()",
-        *(["    images, wanted = mix(images.to(device, torch.float32), wanted)"] if training.mix != "none" else []),
+        *(["    images, wanted = mix(images.to(device, torch.float32), wanted)"] if training.mix.ways else []),
         *indent("\n".join(_gradients(training)), "    ").splitlines(),
     ]
     scaled = training.precision == "fp16"
@@ -206,7 +206,7 @@ def _share(training: Training) -> str:
     """What a micro-batch counts in the mean over its batch."""
     loss = training.loss
     by_weight = isinstance(loss, Weighted) and loss.balance != "none" and loss.divide == "weights"
-    if by_weight and training.mix == "none":
+    if by_weight and not training.mix.ways:
         return "criterion.weight[theirs].sum() / criterion.weight[wanted].sum()"
     return "len(theirs) / len(wanted)"
 
@@ -218,7 +218,7 @@ def _in_precision(training: Training, lines: list[str]) -> list[str]:
 
 
 SCORES = {
-    "multi_label": '''\
+    TAGS.key: '''\
 def score(outputs, wanted):
     """Mean average precision: how well images are ranked by each tag."""
     found = []
@@ -229,7 +229,7 @@ def score(outputs, wanted):
         recall = hits / hits[-1].clamp_min(1)
         found.append((torch.diff(recall, prepend=recall.new_zeros(1)) * hits / seen).sum())
     return torch.stack(found).mean().item()''',
-    "regression": '''\
+    NUMBERS.key: '''\
 def score(outputs, wanted):
     """Mean absolute error in the unit of the data, negative so that more is better."""
     return -((outputs - wanted).abs() * torch.tensor(np.float32(label_std), device=device)).mean().item()''',

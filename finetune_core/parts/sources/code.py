@@ -13,14 +13,14 @@ from finetune_core.parts.codetext import listed
 from finetune_core.parts.sources import tables
 from finetune_core.parts.sources.folders import EXTENSIONS
 from finetune_core.parts.sources.samples import Samples
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS
 
 ENDINGS = f"ENDINGS = {tuple(sorted(EXTENSIONS))!r}"
-NAMES = {"single_label": "CLASSES", "multi_label": "TAGS", "regression": "NUMBERS"}
 
 
 def names(samples: Samples) -> str:
     """The list of classes, tags or numbers."""
-    return listed(NAMES[samples.task], samples.classes)
+    return listed(samples.about.constant, samples.classes)
 
 
 def of_folder(samples: Samples) -> str:
@@ -80,9 +80,9 @@ def of_table(samples: Samples, file: Path, columns: tables.Columns, separator: s
     """The rows of a table whose images are there."""
     image, labels, split = columns
     values = {
-        "single_label": f"labels = np.array([CLASSES.index(row[{labels[0]!r}]) for row in rows])",
-        "multi_label": _tags(labels, separator),
-        "regression": f"labels = np.array([[float(row[name]) for name in {labels!r}] for row in rows])",
+        ONE_CLASS.key: f"labels = np.array([CLASSES.index(row[{labels[0]!r}]) for row in rows])",
+        TAGS.key: _tags(labels, separator),
+        NUMBERS.key: f"labels = np.array([[float(row[name]) for name in {labels!r}] for row in rows])",
     }
     order = f"rows.sort(key=lambda row: CLASSES.index(row[{labels[0]!r}]))  # class by class"
     aside = f'aside = [row[{split!r}].casefold() not in ("train", "training") for row in rows]'
@@ -94,7 +94,7 @@ def of_table(samples: Samples, file: Path, columns: tables.Columns, separator: s
         f"    rows = list(csv.DictReader(file, delimiter={tables.delimiter(file)!r}, skipinitialspace=True))",
         "rows = [{key.strip(): value.strip() for key, value in row.items()} for row in rows]",
         f"rows = [row for row in rows if (DATA / row[{image!r}]).is_file()]",
-        *([order] if samples.task == "single_label" else []),
+        *([order] if samples.about.exclusive else []),
         f"paths = [DATA / row[{image!r}] for row in rows]",
         values[samples.task],
         *([aside] if split else []),

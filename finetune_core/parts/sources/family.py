@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from finetune_core.parts.base import Part, knob
-from finetune_core.parts.tasks import Kind
+from finetune_core.parts.tasks import ONE_CLASS, TASKS, Kind
 
 if TYPE_CHECKING:
     from finetune_core.parts.sources.samples import Samples
@@ -19,7 +19,7 @@ class Source(Part):
     @property
     def task_kind(self) -> Kind:
         """What the labels are."""
-        return "single_label"
+        return ONE_CLASS.key
 
     def code(self, samples: Samples) -> str:
         """The code that lists these images again: `paths`, `labels` and, where they bring their own split, `aside`."""
@@ -103,10 +103,11 @@ class Table(Files):
     kind: ClassVar[str] = "table"
     title: ClassVar[str] = "Table"
     path: str = knob("", "Table", "Where the CSV file lies on this machine; paths of images start from its folder.")
-    task: Literal["single_label", "multi_label", "regression"] = knob(
-        "single_label",
-        "Labels",
-        "One class each (single_label), any number of tags (multi_label), or numbers (regression).",
+    task: Kind = knob(
+        ONE_CLASS.key,
+        "What to learn",
+        " ".join(task.help for task in TASKS.values()),
+        words={task.key: task.title for task in TASKS.values()},
     )
     labels: str = knob(
         "",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune_core.parts.tasks import Kind
+from finetune_core.parts.tasks import ONE_CLASS, TASKS, Kind, Task
 from finetune_core.places import shown
 
 
@@ -30,7 +30,12 @@ class Samples:
     fixed: tuple[str, ...] | None = None
     root: Path = field(default_factory=Path)
     notes: tuple[str, ...] = ()
-    task: Kind = "single_label"
+    task: Kind = ONE_CLASS.key
+
+    @property
+    def about(self) -> Task:
+        """What the labels are."""
+        return TASKS[self.task]
 
     def __len__(self) -> int:
         """Number of images."""
@@ -38,8 +43,7 @@ class Samples:
 
     def members(self, label: int) -> np.ndarray:
         """Indices of the images that have this class or tag."""
-        labels = np.asarray(self.labels)
-        return np.flatnonzero(labels == label if self.task == "single_label" else labels[:, label] > 0)
+        return self.about.members(np.asarray(self.labels), label)
 
     def counts(self) -> dict[str, int]:
         """Images per class or tag, by name."""
@@ -47,12 +51,7 @@ class Samples:
 
     def said(self, index: int) -> str:
         """An image's label in words."""
-        label: Any = self.labels[index]
-        if self.task == "single_label":
-            return self.classes[label]
-        if self.task == "multi_label":
-            return ", ".join(name for name, there in zip(self.classes, label, strict=True) if there) or "no tag"
-        return ", ".join(f"{name} {value:.4g}" for name, value in zip(self.classes, label, strict=True))
+        return self.about.said(self.classes, self.labels[index])
 
     def taking(self, indices: Sequence[int]) -> Samples:
         """Only these images, in this order."""

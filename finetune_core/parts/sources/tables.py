@@ -14,7 +14,7 @@ import pandas as pd
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.folders import EXTENSIONS, VALID, existing_folder, images_below
 from finetune_core.parts.sources.samples import Samples, natural
-from finetune_core.parts.tasks import Kind
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, Kind
 from finetune_core.places import shown
 
 SAID = 5  # examples named in an error or note
@@ -101,7 +101,7 @@ def labelled(paths: Iterable[Path], pattern: str) -> dict[Path, str]:
 
 def ordered(samples: Samples) -> Samples:
     """Class by class where each image has one class, as everywhere."""
-    if samples.task != "single_label":
+    if not samples.about.exclusive:
         return samples
     order = np.argsort(np.asarray(samples.labels), kind="stable")
     return samples.taking(order.tolist())
@@ -226,9 +226,9 @@ def _numeric(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
 
 
 READERS: dict[str, Callable[[pd.DataFrame, Sequence[str], str], tuple[tuple[str, ...], Any]]] = {
-    "single_label": _classes,
-    "multi_label": _tags,
-    "regression": _numbers,
+    ONE_CLASS.key: _classes,
+    TAGS.key: _tags,
+    NUMBERS.key: _numbers,
 }
 
 

@@ -14,7 +14,7 @@ from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.worker import work
 from finetune_core.training import session
-from finetune_core.training.metrics import Meter, in_units
+from finetune_core.training.metrics import Meter
 from finetune_core.understand import predict
 
 RED, GREEN = 0, 1
@@ -150,7 +150,7 @@ class TestScores:
         wanted = torch.from_numpy(targets.encoded(labels.tolist()))
         assert wanted.mean(0).tolist() == pytest.approx([0, 0], abs=1e-5)
         assert wanted.std(0, correction=0).tolist() == pytest.approx([1, 1], rel=1e-5)
-        assert in_units(targets, wanted).numpy() == pytest.approx(labels, rel=1e-4)
+        assert targets.about.meaning(targets, wanted).numpy() == pytest.approx(labels, rel=1e-4)
         outputs = wanted + 0.5
         meter = self.meter(targets, outputs, wanted)
         misses = 0.5 * labels.std(0)

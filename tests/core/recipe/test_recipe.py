@@ -37,7 +37,7 @@ def test_any_valid_recipe_survives_yaml(rate: float, epochs: int, share: float) 
         ("phases", [], "at least one phase"),
         ("phases.7.epochs", 1, "phases.7.epochs"),
         ("model.head", {"kind": "mlp", "width": 3}, "model.head.width"),
-        ("version", 2, "version"),
+        ("version", 3, "version"),
     ],
 )
 def test_a_wrong_value_is_named(path: str, value: object, word: str) -> None:

@@ -214,7 +214,7 @@ def test_a_race_of_one_phase_is_the_run_itself(tiny: Recipe) -> None:
         {},
         {"accumulate": 2, "clip_norm": 0.5, "l1": 1e-4, "ema": 0.7},
         {"ema": 0.7, "precision": "fp16"},
-        {"mix": "either", "mix_alpha": 1.0},
+        {"mix": {"kind": "either", "alpha": 1.0}},
     ],
     ids=lambda training: "+".join(training) or "default",
 )

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from finetune_core import mixing
 from finetune_core.data.preview import mixtures, preview
 from finetune_core.errors import UserError
+from finetune_core.parts import Mixing
+from finetune_core.parts.losses import CrossEntropy, SmoothL1
 from finetune_core.parts.modules import CrossEntropyPerImage, FocalLoss, SoftF1Loss
-from finetune_core.recipe import Recipe, Training
+from finetune_core.recipe import Recipe
 from finetune_core.training import session
 from finetune_core.training.stepper import Stepper
 
@@ -24,7 +25,7 @@ WAYS = {
 
 
 def mixed(way: str, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    call = mixing.call(Training(mix=way, mix_alpha=0.7), 3)  # type: ignore[arg-type]
+    call = Mixing.model_validate({"kind": way, "alpha": 0.7}).call(3)
     assert call
     return call.build()(images, labels)
 
@@ -155,15 +156,15 @@ class TestNumbers:
     def test_mixup_blends_numbers_as_images(self) -> None:
         images, numbers = torch.rand(2, 3, 4, 4), torch.tensor([[-1.0, 4, 2], [2.0, 0, -3]])
         x, y = mixed("mixup", images, numbers)
-        share = ((x - images[1:]) / (images[:1] - images[1:])).median()  # of the first image in the first mixed one
+        share = ((x[0] - images[1]) / (images[0] - images[1])).median()  # of the first image in the first mixed one
         torch.testing.assert_close(y[0], share * numbers[0] + (1 - share) * numbers[1], rtol=1e-3, atol=1e-3)
 
     @pytest.mark.parametrize("way", ["cutmix", "either"])
     def test_a_piece_of_an_image_has_no_share_of_a_number(self, way: str) -> None:
-        mixing.check(Training(mix=way), "single_label")  # type: ignore[arg-type]
-        mixing.check(Training(mix="mixup"), "regression")
+        Mixing.model_validate(way).check(CrossEntropy(), "single_label")
+        Mixing.model_validate("mixup").check(SmoothL1(), "regression")
         with pytest.raises(UserError, match="does not have its share of a number"):
-            mixing.check(Training(mix=way), "regression")  # type: ignore[arg-type]
+            Mixing.model_validate(way).check(SmoothL1(), "regression")
 
 
 @pytest.mark.parametrize("way", ["mixup", "cutmix"])

@@ -3,28 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune_core.errors import UserError
-from finetune_core.network.network import LayerGroup
+from finetune_core.network.network import LayerGroup, Network
 from finetune_core.recipe import holding
 from finetune_core.recipe.names import matching
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from finetune_core.network.network import Network
     from finetune_core.recipe import Phase
 
+Statistics = Literal["hold", "update"]
 
-def divided(
-    network: Network, thawed: Collection[str], hold: Sequence[str] = ()
-) -> tuple[tuple[LayerGroup, ...], tuple[LayerGroup, ...]]:
-    """What learns and what stands still where these groups are thawed (names or patterns) but for what `hold` means.
+
+@dataclass(frozen=True)
+class Division:
+    """A network in a phase: what of it learns and what stands still, worked out once.
 
     A thawed group of which only a part is held is in both: with the rest, and as `layer4 (held)` with that part.
     """
-    warm = set(matching([group.name for group in network.groups], list(thawed)))
+
+    network: Network
+    thawed: tuple[str, ...]  # names of the groups that are not frozen, stem to head
+    learning: tuple[LayerGroup, ...]
+    still: tuple[LayerGroup, ...]
+    statistics: Statistics = "hold"
+
+    def freeze(self) -> None:
+        """Let exactly what learns have gradients.
+
+        Frozen parameters lose theirs: with a stale gradient an optimizer would keep moving them.
+        """
+        warm = {name for group in self.learning for name in group.parameters}
+        for name, parameter in self.network.module.named_parameters():
+            parameter.requires_grad_(name in warm)
+            if name not in warm:
+                parameter.grad = None
+
+    def train_mode(self) -> None:
+        """Put what learns in train mode and what stands still in eval mode.
+
+        So what is frozen is a pure function: its BatchNorm statistics hold still and its dropout is off. Where the
+        statistics update, its norm layers alone stay in train mode: they normalise by the batch and their statistics
+        adapt, their weights do not. Only the mode of the modules changes, so the state dict keeps its keys.
+        """
+        self.network.module.train(bool(self.learning))
+        for group in self.still:
+            for name in group.modules:
+                self.network.module.get_submodule(name).eval()
+        for _, layer in self.adapting():
+            layer.training = True  # not train(), which would wake dropout inside of it
+
+    def adapting(self) -> Iterator[tuple[str, nn.Module]]:
+        """The norm layers that stand still but for their statistics, by dotted name."""
+        for group in self.still if self.statistics == "update" else ():
+            yield from norm_layers(self.network, group)
+
+
+def divide(
+    network: Network, thaw: Collection[str], hold: Sequence[str] = (), statistics: Statistics = "hold"
+) -> Division:
+    """The division where these groups are thawed (names or patterns) but for what `hold` means."""
+    warm = matching([group.name for group in network.groups], list(thaw))
     held = set(holding.held(holding.weights(network.module), hold)) if hold else set()
     learning, still = [], []  # type: tuple[list[LayerGroup], list[LayerGroup]]
     for group in network.groups:
@@ -34,15 +77,16 @@ def divided(
             group = _part(network, group, set(group.parameters) - kept, group.name)
         if group.parameters:
             (still if group.name not in warm else learning).append(group)
-    return tuple(learning), tuple(still)
+    return Division(network, warm, tuple(learning), tuple(still), statistics)
 
 
-def check(network: Network, phase: Phase) -> None:
-    """A UserError where a phase thaws or holds what is not there, or where nothing is left to learn."""
-    learning, _ = divided(network, phase.thaw, phase.hold)
-    if not learning:
+def in_phase(network: Network, phase: Phase) -> Division:
+    """The division of a phase; a UserError where it thaws or holds what is not there, or leaves nothing to learn."""
+    division = divide(network, phase.thaw, phase.hold, phase.norm_statistics)
+    if not division.learning:
         why = f"All that is thawed is held ({', '.join(phase.hold)})." if phase.hold else "Every layer group is frozen."
         raise UserError("Nothing would train.", why, "Thaw the head, or hold less.")
+    return division
 
 
 def _part(network: Network, group: LayerGroup, wanted: set[str], name: str) -> LayerGroup:
@@ -63,41 +107,6 @@ def _wholly(module: nn.Module, paths: Iterable[str], wanted: set[str]) -> Iterat
             yield path
         elif names & wanted:
             yield from _wholly(module, (f"{path}.{name}" for name, _ in below.named_children()), wanted)
-
-
-def freeze(network: Network, thawed: Collection[str], hold: Sequence[str] = ()) -> None:
-    """Let exactly the thawed groups learn (names or patterns), without what `hold` means of them.
-
-    Frozen parameters lose their gradients too: with a stale gradient an optimizer would keep moving them.
-    """
-    learning, _ = divided(network, thawed, hold)
-    warm = {name for group in learning for name in group.parameters}
-    for name, parameter in network.module.named_parameters():
-        parameter.requires_grad_(name in warm)
-        if name not in warm:
-            parameter.grad = None
-
-
-def set_train_mode(
-    network: Network,
-    thawed: Collection[str],
-    norm_statistics: Literal["hold", "update"] = "hold",
-    hold: Sequence[str] = (),
-) -> None:
-    """Put thawed groups in train mode and frozen ones in eval mode (names or patterns), as all that is wholly held.
-
-    So what is frozen is a pure function: its BatchNorm statistics hold still and its dropout is off. With `update` its
-    norm layers alone stay in train mode: they normalise by the batch and their statistics adapt, their weights do not.
-    Only the mode of the modules changes, so the state dict keeps its keys.
-    """
-    learning, still = divided(network, thawed, hold)
-    network.module.train(bool(learning))
-    for group in still:
-        for name in group.modules:
-            network.module.get_submodule(name).eval()
-        if norm_statistics == "update":
-            for _, layer in norm_layers(network, group):
-                layer.training = True  # not train(), which would wake dropout inside of it
 
 
 def norm_layers(network: Network, group: LayerGroup) -> Iterator[tuple[str, nn.Module]]:

@@ -148,7 +148,7 @@ class Trainer:
             self.average.load_state_dict(weights["average"])
 
     def _phase_event(self) -> Event:
-        thawed = ", ".join(self.stepper.thawed)
+        thawed = ", ".join(self.stepper.division.thawed)
         return Event("phase", self.done, f"Phase {self.phase + 1} of {len(self.phases)}: {thawed} thawed")
 
     def _train_epoch(self, phase: Phase) -> Iterator[Record]:
@@ -194,7 +194,7 @@ class Trainer:
         if not self.unproven:
             return None
         self.unproven = False
-        return Witness(self.session.network, self.stepper.phase)
+        return Witness(self.stepper.division)
 
     def _finish_epoch(self, phase: Phase) -> Epoch:
         started = time.perf_counter()

@@ -13,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 from finetune_core.data.loader import pieces
 from finetune_core.network import freezing
 from finetune_core.recipe import Phase, plan
-from finetune_core.recipe.names import matching
 from finetune_core.training import distributed
 from finetune_core.training.session import Session, scaler
 
@@ -53,7 +52,7 @@ class Stepper:
         training = session.recipe.training
         self.session = session
         for phase in session.recipe.phases:
-            freezing.check(session.network, phase)
+            freezing.in_phase(session.network, phase)
             training.optimizer.check_momentum(phase.schedule)
         frozen = dict.fromkeys(session.names, 0.0)  # until a phase begins
         factors = plan.decay_factors(training, session.names)
@@ -67,18 +66,18 @@ class Stepper:
     def enter(self, phase: Phase) -> None:
         """Thaw what a phase thaws and freeze the rest, whose optimizer state goes so that no momentum moves it."""
         network = self.session.network
-        self.phase, self.thawed = phase, matching(self.session.names, phase.thaw)
-        freezing.freeze(network, self.thawed, phase.hold)
+        self.division = freezing.in_phase(network, phase)
+        self.division.freeze()
         self.module = network.module  # torch's hooks on the weights of the phase before must be gone
         self.module = distributed.shared(network.module)
         self.train_mode()
-        for group in freezing.divided(network, self.thawed, phase.hold)[1]:
+        for group in self.division.still:
             for name in group.parameters:
                 self.optimizer.state.pop(network.module.get_parameter(name), None)
 
     def train_mode(self) -> None:
         """Be ready to train again after an evaluation."""
-        freezing.set_train_mode(self.session.network, self.thawed, self.phase.norm_statistics, self.phase.hold)
+        self.division.train_mode()
 
     def set_rates(self, rates: dict[str, float], momentum: float | None = None) -> dict[str, float]:
         """Give each group its rate, and say what the optimizer now holds.

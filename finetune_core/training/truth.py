@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from finetune_core.network.freezing import divided, norm_layers
+from finetune_core.network.freezing import Division
 from finetune_core.network.network import LayerGroup
-
-if TYPE_CHECKING:
-    from finetune_core.network.network import Network
-    from finetune_core.recipe import Phase
 
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # integers by bytes
 
@@ -34,13 +29,13 @@ class Verdict:
 class Witness:
     """Remembers what is frozen before a step and looks again after it.
 
-    The phase says what may learn, and whether what is frozen may move its norm statistics. Holds a copy of the frozen
-    weights and buffers, on their device.
+    The division says what may learn, and whether what is frozen may move its norm statistics. Holds a copy of the
+    frozen weights and buffers, on their device.
     """
 
-    def __init__(self, network: Network, phase: Phase) -> None:
-        self.network, self.statistics_move = network, phase.norm_statistics == "update"
-        self.thawed, self.frozen = divided(network, phase.thaw, phase.hold)
+    def __init__(self, division: Division) -> None:
+        self.network, self.thawed, self.frozen = division.network, division.learning, division.still
+        self.adapting = {name for name, _ in division.adapting()}
         self.weights = {name: value.clone() for group in self.frozen for name, value in self._weights(group)}
         self.buffers = {name: value.clone() for group in self.frozen for name, value in self._buffers(group)}
 
@@ -84,7 +79,7 @@ class Witness:
 
     def _good_news(self) -> str:
         still, warm = [group.name for group in self.frozen], [group.name for group in self.thawed]
-        but = ", but for their norm statistics" if self.statistics_move else ""
+        but = ", but for their norm statistics" if self.adapting else ""
         parts = [f"{', '.join(still)} {'stands' if len(still) == 1 else 'stand'} still{but}"] if still else []
         parts += [f"{', '.join(warm)} {'learns' if len(warm) == 1 else 'learn'}"] if warm else []
         zero = [group.name for group in self.thawed if not self._pushed(group)]
@@ -104,10 +99,9 @@ class Witness:
 
     def _buffers(self, group: LayerGroup) -> Iterator[tuple[str, Tensor]]:
         """Those that have to hold still."""
-        free = {name for name, _ in norm_layers(self.network, group)} if self.statistics_move else set()
         for top in group.modules:
             for name, value in self.network.module.get_submodule(top).named_buffers(prefix=top):
-                if name.rpartition(".")[0] not in free:
+                if name.rpartition(".")[0] not in self.adapting:
                     yield name, value
 
 

@@ -13,7 +13,7 @@ from finetune_core.data.image import FORMATS, MAX_ASPECT
 from finetune_core.data.pipeline import eval_side
 from finetune_core.data.split import Split, split
 from finetune_core.network.build import with_head
-from finetune_core.network.freezing import divided
+from finetune_core.network.freezing import divide
 from finetune_core.network.network import Fitting, LayerGroup, Network
 from finetune_core.parts.backbones import weight_files
 from finetune_core.parts.backbones.spec import Body, Origin, Plan
@@ -211,7 +211,7 @@ def _held(network: Network, thawed: Sequence[str], hold: Sequence[str]) -> tuple
     if not hold:
         return ()
     names = {group.name for group in network.groups}
-    parts = [part for part in divided(network, thawed, hold)[1] if part.name not in names]
+    parts = [part for part in divide(network, thawed, hold).still if part.name not in names]
     return tuple(begin for part in parts for begin in _prefixes(part.modules, part.parameters))
 
 

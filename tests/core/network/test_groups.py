@@ -9,7 +9,7 @@ from torch import nn
 
 from finetune_core.errors import UserError
 from finetune_core.network.build import build
-from finetune_core.network.freezing import check, divided, freeze, param_groups, set_train_mode
+from finetune_core.network.freezing import divide, in_phase, param_groups
 from finetune_core.network.groups import layer_groups
 from finetune_core.network.network import LayerGroup, Network
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
@@ -120,8 +120,8 @@ def test_frozen_groups_hold_still_and_thawed_ones_move() -> None:
     network = resnet()
     keys = list(network.module.state_dict())
     step(network)  # leaves gradients everywhere
-    freeze(network, ["layer4", "head"])
-    set_train_mode(network, ["layer4", "head"])
+    divide(network, ["layer4", "head"]).freeze()
+    divide(network, ["layer4", "head"]).train_mode()
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
     rates = {"layer4": 0.1, "head": 0.1}
     optimizer = torch.optim.AdamW(param_groups(network, decay(network, 0.01), rates), lr=0.0)
@@ -142,12 +142,12 @@ def test_frozen_groups_hold_still_and_thawed_ones_move() -> None:
 
 def test_thawing_again_brings_groups_back() -> None:
     network = resnet()
-    freeze(network, [])
-    set_train_mode(network, [])
+    divide(network, []).freeze()
+    divide(network, []).train_mode()
     assert not any(p.requires_grad for p in network.module.parameters())
     assert not any(m.training for m in network.module.modules())
-    freeze(network, ["*"])
-    set_train_mode(network, ["*"])
+    divide(network, ["*"]).freeze()
+    divide(network, ["*"]).train_mode()
     assert all(p.requires_grad for p in network.module.parameters())
     assert all(m.training for m in network.module.modules())
 
@@ -207,7 +207,7 @@ class TestHolding:
             if isinstance(layer, nn.Conv2d)
             for name, _ in layer.named_parameters(recurse=False)
         }
-        freeze(network, ["*"], ["type:conv2d"])
+        divide(network, ["*"], ["type:conv2d"]).freeze()
         assert {n for n, p in network.module.named_parameters() if not p.requires_grad} == convolutions
         assert len(convolutions) > 5
 
@@ -234,7 +234,7 @@ class TestHolding:
     )
     def test_a_rule_that_means_nothing_names_what_there_is(self, rule: str, told: str) -> None:
         with pytest.raises(UserError, match=told):
-            freeze(resnet(), ["*"], [rule])
+            divide(resnet(), ["*"], [rule]).freeze()
 
     def test_a_rule_that_cannot_be_read_is_refused_by_the_recipe(self) -> None:
         with pytest.raises(ValueError, match="no regular expression"):
@@ -242,26 +242,27 @@ class TestHolding:
 
     def test_what_is_wholly_held_is_in_eval_mode_and_the_rest_of_its_group_trains(self) -> None:
         network = build(Model(backbone=backbone("timm", "resnet10t").replace(drop_path_rate=0.1)), 3)
-        set_train_mode(network, ["layer4", "head"], hold=["bn1", r"layer3"])
+        divide(network, ["layer4", "head"], hold=["bn1", r"layer3"]).train_mode()
         training = {path for path, layer in network.module.named_modules() if layer.training}
         assert "layer4.0.bn2" in training
         assert not network.module.get_submodule("layer4.0.bn1").training
-        set_train_mode(network, ["layer4", "head"], hold=[r"layer4\.0"])
+        divide(network, ["layer4", "head"], hold=[r"layer4\.0"]).train_mode()
         assert not any(layer.training for layer in network.module.get_submodule("layer4").modules())
         assert network.module.get_submodule("fc").training
-        set_train_mode(network, ["layer4", "head"], "update", hold=["bn1"])
+        divide(network, ["layer4", "head"], ["bn1"], "update").train_mode()
         assert network.module.get_submodule("layer4.0.bn1").training
 
     def test_a_group_is_divided_without_loss(self) -> None:
         network = resnet()
-        learning, still = divided(network, ["layer4", "head"], ["type:Conv2d", r"^fc\."])
+        division = divide(network, ["layer4", "head"], ["type:Conv2d", r"^fc\."])
+        learning, still = division.learning, division.still
         assert [group.name for group in learning] == ["layer4"]
         assert [group.name for group in still] == ["stem", "layer1", "layer2", "layer3", "layer4 (held)", "head (held)"]
         names = sorted(name for group in (*learning, *still) for name in group.parameters)
         assert names == sorted(name for name, _ in network.module.named_parameters())
         assert sum(group.count for group in (*learning, *still)) == sum(group.count for group in network.groups)
         with pytest.raises(UserError, match="All that is thawed is held"):
-            check(network, Phase(hold=("fc",)))
+            in_phase(network, Phase(hold=("fc",)))
 
 
 def test_the_fewer_images_the_less_to_thaw() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from finetune_core.finder import range_test
 from finetune_core.network import freezing
-from finetune_core.network.freezing import freeze, param_groups, set_train_mode
+from finetune_core.network.freezing import Division, divide, in_phase, param_groups
 from finetune_core.network.network import Network
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Record
@@ -70,26 +70,26 @@ def test_a_resumed_run_is_checked_again(recipe: Recipe) -> None:
 # Faults planted in Thaw's own way of freezing. Its optimizer gives frozen groups the rate 0, so nothing moves at once.
 
 
-def freeze_only_conv(network: Network, *_: object) -> None:
+def freeze_only_conv(division: Division) -> None:
     """Seed 001's loop, word for word: a parameter is never a layer, so it freezes nothing."""
-    for param in network.module.parameters():
+    for param in division.network.module.parameters():
         if isinstance(param, nn.Conv2d):
             param.requires_grad = False
 
 
-def freeze_too_much(network: Network, *_: object) -> None:
-    real_freeze(network, ["head"])
+def freeze_too_much(division: Division) -> None:
+    real_freeze(divide(division.network, ["head"]))
 
 
-def train_everything(network: Network, *_: object) -> None:
-    network.module.train()
+def train_everything(division: Division) -> None:
+    division.network.module.train()
 
 
 def forget_layer4(*args: object) -> list[dict]:
     return [each for each in real_param_groups(*args) if each["name"] != "layer4"]
 
 
-real_freeze, real_param_groups = freeze, param_groups
+real_freeze, real_param_groups = Division.freeze, param_groups
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ real_freeze, real_param_groups = freeze, param_groups
         ),
         ("freeze", freeze_too_much, "layer4 should learn, but received no gradient (layer4.0.conv1.weight and "),
         (
-            "set_train_mode",
+            "train_mode",
             train_everything,
             "layer3 are frozen, but their BatchNorm statistics moved (conv1.1.running_mean",
         ),
@@ -117,7 +117,7 @@ def test_a_planted_fault_is_told_and_the_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr(freezing, place, fault)
+    monkeypatch.setattr(freezing if place == "param_groups" else Division, place, fault)
     run = store.create(recipe)
     assert work(run, worker._log_failed_check) == 0
     [first, *_] = [record for record in run.records()[0] if record.get("name", "").startswith("truth")]
@@ -134,14 +134,15 @@ def test_what_is_held_is_watched_within_its_group(recipe: Recipe, monkeypatch: p
     assert checks(trained(recipe))[0] == (
         "Truth check: stem, layer1, layer2, layer3, layer4 (held) stand still; layer4, head learn."
     )
-    for fault in ("freeze", "set_train_mode"):
+    for fault in ("freeze", "train_mode"):
         with monkeypatch.context() as planted:
-            real = getattr(freezing, fault)
-            planted.setattr(freezing, fault, lambda network, thawed, *_, real=real: real(network, thawed))
+            real = getattr(Division, fault)
+            without = lambda division, real=real: real(divide(division.network, division.thawed))  # noqa: E731
+            planted.setattr(Division, fault, without)
             told = checks(trained(recipe))[0]
         some = {
             "freeze": "layer4 (held) is frozen, but received a gradient (layer4.0.conv1.weight and ",
-            "set_train_mode": "layer4 (held) is frozen, but its BatchNorm statistics moved (layer4.0.bn1.running_mean",
+            "train_mode": "layer4 (held) is frozen, but its BatchNorm statistics moved (layer4.0.bn1.running_mean",
         }
         assert some[fault] in told
 
@@ -169,8 +170,8 @@ def step(network: Network, optimizer: torch.optim.Optimizer) -> None:
 
 def test_the_conv_loop_of_seed_001_moves_what_it_calls_frozen(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.01)
-    freeze_only_conv(network)
-    witness = Witness(network, Phase())
+    freeze_only_conv(divide(network, ()))
+    witness = Witness(in_phase(network, Phase()))
     step(network, optimizer)
     verdict = witness.verdict(optimizer)
     assert not verdict.kept
@@ -188,26 +189,26 @@ def test_what_is_stale_moves_a_frozen_weight(
 ) -> None:
     network, optimizer = plain(recipe, kind, **options)
     step(network, optimizer)
-    set_train_mode(network, ["head"])
+    divide(network, ["head"]).train_mode()
     for name, parameter in network.module.named_parameters():
         parameter.requires_grad_(name.startswith("fc."))
     if stale == "momentum":
         optimizer.zero_grad(set_to_none=False)  # a gradient of zero still lets the momentum work
-    witness = Witness(network, Phase())
+    witness = Witness(in_phase(network, Phase()))
     step(network, optimizer)
     assert "layer3, layer4 are frozen, but their weights moved (" in witness.verdict(optimizer).text
 
-    freeze(network, ["head"])  # clears the gradients: nothing is left to move them
-    witness = Witness(network, Phase())
+    divide(network, ["head"]).freeze()  # clears the gradients: nothing is left to move them
+    witness = Witness(in_phase(network, Phase()))
     step(network, optimizer)
     assert witness.verdict(optimizer).kept
 
 
 def test_every_single_weight_and_buffer_is_watched(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.0)
-    freeze(network, [])
+    divide(network, []).freeze()
     for name, tensor in [*network.module.named_parameters(), *network.module.named_buffers()]:
-        witness = Witness(network, Phase(thaw=()))
+        witness = Witness(divide(network, ()))
         assert witness.verdict(optimizer).kept
         with torch.no_grad():
             tensor[(-1,) * tensor.ndim] += 1
@@ -216,9 +217,9 @@ def test_every_single_weight_and_buffer_is_watched(recipe: Recipe) -> None:
 
 def test_a_frozen_number_that_is_none_stands_still_too(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.0)
-    freeze(network, [])
+    divide(network, []).freeze()
     network.module.get_parameter("fc.bias").detach().fill_(float("nan"))
-    witness = Witness(network, Phase(thaw=()))
+    witness = Witness(divide(network, ()))
     assert witness.verdict(optimizer).kept
     network.module.get_parameter("fc.bias").detach().fill_(0.0)
     assert not witness.verdict(optimizer).kept
@@ -271,7 +272,7 @@ def test_the_range_test_keeps_to_the_policy_too(recipe: Recipe) -> None:
 
 def test_only_the_norm_layers_of_frozen_groups_are_in_train_mode(recipe: Recipe) -> None:
     network = session.prepare(recipe).network
-    set_train_mode(network, ["head"], "update")
+    divide(network, ["head"], statistics="update").train_mode()
     inside = [path for group in network.groups for top in group.modules for path in paths(network, top)]
     training = {path for path in inside if network.module.get_submodule(path).training}
     norms = {path for path in inside if isinstance(network.module.get_submodule(path), nn.BatchNorm2d)}
@@ -286,7 +287,7 @@ def paths(network: Network, top: str) -> list[str]:
 
 def test_a_frozen_weight_that_moves_is_seen_though_statistics_may(recipe: Recipe) -> None:
     network, optimizer = plain(recipe, torch.optim.SGD, lr=0.01)
-    witness = Witness(network, Phase(norm_statistics="update"))
+    witness = Witness(in_phase(network, Phase(norm_statistics="update")))
     step(network, optimizer)
     text = witness.verdict(optimizer).text
     assert "layer4 are frozen, but their weights moved" in text

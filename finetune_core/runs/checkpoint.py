@@ -14,12 +14,18 @@ from safetensors.torch import load_file, save_file
 from finetune_core.network import build
 from finetune_core.runs.store import Run
 from finetune_core.training import distributed
-from finetune_core.training.loop import Trainer
+from finetune_core.training.loop import Save, Trainer
 
 
-def save(run: Run, trainer: Trainer, best: bool = False) -> None:
-    """Write last (and best) weights and the resume state; each file is whole or not there at all."""
-    keep(trainer, *([run.best] if best else []), run.last)
+def save(run: Run, trainer: Trainer, wish: Save) -> None:
+    """Write the weights and the resume state; each file is whole or not there at all.
+
+    The end of a phase is weights alone, since the state was saved with its last epoch.
+    """
+    if wish.phase_end is not None:
+        keep(trainer, run.phase_end(wish.phase_end))
+        return
+    keep(trainer, *([run.best] if wish.best else []), run.last)
     state = trainer.state()  # in which every process has a part
     if distributed.first():
         _replace(run.resume_state, lambda path: torch.save(state, path))

@@ -28,7 +28,7 @@ from finetune_core.records import Epoch, Event, Lap, Record, Step
 from finetune_core.runs import checkpoint
 from finetune_core.runs.store import Bystander, Run
 from finetune_core.training import distributed, stopwatch, timing
-from finetune_core.training.loop import Trainer
+from finetune_core.training.loop import Save, Trainer
 from finetune_core.training.session import prepare
 
 Watch = Callable[[Record], None]
@@ -116,19 +116,17 @@ def _train(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -
     progress = _Progress(run, trainer)
     progress.report(trainer, state="running", message="Training")
     for record in trainer.run():
-        run.append(record)
-        watch(record)
+        if isinstance(record, Save):
+            checkpoint.save(run, trainer, record)
+        else:
+            run.append(record)
+            watch(record)
         if isinstance(record, Epoch):
-            checkpoint.save(run, trainer, best=record.best)
             progress.epoch_ended(record)
         if isinstance(record, Event) and record.name == "truth_failed":
             progress.warn(trainer, record.text)
-        if isinstance(record, Event) and record.name == "phase_end":  # the weights may be those of an earlier epoch
-            checkpoint.save(run, trainer)
-        if isinstance(record, Event) and record.name == "phase" and trainer.phase:
-            checkpoint.keep(trainer, run.phase_end(trainer.phase - 1))
-        if isinstance(record, Step | Epoch) and stopping:
-            checkpoint.save(run, trainer)
+        if isinstance(record, Step | Save) and stopping:
+            checkpoint.save(run, trainer, Save())
             note = Event("stopped", trainer.done, "Stopped on request")
             run.append(note)
             progress.report(trainer, state="stopped", message="Stopped; it can go on from here")
@@ -228,7 +226,7 @@ class _Progress:
         self.run.report(
             step=trainer.done,
             steps=trainer.steps,
-            epoch=trainer.epoch,
+            epoch=trainer.at.epoch,
             epochs=trainer.epochs,
             epoch_steps=trainer.session.train.steps,
             valid_score=self.scores,

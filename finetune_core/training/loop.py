@@ -1,7 +1,6 @@
 """The training loop: a generator of records that knows no file.
 
-The worker writes the records down, tests read them directly. Position in the run is just (phase, epoch, batch):
-everything else (step, rate, order of images, augmentation) is a function of it, which is why a run can go on exactly.
+The worker writes the records down and saves when it is asked to, tests read them directly.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ import copy
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import psutil
 import torch
@@ -35,18 +34,56 @@ Standing = tuple[float, float]
 NOWHERE: Standing = (-math.inf, -math.inf)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Course:
     """How a phase has gone so far: its first epoch, its best one with the weights of then, and how long ago that was.
 
     Weights are kept only where the phase may go back to them.
     """
 
-    first: int
+    first: int = 0
     best: Standing = NOWHERE
     best_epoch: int = -1
     stale: int = 0
     weights: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a trainer stands in its run: one value, replaced at each move and saved whole.
+
+    What is a function of it (step, rate, order of images, augmentation) is not kept: so a run goes on exactly.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    batch: int = 0
+    course: Course = Course()
+    sums: tuple[float, float] = (0.0, 0.0)  # this epoch so far: loss × images, images
+    best: Standing = NOWHERE
+    losses: tuple[float, ...] = ()  # on the validation images, per finished epoch
+    elapsed: float = 0.0  # seconds
+
+    def saved(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**vars(self), "course": vars(self.course)}
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> Position:
+        """From a trainer's state; version 1 kept these values beside the rest of it."""
+        saved = state.get("position", state)
+        known = {each.name: saved[each.name] for each in fields(cls)}
+        lists = {name: tuple(known[name]) for name in ("sums", "best", "losses")}
+        return cls(**{**known, **lists, "course": Course(**known["course"])})
+
+
+@dataclass(frozen=True)
+class Save:
+    """Asks whoever drives a trainer to keep it as it is now; its weights also as the best, or as the end of a phase."""
+
+    kind: ClassVar[str] = "save"
+    best: bool = False
+    phase_end: int | None = None
 
 
 class Trainer:
@@ -57,13 +94,8 @@ class Trainer:
         self.session = session
         self.phases = session.recipe.phases
         self.stepper = Stepper(session)
-        self.phase = self.epoch = self.batch = 0
-        self.course = Course(0)
-        self.sums = [0.0, 0.0]  # this epoch so far: loss × images, images
+        self.at = Position()
         self.meter = Meter(session.targets, session.device)
-        self.best = NOWHERE
-        self.losses: list[float] = []  # on the validation images, per finished epoch
-        self.elapsed = 0.0
         self.peaks = [plan.peak_rates(phase, session.names) for phase in self.phases]
         self.average = _averaging(session)
         self.unproven = True  # whether the next step is to be checked
@@ -77,8 +109,8 @@ class Trainer:
     @property
     def epochs(self) -> int:
         """Epochs of the whole run, as far as can be told: a phase that ended early makes it shorter."""
-        ahead = self.phases[self.phase :]
-        return self.course.first + sum(phase.epochs for phase in ahead) if ahead else self.epoch
+        ahead = self.phases[self.at.phase :]
+        return self.at.course.first + sum(phase.epochs for phase in ahead) if ahead else self.at.epoch
 
     @property
     def steps(self) -> int:
@@ -88,28 +120,35 @@ class Trainer:
     @property
     def done(self) -> int:
         """Optimizer steps done so far."""
-        return self.epoch * self.session.train.steps + self.batch
+        return self.at.epoch * self.session.train.steps + self.at.batch
 
-    def run(self) -> Iterator[Record]:
+    def run(self) -> Iterator[Record | Save]:
         """Train from the present position to the end; at every yield the state is whole and may be saved."""
         entered = -1
-        while self.phase < len(self.phases):
-            phase = self.phases[self.phase]
+        while self.at.phase < len(self.phases):
+            phase = self.phases[self.at.phase]
             if self._over(phase):
                 yield from self._leave(phase)
                 continue
-            if entered != self.phase:
-                begins = (self.epoch, self.batch) == (self.course.first, 0)
+            if entered != self.at.phase:
+                begins = (self.at.epoch, self.at.batch) == (self.at.course.first, 0)
                 self._enter(phase, begins)
-                entered = self.phase
+                entered = self.at.phase
                 if begins:
                     yield self._phase_event()
             yield from self._train_epoch(phase)
-            yield self._finish_epoch(phase)
+            epoch = self._finish_epoch(phase)
+            yield epoch
+            yield Save(best=epoch.best)
 
     def _over(self, phase: Phase) -> bool:
-        enough = bool(phase.patience) and self.course.stale >= phase.patience
-        return enough or self.epoch - self.course.first >= phase.epochs
+        course = self.at.course
+        enough = bool(phase.patience) and course.stale >= phase.patience
+        return enough or self.at.epoch - course.first >= phase.epochs
+
+    def _move(self, **changes: Any) -> None:
+        """Stand somewhere else from now on."""
+        self.at = replace(self.at, **changes)
 
     def _enter(self, phase: Phase, begins: bool) -> None:
         """Thaw what the phase thaws; also after a stop in its midst."""
@@ -118,20 +157,23 @@ class Trainer:
             self.stepper.optimizer.state.clear()
         self.unproven = True
 
-    def _leave(self, phase: Phase) -> Iterator[Record]:
+    def _leave(self, phase: Phase) -> Iterator[Record | Save]:
         """Go on to the next phase, from this one's best epoch where it asks for that."""
-        course, number = self.course, self.phase + 1
-        lasted = self.epoch - course.first
+        course, number = self.at.course, self.at.phase + 1
+        lasted = self.at.epoch - course.first
         if course.weights and course.stale:
             self._set_weights(course.weights)
             self.stepper.optimizer.state.clear()  # it remembers gradients of weights that are gone
-        self.phase, self.course = self.phase + 1, Course(self.epoch)
+        self._move(phase=number, course=Course(self.at.epoch))
         if phase.patience:
             early = f"after {lasted} of {phase.epochs} epochs" if lasted < phase.epochs else "in full"
             back = (
                 f"Back to the weights of epoch {course.best_epoch + 1}." if course.stale else "Its last epoch was best."
             )
             yield Event("phase_end", self.done, f"Phase {number} ended {early}. {back}")
+            yield Save()  # the weights may be those of an earlier epoch
+        if number < len(self.phases):
+            yield Save(phase_end=number - 1)
 
     def _weights(self) -> dict[str, Any]:
         """All weights as they are now, apart from those that go on training."""
@@ -149,45 +191,52 @@ class Trainer:
 
     def _phase_event(self) -> Event:
         thawed = ", ".join(self.stepper.division.thawed)
-        return Event("phase", self.done, f"Phase {self.phase + 1} of {len(self.phases)}: {thawed} thawed")
+        return Event("phase", self.done, f"Phase {self.at.phase + 1} of {len(self.phases)}: {thawed} thawed")
 
     def _train_epoch(self, phase: Phase) -> Iterator[Record]:
-        first, steps = self.course.first, self.session.train.steps
         self.stepper.train_mode()
         started = time.perf_counter()
-        for images, labels in self.session.train.epoch(self.epoch, self.batch):
-            step = (self.epoch - first) * steps + self.batch
-            position = Progress(step, phase.epochs * steps, steps, tuple(self.losses[first:]))
-            rates = plan.rates(phase, self.peaks[self.phase], position)
-            lr = self.stepper.set_rates(rates, plan.momentum(phase, position))
+        for images, labels in self.session.train.epoch(self.at.epoch, self.at.batch):
+            progress = self._progress(phase)
+            rates = plan.rates(phase, self.peaks[self.at.phase], progress)
+            lr = self.stepper.set_rates(rates, plan.momentum(phase, progress))
             witness = self._witness()
             step, outcome = self.done, self.stepper.step(images, labels)
             if not math.isfinite(outcome.loss):
                 raise _diverged(step, lr)
             if self.average:
                 self.average.update_parameters(self.session.network.module)
-            self.sums = [self.sums[0] + outcome.loss * outcome.images, self.sums[1] + outcome.images]
             self.meter.update(outcome.outputs, outcome.targets)
             now = time.perf_counter()
-            self.elapsed += now - started
-            speed, started = outcome.images / (now - started), now
-            self.batch += 1
+            took, started = now - started, now
+            total, images_seen = self.at.sums
+            self._move(
+                batch=self.at.batch + 1,
+                sums=(total + outcome.loss * outcome.images, images_seen + outcome.images),
+                elapsed=self.at.elapsed + took,
+            )
             yield Step(
                 step=step,
-                epoch=self.epoch,
-                phase=self.phase,
+                epoch=self.at.epoch,
+                phase=self.at.phase,
                 loss=outcome.loss,
                 lr=lr,
                 grad_norm=outcome.norm,
                 group_grad_norm=outcome.norms,
-                images_per_s=round(speed, 1),
+                images_per_s=round(outcome.images / took, 1),
                 memory_mb=round(memory_mb(self.session.device), 1),
-                seconds=round(self.elapsed, 3),
+                seconds=round(self.at.elapsed, 3),
             )
             if outcome.overflowed:
                 yield _overflow_event(step, self.stepper.scaler.get_scale())
             if witness:
                 yield _truth_event(step, witness.verdict(self.stepper.optimizer))
+
+    def _progress(self, phase: Phase) -> Progress:
+        """How far the phase is, for its schedule."""
+        first, steps = self.at.course.first, self.session.train.steps
+        step = (self.at.epoch - first) * steps + self.at.batch
+        return Progress(step, phase.epochs * steps, steps, self.at.losses[first:])
 
     def _witness(self) -> Witness | None:
         """Someone to watch the first step after a phase was entered, also after a stop."""
@@ -199,19 +248,25 @@ class Trainer:
     def _finish_epoch(self, phase: Phase) -> Epoch:
         started = time.perf_counter()
         measured = evaluate(self.session, self.kept)
-        self.elapsed += time.perf_counter() - started
+        elapsed = self.at.elapsed + time.perf_counter() - started
         score = self.session.targets.about.score
         standing = (score.signed(measured.scores[score.key]), -measured.loss)
-        best, self.best = standing > self.best, max(standing, self.best)
-        self._note_course(phase, standing)
-        total, images = self.sums
+        best = standing > self.at.best
+        total, images = self.at.sums
         train_score = self.meter.scores()[score.key]
-        self.losses.append(measured.loss)
         self.meter.reset()
-        self.epoch, self.batch, self.sums = self.epoch + 1, 0, [0.0, 0.0]
+        self._move(
+            epoch=self.at.epoch + 1,
+            batch=0,
+            sums=(0.0, 0.0),
+            course=self._course(phase, standing),
+            best=max(standing, self.at.best),
+            losses=(*self.at.losses, measured.loss),
+            elapsed=elapsed,
+        )
         return Epoch(
-            epoch=self.epoch - 1,
-            phase=self.phase,
+            epoch=self.at.epoch - 1,
+            phase=self.at.phase,
             step=self.done,
             train_loss=total / images,
             train_score=train_score,
@@ -220,30 +275,22 @@ class Trainer:
             scores=measured.scores,
             by_name=measured.by_name,
             best=best,
-            seconds=round(self.elapsed, 3),
+            seconds=round(elapsed, 3),
         )
 
-    def _note_course(self, phase: Phase, standing: Standing) -> None:
-        """Whether the epoch that ends here is the best of its phase so far."""
-        course = self.course
+    def _course(self, phase: Phase, standing: Standing) -> Course:
+        """How the phase has gone once the epoch that ends here is counted."""
+        course = self.at.course
         if standing > course.best:
             weights = self._weights() if phase.patience else None
-            self.course = Course(course.first, standing, self.epoch, 0, weights)
-        else:
-            course.stale += 1
+            return Course(course.first, standing, self.at.epoch, 0, weights)
+        return replace(course, stale=course.stale + 1)
 
     def state(self) -> dict[str, Any]:
         """Everything that going on needs beside the weights; plain tensors and numbers. Of all processes together."""
         return {
-            "phase": self.phase,
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "course": vars(self.course),
-            "sums": self.sums,
+            "position": self.at.saved(),
             "meter": self.meter.state(),
-            "best": self.best,
-            "losses": self.losses,
-            "elapsed": self.elapsed,
             "optimizer": self.stepper.optimizer.state_dict(),
             "scaler": self.stepper.scaler.state_dict(),
             "random": distributed.collected(random_state()),
@@ -252,9 +299,7 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state; the weights that were kept are restored by the caller."""
-        self.phase, self.epoch, self.batch = state["phase"], state["epoch"], state["batch"]
-        self.course, self.sums = Course(**state["course"]), state["sums"]
-        self.best, self.losses, self.elapsed = state["best"], state["losses"], state["elapsed"]
+        self.at = Position.restored(state)
         self.meter.restore(state["meter"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])

@@ -1,5 +1,7 @@
 """The course of a phase: ending early, going back to the best epoch, forgetting what the optimizer remembered."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from finetune_core.runs.preflight import findings
 from finetune_core.runs.worker import work
 from finetune_core.training import session
 from finetune_core.training.evaluate import evaluate
-from finetune_core.training.loop import Trainer
+from finetune_core.training.loop import Course, Position, Trainer
 
 PATIENCE = 2
 
@@ -153,3 +155,11 @@ def test_an_optimizer_without_momentum_refuses_to_cycle_it(tiny: Recipe) -> None
     assert not [
         each for each in findings(recipe.with_value(finding.mend.path, finding.mend.value)) if each.title == "Schedule"
     ]
+
+
+def test_a_position_is_saved_and_restored_whole() -> None:
+    course = Course(3, (0.5, -1.0), 4, 1, {"raw": {}, "average": {}})
+    position = Position(1, 5, 2, course, (3.5, 12.0), (0.75, -0.5), (1.0, 0.5), 12.5)
+    assert all(getattr(position, each.name) != each.default for each in fields(Position)), "every field is tried"
+    assert Position.restored({"position": position.saved()}) == position
+    assert Position.restored(position.saved()) == position, "as version 1 kept it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,17 @@ def phase_index(number: int | None, count: int) -> int:
 
 
 def check(recipe: Recipe) -> None:
-    """Raise what the run would stop with, as far as that can be known before anything starts."""
+    """Raise what the run would stop with, as far as that can be known before anything starts; warnings go to stderr."""
     from finetune_core.runs import preflight
 
     machine.check_torch_pair()
-    for finding in preflight.findings(recipe):
+    found = preflight.findings(recipe)
+    for finding in found:
         if finding.error:
             raise finding.error
+    for finding in found:
+        if finding.level == "warn":
+            print(f"Warning: {finding.line()}", file=sys.stderr)
 
 
 def work(run: store.Run, quiet: bool = False) -> int:

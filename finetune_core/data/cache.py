@@ -43,8 +43,10 @@ class Decoded:
         self.folder = folder
         self._shapes: np.ndarray = np.load(folder / "shapes.npy", allow_pickle=False)
         self._ends = np.cumsum(self._shapes.prod(axis=1))
-        # A plain view: slicing np.memmap objects costs several times as much.
-        self._pixels = np.memmap(folder / "pixels.bin", np.uint8, "r").view(np.ndarray)
+        pixels = folder / "pixels.bin"
+        # A plain view: slicing np.memmap objects costs several times as much. An empty file cannot be mapped.
+        mapped = np.memmap(pixels, np.uint8, "r") if pixels.stat().st_size else np.empty(0, np.uint8)
+        self._pixels = mapped.view(np.ndarray)
         if len(self._pixels) != self._ends[-1]:
             raise ValueError(f"{folder} is incomplete")
         notes: dict[str, str] = json.loads((folder / "bad.json").read_text(encoding="utf-8"))
@@ -77,11 +79,19 @@ def decoded(
     `progress` hears (done, total) and may raise to cancel; nothing half done stays behind. Raises UserErrors for
     unreadable images (unless they are skipped), for a disk without room and for a cache that cannot be written.
     """
-    folder = cache_dir() / "decoded" / _key(samples, side, channels)
-    heard = progress or (lambda done, total: None)
-    images = _open(folder) or _build(samples, side, channels, unreadable, folder, heard)
+    images = filled(samples, side, progress, channels)
     _check(samples, images.bad, unreadable)
     return images
+
+
+def filled(samples: Samples, side: int, progress: Progress | None = None, channels: int = 3) -> Decoded:
+    """The same, whatever cannot be read: `bad` says which images and why."""
+    return known(samples, side, channels) or _build(samples, side, channels, progress or (lambda done, total: None))
+
+
+def known(samples: Samples, side: int, channels: int = 3) -> Decoded | None:
+    """The samples' images where they have been decoded before."""
+    return _open(_folder(samples, side, channels))
 
 
 def check_readable(samples: Samples, most: int | None = None) -> tuple[tuple[int, str], ...]:
@@ -96,6 +106,10 @@ def check_readable(samples: Samples, most: int | None = None) -> tuple[tuple[int
         except UnreadableError as error:
             bad.append((index, error.why))
     return tuple(bad)
+
+
+def _folder(samples: Samples, side: int, channels: int) -> Path:
+    return cache_dir() / "decoded" / _key(samples, side, channels)
 
 
 def _key(samples: Samples, side: int, channels: int) -> str:
@@ -121,14 +135,8 @@ def _open(folder: Path) -> Decoded | None:
         return None
 
 
-def _build(
-    samples: Samples,
-    side: int,
-    channels: int,
-    unreadable: Literal["stop", "skip"],
-    folder: Path,
-    progress: Progress,
-) -> Decoded:
+def _build(samples: Samples, side: int, channels: int, progress: Progress) -> Decoded:
+    folder = _folder(samples, side, channels)
     needed = _estimate(samples, side) * channels
     with writing("the decoded images", needed):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +146,6 @@ def _build(
         draft = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
         try:
             bad = _decode_all(samples, side, channels, draft, progress)
-            _check(samples, tuple(bad.items()), unreadable)
             (draft / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
             _publish(draft, folder)
         finally:

@@ -1,4 +1,4 @@
-"""A look at a data set's health before anything is trained on it. No torch, and no image is decoded in full."""
+"""A look at a data set's health before anything is trained on it. No torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+
+from finetune_core.data import cache
+from finetune_core.data.image import UnreadableError, read_size
+from finetune_core.findings import Finding
 
 if TYPE_CHECKING:
     from finetune_core.parts.sources.samples import Samples
@@ -21,68 +24,48 @@ FEW = 10  # images in a class
 
 @dataclass(frozen=True)
 class Examined:
-    """What the files' headers say: sides[i] = (width, height) in px, (0, 0) where the file cannot be read."""
+    """What reading the files shows: sides[i] = (width, height) in px, (0, 0) where the file cannot be read; and why."""
 
     sides: tuple[tuple[int, int], ...]
     reasons: dict[int, str]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something to know about the data; `images` are the indices that it is about."""
+def examine(
+    samples: Samples, side: int, channels: int = 3, progress: Callable[[int, int], None] | None = None
+) -> Examined:
+    """Read every image as training does, into the very cache that training reads from: what is said here is true.
 
-    title: str
-    text: str
-    images: tuple[int, ...] = ()
-
-
-def examine(samples: Samples, progress: Callable[[int, int], None] | None = None) -> Examined:
-    """Read every file's header, and the whole file where it is small enough to cost nothing."""
-    sides, reasons = [], {}
+    `side` is the short side in px at which images are kept. UserErrors for a disk without room.
+    """
+    reasons = dict(cache.filled(samples, side, progress, channels).bad)
     with ThreadPoolExecutor(WORKERS) as pool:
-        for index, (size, reason) in enumerate(pool.map(_look, samples.paths)):
-            sides.append(size)
-            if reason:
-                reasons[index] = reason
-            if progress is not None:
-                progress(index + 1, len(samples.paths))
-    return Examined(tuple(sides), reasons)
+        sides = tuple(pool.map(_size, samples.paths))
+    return Examined(tuple((0, 0) if index in reasons else size for index, size in enumerate(sides)), reasons)
 
 
 def findings(samples: Samples, examined: Examined, image_size: int) -> list[Finding]:
     """What deserves a word: unreadable files, images smaller than the model's input, uneven and tiny classes."""
-    found = [
-        _unreadable(samples, examined),
-        _small(examined, image_size),
-        _uneven(samples),
-        _few(samples),
-    ]
-    return [finding for finding in found if finding is not None]
+    looked_at = (_unreadable(samples, examined), _small(examined, image_size), _uneven(samples), _few(samples))
+    found = [finding for finding in looked_at if finding]
+    even = "the classes are even, " if samples.about.exclusive else ""
+    return found or [Finding("ok", "Sound", f"Every file can be read, {even}the images are large enough.")]
 
 
-def _look(path: Path) -> tuple[tuple[int, int], str]:
+def _size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
-            size = image.size
-            image.verify()  # headers and checksums; truncated pixels show only when an image is decoded
-    except Image.DecompressionBombError:
-        return (0, 0), "too many pixels to be opened safely"
-    except (OSError, ValueError, SyntaxError) as error:
-        return (0, 0), "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)[:120]
-    return size, ""
+        return read_size(path)
+    except UnreadableError:
+        return (0, 0)
 
 
 def _unreadable(samples: Samples, examined: Examined) -> Finding | None:
     bad = tuple(examined.reasons)
     if not bad:
         return None
-    names = ", ".join(f"{samples.paths[index].name} ({examined.reasons[index]})" for index in bad[:3])
+    names = ", ".join(f"{samples.name(index)} ({examined.reasons[index].rstrip('.')})" for index in bad[:3])
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    return Finding(
-        f"{_counted(len(bad), 'file')} cannot be read",
-        f"{names}{more}. Mend or remove them, or leave them out (under More).",
-        bad,
-    )
+    text = f"{names}{more}. Mend or remove them, or leave them out (under More)."
+    return Finding("warn", f"{_counted(len(bad), 'file')} cannot be read", text, images=bad)
 
 
 def _small(examined: Examined, image_size: int) -> Finding | None:
@@ -90,7 +73,8 @@ def _small(examined: Examined, image_size: int) -> Finding | None:
     if not small:
         return None
     text = f"Their shorter side is below {image_size} px, so the model sees them enlarged and soft."
-    return Finding(f"{_counted(len(small), 'image')} smaller than the model's input", text, small)
+    title = f"{_counted(len(small), 'image')} smaller than the model's input"
+    return Finding("warn", title, text, images=small)
 
 
 def _uneven(samples: Samples) -> Finding | None:
@@ -101,7 +85,7 @@ def _uneven(samples: Samples) -> Finding | None:
         return None
     large, small = samples.classes[int(counts.argmax())], samples.classes[int(counts.argmin())]
     text = f"{large} has {counts.max()} images, {small} only {counts.min()}: a model may neglect the rare classes."
-    return Finding("The classes are uneven", text)
+    return Finding("warn", "The classes are uneven", text)
 
 
 def _few(samples: Samples) -> Finding | None:
@@ -113,7 +97,7 @@ def _few(samples: Samples) -> Finding | None:
     shown = ", ".join(rare[:4]) + (" …" if len(rare) > 4 else "")
     text = f"{shown}: fewer than {FEW} images each, so the validation result of these will jump about."
     what = samples.about.there(len(rare))
-    return Finding(f"{what} with few images", text)
+    return Finding("warn", f"{what} with few images", text)
 
 
 def _counted(count: int, one: str, many: str = "") -> str:

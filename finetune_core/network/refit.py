@@ -5,9 +5,12 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 
+from finetune_core.errors import UserError
 from finetune_core.network import catalogue
-from finetune_core.recipe import Model, Phase, Recipe
-from finetune_core.recipe.names import HEAD, thawing
+from finetune_core.network.catalogue import Entry
+from finetune_core.parts.backbones import Backbone, Bundled, Hub, RandomWeights
+from finetune_core.recipe import Model, Phase, Recipe, presets, rules
+from finetune_core.recipe.names import HEAD, thawed, thawing
 from finetune_core.recipe.regroup import neighbours, splittable
 
 
@@ -49,3 +52,41 @@ def _moved(phase: Phase, before: Sequence[str], owners: Mapping[str, Sequence[st
     if warm and not thawed:
         thawed = [HEAD]
     return phase.replace(thaw=thawing(list(owners), thawed), multipliers=factors)
+
+
+def with_backbone(recipe: Recipe, backbone: Backbone) -> Recipe:
+    """The recipe with another backbone: presets hold, and what was said of layers that it has not goes.
+
+    A UserError where there is no such backbone.
+    """
+    try:
+        before: tuple[str, ...] = catalogue.layer_names(recipe.model)
+    except UserError:  # an unknown name, written by hand
+        before = ()
+    model = recipe.model.replace(backbone=backbone, split=(), merge=())
+    names = catalogue.layer_names(model)
+    key = rules.current_preset(recipe.phases, before) if before else None
+    if key is None or key == "single":
+        made = tuple(_refitted(phase, before, names) for phase in recipe.phases)
+    else:
+        made = rules.PRESETS[key].make(recipe.phases, names)
+    freed = tuple(phase.replace(hold=()) for phase in made)
+    decay = {name: factor for name, factor in recipe.training.decay.items() if name in names}
+    return recipe.replace(model=model, phases=freed, training=recipe.training.replace(decay=decay))
+
+
+def _refitted(phase: Phase, before: Sequence[str], names: Sequence[str]) -> Phase:
+    if key := presets.current_preset(phase, before):
+        return presets.with_preset(phase, names, key)
+    kept = thawed(phase.thaw, names)
+    if set(kept) != set(phase.thaw) and phase.thaw != ("*",):
+        phase = phase.replace(thaw=kept or (HEAD,))
+    return presets.known_only(phase, names)
+
+
+def best_backbone(entry: Entry) -> Backbone:
+    """An architecture with the best weights that there are for it: bundled, else published, else random."""
+    backbone = Backbone.kinds()[entry.library](architecture=entry.architecture)
+    ways = (Bundled(), Hub()) if entry.pretrained else (Bundled(),)
+    weights = next((way for way in ways if way.offered(backbone)), RandomWeights())
+    return backbone.replace(weights=weights)

@@ -37,3 +37,11 @@ def freeze_to(n: int, names: Sequence[str]) -> tuple[str, ...]:
 def thawing(names: Sequence[str], chosen: Collection[str]) -> tuple[str, ...]:
     """A phase's `thaw` for these groups: `*` where they are all, which also fits another backbone."""
     return tuple(name for name in names if name in chosen) if set(names) - set(chosen) else ("*",)
+
+
+def thawed(patterns: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """As `matching`, but what no group is called by is passed over: for pages, whose checks tell of it."""
+    try:
+        return matching(names, patterns)
+    except UserError:
+        return tuple(name for name in names if name in patterns)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from finetune_core.recipe.names import HEAD
+from finetune_core.recipe import Phase, plan
+from finetune_core.recipe.names import HEAD, thawed, thawing
 
 
 @dataclass(frozen=True)
@@ -68,3 +70,45 @@ def presets(names: Sequence[str]) -> list[Preset]:
             {name: tenfold[name] for name in body},
         ),
     ]
+
+
+def current_preset(phase: Phase, names: Sequence[str]) -> str | None:
+    """The preset that a phase equals, if any."""
+    now = thawed(phase.thaw, names)
+    for preset in presets(names) if names else ():
+        same = all(phase.multipliers.get(name, 1.0) == preset.multipliers.get(name, 1.0) for name in now)
+        if set(preset.thaw) == set(now) and same:
+            return preset.key
+    return None
+
+
+def with_preset(phase: Phase, names: Sequence[str], key: str) -> Phase:
+    """The phase with what a preset thaws, at its rates."""
+    preset = next(each for each in presets(names) if each.key == key)
+    return phase.replace(thaw=thawing(names, preset.thaw), multipliers=preset.multipliers)
+
+
+def with_thawed(phase: Phase, names: Sequence[str], chosen: Collection[str]) -> Phase:
+    """The phase with exactly these groups thawed, and no rate for a group that is not there."""
+    return known_only(phase, names).replace(thaw=thawing(names, chosen))
+
+
+def group_rate(phase: Phase, names: Sequence[str], name: str, rate: float) -> tuple[str, Any]:
+    """Which value of a phase gives one group its own peak rate: (name of the field, what it becomes).
+
+    The head's is the phase's learning rate, which the others follow.
+    """
+    phase = known_only(phase, names)
+    if name == HEAD:
+        return "learning_rate", float(f"{rate / phase.multipliers.get(name, 1.0):.6g}")
+    return "multipliers", {**phase.multipliers, name: float(f"{rate / phase.learning_rate:.6g}")}
+
+
+def all_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:
+    """Each group's peak rate, also the one that a frozen group would have."""
+    return plan.peak_rates(known_only(phase, names).replace(thaw=("*",)), names)
+
+
+def known_only(phase: Phase, names: Sequence[str]) -> Phase:
+    """The phase without rates for groups that are not there."""
+    return phase.replace(multipliers={name: each for name, each in phase.multipliers.items() if name in names})

@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
 
 from finetune_core import machine
-from finetune_core.data.cache import check_readable
+from finetune_core.data.cache import check_readable, known
+from finetune_core.data.pipeline import eval_side
 from finetune_core.data.split import Split, split
 from finetune_core.errors import UserError
+from finetune_core.findings import Finding, Mend, failed
 from finetune_core.network import catalogue
 from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Weights
 from finetune_core.parts.backbones.sockets import no_map
-from finetune_core.parts.sources import Files
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import seen
-from finetune_core.recipe import Recipe, Training, plan
+from finetune_core.recipe import Data, Recipe, Training, plan
 from finetune_core.recipe.names import HEAD
 
 FEW = 50  # validation images, below which the result is mostly luck
 LOOKED_AT = 200  # images whose headers are read
 
 
-@dataclass(frozen=True)
-class Mend:
-    """A change of one value of the recipe, by dotted path, that settles a finding."""
-
-    title: str
-    path: str
-    value: Any
+def glance(recipe: Recipe) -> dict[str, Finding]:
+    """What needs a look, by page, seen cheaply: no image is opened and no weight loaded."""
+    found = {"data": recipe.data.source.missing(), "layers": _layers_glance(recipe)}
+    return {page: Finding("warn", text) for page, text in found.items() if text}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. `error` is what the worker would stop with, `mend` what would settle it."""
-
-    level: Literal["ok", "warn", "error"]
-    title: str
-    text: str
-    error: UserError | None = None
-    mend: Mend | None = None
+def _layers_glance(recipe: Recipe) -> str:
+    weights = recipe.model.backbone.weights
+    frozen = [number for number, phase in enumerate(recipe.phases, start=1) if not phase.thaw]
+    where = f" in phase {frozen[0]}" if frozen and len(recipe.phases) > 1 else ""
+    still = f"Every layer group is frozen{where}: nothing would be learned." if frozen else ""
+    return weights.missing() or still
 
 
 def findings(recipe: Recipe) -> list[Finding]:
@@ -50,26 +43,22 @@ def findings(recipe: Recipe) -> list[Finding]:
     return [*data, *_weights(recipe), *layers(recipe), *_device(recipe, machine.facts())]
 
 
-def _failed(title: str, error: UserError, mend: Mend | None = None) -> Finding:
-    return Finding("error", title, str(error), error, mend)
-
-
 def _data(recipe: Recipe) -> Iterator[Finding]:
     data = recipe.data
-    if not isinstance(data.source, Files):
+    if not data.source.own:
         yield Finding("ok", "Data", f"{data.source.title}: drawn on this machine.")
         return
     try:
         samples = data.source.samples()
         parts = split(samples, data.valid_share, data.split_seed)
     except UserError as error:
-        yield _failed("Data", error)
+        yield failed("Data", error)
         return
     count = f"{len(parts.train)} images to train on, {len(parts.valid)} to measure on."
     yield Finding("ok", "Data", f"{samples.about.there(len(samples.classes))}, {count}")
     for note in samples.notes:
         yield Finding("warn", "Data", note)
-    yield from _unreadable(samples, data.unreadable)
+    yield from _unreadable(samples, data)
     yield from _weighted(recipe, samples, parts)
     if len(parts.valid) < FEW:
         text = f"With {len(parts.valid)} validation images each weighs {1 / len(parts.valid):.1%} of the result."
@@ -82,7 +71,7 @@ def _weighted(recipe: Recipe, samples: Samples, parts: Split) -> Iterator[Findin
     try:
         recipe.training.loss.call(seen(samples.task, samples.classes, labels))
     except UserError as error:
-        yield _failed("Loss", error, Mend("Weigh all classes alike", "training.loss.balance", "none"))
+        yield failed("Loss", error, Mend("Weigh all classes alike", "training.loss.balance", "none"))
 
 
 def answers(recipe: Recipe) -> Iterator[Finding]:
@@ -91,11 +80,11 @@ def answers(recipe: Recipe) -> Iterator[Finding]:
         recipe.training.loss.check(recipe.task.key)
     except UserError as error:
         usual = Loss.kinds()[recipe.task.loss]
-        yield _failed("Loss", error, Mend(f"Use {usual.title}", "training.loss", {"kind": usual.kind}))
+        yield failed("Loss", error, Mend(f"Use {usual.title}", "training.loss", {"kind": usual.kind}))
     try:
         recipe.training.mix.check(recipe.training.loss, recipe.task.key)
     except UserError as error:
-        yield _failed("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
+        yield failed("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
 
 
 def _momentum(recipe: Recipe) -> Iterator[Finding]:
@@ -105,7 +94,7 @@ def _momentum(recipe: Recipe) -> Iterator[Finding]:
             recipe.training.optimizer.check_momentum(phase.schedule)
         except UserError as error:
             mend = Mend("Leave the momentum alone", f"phases.{index}.schedule.cycle_momentum", False)
-            yield _failed("Schedule", error, mend)
+            yield failed("Schedule", error, mend)
 
 
 def _grey(recipe: Recipe) -> Iterator[Finding]:
@@ -116,18 +105,19 @@ def _grey(recipe: Recipe) -> Iterator[Finding]:
             yield Finding("warn", "Augmentation", f"{part.title} changes nothing: the images are grey.", mend=mend)
 
 
-def _unreadable(samples: Samples, policy: str) -> Iterator[Finding]:
-    """A quick look at some headers; the worker decodes everything."""
-    bad = check_readable(samples, LOOKED_AT)
+def _unreadable(samples: Samples, data: Data) -> Iterator[Finding]:
+    """What decoding has shown, where it has been done; else a quick look at some headers."""
+    decoded = known(samples, eval_side(data.image_size), data.channels)
+    bad = decoded.bad if decoded else check_readable(samples, LOOKED_AT)
     if not bad:
         return
     index, reason = bad[0]
     what = f"{samples.name(index)} cannot be read."
-    if policy == "skip":
+    if data.unreadable == "skip":
         yield Finding("warn", "Unreadable images", f"{what} Such images are left out.")
     else:
         hint = "Mend or remove it, or leave such images out (data.unreadable: skip)."
-        yield _failed("Unreadable images", UserError(what, reason, hint))
+        yield failed("Unreadable images", UserError(what, reason, hint))
 
 
 def _weights(recipe: Recipe) -> Iterator[Finding]:
@@ -135,7 +125,7 @@ def _weights(recipe: Recipe) -> Iterator[Finding]:
     try:
         facts = weights.facts(recipe.model.backbone)
     except UserError as error:
-        yield _failed("Weights", error)
+        yield failed("Weights", error)
         return
     yield Finding("ok" if weights.trained else "warn", "Weights", f"{facts}.")
 
@@ -164,7 +154,7 @@ def _processes(training: Training, facts: machine.Machine) -> Iterator[Finding]:
         yield Finding("warn", "Processes", text, mend=Mend("Use one", path, 1))
     elif wanted > room:
         error = UserError(f"{wanted} processes need as many GPUs.", f"Here: {room}.", "Set training.processes lower.")
-        yield _failed("Processes", error, Mend(f"Use {room}", path, max(1, room)))
+        yield failed("Processes", error, Mend(f"Use {room}", path, max(1, room)))
     elif wanted > max(1, busy):
         text = f"Batches of {training.batch_size} keep {busy} of {wanted} processes busy: each needs two images."
         yield Finding("warn", "Processes", text, mend=Mend(f"Use {max(1, busy)}", path, max(1, busy)))
@@ -176,22 +166,22 @@ def layers(recipe: Recipe) -> Iterator[Finding]:
     try:
         entry = catalogue.entry(backbone.kind, backbone.architecture)
     except UserError as error:
-        yield _failed("Backbone", error)
+        yield failed("Backbone", error)
         return
     if not entry.features_for(recipe.model.head):
-        yield _failed("Head", no_map(entry.library, entry.architecture, "Its pooling cannot be taken out"))
+        yield failed("Head", no_map(entry.library, entry.architecture, "Its pooling cannot be taken out"))
     try:
         names = catalogue.layer_names(recipe.model)
         plan.decay_factors(recipe.training, names)
     except UserError as error:
-        yield _failed("Layer groups", error)
+        yield failed("Layer groups", error)
         return
     for index, phase in enumerate(recipe.phases):
         title = "Layers" if len(recipe.phases) == 1 else f"Layers in phase {index + 1}"
         try:
             peaks = plan.peak_rates(phase, names)
         except UserError as error:
-            yield _failed(title, error)
+            yield failed(title, error)
             continue
         yield _thawed(title, f"phases.{index}.thaw", peaks, backbone.weights)
 
@@ -201,7 +191,7 @@ def _thawed(title: str, path: str, peaks: dict[str, float], weights: Weights) ->
     frozen = [name for name in names if name not in thawed]
     if not thawed:
         error = UserError("Nothing would train.", "Every layer group is frozen.", "Thaw at least the head.")
-        return _failed(title, error, Mend("Thaw the head", path, [HEAD]))
+        return failed(title, error, Mend("Thaw the head", path, [HEAD]))
     if HEAD in frozen and not weights.with_head:
         text = "The head is frozen, but it is new and knows nothing: thaw it."
         return Finding("warn", title, text, mend=Mend("Thaw the head", path, [*thawed, HEAD]))

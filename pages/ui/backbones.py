@@ -6,9 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from finetune_core.errors import UserError
-from finetune_core.network import catalogue
-from finetune_core.parts.backbones import Backbone, Bundled, Checkpoint, Hub, RandomWeights
-from finetune_core.places import ASSETS
+from finetune_core.network import catalogue, refit
+from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.training import timing
 from pages.ui import fields, measuring, shell, starts, state, thawing
 
@@ -61,7 +60,7 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
                 choose()
         _weights(backbone, entry)
         measuring.panel(state.draft(), backbone)
-        if entry.input_size != image_size and not isinstance(backbone.weights, (Bundled, Checkpoint)):
+        if entry.input_size != image_size and not backbone.weights.made_here:
             _size_hint(entry, image_size)
 
 
@@ -80,14 +79,11 @@ def _line(backbone: Backbone, entry: catalogue.Entry) -> str:
 def _weights(backbone: Backbone, entry: catalogue.Entry) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
-        skip = () if _is_bundled(backbone) or isinstance(backbone.weights, Bundled) else ("bundled",)
+        chosen = backbone.weights.kind
+        skip = tuple(k for k, way in Weights.kinds().items() if k != chosen and not way().offered(backbone))
         fields.choice("model.backbone.weights", "Weights", skip=skip, with_knobs=False)
-        if isinstance(backbone.weights, Hub):
-            _tag(entry)
-        elif isinstance(backbone.weights, Checkpoint):
-            starts.field(state.draft())
-        else:
-            fields.knobs("model.backbone.weights", explain=False)
+        asked = {"tag": lambda: _tag(entry), "run": lambda: starts.field(state.draft())}
+        asked.get(backbone.weights.asks, lambda: fields.knobs("model.backbone.weights", explain=False))()
     with right:
         _facts(backbone)
 
@@ -106,7 +102,7 @@ def _tag(entry: catalogue.Entry) -> None:
 
 
 def _facts(backbone: Backbone) -> None:
-    if isinstance(backbone.weights, RandomWeights):
+    if not backbone.weights.trained:
         st.warning(
             "**Random weights.** This network has learned nothing yet: expect a poor result.",
             icon=":material/warning:",
@@ -129,10 +125,6 @@ def _size_hint(entry: catalogue.Entry, image_size: int) -> None:
             on_click=state.edit_value,
             args=("data.image_size", entry.input_size),
         )
-
-
-def _is_bundled(backbone: Backbone) -> bool:
-    return backbone.kind == "timm" and (ASSETS / "backbones" / f"{backbone.architecture}_thaw.safetensors").is_file()
 
 
 @st.dialog("Choose a backbone", width="large")
@@ -167,7 +159,7 @@ def choose() -> None:
         measuring.panel(state.draft(), Backbone.kinds()[chosen.library](architecture=chosen.architecture))
     label = f"Use {chosen.architecture}" if chosen else "Use this one"
     if st.button(label, type="primary", disabled=chosen is None, key="use-backbone") and chosen:
-        take(chosen)
+        thawing.take(refit.best_backbone(chosen))
         st.rerun()
 
 
@@ -212,10 +204,3 @@ def _table(found: list[catalogue.Entry]) -> pd.DataFrame:
             "Published weights": [len(entry.tags) for entry in found],
         }
     )
-
-
-def take(entry: catalogue.Entry) -> None:
-    """Make this the draft's backbone, with the best weights there are for it, and refit the thawed groups."""
-    backbone = Backbone.kinds()[entry.library](architecture=entry.architecture)
-    weights = Bundled() if _is_bundled(backbone) else Hub() if entry.pretrained else RandomWeights()
-    thawing.refit(backbone.replace(weights=weights))

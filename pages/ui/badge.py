@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from finetune_core.errors import UserError
+from finetune_core.recipe.words import run_words
 from finetune_core.runs import store
 from pages.ui import path
 from pages.ui.shell import plain
@@ -35,7 +36,7 @@ def badge() -> None:
 def title(run: store.Run) -> str:
     """What people call the run; its id where its recipe is of another version."""
     try:
-        return path.run_words(run.recipe)
+        return run_words(run.recipe)
     except UserError:
         return run.id
 

@@ -1,12 +1,12 @@
-"""Findings of preflight on pages, each with the one click that settles it where there is one."""
+"""Findings on pages, preflight's and the doctor's alike: what was seen, on which images, the one click that mends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import streamlit as st
 
-from finetune_core.runs.preflight import Finding
+from finetune_core.findings import Finding, Mend
 from pages.ui import state
 from pages.ui.shell import plain
 
@@ -15,24 +15,27 @@ MARKS = {
     "warn": ":orange[:material/warning:]",
     "error": ":red[:material/error:]",
 }
+Picture = Callable[[tuple[int, ...]], bytes]
+"""The images of these indices as one picture."""
 
 
-def checks(findings: Iterable[Finding]) -> None:
-    """A card with a row for each finding; nothing where there is none."""
+def checks(findings: Iterable[Finding], picture: Picture | None = None, key: str = "checks") -> None:
+    """A card with a row for each finding; nothing where there is none. `picture` shows the images it is about."""
     rows = list(findings)
     if not rows:
         return
-    with st.container(border=True, gap="xsmall", key="checks"):
+    with st.container(border=True, gap="xsmall", key=key):
         for number, finding in enumerate(rows):
-            _row(number, finding)
+            words = f"{MARKS[finding.level]} **{plain(finding.title)}**  {plain(finding.text)}"
+            if finding.mend:
+                _mendable(number, words, finding.mend)
+            else:
+                st.markdown(words)
+            if finding.images and picture:
+                st.image(picture(finding.images), width="stretch", alt=finding.title)
 
 
-def _row(number: int, finding: Finding) -> None:
-    words = f"{MARKS[finding.level]} **{plain(finding.title)}**  {plain(finding.text)}"
-    if finding.mend is None:
-        st.markdown(words)
-        return
-    mend = finding.mend
+def _mendable(number: int, words: str, mend: Mend) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         st.markdown(words, width="stretch")
         st.button(

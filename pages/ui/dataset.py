@@ -8,18 +8,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from finetune_core.blooms import SPECIES
-from finetune_core.data import doctor, sheet
+from finetune_core.data import sheet
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
-from finetune_core.parts.sources import Blooms
 from finetune_core.parts.sources.samples import Samples
 
 Progress = Callable[[int, int], None]
 KEPT = 4  # data sets whose lists are kept
 
 _listed: dict[str, Samples] = {}
-_examined: dict[str, doctor.Examined] = {}
 
 
 def key(source: Source) -> str:
@@ -47,20 +44,10 @@ def known(source: Source) -> bool:
 
 def class_count(source: Source, otherwise: int = 10) -> int:
     """How many classes there are, without drawing or complaining: `otherwise` where that cannot be told."""
-    if isinstance(source, Blooms) and not known(source):
-        return len(SPECIES)
     try:
-        return len(samples(source).classes)
+        return len((samples(source) if source.own or known(source) else source.expected()).classes)
     except UserError:
         return otherwise
-
-
-def examined(source: Source, progress: Progress | None = None) -> doctor.Examined:
-    """What the files' headers say."""
-    place = key(source)
-    if place not in _examined:
-        _keep(_examined, place, doctor.examine(samples(source), progress))
-    return _examined[place]
 
 
 @lru_cache(maxsize=64)

@@ -14,9 +14,10 @@ from finetune_core.network import catalogue
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import matching
+from finetune_core.recipe.words import phase_words
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run
-from pages.ui import live, path, phasing, starts, state
+from pages.ui import live, phasing, starts, state
 from pages.ui.chart import clicked
 
 EARLIER = 3  # curves of earlier searches that stay in sight
@@ -169,7 +170,7 @@ def _question(recipe: Recipe, phase: Phase, group: str) -> tuple[object, ...]:
 def _name(run: Run) -> str:
     when = time.strftime("%H:%M", time.localtime(run.status.started))
     number = f"phase {run.job.get('phase', 0) + 1}: " if len(run.recipe.phases) > 1 else ""
-    what = f"{alone(run)} alone" if alone(run) else path.phase_words(phase(run))
+    what = f"{alone(run)} alone" if alone(run) else phase_words(phase(run))
     weights = run.recipe.model.backbone.weights
     origin = "" if weights == state.draft().model.backbone.weights else f", from {starts.weights_words(weights)}"
     return f"{number}{what}{origin}{', downwards' if run.job.get('down') else ''} ({when})"

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from finetune_core.blooms.picture import PER_CLASS
-from finetune_core.blooms.species import SPECIES
 from finetune_core.data.loader import count_steps
 from finetune_core.data.split import split
 from finetune_core.network import catalogue
-from finetune_core.parts import Source
-from finetune_core.parts.sources import Blooms
-from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data, Recipe, plan
 
 
@@ -38,13 +32,4 @@ def planned(recipe: Recipe) -> list[dict[str, Any]]:
 def training_images(data: str) -> int:
     """How many images a run on this data (a recipe's `data` as JSON) would train on; large folders take a moment."""
     wanted = Data.model_validate_json(data)
-    return len(split(samples(wanted.source), wanted.valid_share, wanted.split_seed).train)
-
-
-def samples(source: Source) -> Samples:
-    """The images and their labels, as far as they are known without drawing any. UserErrors as the source has them."""
-    if not isinstance(source, Blooms):
-        return source.samples()
-    # Known before the pictures are drawn, which the first page must not wait for.
-    labels = tuple(label for label in range(len(SPECIES)) for _ in range(PER_CLASS))
-    return Samples((Path(),) * len(labels), labels, tuple(species.name for species in SPECIES))
+    return len(split(wanted.source.expected(), wanted.valid_share, wanted.split_seed).train)

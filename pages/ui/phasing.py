@@ -13,7 +13,8 @@ import streamlit as st
 from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, Recipe, rules
 from finetune_core.recipe.rules import Phases
-from pages.ui import path, state
+from finetune_core.recipe.words import epoch_words, phase_words
+from pages.ui import state
 from pages.ui.shell import plain
 
 _CHOSEN = "thaw:phase"
@@ -41,7 +42,7 @@ def label(title: str) -> str:
 
 def words(number: int, phase: Phase) -> str:
     """A phase in few words: `1 · head only · 3 epochs`."""
-    return f"{number} · {path.phase_words(phase)} · {path.epoch_words(phase.epochs)}"
+    return f"{number} · {phase_words(phase)} · {epoch_words(phase.epochs)}"
 
 
 def chooser(recipe: Recipe) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from finetune_core.data import doctor
 from finetune_core.data.split import Split, split
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.samples import Samples
@@ -20,14 +19,6 @@ def read(data: Data) -> tuple[Samples, Split] | None:
     except UserError as error:
         shell.error_card(error)
         return None
-
-
-def examined(data: Data) -> doctor.Examined:
-    """What the files' headers say; a bar while they are read for the first time."""
-    bar = st.empty()
-    found = dataset.examined(data.source, _report(bar, "Looking at every file"))
-    bar.empty()
-    return found
 
 
 def _samples(data: Data) -> Samples:

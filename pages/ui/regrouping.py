@@ -13,7 +13,7 @@ from finetune_core.figures.colours import faded
 from finetune_core.network import catalogue, tree
 from finetune_core.network.tree import Node, Tree
 from finetune_core.recipe import Model, Phase, Recipe, holding, regroup
-from finetune_core.recipe.names import HEAD, freeze_to
+from finetune_core.recipe.names import HEAD, freeze_to, thawed
 from pages.ui import phasing, shell, state, thawing, warm
 
 DEPTHS = {1: "Top", 2: "2 deep", 3: "3 deep", 0: "All"}
@@ -85,7 +85,7 @@ def _several(label: str, names: Sequence[str], chosen: Sequence[str], edit: Edit
 
 def _freeze_to(names: Sequence[str]) -> None:
     """fastai's number, for those who think in it."""
-    warm = thawing.thawed(phasing.chosen(), names)
+    warm = thawed(phasing.chosen().thaw, names)
     first = len(names) - len(warm)
     contiguous = bool(warm) and tuple(names[first:]) == warm
     now = (first - len(names) if first else 0) if contiguous else None
@@ -165,7 +165,7 @@ def _found(whole: Tree, phase: Phase, rule: str) -> tuple[str, ...] | None:
     except UserError as error:
         st.caption(f":orange[:material/warning:] {shell.plain(str(error))}")
         return ()
-    warm_groups = thawing.thawed(phase, list(dict.fromkeys(whole.groups.values())))
+    warm_groups = thawed(phase.thaw, list(dict.fromkeys(whole.groups.values())))
     inside = sum(whole.groups[name] in warm_groups for name in found)
     some = ", ".join(found[:SHOWN]) + (" …" if len(found) > SHOWN else "")
     words = f"{rule} matches {len(found)} of {len(whole.weights)} parameters, {inside} in thawed groups: {some}"
@@ -197,7 +197,7 @@ def _table(
     whole: Tree, phase: Phase, found: Collection[str] | None, depth: int, recipe: Recipe
 ) -> pd.io.formats.style.Styler:
     names = catalogue.layer_names(recipe.model)
-    warm_groups = set(thawing.thawed(phase, names))
+    warm_groups = set(thawed(phase.thaw, names))
     total, held = tree.above(whole.groups), tree.above(_still(whole, phase))
     hits = None if found is None else tree.above(found)
     nodes = [node for node in whole.nodes if (hits[node.path] if hits is not None else node.depth < (depth or 99))]

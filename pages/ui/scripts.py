@@ -8,7 +8,7 @@ import yaml
 
 from finetune_core.export import script
 from finetune_core.recipe import Recipe, parse
-from pages.ui import dataset, outline, warm
+from pages.ui import dataset, warm
 
 
 def facts(recipe: Recipe) -> script.Facts:
@@ -21,7 +21,7 @@ def facts(recipe: Recipe) -> script.Facts:
 def _facts(text: str, images: str) -> script.Facts:
     """Of a recipe as YAML; `images` changes with the files that it speaks of."""
     recipe = parse(yaml.safe_load(text))
-    pictures = script.look(recipe, outline.samples(recipe.data.source))
+    pictures = script.look(recipe, recipe.data.source.expected())
     return script.Facts(pictures, script.outline(recipe, len(pictures.targets.names)))
 
 

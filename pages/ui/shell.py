@@ -9,8 +9,17 @@ from streamlit.delta_generator import DeltaGenerator
 
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
+from finetune_core.recipe.words import (
+    augment_words,
+    model_words,
+    rate_words,
+    schedule_words,
+    source_words,
+    thawed_words,
+    train_words,
+)
+from finetune_core.runs import preflight
 from pages.ui import path, state
-from pages.ui.care import cares
 
 
 def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerator:
@@ -68,27 +77,29 @@ def primary(
 
 def recipe_strip(recipe: Recipe, here: str = "") -> None:
     """The whole experiment in one line of chips; each leads to its page, an orange one needs care and says why."""
-    worries = cares(recipe)
+    worries = preflight.glance(recipe)
     with st.container(horizontal=True, gap="xsmall", key="strip"):
         for key, icon, words in chips(recipe):
             step, worry = path.PAGES[key], worries.get(key)
             colour = "orange" if worry else "blue" if key == here else "gray"
             mark = ":material/error:" if worry else icon
-            st.page_link(step.script, label=f":{colour}-badge[{mark} {plain(words)}]", help=worry or step.title)
+            st.page_link(
+                step.script, label=f":{colour}-badge[{mark} {plain(words)}]", help=worry.title if worry else step.title
+            )
 
 
 def chips(recipe: Recipe) -> list[tuple[str, str, str]]:
     """(page, icon, words) for each chip of the strip."""
     weights = recipe.model.backbone.weights.kind
     words = {
-        "data": path.source_words(recipe),
-        "augment": f"augment: {path.augment_words(recipe)}",
-        "layers": f"{path.model_words(recipe)}, {weights}",
-        "rate": f"rate {path.rate_words(recipe)}, {path.schedule_words(recipe)}",
-        "train": path.train_words(recipe),
+        "data": source_words(recipe),
+        "augment": f"augment: {augment_words(recipe)}",
+        "layers": f"{model_words(recipe)}, {weights}",
+        "rate": f"rate {rate_words(recipe)}, {schedule_words(recipe)}",
+        "train": train_words(recipe),
     }
     found = [(step.key, step.icon, words[step.key]) for step in path.STEPS if step.key in words]
-    found.insert(3, ("layers", ":material/ac_unit:", path.thawed_words(recipe)))
+    found.insert(3, ("layers", ":material/ac_unit:", thawed_words(recipe)))
     return found
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import streamlit as st
 
 from finetune_core.places import ASSETS
+from finetune_core.runs import preflight
 from pages.ui import path, state
 from pages.ui.badge import badge
-from pages.ui.care import cares
 from pages.ui.shell import plain
 
 
@@ -34,7 +34,7 @@ def sidebar() -> None:
     """Logo, path and the badge of the running run."""
     st.logo(ASSETS / "logo.svg", size="large", icon_image=ASSETS / "icon.svg")
     recipe = state.draft()
-    worries = cares(recipe)
+    worries = {key: finding.title for key, finding in preflight.glance(recipe).items()}
     with st.sidebar:
         _link(path.HOME, "", "")
         with st.container(gap="small"):

@@ -10,8 +10,9 @@ import streamlit as st
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import Checkpoint, Weights
 from finetune_core.recipe import Model, Recipe
+from finetune_core.recipe.words import run_words
 from finetune_core.runs import store
-from pages.ui import path, state
+from pages.ui import state
 
 RECENT = 8  # runs offered
 FIELD = "model.backbone.weights.path"
@@ -26,7 +27,7 @@ def known(recipe: Recipe) -> list[str]:
 def words(file: str) -> str:
     """What people call a checkpoint: `end of phase 1, 31 Jan 12:05, resnet10t on Blooms`."""
     try:
-        return f"{short(file)}, {path.run_words(_run(file).recipe)}"
+        return f"{short(file)}, {run_words(_run(file).recipe)}"
     except UserError:
         return short(file)
 
@@ -43,7 +44,7 @@ def short(file: str) -> str:
 
 def weights_words(weights: Weights) -> str:
     """Any weights in few words."""
-    return short(weights.path) if isinstance(weights, Checkpoint) else weights.title.lower()
+    return short(getattr(weights, "path", "")) if weights.asks == "run" else weights.title.lower()
 
 
 def _run(file: str) -> store.Run:

@@ -1,5 +1,6 @@
 """Data: what is in it, is it sound, how is it split."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,19 +12,15 @@ from finetune_core.data import doctor
 from finetune_core.data.split import Split
 from finetune_core.errors import UserError
 from finetune_core.export import script
-from finetune_core.parts.sources import FileNames, Files
-from finetune_core.parts.sources.folders import existing_folder, images_below
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.parts.sources.tables import labelled
 from finetune_core.recipe import Data
 from finetune_core.runs import preflight
-from pages.ui import dataset, fields, reading, shell, state, warm
+from pages.ui import dataset, examining, fields, reading, shell, state, warm
 from pages.ui.checks import checks
 
 ALL = "All images"
 COLUMNS, ROWS, TILE = 8, 6, 168
 PER_CLASS = 4  # pictures of each class when all are shown
-PLACEHOLDERS = {"folder": "~/Pictures/birds", "file_names": "~/Pictures/pets", "table": "~/Pictures/labels.csv"}
 PREVIEWED = 6  # file names shown with their classes
 
 
@@ -31,25 +28,15 @@ def source_panel(data: Data) -> None:
     """Where the images come from."""
     source = data.source
     fields.choice("data.source", "Where from", with_knobs=False)
-    if isinstance(source, Files):
-        fields.field("data.source.path", explain=False, placeholder=PLACEHOLDERS[source.kind])
+    if source.own:
+        fields.field("data.source.path", explain=False, placeholder=source.example)
         st.caption("Write its path and press Enter.")
     others = [knob.name for knob in source.knobs() if knob.name != "path"]
     fields.knobs("data.source", others, explain=False)
-    if isinstance(source, FileNames):
-        _matches(source)
+    with contextlib.suppress(UserError):  # told beside the pictures
+        for name, label in source.trial(PREVIEWED).items():
+            st.caption(f"{shell.plain(name)} → {f'**{shell.plain(label)}**' if label else 'no class'}")
     checks(preflight.answers(state.draft()))
-
-
-def _matches(source: FileNames) -> None:
-    """What the pattern finds in the first file names."""
-    try:
-        some = images_below(existing_folder(source.path))[:PREVIEWED] if source.path else []
-        found = labelled(some, source.pattern)
-    except UserError:  # told beside the pictures
-        return
-    for path, label in found.items():
-        st.caption(f"{shell.plain(path.stem)} → {f'**{shell.plain(label)}**' if label else 'no class'}")
 
 
 def split_panel() -> None:
@@ -131,26 +118,25 @@ def balance(samples: Samples, parts: Split) -> None:
 
 def health(samples: Samples, data: Data) -> None:
     """What is wrong or worth a word, with the very pictures."""
-    examined = reading.examined(data)
-    found = doctor.findings(samples, examined, data.image_size)
     for note in samples.notes:
         st.caption(f":material/info: {shell.plain(note)}")
-    if not found:
-        even = "the classes are even, " if samples.about.exclusive else ""
-        st.caption(f":green[:material/check_circle:] Every file can be read, {even}the images are large enough.")
-    for finding in found:
-        _card(finding, samples)
+
+    def draw(examined: doctor.Examined) -> None:
+        checks(doctor.findings(samples, examined, data.image_size), lambda images: _pictures(samples, images), "health")
+
+    examining.watch(examining.begun(samples, data), draw)
 
 
-def _card(finding: doctor.Finding, samples: Samples) -> None:
-    with st.container(border=True):
-        st.markdown(f":orange[:material/error:] **{shell.plain(finding.title)}**")
-        st.markdown(f":gray[{shell.plain(finding.text)}]")
-        if finding.images:
-            few: Sequence[Path] = [samples.paths[index] for index in finding.images[:COLUMNS]]
-            names = tuple(path.name for path in few)
-            holes = (None,) * (COLUMNS - len(few))
-            st.image(dataset.contact_sheet((*few, *holes), COLUMNS, 96, state.background(), names), width="stretch")
+def _pictures(samples: Samples, images: Sequence[int]) -> bytes:
+    """The first of some images in a row, with their names."""
+    few = [samples.paths[index] for index in images[:COLUMNS]]
+    names = tuple(path.name for path in few)
+    holes = (None,) * (COLUMNS - len(few))
+    return dataset.contact_sheet((*few, *holes), COLUMNS, 96, state.background(), names)
+
+
+def _nothing_named(data: Data) -> bool:
+    return data.source.own and not getattr(data.source, "path", "")
 
 
 def main() -> None:
@@ -162,7 +148,7 @@ def main() -> None:
         source_panel(data)
         split_panel()
     with right:
-        found = reading.read(data) if not isinstance(data.source, Files) or data.source.path else None
+        found = None if _nothing_named(data) else reading.read(data)
         if found:
             counts(*found)
             sheet(found[0])
@@ -171,11 +157,11 @@ def main() -> None:
         with left:
             balance(*found)
         shell.code(lambda: script.data(state.draft(), found[0]))
-    elif isinstance(data.source, Files) and not data.source.path:
+    elif _nothing_named(data):
         with right:
             shell.empty(
                 "Which images?",
-                f"Write where they lie: a path on this machine, such as {PLACEHOLDERS[data.source.kind]}.",
+                f"Write where they lie: a path on this machine, such as {data.source.example}.",
                 icon=":material/folder_open:",
             )
     shell.next_step(slot, "data", disabled=found is None, help="" if found else "First choose images that can be read.")

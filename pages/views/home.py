@@ -71,7 +71,7 @@ def _door(column: DeltaGenerator, icon: str, title: str, text: str) -> DeltaGene
 
 def _use_folder() -> None:
     draft = state.draft()
-    if not isinstance(draft.data.source, Folder):
+    if draft.data.source.kind != Folder.kind:
         state.edit(draft.replace(data=draft.data.replace(source=Folder())))
 
 

@@ -11,7 +11,8 @@ from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.network import catalogue
 from finetune_core.recipe import Phase, Recipe
-from finetune_core.recipe.presets import advice, presets
+from finetune_core.recipe.names import thawed
+from finetune_core.recipe.presets import advice, all_rates, current_preset, presets
 from finetune_core.runs import preflight
 from pages.ui import backbones, dataset, fields, outline, phasing, regrouping, scripts, shell, stages, state, thawing
 from pages.ui.checks import checks
@@ -22,7 +23,7 @@ NAME, RATE, SIZE = 190, 150, 110  # px; the bar takes what is left
 def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
     """The usual choices as one row, and how far the images will carry."""
     known = {preset.key: preset for preset in presets(names)}
-    current = thawing.current_preset(phase, names)
+    current = current_preset(phase, names)
     key = state.seed("preset", current)
     chosen = st.pills(
         "Presets",
@@ -51,17 +52,17 @@ def share(counts: dict[str, int], warm: Sequence[str]) -> None:
 def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str]) -> None:
     """A row per group, stem first: toggle, bar, size, rate."""
     names = list(counts)
-    colours, rates = figures.group_colours(names), thawing.rates(phase, names)
+    colours, rates = figures.group_colours(names), all_rates(phase, names)
     longest = math.sqrt(max(counts.values()))
     for name in names:
-        thawed = name in warm
+        learns = name in warm
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"layer-{name}"):
             with st.container(width=NAME):
-                _toggle(names, name, thawed)
+                _toggle(names, name, learns)
             with st.container(width=RATE):
-                _rate(names, name, rates[name], thawed)
-            words = f"{name}: {counts[name]} parameters, {'thawed' if thawed else 'frozen'}."
-            picture = figures.layer_bar(math.sqrt(counts[name]) / longest, thawed, colours[name])
+                _rate(names, name, rates[name], learns)
+            words = f"{name}: {counts[name]} parameters, {'thawed' if learns else 'frozen'}."
+            picture = figures.layer_bar(math.sqrt(counts[name]) / longest, learns, colours[name])
             st.container(width="stretch").image(picture, width="stretch", alt=words)
             st.caption(
                 f"{backbones.millions(counts[name])} · {_percent(counts[name] / sum(counts.values()))}", width=SIZE
@@ -82,9 +83,9 @@ def _toggle(names: Sequence[str], name: str, thawed: bool) -> None:
     st.toggle(f"{mark} {shell.plain(name)}", thawed, **state.told(key, _thaw, names, name))
 
 
-def _thaw(names: Sequence[str], name: str, thawed: bool) -> None:
-    warm = set(thawing.thawed(phasing.chosen(), names))
-    thawing.set_thawed(names, warm | {name} if thawed else warm - {name})
+def _thaw(names: Sequence[str], name: str, wanted: bool) -> None:
+    warm = set(thawed(phasing.chosen().thaw, names))
+    thawing.set_thawed(names, warm | {name} if wanted else warm - {name})
 
 
 def _rate(names: Sequence[str], name: str, rate: float, thawed: bool) -> None:
@@ -134,7 +135,7 @@ def main() -> None:
         st.button("Back to the network's own groups", key="own-groups", on_click=regrouping.back)
         return
     names, phase = list(counts), phasing.chosen()
-    warm = thawing.thawed(phase, names)
+    warm = thawed(phase.thaw, names)
     backbones.card(backbone, entry, recipe.data.image_size)
     st.subheader("Layers", anchor=False)
     phasing.chooser(recipe)

@@ -12,8 +12,9 @@ from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.finder import sweep
 from finetune_core.recipe import Recipe
+from finetune_core.recipe.words import phase_words
 from finetune_core.runs.store import Run
-from pages.ui import fields, finder, live, path, phasing, racing, scripts, shell, starts, state
+from pages.ui import fields, finder, live, phasing, racing, scripts, shell, starts, state
 from pages.ui.badge import status_words
 from pages.ui.chart import chart, load
 
@@ -94,7 +95,7 @@ def _word(newest: Run | None, recipe: Recipe, found: dict[str, Any]) -> None:
         elif newest.status.state in ("failed", "lost"):
             st.caption(":orange[:material/error:] The search ended early. Any rate can still be taken by number.")
         elif not finder.fits(newest, recipe):
-            theirs = shell.plain(path.phase_words(finder.phase(newest)))
+            theirs = shell.plain(phase_words(finder.phase(newest)))
             st.caption(
                 f":orange[:material/error:] This curve is of another setting ({theirs} thawed). Find the rate anew."
             )

@@ -13,6 +13,7 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score, Targets, Task
 from finetune_core.recipe import Recipe, plan
+from finetune_core.recipe.words import model_words, source_words, thawed_words, train_words
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
 from pages.ui import live, path, scripts, shell, starts, state
@@ -26,7 +27,7 @@ TABS = ("Charts", "Scores", "Try an image", "Recipe", "Command", "Log")
 def show(run: Run, recipe: Recipe) -> None:
     """The whole page of one run."""
     status = run.status
-    slot = shell.page("run", recipe.name or path.model_words(recipe), _lead(run, recipe), strip=False)
+    slot = shell.page("run", recipe.name or model_words(recipe), _lead(run, recipe), strip=False)
     with slot:
         _action(run, status)
     if status.state == "finished":
@@ -38,7 +39,7 @@ def show(run: Run, recipe: Recipe) -> None:
 
 
 def _lead(run: Run, recipe: Recipe) -> str:
-    words = (path.source_words(recipe), path.thawed_words(recipe), path.train_words(recipe), run.id)
+    words = (source_words(recipe), thawed_words(recipe), train_words(recipe), run.id)
     return " · ".join(shell.plain(word) for word in words)
 
 

@@ -9,7 +9,8 @@ import streamlit as st
 
 from finetune_core import figures
 from finetune_core.errors import UserError
-from finetune_core.recipe import Recipe
+from finetune_core.recipe.diff import differences
+from finetune_core.recipe.words import model_words, source_words, thaw_words
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
 from pages.ui import live, path, shell, state
@@ -86,9 +87,9 @@ def _row(run: Run) -> dict[str, Any]:
         "open": ":material/open_in_full: Open",
         "state": f"{look.mark} {word}",
         "name": recipe.name or None,
-        "data": path.source_words(recipe),
-        "backbone": path.model_words(recipe),
-        "thawed": path.thaw_words(recipe),
+        "data": source_words(recipe),
+        "backbone": model_words(recipe),
+        "thawed": thaw_words(recipe),
         "best": status.best_score if score.share else None,
         "error": None if score.share else status.best_score,
         "curve": [value for value in status.valid_score if value is not None],
@@ -153,28 +154,6 @@ def _compare(one: Run, other: Run) -> None:
             st.dataframe(pd.DataFrame(rows, columns=["", *names]), hide_index=True)
         else:
             st.caption("Nothing: the two recipes are the same.")
-
-
-def differences(one: Recipe, other: Recipe) -> list[tuple[str, str, str]]:
-    """(dotted place, value, other value) wherever two recipes differ."""
-    mine, theirs = _leaves(one.model_dump(mode="json")), _leaves(other.model_dump(mode="json"))
-    places = dict.fromkeys([*mine, *theirs])
-    return [(at, _shown(mine.get(at)), _shown(theirs.get(at))) for at in places if mine.get(at) != theirs.get(at)]
-
-
-def _leaves(tree: Any, place: str = "") -> dict[str, Any]:
-    """Plain data as one value per dotted place; lists of plain values count as one value."""
-    if isinstance(tree, list) and any(isinstance(item, dict) for item in tree):
-        tree = dict(enumerate(tree))
-    if not isinstance(tree, dict):
-        return {place: tree}
-    return {at: leaf for key, item in tree.items() for at, leaf in _leaves(item, f"{place}.{key}".strip(".")).items()}
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "–" if value is None else str(value)
 
 
 show()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from finetune_core.parts import FAMILIES
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 GROUND = {"__init__", "__main__", "errors", "places", "records", "findings", "machine"}
 HEAVY = ("torch", "torchvision", "timm", "plotly", "streamlit")
@@ -89,3 +91,12 @@ def holding(word: str) -> set[str]:
 @pytest.mark.parametrize("key", ["single_label", "multi_label", '"regression"'])
 def test_the_words_for_a_task_stand_in_one_module(key: str) -> None:
     assert holding(key) == {"finetune_core.parts.tasks"}
+
+
+def test_pages_ask_a_part_instead_of_sorting_it_by_its_class() -> None:
+    kinds = {cls.__name__ for family in FAMILIES.values() for cls in (family, *family.kinds().values())} | {"Files"}
+    for name in filter(lambda name: name.startswith("pages"), MODULES):
+        for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                named = {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
+                assert not named & kinds, f"{name}: {ast.unparse(node)}"

@@ -10,7 +10,9 @@ from finetune_core.parts import FAMILIES, Part
 from finetune_core.parts.optimizers import SGD, AdamW
 from finetune_core.parts.sources import Folder
 from finetune_core.recipe import Recipe
-from pages.ui import care, dataset, fields, path, shell
+from finetune_core.recipe.words import rate_words, run_words, source_words, thaw_words
+from finetune_core.runs import preflight
+from pages.ui import dataset, fields, shell
 
 
 def _every_part() -> list[type[Part]]:
@@ -78,20 +80,20 @@ def test_every_slider_has_round_steps(cls: type[Part]) -> None:
 
 def test_words_for_the_default_recipe() -> None:
     recipe = Recipe()
-    assert path.source_words(recipe) == "Blooms"
-    assert path.thaw_words(recipe) == "layer3 + layer4 + head"
-    assert path.rate_words(recipe) == "0.003"
-    assert path.run_words(recipe) == "resnet10t on Blooms"
+    assert source_words(recipe) == "Blooms"
+    assert thaw_words(recipe) == "layer3 + layer4 + head"
+    assert rate_words(recipe) == "0.003"
+    assert run_words(recipe) == "resnet10t on Blooms"
     assert [key for key, _, _ in shell.chips(recipe)] == ["data", "augment", "layers", "layers", "rate", "train"]
 
 
 def test_care_where_the_folder_is_missing(tmp_path: Path) -> None:
     recipe = Recipe()
-    assert not care.cares(recipe)
+    assert not preflight.glance(recipe)
     source = Folder(path=str(tmp_path / "gone"))
-    assert "not there" in care.cares(recipe.replace(data=recipe.data.replace(source=source)))["data"]
+    assert "not there" in preflight.glance(recipe.replace(data=recipe.data.replace(source=source)))["data"].title
     weights = recipe.with_value("model.backbone.weights", {"kind": "random"})
-    assert "Random" in care.cares(weights)["layers"]
+    assert "Random" in preflight.glance(weights)["layers"].title
 
 
 def test_text_of_people_is_not_read_as_markdown() -> None:

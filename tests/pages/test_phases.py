@@ -8,8 +8,9 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.rules import PRESETS
+from finetune_core.recipe.words import phase_words
 from finetune_core.runs import launch, store
-from pages.ui import path, shell
+from pages.ui import shell
 from tests.pages.conftest import draft, saved
 
 Open = Callable[[str], AppTest]
@@ -81,7 +82,7 @@ def test_stages_are_made_by_preset_and_by_hand(open_page: Open) -> None:
     assert len(draft().phases) == 3
     assert app.button_group(key="phase").value == 1
     app.button(key="phase-add").click().run()
-    assert [path.phase_words(phase) for phase in draft().phases] == [
+    assert [phase_words(phase) for phase in draft().phases] == [
         "head only",
         "head only",
         "layer4 + head",
@@ -149,10 +150,10 @@ def test_what_is_odd_is_mended_by_one_click(
 
 
 def _take_mobilenet() -> None:
-    from finetune_core.network import catalogue
-    from pages.ui import backbones
+    from finetune_core.network import catalogue, refit
+    from pages.ui import thawing
 
-    backbones.take(catalogue.entry("timm", "mobilenetv2_100"))
+    thawing.take(refit.best_backbone(catalogue.entry("timm", "mobilenetv2_100")))
 
 
 def test_another_backbone_keeps_the_stages(two: Recipe, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from finetune_core import recipe as recipes
 from finetune_core.recipe import Recipe
 from pages.ui import backbones
+from tests.conftest import paint
 
 Open = Callable[[str], AppTest]
 
@@ -91,9 +92,22 @@ def test_data_says_what_is_wrong_with_a_folder(open_page: Open, draft: Path, tmp
 
 
 def test_data_names_unreadable_images(open_page: Open, draft: Path, images: Path) -> None:
+    whole = open_page("data")
+    assert "Every file can be read" not in _texts(whole), "the classes are small"
     (images / "class_0" / "broken.png").write_bytes(b"not a picture")
+    (images / "class_0" / "cut.png").write_bytes((images / "class_0" / "0.png").read_bytes()[:-40])
     app = open_page("data")
-    assert "1 file cannot be read" in _texts(app)
+    assert "2 files cannot be read" in _texts(app)
+    train = open_page("train")
+    assert train.button(key="primary").disabled, "what the page says is what the checks say"
+
+
+def test_data_says_that_all_is_well_only_after_it_has_read_all(open_page: Open, draft: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "many", per_class=12)
+    recipes.load(draft).with_value("data.source.path", str(tmp_path / "many")).save(draft)
+    assert "Every file can be read" in _texts(open_page("data"))
+    [folder] = (tmp_path / "cache" / "decoded").iterdir()
+    assert folder.joinpath("pixels.bin").stat().st_size, "and training need not read it again"
 
 
 def test_augment_shows_draws_and_switches_transforms(open_page: Open, draft: Path) -> None:
@@ -168,10 +182,10 @@ def test_layers_warns_of_random_weights_and_of_nothing_thawed(open_page: Open, d
 
 
 def _take_mobilenet() -> None:
-    from finetune_core.network import catalogue
-    from pages.ui import backbones
+    from finetune_core.network import catalogue, refit
+    from pages.ui import thawing
 
-    backbones.take(catalogue.entry("timm", "mobilenetv2_100"))
+    thawing.take(refit.best_backbone(catalogue.entry("timm", "mobilenetv2_100")))
 
 
 def test_the_catalogue_is_searched(open_page: Open, draft: Path) -> None:

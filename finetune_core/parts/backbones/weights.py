@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from finetune_core import places
 from finetune_core.errors import UserError
@@ -12,12 +12,16 @@ from finetune_core.parts.backbones import weight_files
 from finetune_core.parts.backbones.spec import Body, Maker, Origin, Plan, Progress
 from finetune_core.parts.base import Part, knob
 
+Asks = Literal["", "path", "tag", "run"]
+
 
 class Weights(Part):
     """Where the backbone's weights come from."""
 
     trained: ClassVar[bool] = True
     with_head: ClassVar[bool] = False  # whether a trained head may come along
+    made_here: ClassVar[bool] = False  # by Thaw, for images of the recipe's size
+    asks: ClassVar[Asks] = ""  # what a person has to say of them
 
     def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """Where they are to be had, downloaded first if told `progress`; UserError where they are not to be had."""
@@ -46,12 +50,21 @@ class Weights(Part):
         """One line on what these weights are, without torch; UserError where they are not there."""
         raise NotImplementedError
 
+    def offered(self, backbone: Maker) -> bool:
+        """Whether such weights can be had for a backbone, as far as can be told at once."""
+        return True
+
+    def missing(self) -> str:
+        """What needs a look before they are of use, in a sentence, seen at a glance; empty where nothing does."""
+        return ""
+
 
 class Bundled(Weights):
     """The small backbone that comes with Thaw: works offline, made for trying things out."""
 
     kind: ClassVar[str] = "bundled"
     title: ClassVar[str] = "Bundled with Thaw"
+    made_here: ClassVar[bool] = True
 
     def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """From the assets, like any other file."""
@@ -61,10 +74,17 @@ class Bundled(Weights):
         """Size and architecture of the bundled file."""
         return f"Bundled with Thaw: {_said(backbone, self._file(backbone)).line()}"
 
+    def offered(self, backbone: Maker) -> bool:
+        """Whether Thaw brings a file for it."""
+        return backbone.kind == "timm" and self._path(backbone).is_file()
+
+    def _path(self, backbone: Maker) -> Path:
+        return places.ASSETS / "backbones" / f"{backbone.architecture}_thaw.safetensors"
+
     def _file(self, backbone: Maker) -> Path:
-        folder = places.ASSETS / "backbones"
-        path = folder / f"{backbone.architecture}_thaw.safetensors"
-        if backbone.kind != "timm" or not path.is_file():
+        path = self._path(backbone)
+        if not self.offered(backbone):
+            folder = path.parent
             there = ", ".join(sorted(each.stem.removesuffix("_thaw") for each in folder.glob("*_thaw.safetensors")))
             raise UserError(
                 f"Thaw brings no weights for {backbone.kind} {backbone.architecture}.",
@@ -79,6 +99,7 @@ class Hub(Weights):
 
     kind: ClassVar[str] = "hub"
     title: ClassVar[str] = "Published weights"
+    asks: ClassVar[Asks] = "tag"
     tag: str = knob("", "Tag", "Which of several published sets, such as a1_in1k; empty means the library's default.")
 
     def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
@@ -96,11 +117,16 @@ class File(Weights):
 
     kind: ClassVar[str] = "file"
     title: ClassVar[str] = "A file"
+    asks: ClassVar[Asks] = "path"
     path: str = knob("", "Path", "Where the file lies on this machine.")
 
     def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """From the file; its classifier, if it has one, is left out."""
         return _from_file(backbone, Path(self.path).expanduser(), plan)
+
+    def missing(self) -> str:
+        """The file."""
+        return _not_there(self.path)
 
     def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
@@ -113,12 +139,18 @@ class Checkpoint(Weights):
 
     kind: ClassVar[str] = "checkpoint"
     title: ClassVar[str] = "A trained run"
+    made_here: ClassVar[bool] = True
+    asks: ClassVar[Asks] = "run"
     with_head: ClassVar[bool] = True
     path: str = knob("", "Path", "A .safetensors file among a run's checkpoints.")
 
     def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
         """From the file, the head too."""
         return _from_file(backbone, Path(self.path).expanduser(), plan)
+
+    def missing(self) -> str:
+        """The file."""
+        return _not_there(self.path)
 
     def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
@@ -138,9 +170,17 @@ class RandomWeights(Weights):
         """As the library initialises it; the caller has seeded."""
         return Origin(backbone.call(plan))
 
+    def missing(self) -> str:
+        """All knowledge."""
+        return "Random weights: this backbone has learned nothing yet."
+
     def facts(self, backbone: Maker) -> str:
         """A warning."""
         return f"RANDOM WEIGHTS: this {backbone.architecture} has learned nothing yet and must learn to see first"
+
+
+def _not_there(path: str) -> str:
+    return "" if Path(path).expanduser().is_file() else "The weights file is not there."
 
 
 def _said(backbone: Maker, path: Path) -> weight_files.FileFacts:

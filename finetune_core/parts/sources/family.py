@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class Source(Part):
     """Where images and their labels come from."""
 
+    own: ClassVar[bool] = False  # whether they are a person's own, and lie at a `path`
+    example: ClassVar[str] = ""  # such a path
+
     @property
     def task_kind(self) -> Kind:
         """What the labels are."""
@@ -30,6 +33,22 @@ class Source(Part):
     def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
         """List the images; `progress` hears (done, total) where they must first be made. Raises UserErrors."""
         raise NotImplementedError
+
+    def expected(self) -> Samples:
+        """The same without making any: labels and counts are right, but paths need not lead to files yet."""
+        return self.samples()
+
+    def called(self) -> str:
+        """What people call the data, in a word or two."""
+        return self.title
+
+    def missing(self) -> str:
+        """What has to be said or mended before there can be images, in a sentence; empty where nothing has."""
+        return ""
+
+    def trial(self, most: int) -> dict[str, str]:
+        """What the first few files would be labelled, by name, where there is a rule to be tried out."""
+        return {}
 
 
 class Blooms(Source):
@@ -48,11 +67,31 @@ class Blooms(Source):
             folder = ensure(cache_dir() / "blooms-v1", progress)
         return list_folder(folder)
 
+    def expected(self) -> Samples:
+        """Known before they are drawn, which takes some seconds."""
+        from finetune_core.blooms.picture import PER_CLASS
+        from finetune_core.blooms.species import SPECIES
+        from finetune_core.parts.sources.samples import Samples
+
+        labels = tuple(label for label in range(len(SPECIES)) for _ in range(PER_CLASS))
+        return Samples((Path(),) * len(labels), labels, tuple(species.name for species in SPECIES))
+
 
 class Files(Source):
     """Images of one's own, which lie somewhere on this machine."""
 
+    own: ClassVar[bool] = True
     path: str = knob("", "Path", "Where they lie on this machine.")
+
+    def called(self) -> str:
+        """The folder's or the table's own name."""
+        return Path(self.path).name or "no images yet"
+
+    def missing(self) -> str:
+        """The path, or what should be there."""
+        if not self.path:
+            return "Say where your photos lie."
+        return "" if Path(self.path).expanduser().exists() else "What you named is not there."
 
 
 class Folder(Files):
@@ -60,6 +99,7 @@ class Folder(Files):
 
     kind: ClassVar[str] = "folder"
     title: ClassVar[str] = "Folder"
+    example: ClassVar[str] = "~/Pictures/birds"
     path: str = knob("", "Folder", "Where the folder lies on this machine.")
 
     def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
@@ -77,6 +117,7 @@ class FileNames(Files):
 
     kind: ClassVar[str] = "file_names"
     title: ClassVar[str] = "File names"
+    example: ClassVar[str] = "~/Pictures/pets"
     path: str = knob("", "Folder", "Where the folder lies on this machine.")
     pattern: str = knob(
         r"^(.+)_\d+$",
@@ -90,6 +131,16 @@ class FileNames(Files):
 
         return list_names(self.path, self.pattern)
 
+    def trial(self, most: int) -> dict[str, str]:
+        """What the pattern finds in the first names. UserErrors for a folder or a pattern that cannot be read."""
+        from finetune_core.parts.sources.folders import existing_folder, images_below
+        from finetune_core.parts.sources.tables import labelled
+
+        if not self.path:
+            return {}
+        found = labelled(images_below(existing_folder(self.path))[:most], self.pattern)
+        return {path.stem: label for path, label in found.items()}
+
     def code(self, samples: Samples) -> str:
         """By the same pattern."""
         from finetune_core.parts.sources.code import of_names
@@ -102,6 +153,7 @@ class Table(Files):
 
     kind: ClassVar[str] = "table"
     title: ClassVar[str] = "Table"
+    example: ClassVar[str] = "~/Pictures/labels.csv"
     path: str = knob("", "Table", "Where the CSV file lies on this machine; paths of images start from its folder.")
     task: Kind = knob(
         ONE_CLASS.key,

@@ -9,6 +9,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import yaml
 from PIL import Image
@@ -203,6 +204,28 @@ def test_an_unreadable_image_is_named_and_can_be_left_out(file: Path, images: Pa
 )
 def test_a_wrong_value(file: Path, change: str, word: str, capsys: Capture) -> None:
     assert word in _mistake(capsys, "train", file, "--set", change)
+
+
+@pytest.mark.parametrize(
+    ("phase", "weights", "word"),
+    [
+        ({"thaw": ["head"]}, "random", "Random weights are frozen"),
+        ({"thaw": ["stem"]}, "file", "The head is frozen, but it is new"),
+        ({"thaw": ["layer2", "head"]}, "file", "layer3, layer4 frozen between thawed groups"),
+    ],
+)
+def test_what_trains_poorly_is_said_before_it_trains(
+    file: Path, tmp_path: Path, capsys: Capture, phase: dict, weights: str, word: str
+) -> None:
+    if weights == "file":
+        save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "resnet.safetensors")
+    chosen = {"kind": weights, **({"path": str(tmp_path / "resnet.safetensors")} if weights == "file" else {})}
+    recipe = load(file).with_value("model.backbone.weights", chosen)
+    recipe.with_value("phases", [{"epochs": 1, **phase}]).save(file)
+    assert main(["train", str(file)]) == 0
+    told = capsys.readouterr()
+    assert f"Warning: Layers: {word}" in told.err
+    assert "Warning" not in told.out, "what other programs read stays clean"
 
 
 def test_weights_of_another_architecture(file: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
-from finetune_core.data import doctor, sheet
+from finetune_core.data import cache, doctor, sheet
+from finetune_core.data.cache import decoded
+from finetune_core.errors import UserError
 from finetune_core.parts.sources.folders import list_folder
 
 
@@ -46,7 +49,7 @@ def test_what_is_transparent_shows_a_board_and_grey_is_grey() -> None:
 
 def test_the_doctor_finds_nothing_in_sound_data(images: Path) -> None:
     samples = list_folder(images)
-    found = doctor.findings(samples, doctor.examine(samples), image_size=32)
+    found = doctor.findings(samples, doctor.examine(samples, 32), image_size=32)
     assert [finding.title for finding in found] == ["3 classes with few images"]
 
 
@@ -56,7 +59,7 @@ def test_the_doctor_finds_broken_small_uneven_and_few(images: Path) -> None:
         Image.new("RGB", (60, 60)).save(images / "class_1" / f"more{number}.png")
     samples = list_folder(images)
     heard: list[tuple[int, int]] = []
-    examined = doctor.examine(samples, lambda done, total: heard.append((done, total)))
+    examined = doctor.examine(samples, 64, progress=lambda done, total: heard.append((done, total)))
     titles = [finding.title for finding in doctor.findings(samples, examined, image_size=64)]
     assert titles == [
         "1 file cannot be read",
@@ -65,3 +68,24 @@ def test_the_doctor_finds_broken_small_uneven_and_few(images: Path) -> None:
         "2 classes with few images",
     ]
     assert heard[-1] == (len(samples), len(samples))
+
+
+def test_the_doctor_sees_what_training_will_stop_at(images: Path) -> None:
+    """A JPEG that was cut off has a sound header: only who decodes it knows."""
+    Image.effect_noise((200, 200), 60).save(images / "class_0" / "whole.jpg")
+    cut = images / "class_0" / "cut.jpg"
+    cut.write_bytes((images / "class_0" / "whole.jpg").read_bytes()[:3000])
+    assert Image.open(cut).size == (200, 200)
+    samples = list_folder(images)
+    [finding, *_] = doctor.findings(samples, doctor.examine(samples, 32), image_size=32)
+    assert (finding.level, finding.title) == ("warn", "1 file cannot be read")
+    assert [samples.paths[index] for index in finding.images] == [cut]
+    with pytest.raises(UserError, match=r"1 image of 26 cannot be read.*cut\.jpg"):
+        decoded(samples, 32)
+
+
+def test_what_the_doctor_has_read_is_not_read_again(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = list_folder(images)
+    doctor.examine(samples, 32)
+    monkeypatch.setattr(cache, "read_image", lambda *_: pytest.fail("decoded again"))
+    assert len(decoded(samples, 32)) == len(samples)

@@ -1,0 +1,97 @@
+"""Looking at every image behind the page: by one thread of the server, which goes on whatever the page does.
+
+What it reads lands in the cache that training reads from: nothing is done twice. Another choice of data ends it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import streamlit as st
+
+from finetune_core.data import doctor
+from finetune_core.data.pipeline import eval_side
+from finetune_core.errors import UserError
+from finetune_core.parts.sources.samples import Samples
+from finetune_core.recipe import Data
+from pages.ui import dataset, shell
+
+SOON = 1.0  # seconds in which a small folder is looked at, so that no bar flashes by
+EVERY = 0.5  # seconds between two looks at how far it is
+
+_lock = threading.Lock()
+_latest: dict[str, Examination] = {}  # one entry: the examination of the data that are chosen now
+
+
+class _LeftError(Exception):
+    """Other data were chosen meanwhile."""
+
+
+class Examination:
+    """One look at all images of a data set, in a thread of its own."""
+
+    def __init__(self, key: str, samples: Samples, data: Data) -> None:
+        """Begin at once."""
+        self.key, self.done, self.total = key, 0, len(samples)
+        self.found: doctor.Examined | None = None
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._look, args=(samples, data), name="examination", daemon=True)
+        self._thread.start()
+
+    def over(self, seconds: float = 0.0) -> bool:
+        """Whether it is over, or will be within some seconds."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def result(self) -> doctor.Examined:
+        """What was found, once it is over; raises what ended it."""
+        if self.error:
+            raise self.error
+        assert self.found is not None
+        return self.found
+
+    def _look(self, samples: Samples, data: Data) -> None:
+        try:
+            self.found = doctor.examine(samples, eval_side(data.image_size), data.channels, self._heard)
+        except Exception as error:  # noqa: BLE001 - raised again on the page that asks for the result
+            self.error = error
+
+    def _heard(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+        if self.key not in _latest:
+            raise _LeftError
+
+
+def begun(samples: Samples, data: Data) -> Examination:
+    """The examination of these images, begun now if it was not before."""
+    key = f"{dataset.key(data.source)}{data.image_size}{data.channels}"
+    with _lock:
+        if key not in _latest:
+            _latest.clear()
+            _latest[key] = Examination(key, samples, data)
+        return _latest[key]
+
+
+def watch(look: Examination, draw: Callable[[doctor.Examined], None]) -> None:
+    """Draw what was found; until then how far it is, without holding up the page."""
+    if look.over(SOON):
+        _draw(look, draw)
+        return
+
+    @st.fragment(run_every=EVERY)
+    def tick() -> None:
+        if look.over():
+            st.rerun()
+        st.progress(look.done / max(1, look.total), text=f"Looking at every image: {look.done:,} of {look.total:,}")
+
+    tick()
+
+
+def _draw(look: Examination, draw: Callable[[doctor.Examined], None]) -> None:
+    try:
+        found = look.result()
+    except UserError as error:
+        shell.error_card(error)
+    else:
+        draw(found)

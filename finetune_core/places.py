@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,11 +23,16 @@ def runs_dir() -> Path:
     return Path(os.environ.get("THAW_RUNS") or "runs").absolute()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that no reader ever sees half of it."""
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside this one, then put it in its place: no reader ever sees half of it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
+    write(draft)
     draft.replace(path)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a text file as a whole."""
+    replace_file(path, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
 def shown(name: str | Path) -> str:

@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,26 @@ class Timing(Record):
     kind: ClassVar[str] = "timing"
     what: str
     seconds: float
+
+
+class Report(Protocol):
+    """Told in words what is being done, and how far that is: `done` of `total` in a unit, where it can be counted."""
+
+    def __call__(self, what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
+        """Take notice; may raise to end what is being done."""
+
+
+Count = Callable[[int, int], None]
+"""Told how many of all are done; may raise to end it."""
+
+
+def counted(what: str, done: float, total: float, unit: str = "") -> str:
+    """A report in words: `Decoding the images: 3 of 12`."""
+    return f"{what}: {done:,.4g} of {total:,.4g} {unit}".rstrip() if total else what
+
+
+def silent(what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
+    """A report to nobody."""
 
 
 def parse(row: Mapping[str, Any]) -> Record:

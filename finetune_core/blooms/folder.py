@@ -6,20 +6,20 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from finetune_core.blooms.picture import PER_CLASS, VERSION, draw
 from finetune_core.blooms.species import SPECIES
 from finetune_core.errors import UserError
+from finetune_core.records import Count
 
 MARKER = f".blooms-{VERSION}"  # Written last, so a folder that holds it is complete.
 QUALITY = 90
 STALE = 3600.0  # Seconds after which a draft is surely nobody's.
 
 
-def ensure(folder: Path, progress: Callable[[int, int], None] | None = None) -> Path:
+def ensure(folder: Path, count: Count | None = None) -> Path:
     """Draw Blooms as `folder/<species>/<nnn>.jpg` unless it is there, and return the folder.
 
     It is drawn beside its place and moved there when complete, so an interruption leaves nothing half done, and of
@@ -33,7 +33,7 @@ def ensure(folder: Path, progress: Callable[[int, int], None] | None = None) -> 
     _sweep(folder)
     draft = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=folder.parent))
     try:
-        _draw_all(draft, progress)
+        _draw_all(draft, count)
         (draft / MARKER).touch()
         _move(draft, folder)
     finally:
@@ -60,7 +60,7 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _draw_all(folder: Path, progress: Callable[[int, int], None] | None) -> None:
+def _draw_all(folder: Path, count: Count | None) -> None:
     for species in SPECIES:
         (folder / species.name).mkdir()
     jobs = [(species, number) for species in range(len(SPECIES)) for number in range(PER_CLASS)]
@@ -72,8 +72,8 @@ def _draw_all(folder: Path, progress: Callable[[int, int], None] | None) -> None
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         try:
             for done, _ in enumerate(pool.map(save, jobs), start=1):
-                if progress is not None:
-                    progress(done, len(jobs))
+                if count is not None:
+                    count(done, len(jobs))
         except BaseException:
             pool.shutdown(cancel_futures=True)  # Else an interruption would first draw all that is queued.
             raise

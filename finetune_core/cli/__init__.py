@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from finetune_core.cli import network, probing, recipes, results, training
+from finetune_core.cli import jobs, network, recipes, results
 from finetune_core.cli.parser import Commands
 from finetune_core.errors import UserError
 
@@ -29,6 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _commands() -> Commands:
     """All commands, in the order of the help."""
     commands = Commands()
-    for topic in (recipes, training, probing, network, results):
+    for topic in (recipes, jobs, network, results):
         topic.add_to(commands)
     return commands

@@ -49,12 +49,6 @@ class Commands:
         return one
 
 
-def start_from(parser: argparse.ArgumentParser) -> None:
-    """The argument to start from what a run has learned."""
-    help = "start from a run's best weights, or from this checkpoint, instead of the recipe's weights"
-    parser.add_argument("--from", metavar="RUN_OR_FILE", help=help)
-
-
 def count(text: str) -> int:
     """A number of things, at least one."""
     if (number := int(text)) < 1:

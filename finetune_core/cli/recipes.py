@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from finetune_core.cli.shared import changed, check, print_json, read_recipe, wr
 from finetune_core.errors import UserError
 from finetune_core.parts import FAMILIES, Part
 from finetune_core.recipe import Recipe
+from finetune_core.records import Report
 from finetune_core.runs import launch, store
 
 
@@ -73,12 +73,18 @@ def export(options: Options) -> None:
     """Write a recipe, or that of a run, as one script in plain PyTorch."""
     recipe = _recipe_or_run(options)
     check(recipe)
-    text = EXPORTS[options.format](recipe, lambda said: print(said, file=sys.stderr))
+    text = EXPORTS[options.format](recipe, _say)
     if options.out is None:
         print(text, end="")
         return
     write(options.out, text)
     print(f"Wrote {options.out}. Run it with: python {options.out}")
+
+
+def _say(what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
+    """On stderr, each thing once."""
+    if not done:
+        print(what, file=sys.stderr)
 
 
 def _recipe_or_run(options: Options) -> Recipe:
@@ -88,10 +94,10 @@ def _recipe_or_run(options: Options) -> Recipe:
     return changed(store.open_run(options.recipe, options.runs).recipe, options.set)
 
 
-def _script(recipe: Recipe, progress: Callable[[str], None]) -> str:
+def _script(recipe: Recipe, report: Report) -> str:
     from finetune_core.export import script
 
-    return script.whole(recipe, script.gather(recipe, progress))
+    return script.whole(recipe, script.gather(recipe, report))
 
 
 EXPORTS = {"script": _script}

@@ -50,12 +50,12 @@ def phase_index(number: int | None, count: int) -> int:
     return number - 1
 
 
-def check(recipe: Recipe) -> None:
+def check(recipe: Recipe, preflight: bool = True) -> None:
     """Raise what the run would stop with, as far as that can be known before anything starts; warnings go to stderr."""
-    from finetune_core.runs import preflight
+    from finetune_core.runs.preflight import findings
 
     machine.check_torch_pair()
-    found = preflight.findings(recipe)
+    found = findings(recipe) if preflight else []
     for finding in found:
         if finding.error:
             raise finding.error
@@ -68,7 +68,7 @@ def work(run: store.Run, quiet: bool = False) -> int:
     """Do a run's job here, with a progress bar on stderr; prints the run folder last."""
     from tqdm import tqdm
 
-    from finetune_core.records import Epoch, Event, Record
+    from finetune_core.records import Epoch, Event, Record, counted
 
     if run.recipe.training.processes > 1:
         from finetune_core.runs.torchrun import lead as do
@@ -78,8 +78,8 @@ def work(run: store.Run, quiet: bool = False) -> int:
     # Without a terminal there is no bar (None), only a line per epoch.
     with tqdm(total=0, unit="step", disable=True if quiet else None, dynamic_ncols=True, leave=False) as bar:
 
-        def say(message: str) -> None:
-            bar.set_description_str(message)
+        def report(what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
+            bar.set_description_str(counted(what, done, total, unit))
 
         def watch(record: Record) -> None:
             bar.total = run.status.steps
@@ -92,7 +92,7 @@ def work(run: store.Run, quiet: bool = False) -> int:
                 bar.set_description_str(f"loss {record.loss:.4f}")
                 bar.update()
 
-        code = do(run, watch, say)
+        code = do(run, watch, report)
     if code == 2:
         raise UserError(**(run.status.error or {"what": "The run failed."}))
     if not quiet and not code:

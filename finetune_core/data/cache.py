@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,8 +24,7 @@ from finetune_core.data.image import UnreadableError, read_image, read_size, sca
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.places import cache_dir, no_room, writing
-
-Progress = Callable[[int, int], None]
+from finetune_core.records import Count
 
 VERSION = 2  # of what the cached pixels look like: raise it whenever `read_image` changes
 SPARE = 64 << 20  # bytes of disk that a build leaves free
@@ -71,22 +70,22 @@ def decoded(
     samples: Samples,
     side: int,
     unreadable: Literal["stop", "skip"] = "stop",
-    progress: Progress | None = None,
+    count: Count | None = None,
     channels: int = 3,
 ) -> Decoded:
     """The samples' images with a short side of `side` px, from the cache or decoded now by a pool of threads.
 
-    `progress` hears (done, total) and may raise to cancel; nothing half done stays behind. Raises UserErrors for
+    `count` hears (done, total) and may raise to cancel; nothing half done stays behind. Raises UserErrors for
     unreadable images (unless they are skipped), for a disk without room and for a cache that cannot be written.
     """
-    images = filled(samples, side, progress, channels)
+    images = filled(samples, side, count, channels)
     _check(samples, images.bad, unreadable)
     return images
 
 
-def filled(samples: Samples, side: int, progress: Progress | None = None, channels: int = 3) -> Decoded:
+def filled(samples: Samples, side: int, count: Count | None = None, channels: int = 3) -> Decoded:
     """The same, whatever cannot be read: `bad` says which images and why."""
-    return known(samples, side, channels) or _build(samples, side, channels, progress or (lambda done, total: None))
+    return known(samples, side, channels) or _build(samples, side, channels, count or (lambda done, total: None))
 
 
 def known(samples: Samples, side: int, channels: int = 3) -> Decoded | None:
@@ -135,7 +134,7 @@ def _open(folder: Path) -> Decoded | None:
         return None
 
 
-def _build(samples: Samples, side: int, channels: int, progress: Progress) -> Decoded:
+def _build(samples: Samples, side: int, channels: int, count: Count) -> Decoded:
     folder = _folder(samples, side, channels)
     needed = _estimate(samples, side) * channels
     with writing("the decoded images", needed):
@@ -145,7 +144,7 @@ def _build(samples: Samples, side: int, channels: int, progress: Progress) -> De
         _sweep(folder.parent)
         draft = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
         try:
-            bad = _decode_all(samples, side, channels, draft, progress)
+            bad = _decode_all(samples, side, channels, draft, count)
             (draft / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
             _publish(draft, folder)
         finally:
@@ -161,7 +160,7 @@ def _publish(draft: Path, folder: Path) -> None:
             raise
 
 
-def _decode_all(samples: Samples, side: int, channels: int, draft: Path, progress: Progress) -> dict[int, str]:
+def _decode_all(samples: Samples, side: int, channels: int, draft: Path, count: Count) -> dict[int, str]:
     """Write pixels.bin and shapes.npy, and return the reason per unreadable image."""
     shapes, bad = np.zeros((len(samples), 3), np.int64), {}
     with (draft / "pixels.bin").open("wb") as file:
@@ -171,7 +170,7 @@ def _decode_all(samples: Samples, side: int, channels: int, draft: Path, progres
             else:
                 shapes[index] = image.shape
                 _append(file, image)
-            progress(index + 1, len(samples))
+            count(index + 1, len(samples))
     np.save(draft / "shapes.npy", shapes)
     return bad
 

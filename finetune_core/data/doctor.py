@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from finetune_core.data import cache
 from finetune_core.data.image import UnreadableError, read_size
 from finetune_core.findings import Finding
+from finetune_core.records import Count
 
 if TYPE_CHECKING:
     from finetune_core.parts.sources.samples import Samples
@@ -30,14 +30,12 @@ class Examined:
     reasons: dict[int, str]
 
 
-def examine(
-    samples: Samples, side: int, channels: int = 3, progress: Callable[[int, int], None] | None = None
-) -> Examined:
+def examine(samples: Samples, side: int, channels: int = 3, count: Count | None = None) -> Examined:
     """Read every image as training does, into the very cache that training reads from: what is said here is true.
 
     `side` is the short side in px at which images are kept. UserErrors for a disk without room.
     """
-    reasons = dict(cache.filled(samples, side, progress, channels).bad)
+    reasons = dict(cache.filled(samples, side, count, channels).bad)
     with ThreadPoolExecutor(WORKERS) as pool:
         sides = tuple(pool.map(_size, samples.paths))
     return Examined(tuple((0, 0) if index in reasons else size for index, size in enumerate(sides)), reasons)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from finetune_core.parts import Call
 from finetune_core.parts.backbones import weight_files
 from finetune_core.parts.backbones.spec import Body, Plan
 from finetune_core.parts.heads import STARTS
+from finetune_core.records import Report, silent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def build(
     model: Model,
     outputs: int,
-    progress: Callable[[str], None] | None = None,
+    report: Report | None = None,
     image_size: int | None = None,
     priors: Sequence[float] = (),
     channels: int = 3,
@@ -35,15 +36,15 @@ def build(
 
     Networks of fixed size are built for images of `image_size` px (None: the library's size); for other than three
     `channels` the first layer's weights are adapted. A head whose bias starts
-    from the classes' shares needs `priors`, as `Targets` has them. Seeds nothing: seed before. `progress` is
+    from the classes' shares needs `priors`, as `Targets` has them. Seeds nothing: seed before. `report` is
     told in words what takes time. UserError where weights cannot be had or do not fit.
     """
-    plan, progress = Plan(outputs, image_size), progress or (lambda text: None)
-    body = model.backbone.weights.build(model.backbone, plan, progress)
+    plan, report = Plan(outputs, image_size), report or silent
+    body = model.backbone.weights.build(model.backbone, plan, report)
     network = with_head(body, model, outputs)
     _start(network.module.get_submodule(network.classifier), model.head, priors)
     if body.trained:
-        _go_on(model.backbone, replace(body, classifier=network.classifier), progress)
+        _go_on(model.backbone, replace(body, classifier=network.classifier), report)
     model.backbone.take(channels, network)
     return network
 
@@ -83,7 +84,7 @@ def with_head(body: Body, model: Model, outputs: int) -> Network:
     return Network(body.module, fitting.classifier, body.mean, body.std, groups, fitting, body.arguments)
 
 
-def _go_on(backbone: Backbone, body: Body, progress: Callable[[str], None]) -> None:
+def _go_on(backbone: Backbone, body: Body, report: Report) -> None:
     """Fill a network from one that was trained; a head of another shape than the trained one stays new."""
     backbone.fill(body, body.trained, "the checkpoint")
     head, under = body.module.get_submodule(body.classifier), f"{body.classifier}."
@@ -91,7 +92,7 @@ def _go_on(backbone: Backbone, body: Body, progress: Callable[[str], None]) -> N
     if weight_files.fits(head, theirs, ()):
         head.load_state_dict(theirs)
     else:
-        progress("The checkpoint's head does not fit: the head is new")
+        report("The checkpoint's head does not fit: the head is new")
 
 
 def _replace(body: Body, model: Model, outputs: int) -> Fitting:

@@ -3,6 +3,7 @@
 from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.base import Call, Knob, Part, Section, knob
 from finetune_core.parts.heads import Head
+from finetune_core.parts.jobs import Job
 from finetune_core.parts.losses import Loss
 from finetune_core.parts.mixing import Mixing
 from finetune_core.parts.optimizers import Optimizer
@@ -20,6 +21,7 @@ FAMILIES: dict[str, type[Part]] = {
     "optimizer": Optimizer,
     "loss": Loss,
     "mixing": Mixing,
+    "job": Job,
 }
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Backbone",
     "Call",
     "Head",
+    "Job",
     "Knob",
     "Loss",
     "Mixing",

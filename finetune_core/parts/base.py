@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from textwrap import indent
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_serializer, model_validator
 from pydantic.fields import FieldInfo
+
+from finetune_core.errors import UserError
 
 # How the long module names are written in code that people read; layers of Thaw's own are shown with their source.
 OWN_LAYERS = "finetune_core.parts.modules"
@@ -132,6 +134,14 @@ class Section(BaseModel):
         """The fields declared with `knob`, in order."""
         return [_knob(name, info) for name, info in cls.model_fields.items() if info.title]
 
+    @classmethod
+    def parsed(cls, tree: Any, what: str) -> Self:
+        """One from plain data; a UserError about `what` names the first field that is wrong."""
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            raise _explained(error, what) from error
+
     def replace(self, **changes: Any) -> Self:
         """A validated copy with some fields changed."""
         return type(self).model_validate({**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
@@ -183,6 +193,19 @@ class Part(Section):
     @model_serializer(mode="wrap")
     def _with_kind(self, handler: Any) -> dict[str, Any]:
         return {"kind": self.kind, **handler(self)}
+
+
+def _explained(error: ValidationError, what: str) -> UserError:
+    first, more = error.errors()[0], error.error_count() - 1
+    place = ".".join(str(step) for step in first["loc"]) or what[0].lower() + what[1:]
+    others = f" ({more} more like this.)" if more else ""
+    if first["type"] == "extra_forbidden":
+        return UserError(f"{what} has an unknown field {place}.{others}", hint="Remove it or mend its spelling.")
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason[0].upper() + reason[1:]
+    return UserError(
+        f"{what}'s value for {place} does not fit.{others}", f"{reason}.", f"It was {first['input']!r:.80}."
+    )
 
 
 def _knob(name: str, info: FieldInfo) -> Knob:

@@ -67,8 +67,8 @@ def check_resumable(run: Run) -> None:
         raise UserError(
             f"The run {run.id} cannot be resumed.", f"It is {status.state}.", "Only a stopped or broken run goes on."
         )
-    if run.job["job"] != "train":
-        raise UserError(f"{run.id} is a learning-rate search.", "Only training goes on.", "Start a new search.")
+    if not run.job.resumable:
+        raise UserError(f"{run.id} cannot go on: it is no training.", f"{run.job.title}.", "Start a new one.")
 
 
 def resume(run: Run) -> None:

@@ -1,36 +1,30 @@
-"""A run is a folder. Only this module knows the names of the files in it.
-
-    recipe.yaml         the whole experiment
-    job.json            "train", "find", "race" or "measure", with options of the job
-    status.json         where the worker stands (replaced as a whole)
-    metrics.jsonl       one record a line (only ever appended to)
-    control.json        what a person asked for: {"ask": "stop"}
-    worker.json         who works on it: process id and start time
-    worker.log          what the worker printed, with the traceback of a bug
-    targets.json        what the model's outputs stand for: task, names, units
-    checkpoints/        last.safetensors, best.safetensors, phase-1.safetensors …, resume.pt
-
-The UI and the worker meet only here, so a page rerun, a refresh, a second tab, a restarted server, a killed worker and
-plain command-line use are all the same case.
-"""
+"""Runs: folders that any process can open, follow and write to. See `folder` for what lies in one."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
-from finetune_core import places, recipe
+from finetune_core import places
 from finetune_core.errors import UserError
+from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
+from finetune_core.recipe import Recipe, load
 from finetune_core.records import Record
+from finetune_core.runs.folder import Folder, read_json
+from finetune_core.runs.jobs import Train
+
+SomeJob = TypeVar("SomeJob", bound=Job)
 
 ACTIVE = ("starting", "preparing", "running")
+SETTLING = ("starting", "preparing")
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,9 @@ class Status:
     epoch: int = 0
     epochs: int = 0
     epoch_steps: int = 0
+    done: float = 0.0  # while preparing: of `total`, in `unit`
+    total: float = 0.0
+    unit: str = ""
     seconds_left: float | None = None
     error: dict[str, str] | None = None
     started: float = 0.0
@@ -61,49 +58,62 @@ class Status:
         return self.state in ACTIVE
 
     @property
+    def settling(self) -> bool:
+        """Whether the work itself has not begun yet."""
+        return self.state in SETTLING
+
+    @property
     def share(self) -> float:
-        """How much of the work is done, in [0, 1]."""
-        return min(1.0, self.step / self.steps) if self.steps else 0.0
+        """How much is done, in [0, 1]: of the work, or before it begins of what is being prepared."""
+        done, total = (self.done, self.total) if self.settling else (self.step, self.steps)
+        return min(1.0, done / total) if total else 0.0
 
 
-class Run:
+class Run(Folder):
     """A run folder, seen from any process."""
 
     def __init__(self, path: Path) -> None:
         """Wrap an existing folder; see `create` and `open_run`."""
-        self.path = path
+        super().__init__(path)
         self.id = path.name
 
     @property
-    def recipe(self) -> recipe.Recipe:
-        """The recipe as it was launched."""
-        return recipe.load(self.path / "recipe.yaml")
+    def recipe(self) -> Recipe:
+        """The recipe as it was launched; parsed once as long as its file stays the same."""
+        return _recipe(self.recipe_file, _stamp(self.recipe_file))
 
     @property
-    def job(self) -> dict[str, Any]:
-        """What is to be done with the recipe: {"job": "train" | "find" | "race" | "measure", …options}."""
-        return _read_json(self.path / "job.json") or {"job": "train"}
+    def job(self) -> Job:
+        """What is to be done with the recipe. A UserError for a job that this version does not know."""
+        return Job.parsed(_job_today(read_json(self.job_file) or {}), "The job")
+
+    def job_as(self, kind: type[SomeJob]) -> SomeJob:
+        """The job of a run that is known to be of this kind."""
+        job = self.job
+        if not isinstance(job, kind):
+            raise TypeError(f"{self.id} is no {kind.__name__} but a {type(job).__name__}")
+        return job
 
     @property
     def status(self) -> Status:
         """Where the run stands now, judged by the process too."""
-        saved = Status(**_known(_today(_read_json(self.path / "status.json") or {})))
+        saved = Status(**_known(_today(read_json(self.status_file) or {})))
         return replace(saved, state="lost") if saved.active and not self.alive() else saved
 
     def report(self, **changes: Any) -> None:
         """Replace parts of the status (the worker's side)."""
-        saved = _read_json(self.path / "status.json") or {}
-        _write_json(self.path / "status.json", {**saved, **changes, "updated": time.time()})
+        saved = read_json(self.status_file) or {}
+        self.write_json(self.status_file, {**saved, **changes, "updated": time.time()})
 
     def append(self, record: Record) -> None:
         """Add one record, as a whole line."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self.records_file.open("a", encoding="utf-8") as file:
             file.write(record.line() + "\n")
 
     def records(self, cursor: int = 0) -> tuple[list[dict[str, Any]], int]:
         """The records after byte `cursor`, and the new cursor; a half-written last line waits for the next call."""
         try:
-            with (self.path / "metrics.jsonl").open("rb") as file:
+            with self.records_file.open("rb") as file:
                 file.seek(cursor)
                 whole, _, _ = file.read().rpartition(b"\n")
         except FileNotFoundError:
@@ -115,15 +125,15 @@ class Run:
     def keep_records(self, steps: int) -> None:
         """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles."""
         kept = [r for r in self.records()[0] if _before(r, steps)]
-        places.write_whole(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept))
+        self.write_text(self.records_file, "".join(json.dumps(r) + "\n" for r in kept))
 
     def ask(self, what: str) -> None:
         """Ask the worker for something: "stop"."""
-        _write_json(self.path / "control.json", {"ask": what})
+        self.write_json(self.control_file, {"ask": what})
 
     def asked(self) -> str:
         """What the worker was asked for, else an empty string."""
-        return (_read_json(self.path / "control.json") or {}).get("ask", "")
+        return (read_json(self.control_file) or {}).get("ask", "")
 
     def claim(self, process: psutil.Process) -> None:
         """Say that `process` works on this run; a UserError where another one does, but for the one that started it."""
@@ -134,12 +144,12 @@ class Run:
             raise UserError(
                 f"The run {self.id} is already being worked on.", f"Process {pid} has it.", "Stop it first."
             )
-        (self.path / "control.json").unlink(missing_ok=True)
-        _write_json(self.path / "worker.json", {"pid": process.pid, "create_time": process.create_time()})
+        self.control_file.unlink(missing_ok=True)
+        self.write_json(self.owner_file, {"pid": process.pid, "create_time": process.create_time()})
 
     def worker_pid(self) -> int | None:
         """The process at work, judged by id and start time (ids are used again), zombies left out."""
-        owner = _read_json(self.path / "worker.json") or {}
+        owner = read_json(self.owner_file) or {}
         try:
             process = psutil.Process(owner["pid"])
             same = abs(process.create_time() - owner["create_time"]) < 1.0
@@ -154,19 +164,14 @@ class Run:
     @property
     def targets(self) -> Targets | None:
         """What the model's outputs stand for; None before the worker has read the data."""
-        if saved := _read_json(self.path / "targets.json"):
+        if saved := read_json(self.targets_file):
             return Targets(**{name: _frozen(value) for name, value in saved.items()})
-        earlier = _read_json(self.path / "classes.json")
+        earlier = read_json(self.path / "classes.json")
         return earlier and Targets(ONE_CLASS.key, tuple(earlier))
 
     def save_targets(self, targets: Targets) -> None:
         """Keep them."""
-        _write_json(self.path / "targets.json", asdict(targets))
-
-    @property
-    def log(self) -> Path:
-        """What the worker printed."""
-        return self.path / "worker.log"
+        self.write_json(self.targets_file, asdict(targets))
 
     def log_tail(self, lines: int = 40) -> str:
         """The end of the worker's log."""
@@ -177,30 +182,11 @@ class Run:
         return "\n".join(text.splitlines()[-lines:])
 
     @property
-    def last(self) -> Path:
-        """Weights after the newest finished epoch or stop."""
-        return self.path / "checkpoints" / "last.safetensors"
-
-    @property
-    def best(self) -> Path:
-        """Weights of the epoch with the best validation score."""
-        return self.path / "checkpoints" / "best.safetensors"
-
-    def phase_end(self, phase: int) -> Path:
-        """Weights after a phase that another one followed; phases count from 0, files from 1."""
-        return self.path / "checkpoints" / f"phase-{phase + 1}.safetensors"
-
-    @property
     def weights(self) -> dict[str, Path]:
         """The checkpoints that there are, by what people call them."""
         phases = self.recipe.phases[:-1]
         ends = {f"end of phase {phase + 1}": self.phase_end(phase) for phase in range(len(phases))}
         return {name: path for name, path in {"best": self.best, **ends, "end": self.last}.items() if path.exists()}
-
-    @property
-    def resume_state(self) -> Path:
-        """What going on needs beside the weights: optimizer, scaler, random numbers, position."""
-        return self.path / "checkpoints" / "resume.pt"
 
     @property
     def megabytes(self) -> float:
@@ -217,20 +203,18 @@ class Bystander(Run):
     def append(self, record: Record) -> None:
         """Leave it to the first process."""
 
-    def keep_records(self, steps: int) -> None:
-        """Leave it to the first process."""
-
-    def save_targets(self, targets: Targets) -> None:
+    def replace(self, path: Path, write: Callable[[Path], object]) -> None:
         """Leave it to the first process."""
 
     def claim(self, process: psutil.Process) -> None:
         """Leave it to the first process."""
 
 
-def create(what: recipe.Recipe, job: str = "train", runs: Path | None = None, **options: Any) -> Run:
-    """A new run folder, ready for a worker; named by time, job and backbone."""
+def create(what: Recipe, job: Job | None = None, runs: Path | None = None) -> Run:
+    """A new run folder, ready for a worker; named by time, job and backbone. Without a `job` it is to be trained."""
+    job = job or Train()
     runs = runs or places.runs_dir()
-    stem = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), "" if job == "train" else job, _slug(what))))
+    stem = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), "" if job.resumable else job.kind, _slug(what))))
     for number in range(1, 1000):
         path = runs / (stem if number == 1 else f"{stem}-{number}")
         try:
@@ -242,13 +226,13 @@ def create(what: recipe.Recipe, job: str = "train", runs: Path | None = None, **
             raise UserError(
                 f"The run folder {path} cannot be made.", f"{error.strerror}.", "Choose another folder."
             ) from error
-    (path / "checkpoints").mkdir()
-    what.save(path / "recipe.yaml")
-    _write_json(path / "job.json", {"job": job, **options})
-    _write_json(
-        path / "status.json", asdict(Status(started=time.time(), epochs=what.epochs, message="Waiting to start"))
-    )
-    return Run(path)
+    run = Run(path)
+    run.checkpoints.mkdir()
+    what.save(run.recipe_file)
+    run.write_json(run.job_file, job.model_dump(mode="json"))
+    status = Status(started=time.time(), epochs=what.epochs, message="Waiting to start")
+    run.write_json(run.status_file, asdict(status))
+    return run
 
 
 def open_run(name: str | Path, runs: Path | None = None) -> Run:
@@ -273,18 +257,18 @@ def checkpoint(name: str | Path, runs: Path | None = None) -> Path:
 
 
 def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
-    """All runs of a job, newest first."""
+    """All runs of a kind of job, newest first."""
     return sorted(_runs(runs or places.runs_dir(), job), key=lambda run: run.id, reverse=True)
 
 
 def _runs(folder: Path, job: str) -> Iterator[Run]:
     for path in folder.glob("*/recipe.yaml"):
         run = Run(path.parent)
-        if run.job["job"] == job and not run.id.startswith("."):
+        if (_job_today(read_json(run.job_file) or {}))["kind"] == job and not run.id.startswith("."):
             yield run
 
 
-def _slug(what: recipe.Recipe) -> str:
+def _slug(what: Recipe) -> str:
     name = what.name or what.model.backbone.architecture
     return "".join(letter if letter.isalnum() or letter in "_." else "-" for letter in name)[:40].strip("-.")
 
@@ -315,12 +299,24 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _read_json(path: Path) -> Any:
+def _job_today(saved: dict[str, Any]) -> dict[str, Any]:
+    """A job as this version writes it: version 1 said "job" for its kind, and counted phases from 0."""
+    if "kind" in saved:
+        return saved
+    rest = {name: value for name, value in saved.items() if name != "job"}
+    phase = {"phase": saved["phase"] + 1} if "phase" in saved else {}
+    return {"kind": saved.get("job", Train.kind), **rest, **phase}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Changes when a file does."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        facts = path.stat()
+    except OSError:  # reading it will say so
         return None
+    return facts.st_mtime_ns, facts.st_size
 
 
-def _write_json(path: Path, value: Any) -> None:
-    places.write_whole(path, json.dumps(value, indent=1))
+@lru_cache(maxsize=2000)
+def _recipe(path: Path, stamp: tuple[int, int] | None) -> Recipe:
+    return load(path)

@@ -23,21 +23,19 @@ import psutil
 
 from finetune_core import machine, places, records
 from finetune_core.errors import UserError
-from finetune_core.records import Record
+from finetune_core.records import Record, Report, silent
 from finetune_core.runs.store import ACTIVE, Run
 
 EVERY = 0.2  # seconds between two looks at the run
 GRACE = 30.0  # seconds that processes have to save and end once torchrun is gone
 
 
-def lead(
-    run: Run, watch: Callable[[Record], None] = lambda _: None, say: Callable[[str], None] = lambda _: None
-) -> int:
+def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Report = silent) -> int:
     """Do the run's job in as many processes as its recipe wants; returns the exit code, as `worker.work`."""
     processes = run.recipe.training.processes
     run.claim(psutil.Process())
     run.report(state="starting", message=f"Waking up {processes} processes", error=None)
-    heard = _Heard(run, watch, say)
+    heard = _Heard(run, watch, report)
     with ExitStack() as stack:
         child = stack.enter_context(_started(run, processes))
         stack.callback(_end, child)
@@ -93,15 +91,14 @@ class _PassingOn:
 class _Heard:
     """Passes on what the processes have written since the last time."""
 
-    def __init__(self, run: Run, watch: Callable[[Record], None], say: Callable[[str], None]) -> None:
-        self.run, self.watch, self.say = run, watch, say
-        self.cursor, self.message = run.records()[1], ""
+    def __init__(self, run: Run, watch: Callable[[Record], None], report: Report) -> None:
+        self.run, self.watch, self.report = run, watch, report
+        self.cursor = run.records()[1]
 
     def all_new(self) -> None:
         status = self.run.status
-        if status.state == "preparing" and status.message != self.message:
-            self.message = status.message
-            self.say(status.message)
+        if status.state == "preparing":
+            self.report(status.message, status.done, status.total, status.unit)
         rows, self.cursor = self.run.records(self.cursor)
         for row in rows:
             self.watch(records.parse(row))

@@ -5,14 +5,13 @@ Exit codes: 0 done or stopped on request, 2 a mistake that a person can mend, 1 
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import fields
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,15 +20,11 @@ import psutil
 import torch
 
 from finetune_core.errors import UserError
-from finetune_core.finder import race, range_test
-from finetune_core.finder.suggest import suggest, together
-from finetune_core.finder.sweep import RACE_STEPS, Sweep
-from finetune_core.records import Epoch, Event, Lap, Record, Step
-from finetune_core.runs import checkpoint
+from finetune_core.parts import Job
+from finetune_core.parts.jobs import Stop
+from finetune_core.records import Event, Record, Report, silent
 from finetune_core.runs.store import Bystander, Run
-from finetune_core.training import distributed, stopwatch, timing
-from finetune_core.training.loop import Save, Trainer
-from finetune_core.training.session import prepare
+from finetune_core.training import distributed
 
 Watch = Callable[[Record], None]
 """Called with every record, for a progress bar."""
@@ -37,13 +32,13 @@ Watch = Callable[[Record], None]
 REPORT_SECONDS = 0.5
 
 
-def work(run: Run, watch: Watch = lambda _: None, say: Callable[[str], None] = lambda _: None) -> int:
+def work(run: Run, watch: Watch = lambda _: None, report: Report = silent) -> int:
     """Do the run's job in this process; returns the exit code. Never raises for what happens in the job."""
     mine = run if distributed.first() else Bystander(run.path)
     try:
         mine.claim(psutil.Process())
         with _Stopping(run) as stopping:
-            JOBS[run.job["job"]](mine, stopping, watch, _Preparing(mine, say))
+            _drive(run.job, _Desk(mine, report), watch, stopping)
     except UserError as error:
         _failed(run, error)
         return 2
@@ -52,6 +47,76 @@ def work(run: Run, watch: Watch = lambda _: None, say: Callable[[str], None] = l
         _failed(run, _known(error))
         return 1
     return 0
+
+
+def _drive(job: Job, desk: _Desk, watch: Watch, stopping: _Stopping) -> None:
+    """Keep each record that the job yields, and let it stop where somebody asks for that."""
+    desk.report("Waking up")
+    records = job.run(desk)
+    for record in records:
+        desk.files.append(record)
+        watch(record)
+        if stopping:
+            with suppress(Stop, StopIteration):
+                records.throw(Stop())
+            desk.stop(job.resumable)
+            return
+    desk.finish()
+
+
+class _Desk:
+    """What a job works with: its recipe, its folder, and a status that is written down as often as a person looks."""
+
+    def __init__(self, files: Run, heard: Report) -> None:
+        self.files, self.recipe, self.heard = files, files.recipe, heard
+        self.next, self.last_words = 0.0, ""
+        self.started, self.first = time.monotonic(), 0
+        self.waiting: dict[str, Any] = {"step": 0, "steps": 0}  # facts that are not written down yet
+
+    def report(self, what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
+        """What is being prepared, and how far that is."""
+        if not total or done >= total or time.monotonic() >= self.next:
+            self.next = time.monotonic() + REPORT_SECONDS
+            self.files.report(state="preparing", message=what, done=done, total=total, unit=unit, error=None)
+            self.heard(what, done, total, unit)
+
+    def begin(self, doing: str, steps: int, step: int = 0, **facts: Any) -> None:
+        """The work itself begins."""
+        self.started, self.first = time.monotonic(), step
+        self.waiting = {"step": step, "steps": steps}
+        self._write(state="running", message=doing, **facts)
+
+    def advance(self, step: int, now: bool = False, **facts: Any) -> None:
+        """So many steps are done."""
+        self.waiting |= {"step": step, **facts}
+        if now or time.monotonic() >= self.next:
+            self._write(seconds_left=self._seconds_left())
+
+    def conclude(self, words: str) -> None:
+        """The last word."""
+        self.last_words = words
+
+    def finish(self) -> None:
+        """All is done."""
+        self._write(state="finished", message=self.last_words or "Finished", seconds_left=0.0)
+
+    def stop(self, resumable: bool) -> None:
+        """It was stopped."""
+        if resumable:
+            self.files.append(Event("stopped", self.waiting["step"], "Stopped on request"))
+        message = "Stopped; it can go on from here" if resumable else "Stopped on request"
+        self._write(state="stopped", message=message)
+
+    def _write(self, **changes: Any) -> None:
+        self.next = time.monotonic() + REPORT_SECONDS
+        self.files.report(**{**self.waiting, **changes})
+
+    def _seconds_left(self) -> float | None:
+        done = self.waiting["step"] - self.first
+        if done <= 0:
+            return None
+        left = self.waiting["steps"] - self.waiting["step"]
+        return round((time.monotonic() - self.started) / done * left, 1)
 
 
 def _failed(run: Run, error: UserError) -> None:
@@ -90,155 +155,6 @@ class _Stopping:
         return distributed.size() > 1 and (
             os.getppid() != self.parent or (distributed.first() and not self.run.alive())
         )
-
-
-class _Preparing:
-    """Passes on what is being prepared, not more often than a person can read."""
-
-    def __init__(self, run: Run, say: Callable[[str], None]) -> None:
-        self.run, self.say, self.next = run, say, 0.0
-
-    def __call__(self, message: str) -> None:
-        if time.monotonic() >= self.next or " of " not in message:
-            self.next = time.monotonic() + REPORT_SECONDS
-            self.run.report(state="preparing", message=message)
-            self.say(message)
-
-
-def _train(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
-    preparing("Waking up")
-    session = prepare(run.recipe, preparing)
-    run.save_targets(session.targets)
-    trainer = Trainer(session)
-    if run.resume_state.exists():
-        checkpoint.restore(run, trainer)
-        run.keep_records(trainer.done)
-    progress = _Progress(run, trainer)
-    progress.report(trainer, state="running", message="Training")
-    for record in trainer.run():
-        if isinstance(record, Save):
-            checkpoint.save(run, trainer, record)
-        else:
-            run.append(record)
-            watch(record)
-        if isinstance(record, Epoch):
-            progress.epoch_ended(record)
-        if isinstance(record, Event) and record.name == "truth_failed":
-            progress.warn(trainer, record.text)
-        if isinstance(record, Step | Save) and stopping:
-            checkpoint.save(run, trainer, Save())
-            note = Event("stopped", trainer.done, "Stopped on request")
-            run.append(note)
-            progress.report(trainer, state="stopped", message="Stopped; it can go on from here")
-            return
-        progress.tick(trainer)
-    progress.report(trainer, state="finished", message=progress.said("Finished"), seconds_left=0.0)
-
-
-def _find(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
-    preparing("Waking up")
-    options, recipe = dict(run.job), run.recipe
-    phase, tries = options.get("phase", 0), options.get("tries", 1)
-    sweep = Sweep(**{field.name: options[field.name] for field in fields(Sweep) if field.name in options})
-    for trial in range(tries):
-        session = prepare(range_test.seeded(recipe, trial), preparing)
-        whose = f", try {trial + 1} of {tries}" if tries > 1 else ""
-        run.report(state="running", message=f"Trying rates{whose}", steps=tries * sweep.steps)
-        for record in range_test.range_test(session, phase, sweep, trial):
-            run.append(record)
-            watch(record)
-            run.report(step=trial * sweep.steps + record.step + 1)
-            if stopping:
-                run.report(state="stopped", message="Stopped on request")
-                return
-    if not distributed.first():  # whose records are not to be read while the first still writes
-        return
-    found = suggest(*together(run.records()[0]), batches=session.train.steps)
-    run.append(found)
-    watch(found)
-    run.report(state="finished", message=found.note or "Finished")
-
-
-def _race(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
-    preparing("Waking up")
-    session, options = prepare(run.recipe, preparing), run.job
-    rates, steps = options["rates"], options.get("steps", RACE_STEPS)
-    run.report(state="running", message="Racing", steps=len(rates) * steps)
-    done = 0
-    for record in race.race(session, rates, options.get("phase", 0), steps, options.get("group", "")):
-        run.append(record)
-        watch(record)
-        done += isinstance(record, Lap)
-        run.report(step=done)
-        if stopping:
-            run.report(state="stopped", message="Stopped on request")
-            return
-    run.report(state="finished", message="Finished")
-
-
-def _measure(run: Run, stopping: _Stopping, watch: Watch, preparing: _Preparing) -> None:
-    preparing("Waking up")
-    recipe = run.recipe
-    run.report(state="running", message="Measuring", steps=sum(stopwatch.REPEATS.values()))
-    for done, record in enumerate(stopwatch.timings(recipe), start=1):
-        run.append(record)
-        watch(record)
-        run.report(step=done)
-        if stopping:
-            run.report(state="stopped", message="Stopped on request")
-            return
-    if measured := timing.summary(run.records()[0], recipe.training.batch_size):
-        timing.keep(recipe, measured)
-    run.report(state="finished", message="Finished")
-
-
-JOBS = {"train": _train, "find": _find, "race": _race, "measure": _measure}
-
-
-class _Progress:
-    """Keeps the status fresh: often enough for the eye, seldom enough for the disk."""
-
-    def __init__(self, run: Run, trainer: Trainer) -> None:
-        self.run, self.first, self.started = run, trainer.done, time.monotonic()
-        self.next = 0.0
-        self.warning = ""
-        self.score = trainer.session.targets.about.score
-        self.scores = [r["valid_score"] for r in run.records()[0] if r["kind"] == "epoch"]
-
-    def epoch_ended(self, record: Epoch) -> None:
-        self.scores.append(record.valid_score if math.isfinite(record.valid_score) else None)
-        self.next = 0.0
-
-    def warn(self, trainer: Trainer, warning: str) -> None:
-        self.warning = warning
-        self.report(trainer, message=self.said("Training"))
-
-    def said(self, message: str) -> str:
-        """The message, and what there is to worry about."""
-        return f"{message}. {self.warning}" if self.warning else message
-
-    def tick(self, trainer: Trainer) -> None:
-        if time.monotonic() >= self.next:
-            self.next = time.monotonic() + REPORT_SECONDS
-            self.report(trainer, seconds_left=self._seconds_left(trainer))
-
-    def report(self, trainer: Trainer, **changes: Any) -> None:
-        self.run.report(
-            step=trainer.done,
-            steps=trainer.steps,
-            epoch=trainer.at.epoch,
-            epochs=trainer.epochs,
-            epoch_steps=trainer.session.train.steps,
-            valid_score=self.scores,
-            best_score=self.score.best(self.scores),
-            **changes,
-        )
-
-    def _seconds_left(self, trainer: Trainer) -> float | None:
-        if trainer.done == self.first:
-            return None
-        each = (time.monotonic() - self.started) / (trainer.done - self.first)
-        return round(each * (trainer.steps - trainer.done), 1)
 
 
 def _known(error: Exception) -> UserError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +19,8 @@ from finetune_core.network.network import Network
 from finetune_core.parts.losses import Weighted
 from finetune_core.parts.tasks import Targets, seen
 from finetune_core.recipe import Recipe, Training
+from finetune_core.records import Count, Report, silent
 from finetune_core.training import distributed
-
-Report = Callable[[str], None]
-"""Told in words what is being prepared."""
 
 
 @dataclass
@@ -67,7 +64,7 @@ class Session:
         return x.div_(255).sub_(mean).div_(std)
 
 
-def prepare(recipe: Recipe, report: Report = lambda _: None) -> Session:
+def prepare(recipe: Recipe, report: Report = silent) -> Session:
     """Read and decode the data, build the network with its weights. Raises UserErrors before any compute."""
     device = choose_device(recipe.training.device)
     set_tf32(recipe.training.tf32)
@@ -158,5 +155,5 @@ def scaler(device: torch.device, training: Training) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
 
 
-def _counting(report: Report, what: str) -> Callable[[int, int], None]:
-    return lambda done, total: report(f"{what}: {done} of {total}")
+def _counting(report: Report, what: str) -> Count:
+    return lambda done, total: report(what, done, total)

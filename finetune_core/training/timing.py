@@ -31,7 +31,7 @@ class Latency:
         )
 
 
-def asked(recipe: Recipe, backbone: Backbone) -> Recipe:
+def to_measure(recipe: Recipe, backbone: Backbone) -> Recipe:
     """The recipe to measure: this backbone without its weights, which do not matter to time, everything thawed."""
     model = Model(backbone=backbone.replace(weights=RandomWeights()))
     training = recipe.training.replace(processes=1, decay={}, mix=Unmixed())

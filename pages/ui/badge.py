@@ -6,6 +6,7 @@ import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.recipe.words import run_words
+from finetune_core.records import counted
 from finetune_core.runs import store
 from pages.ui import path
 from pages.ui.shell import plain
@@ -44,7 +45,7 @@ def title(run: store.Run) -> str:
 def status_words(status: store.Status) -> str:
     """`Epoch 2 of 5 · 40 s left`, or the state while there is no progress to tell."""
     if status.state != "running":
-        return plain(status.message or status.state.capitalize())
+        return plain(counted(status.message or status.state.capitalize(), status.done, status.total, status.unit))
     epoch = f"Epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"
     return epoch if status.seconds_left is None else f"{epoch} · {duration(status.seconds_left)} left"
 

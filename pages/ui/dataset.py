@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from finetune_core.data import sheet
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
 from finetune_core.parts.sources.samples import Samples
+from finetune_core.records import Count
 
-Progress = Callable[[int, int], None]
 KEPT = 4  # data sets whose lists are kept
 
 _listed: dict[str, Samples] = {}
@@ -29,11 +28,11 @@ def key(source: Source) -> str:
     return f"{source.model_dump_json()}{hash(tuple(stamps))}"
 
 
-def samples(source: Source, progress: Progress | None = None) -> Samples:
+def samples(source: Source, count: Count | None = None) -> Samples:
     """The source's images; Blooms draws itself on first use and reports (done, all). UserError where none are."""
     place = key(source)
     if place not in _listed:
-        _keep(_listed, place, source.samples(progress))
+        _keep(_listed, place, source.samples(count))
     return _listed[place]
 
 

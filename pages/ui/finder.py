@@ -16,6 +16,7 @@ from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import matching
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import FindRate, Probe
 from finetune_core.runs.store import Run
 from pages.ui import live, phasing, starts, state
 from pages.ui.chart import clicked
@@ -36,17 +37,15 @@ TRIES = {1: "1 try", 3: "3 tries"}
 DIRECTIONS = {False: "Low to high", True: "High to low"}
 
 
-def wanted() -> dict[str, Any]:
+def wanted() -> FindRate:
     """What the next search is to be, as chosen behind "More"."""
-    down, group = state.value("find-down", False), state.value("find-group", "")
-    known = group in thawed(phasing.chosen())
-    options = {"tries": state.value("find-tries", 1), "down": down, "group": group if known else ""}
-    return options | ({"high": sweep.DOWN_FROM} if down else {})
-
-
-def next_sweep() -> sweep.Sweep:
-    """The rates that the next search tries."""
-    return sweep.Sweep(**{name: value for name, value in wanted().items() if name != "tries"})
+    group = state.value("find-group", "")
+    return FindRate(
+        phase=phasing.index() + 1,
+        tries=state.value("find-tries", 1),
+        down=state.value("find-down", False),
+        group=group if group in thawed(phasing.chosen()) else "",
+    )
 
 
 def start() -> str:
@@ -83,18 +82,23 @@ def fits(run: Run, recipe: Recipe) -> bool:
 
 def alone(run: Run | None) -> str:
     """The one group whose rate a search moved; empty where it moved all."""
-    return run.job.get("group", "") if run else ""
+    return probe(run).group if run else ""
+
+
+def probe(run: Run) -> Probe:
+    """The search or race of a run."""
+    return run.job_as(Probe)
 
 
 def phase(run: Run) -> Phase:
     """The phase that a search was made for."""
-    return run.recipe.phases[run.job.get("phase", 0)]
+    return run.recipe.phases[probe(run).index]
 
 
 def begin(recipe: Recipe) -> None:
     """Start a search in a worker; what stops it becomes a notice on the page."""
     try:
-        launch.start(store.create(begun(recipe), job="find", phase=phasing.index(), **wanted()))
+        launch.start(store.create(begun(recipe), wanted()))
     except UserError as error:
         state.note(error)
 
@@ -169,8 +173,9 @@ def _question(recipe: Recipe, phase: Phase, group: str) -> tuple[object, ...]:
 
 def _name(run: Run) -> str:
     when = time.strftime("%H:%M", time.localtime(run.status.started))
-    number = f"phase {run.job.get('phase', 0) + 1}: " if len(run.recipe.phases) > 1 else ""
+    job = probe(run)
+    number = f"phase {job.phase}: " if len(run.recipe.phases) > 1 else ""
     what = f"{alone(run)} alone" if alone(run) else phase_words(phase(run))
     weights = run.recipe.model.backbone.weights
     origin = "" if weights == state.draft().model.backbone.weights else f", from {starts.weights_words(weights)}"
-    return f"{number}{what}{origin}{', downwards' if run.job.get('down') else ''} ({when})"
+    return f"{number}{what}{origin}{', downwards' if getattr(job, 'down', False) else ''} ({when})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +14,6 @@ from finetune_core.runs.store import Run, Status
 from pages.ui import outline, state
 
 EVERY = 1.0  # seconds between two looks at a run
-SETTLING = ("starting", "preparing")
 
 Rows = list[dict[str, Any]]
 
@@ -60,7 +58,7 @@ def watch(run: Run, draw: Callable[[], None]) -> None:
 def records(run: Run) -> Rows:
     """All records so far; of a running run only what is new is read. The list must not be changed."""
     status, pid = run.status, run.worker_pid()
-    if status.state in SETTLING:  # a resumed run may still take records back
+    if status.settling:  # a resumed run may still take records back
         return run.records()[0]
     key, stamp = f"records:{run.id}", (pid, 0.0 if pid else status.updated)
     kept = state.value(key)
@@ -90,11 +88,3 @@ def lasting(recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> l
     for phase in range(over):
         lengths[phase] = sum(row["kind"] == "epoch" and row["phase"] == phase for row in rows)
     return lengths
-
-
-def share(status: Status) -> float:
-    """How far the present stage is, in [0, 1]: training steps, or what a message such as `Decoding: 3 of 12` counts."""
-    if status.state not in SETTLING:
-        return status.share
-    counted = re.search(r"(\d+) of (\d+)", status.message)
-    return min(1.0, int(counted[1]) / max(int(counted[2]), 1)) if counted else 0.0

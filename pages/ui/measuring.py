@@ -8,6 +8,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.backbones import Backbone
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import Measure
 from finetune_core.runs.store import Run
 from finetune_core.training import timing
 from pages.ui import live, shell, state
@@ -63,7 +64,7 @@ def _offer(recipe: Recipe, backbone: Backbone) -> None:
 
 def _begin(recipe: Recipe, backbone: Backbone) -> None:
     try:
-        launch.start(store.create(timing.asked(recipe, backbone), job="measure"))
+        launch.start(store.create(timing.to_measure(recipe, backbone), Measure()))
     except UserError as error:
         state.note(error)
 
@@ -72,7 +73,7 @@ def _progress(run: Run) -> None:
     status = run.status
     with st.container(horizontal=True, vertical_alignment="center"):
         words = "Measuring" if status.state == "running" else status.message
-        st.progress(live.share(status), text=f"{run.recipe.model.backbone.architecture}: {words}")
+        st.progress(status.share, text=f"{run.recipe.model.backbone.architecture}: {words}")
         st.button("Stop", key="stop-measuring", type="tertiary", on_click=_stop, args=(run,))
 
 

@@ -13,6 +13,7 @@ from finetune_core.finder.suggest import winner
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import Race
 from finetune_core.runs.store import Run
 from pages.ui import finder, live, phasing, shell, state
 from pages.ui.badge import status_words
@@ -62,9 +63,9 @@ def panel(recipe: Recipe, search: Run | None) -> None:
 
 
 def _begin(recipe: Recipe, search: Run, rates: dict[str, float]) -> None:
-    phase, group = phasing.index(), finder.alone(search)
+    job = Race(rates=rates, phase=phasing.index() + 1, group=finder.alone(search))
     try:
-        launch.start(store.create(finder.begun(recipe), job="race", rates=rates, phase=phase, group=group))
+        launch.start(store.create(finder.begun(recipe), job))
     except UserError as error:
         state.note(error)
 
@@ -75,8 +76,9 @@ def _show(race: Run) -> None:
         shell.error_card(UserError(**status.error))
     if status.active:
         words = "Racing" if status.state == "running" else status_words(status)
-        st.progress(live.share(status), text=words)
-    rates, steps = race.job["rates"], race.job.get("steps", sweep.RACE_STEPS)
+        st.progress(status.share, text=words)
+    job = race.job_as(Race)
+    rates, steps = job.rates, job.steps
     names = {key: f"{NAMES[key]} {rate:.2g}" if key in NAMES else key for key, rate in rates.items()}
     chart(figures.race(rows, rates, names, steps), key="race-chart")
     best = winner(rows)

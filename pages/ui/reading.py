@@ -8,6 +8,7 @@ from finetune_core.data.split import Split, split
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
+from finetune_core.records import Count
 from pages.ui import dataset, shell
 
 
@@ -31,7 +32,7 @@ def _samples(data: Data) -> Samples:
         bar.empty()
 
 
-def _report(bar: st.delta_generator.DeltaGenerator, words: str) -> dataset.Progress:
+def _report(bar: st.delta_generator.DeltaGenerator, words: str) -> Count:
     def report(done: int, total: int) -> None:
         if done % max(1, total // 50) == 0 or done == total:
             bar.progress(done / total, text=words)

@@ -8,6 +8,7 @@ import yaml
 
 from finetune_core.export import script
 from finetune_core.recipe import Recipe, parse
+from finetune_core.records import silent
 from pages.ui import dataset, warm
 
 
@@ -27,4 +28,4 @@ def _facts(text: str, images: str) -> script.Facts:
 
 def whole(recipe: Recipe) -> str:
     """The whole script; draws and downloads what is missing, and looks at every file."""
-    return script.whole(recipe, script.gather(recipe, progress=lambda text: None))
+    return script.whole(recipe, script.gather(recipe, report=silent))

@@ -6,7 +6,6 @@ Widgets are drawn from it (`seed`) and write to it in their callbacks, before th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import streamlit as st
 
 from finetune_core import recipe as recipes
 from finetune_core.errors import UserError
-from finetune_core.places import runs_dir
+from finetune_core.places import replace_file, runs_dir
 from finetune_core.recipe import Recipe
 
 _SEEDED = "thaw:seeded:"
@@ -41,9 +40,7 @@ def edit(recipe: Recipe) -> None:
     file = draft_file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(f".{os.getpid()}.tmp")
-        recipe.save(unfinished)
-        unfinished.replace(file)
+        replace_file(file, recipe.save)
     except OSError as error:
         note(UserError("The draft could not be saved.", f"{error.strerror}: {file.parent}.", "Free some space there."))
     st.session_state[_DRAFT] = recipe

@@ -46,7 +46,7 @@ def show(recipe: Recipe) -> None:
 
 def _code(begun: Recipe) -> str:
     """The next search in PyTorch, from the weights that it would start from."""
-    return script.rate(begun, scripts.facts(begun), phasing.index(), finder.next_sweep())
+    return script.rate(begun, scripts.facts(begun), phasing.index(), finder.wanted().sweep)
 
 
 def _actions(place: st.delta_generator.DeltaGenerator, recipe: Recipe, newest: Run | None) -> None:
@@ -91,7 +91,7 @@ def _word(newest: Run | None, recipe: Recipe, found: dict[str, Any]) -> None:
             st.caption("The test tries a hundred rates on a copy of the model, from tiny to huge. It changes nothing.")
         elif newest.status.active:
             words = newest.status.message if newest.status.state == "running" else status_words(newest.status)
-            st.progress(live.share(newest.status), text=words)
+            st.progress(newest.status.share, text=words)
         elif newest.status.state in ("failed", "lost"):
             st.caption(":orange[:material/error:] The search ended early. Any rate can still be taken by number.")
         elif not finder.fits(newest, recipe):

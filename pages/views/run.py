@@ -143,7 +143,7 @@ def _progress(status: Status) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="progress"):
         st.badge(look.word, icon=look.icon, color=look.colour)
         if status.active:
-            st.progress(live.share(status), text=status_words(status))
+            st.progress(status.share, text=status_words(status))
         else:
             st.caption(shell.plain(_ended(status)))
 

@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 from finetune_core.parts.heads import ConcatPool
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import Measure
 from finetune_core.training import timing
 from pages.ui import backbones
 from tests.pages.conftest import draft, saved
@@ -116,8 +117,8 @@ def test_a_network_is_measured_on_request(open_page: Open, tiny: Recipe, monkeyp
     app = open_page("layers")
     app.button(key="measure-timm-test_resnet").click().run()
     assert not app.exception
-    assert started[0].job == {"job": "measure"}
-    assert started[0].recipe == timing.asked(recipe, recipe.model.backbone)
+    assert started[0].job == Measure()
+    assert started[0].recipe == timing.to_measure(recipe, recipe.model.backbone)
     timing.keep(started[0].recipe, timing.Latency(1.25, 640.0))
     words = "\n".join(caption.value for caption in open_page("layers").caption)
     assert "1.25 ms to look at one image, 640 images a second in training" in words

@@ -10,6 +10,7 @@ from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.rules import PRESETS
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import FindRate
 from pages.ui import shell
 from tests.pages.conftest import draft, saved
 
@@ -70,7 +71,7 @@ def test_the_rate_is_found_for_the_chosen_phase(open_page: Open, two: Recipe, mo
     assert [phase.learning_rate for phase in draft().phases] == [3e-3, 0.02]
     app.button(key="primary").click().run()
     assert not app.exception
-    assert started[0].job["phase"] == 1
+    assert started[0].job_as(FindRate).phase == 2
 
 
 def test_stages_are_made_by_preset_and_by_hand(open_page: Open) -> None:

@@ -15,6 +15,7 @@ from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Phase, Recipe, load, plan
 from finetune_core.records import Epoch, Find, Lap, Place, Step, Suggestions
 from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import FindRate, Race
 from tests.pages.conftest import saved
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -59,7 +60,7 @@ def trained(recipe: Recipe, state: str = "finished", epochs: int | None = None, 
 
 
 def searched(recipe: Recipe) -> store.Run:
-    run = store.create(recipe, job="find")
+    run = store.create(recipe, FindRate())
     for step in range(30):
         rate = 1e-7 * 10 ** (step * 8 / 29)
         run.append(Find(step, rate, 2.5 - step / 30, 2.5 - step / 30))
@@ -89,7 +90,7 @@ def test_find_starts_a_search_in_a_worker(no_worker):
     button(app, "Find the rate").click().run()
     assert not app.exception
     (run,) = no_worker
-    assert (run.job["job"], run.recipe) == ("find", Recipe())
+    assert (run.job, run.recipe) == (FindRate(), Recipe())
     assert button(app, "Stop")
 
 
@@ -119,13 +120,12 @@ def test_the_search_is_the_one_chosen_behind_more(no_worker):
     app.selectbox(key="find-group").set_value("layer4").run()
     button(app, "Find the rate").click().run()
     (run,) = no_worker
-    wanted = {"job": "find", "phase": 0, "tries": 3, "down": True, "group": "layer4", "high": 0.1}
-    assert run.job == wanted
+    assert run.job == FindRate(phase=1, tries=3, down=True, group="layer4", high=0.1)
 
 
 def test_the_rate_of_one_group_leaves_the_others_alone():
     phase = Phase(thaw=("layer4", "head"), learning_rate=1e-2)
-    run = store.create(saved(Recipe(phases=(phase,))), job="find", group="layer4")
+    run = store.create(saved(Recipe(phases=(phase,))), FindRate(group="layer4"))
     for step in range(30):
         run.append(Find(step, 1e-7 * 10 ** (step * 8 / 29), 2.5 - step / 30, 2.5 - step / 30))
     run.append(Suggestions(1e-3, None, None))
@@ -138,7 +138,7 @@ def test_the_rate_of_one_group_leaves_the_others_alone():
 
 
 def raced(recipe: Recipe) -> store.Run:
-    run = store.create(recipe, job="race", rates={"steepest": 1e-3, "minimum_tenth": 2e-2}, steps=3)
+    run = store.create(recipe, Race(rates={"steepest": 1e-3, "minimum_tenth": 2e-2}, steps=3))
     for name, rate, loss in (("steepest", 1e-3, 0.9), ("minimum_tenth", 2e-2, 0.4)):
         for step in range(3):
             run.append(Lap(name, rate, step, 2.5 - step, 2.5 - step))
@@ -153,7 +153,7 @@ def test_suggestions_race_and_the_winner_is_taken(no_worker):
     button(app, "Race the suggestions").click().run()
     assert not app.exception
     (race,) = no_worker
-    assert race.job["rates"] == {"steepest": 1e-3, "minimum_tenth": 2e-2}
+    assert race.job_as(Race).rates == {"steepest": 1e-3, "minimum_tenth": 2e-2}
     assert button(app, "Stop the race")
     race.report(state="finished")
     raced(Recipe())
@@ -184,7 +184,7 @@ def test_a_curve_of_other_groups_says_so():
 
 def test_a_failed_search_shows_its_error():
     error = {"what": "There is no folder x.", "why": "It does not exist.", "hint": "Check the spelling."}
-    store.create(Recipe(), job="find").report(state="failed", error=error)
+    store.create(Recipe(), FindRate()).report(state="failed", error=error)
     app = page("rate")
     assert not app.exception
     assert "There is no folder x" in texts(app)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,11 @@ from finetune_core.parts.backbones.spec import Body, Origin, Plan
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import Targets, seen
 from finetune_core.recipe import Model, Recipe
+from finetune_core.records import Report
 
 if TYPE_CHECKING:
     from torch import nn
 
-Progress = Callable[[str], None]
 
 DEEP, CLEAR, ODD, LONG = "more than 8 bits", "transparent", "neither grey nor colour", "long"
 LARGE, TURNED = "a JPEG larger than it is needed", "perhaps taken with a turned camera"
@@ -67,14 +67,14 @@ class Facts:
     blueprint: Blueprint
 
 
-def gather(recipe: Recipe, progress: Progress | None = None) -> Facts:
+def gather(recipe: Recipe, report: Report | None = None) -> Facts:
     """Look at the images and the network of a recipe. UserErrors as a run would raise them.
 
-    With `progress` as thoroughly as a run, which takes what must be drawn, decoded and downloaded; without it only
+    With `report` as thoroughly as a run, which takes what must be drawn, decoded and downloaded; without it only
     what is there at once.
     """
-    pictures = look(recipe, recipe.data.source.samples(), thorough=progress is not None)
-    return Facts(pictures, outline(recipe, len(pictures.targets.names), progress))
+    pictures = look(recipe, recipe.data.source.samples(), thorough=report is not None)
+    return Facts(pictures, outline(recipe, len(pictures.targets.names), report))
 
 
 def look(recipe: Recipe, samples: Samples, thorough: bool = False) -> Pictures:
@@ -113,11 +113,11 @@ def _shape(image: Image.Image, side: int) -> Iterator[str]:
         yield TURNED
 
 
-def outline(recipe: Recipe, outputs: int, progress: Progress | None = None) -> Blueprint:
-    """The network without its weights; these are downloaded first if told `progress`."""
+def outline(recipe: Recipe, outputs: int, report: Report | None = None) -> Blueprint:
+    """The network without its weights; these are downloaded first if told `report`."""
     model = recipe.model
     plan = Plan(outputs, recipe.data.image_size)
-    origin = model.backbone.weights.origin(model.backbone, plan, progress)
+    origin = model.backbone.weights.origin(model.backbone, plan, report)
     body = _empty(model, replace(plan, arguments={**plan.arguments, **origin.arguments}))
     first = len(origin.mean) if len(origin.mean) not in (0, body.channels) else 0
     model.backbone.take(first or body.channels, body)

@@ -12,9 +12,10 @@ from pydantic import SerializeAsAny
 
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import sockets
-from finetune_core.parts.backbones.spec import Body, Origin, Plan, Progress, Sighted
+from finetune_core.parts.backbones.spec import Body, Origin, Plan, Sighted
 from finetune_core.parts.backbones.weights import Hub, Weights
 from finetune_core.parts.base import Call, Part, knob
+from finetune_core.records import Report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +55,8 @@ class Backbone(Part):
         """The library's constructor for this network, to plan and with random weights."""
         raise NotImplementedError
 
-    def published(self, tag: str, plan: Plan, progress: Progress | None) -> Origin:
-        """The weights of the library's hub; without `progress` only what is on this machine already."""
+    def published(self, tag: str, plan: Plan, report: Report | None) -> Origin:
+        """The weights of the library's hub; without `report` only what is on this machine already."""
         raise NotImplementedError
 
     def made(self, call: Call, plan: Plan) -> Body:

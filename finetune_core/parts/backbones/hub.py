@@ -9,15 +9,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones.weight_files import OTHER_WAYS
+from finetune_core.records import Report
 
-Progress = Callable[[str], None]
 PATIENCE = 4.0  # seconds until the first answer; a person waits for a card, not for retries
 STALL = 20.0  # seconds without a byte in the middle of a download
 CHUNK = 1 << 18  # bytes
@@ -27,7 +26,7 @@ class NotPublishedError(Exception):
     """The server answers, but has no such file."""
 
 
-def fetch(url: str, target: Path, progress: Progress) -> Path:
+def fetch(url: str, target: Path, report: Report) -> Path:
     """The file behind `url`, downloaded to `target` unless it lies there already.
 
     Raises UserError within PATIENCE seconds without a network, NotPublishedError where the server has no such file.
@@ -36,13 +35,13 @@ def fetch(url: str, target: Path, progress: Progress) -> Path:
         return target
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise _offline(target.name, "The network is switched off by HF_HUB_OFFLINE.")
-    progress(f"Asking {url.split('/')[2]} for {target.name}")
+    report(f"Asking {url.split('/')[2]} for {target.name}")
     answer = _answer(url, target.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".part")
     try:
         with answer, os.fdopen(handle, "wb") as file:
-            _copy(answer, file, target.name, progress)
+            _copy(answer, file, target.name, report)
         shutil.move(draft, target)
     except (OSError, HTTPException) as error:
         raise UserError(f"The download of {target.name} broke off.", f"{error}.", f"Try again. {OTHER_WAYS}") from error
@@ -75,14 +74,14 @@ def _answer(url: str, name: str) -> Any:
     return answer
 
 
-def _copy(answer: Any, file: Any, name: str, progress: Progress) -> None:
+def _copy(answer: Any, file: Any, name: str, report: Report) -> None:
     total, done, told = int(answer.headers.get("Content-Length") or 0), 0, 0.0
     while chunk := answer.read(CHUNK):
         file.write(chunk)
         done += len(chunk)
         if time.monotonic() - told > 0.2:
             told = time.monotonic()
-            progress(f"Downloading {name}: {done / 1e6:.1f}{f' of {total / 1e6:.1f}' if total else ''} MB")
+            report(f"Downloading {name}", done / 1e6, total / 1e6, "MB")
     if total and done != total:
         raise OSError(f"{done} of {total} bytes arrived")
 

@@ -10,18 +10,18 @@ from typing import Any
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import hub, weight_files
 from finetune_core.parts.backbones.family import Backbone
-from finetune_core.parts.backbones.spec import Progress
+from finetune_core.records import Report
 
 
-def from_url(url: str, progress: Progress | None) -> Path | None:
-    """The file of an address: from torch's own cache, or downloaded into it if told `progress`; else None."""
+def from_url(url: str, report: Report | None) -> Path | None:
+    """The file of an address: from torch's own cache, or downloaded into it if told `report`; else None."""
     import torch
 
     target = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if progress is None:
+    if report is None:
         return target if target.is_file() else None
     try:
-        return hub.fetch(url, target, progress)
+        return hub.fetch(url, target, report)
     except hub.NotPublishedError as error:
         raise UserError(f"{target.name} is no longer published.", f"{error}.", weight_files.OTHER_WAYS) from error
 

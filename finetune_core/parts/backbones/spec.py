@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from finetune_core.parts.base import Call
+from finetune_core.records import Report
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,9 +62,6 @@ class Origin:
     arguments: Mapping[str, Any] = field(default_factory=dict)  # for the constructor, that the file asks for
 
 
-Progress = Callable[[str], None]
-
-
 class Maker(Protocol):
     """A backbone as its weights see it: what builds the network, and what the library publishes for it."""
 
@@ -80,7 +78,7 @@ class Maker(Protocol):
     def made(self, call: Call, plan: Plan) -> Body:
         """What a call of the constructor gives."""
 
-    def published(self, tag: str, plan: Plan, progress: Progress | None) -> Origin:
+    def published(self, tag: str, plan: Plan, report: Report | None) -> Origin:
         """The weights of the library's hub."""
 
     def take(self, channels: int, network: Sighted) -> None:

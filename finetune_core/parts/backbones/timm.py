@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import hub, sockets, weight_files
-from finetune_core.parts.backbones.spec import Body, Origin, Plan, Progress
+from finetune_core.parts.backbones.spec import Body, Origin, Plan
 from finetune_core.parts.base import Call, knob
+from finetune_core.records import Report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +75,7 @@ class Timm(Backbone):
         fixed = cfg is not None and cfg.fixed_input_size and image_size not in (None, cfg.input_size[-1])
         return {"img_size": image_size} if fixed and image_size else {}
 
-    def published(self, tag: str, plan: Plan, progress: Progress | None) -> Origin:
+    def published(self, tag: str, plan: Plan, report: Report | None) -> Origin:
         """From the Hugging Face hub or the authors' address; read from timm's own caches where it is there already."""
         import timm
 
@@ -84,7 +85,7 @@ class Timm(Backbone):
         cfg = timm.get_pretrained_cfg(name, allow_unregistered=True) if not tag or tag in tags else None
         if cfg is None or not (cfg.hf_hub_id or cfg.url):
             raise no_such_tag("timm", self.architecture, tag, tags)
-        path = _timm_file(cfg, name, progress)
+        path = _timm_file(cfg, name, report)
         # what lies in a file of the hub is an ordinary state dict, whatever `custom_load` says of the authors' address
         overlay = {"file": str(path), "custom_load": cfg.custom_load and not cfg.hf_hub_id}
         loading = {"pretrained_cfg_overlay": overlay} if path else {}
@@ -112,10 +113,10 @@ class Timm(Backbone):
         return (f"weights = {family}.checkpoint_filter_fn(weights, model)",)
 
 
-def _timm_file(cfg: Any, name: str, progress: Progress | None) -> Path | None:
+def _timm_file(cfg: Any, name: str, report: Report | None) -> Path | None:
     """The file of a pretrained tag: from the Hugging Face cache, our own cache, or downloaded into the latter."""
     if not cfg.hf_hub_id:
-        return from_url(cfg.url, progress)
+        return from_url(cfg.url, report)
     from huggingface_hub import try_to_load_from_cache
 
     files = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
@@ -127,12 +128,12 @@ def _timm_file(cfg: Any, name: str, progress: Progress | None) -> Path | None:
             return Path(cached)
         if own[file].is_file():
             return own[file]
-    if progress is None:
+    if report is None:
         return None
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     for file in files:
         try:
-            return hub.fetch(f"{host}/{cfg.hf_hub_id}/resolve/main/{file}", own[file], progress)
+            return hub.fetch(f"{host}/{cfg.hf_hub_id}/resolve/main/{file}", own[file], report)
         except hub.NotPublishedError:
             continue
     raise UserError(

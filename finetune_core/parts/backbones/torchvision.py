@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import sockets, weight_files
-from finetune_core.parts.backbones.spec import Body, Origin, Plan, Progress
+from finetune_core.parts.backbones.spec import Body, Origin, Plan
 from finetune_core.parts.base import Call, knob
+from finetune_core.records import Report
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -87,7 +88,7 @@ class Torchvision(Backbone):
             return {"image_size": image_size}
         return {"input_size": (image_size, image_size)} if self.architecture.startswith("maxvit_") else {}
 
-    def published(self, tag: str, plan: Plan, progress: Progress | None) -> Origin:
+    def published(self, tag: str, plan: Plan, report: Report | None) -> Origin:
         """From PyTorch's server, or from torch's own cache."""
         from torchvision import models
 
@@ -96,7 +97,7 @@ class Torchvision(Backbone):
         if tag and tag not in sets.__members__:
             raise no_such_tag("torchvision", self.architecture, tag, list(sets.__members__))
         chosen = sets[tag or "DEFAULT"]
-        path = from_url(chosen.url, progress)
+        path = from_url(chosen.url, report)
         state = f"torchvision.models.get_weight({str(chosen)!r}).get_state_dict()"
         transforms = chosen.transforms()
         return Origin(self.call(plan), path, state, tuple(transforms.mean), tuple(transforms.std))

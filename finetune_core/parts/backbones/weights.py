@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import weight_files
-from finetune_core.parts.backbones.spec import Body, Maker, Origin, Plan, Progress
+from finetune_core.parts.backbones.spec import Body, Maker, Origin, Plan
 from finetune_core.parts.base import Part, knob
+from finetune_core.records import Report
 
 Asks = Literal["", "path", "tag", "run"]
 
@@ -23,18 +24,18 @@ class Weights(Part):
     made_here: ClassVar[bool] = False  # by Thaw, for images of the recipe's size
     asks: ClassVar[Asks] = ""  # what a person has to say of them
 
-    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
-        """Where they are to be had, downloaded first if told `progress`; UserError where they are not to be had."""
+    def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
+        """Where they are to be had, downloaded first if told `report`; UserError where they are not to be had."""
         raise NotImplementedError
 
-    def build(self, backbone: Maker, plan: Plan, progress: Progress) -> Body:
+    def build(self, backbone: Maker, plan: Plan, report: Report) -> Body:
         """The backbone with these weights; UserError where they cannot be had or do not fit.
 
         What comes with a head waits in the body's `trained` until the recipe's own head is on.
         """
-        origin = self.origin(backbone, plan, progress)
+        origin = self.origin(backbone, plan, report)
         if origin.file:
-            progress(f"Loading {origin.file.name}")
+            report(f"Loading {origin.file.name}")
         body = backbone.made(origin.call, replace(plan, arguments={**plan.arguments, **origin.arguments}))
         backbone.take(len(origin.mean) or body.channels, body)
         body.mean, body.std = origin.mean or body.mean, origin.std or body.std
@@ -66,7 +67,7 @@ class Bundled(Weights):
     title: ClassVar[str] = "Bundled with Thaw"
     made_here: ClassVar[bool] = True
 
-    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """From the assets, like any other file."""
         return _from_file(backbone, self._file(backbone), plan)
 
@@ -102,9 +103,9 @@ class Hub(Weights):
     asks: ClassVar[Asks] = "tag"
     tag: str = knob("", "Tag", "Which of several published sets, such as a1_in1k; empty means the library's default.")
 
-    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """From the library's hub, or from what was downloaded before."""
-        return backbone.published(self.tag, plan, progress)
+        return backbone.published(self.tag, plan, report)
 
     def facts(self, backbone: Maker) -> str:
         """Which set of which library."""
@@ -120,7 +121,7 @@ class File(Weights):
     asks: ClassVar[Asks] = "path"
     path: str = knob("", "Path", "Where the file lies on this machine.")
 
-    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """From the file; its classifier, if it has one, is left out."""
         return _from_file(backbone, Path(self.path).expanduser(), plan)
 
@@ -144,7 +145,7 @@ class Checkpoint(Weights):
     with_head: ClassVar[bool] = True
     path: str = knob("", "Path", "A .safetensors file among a run's checkpoints.")
 
-    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """From the file, the head too."""
         return _from_file(backbone, Path(self.path).expanduser(), plan)
 
@@ -166,7 +167,7 @@ class RandomWeights(Weights):
     title: ClassVar[str] = "Random (untrained)"
     trained: ClassVar[bool] = False
 
-    def origin(self, backbone: Maker, plan: Plan, progress: Progress | None) -> Origin:
+    def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """As the library initialises it; the caller has seeded."""
         return Origin(backbone.call(plan))
 

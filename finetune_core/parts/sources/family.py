@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from finetune_core.parts.base import Part, knob
 from finetune_core.parts.tasks import ONE_CLASS, TASKS, Kind
+from finetune_core.records import Count
 
 if TYPE_CHECKING:
     from finetune_core.parts.sources.samples import Samples
@@ -30,8 +30,8 @@ class Source(Part):
 
         return of_folder(samples)
 
-    def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
-        """List the images; `progress` hears (done, total) where they must first be made. Raises UserErrors."""
+    def samples(self, count: Count | None = None) -> Samples:
+        """List the images; `count` hears (done, total) where they must first be made. Raises UserErrors."""
         raise NotImplementedError
 
     def expected(self) -> Samples:
@@ -57,14 +57,14 @@ class Blooms(Source):
     kind: ClassVar[str] = "blooms"
     title: ClassVar[str] = "Blooms"
 
-    def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
+    def samples(self, count: Count | None = None) -> Samples:
         """Draw the images on first use, then list them."""
         from finetune_core.blooms import ensure
         from finetune_core.parts.sources.folders import list_folder
         from finetune_core.places import cache_dir, writing
 
         with writing("the sample images"):
-            folder = ensure(cache_dir() / "blooms-v1", progress)
+            folder = ensure(cache_dir() / "blooms-v1", count)
         return list_folder(folder)
 
     def expected(self) -> Samples:
@@ -102,7 +102,7 @@ class Folder(Files):
     example: ClassVar[str] = "~/Pictures/birds"
     path: str = knob("", "Folder", "Where the folder lies on this machine.")
 
-    def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
+    def samples(self, count: Count | None = None) -> Samples:
         """List the folder; nothing has to be made."""
         from finetune_core.parts.sources.folders import list_folder
 
@@ -125,7 +125,7 @@ class FileNames(Files):
         "A regular expression for the name without its ending; the part in brackets is the class.",
     )
 
-    def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
+    def samples(self, count: Count | None = None) -> Samples:
         """List the folder; nothing has to be made."""
         from finetune_core.parts.sources.tables import list_names
 
@@ -176,7 +176,7 @@ class Table(Files):
         """As the table says."""
         return self.task
 
-    def samples(self, progress: Callable[[int, int], None] | None = None) -> Samples:
+    def samples(self, count: Count | None = None) -> Samples:
         """Read the table; nothing has to be made."""
         from finetune_core.parts.sources.tables import list_table
 

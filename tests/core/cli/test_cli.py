@@ -19,6 +19,7 @@ from finetune_core import machine, places
 from finetune_core.cli import main
 from finetune_core.recipe import Recipe, load
 from finetune_core.runs import store
+from finetune_core.runs.jobs import Measure
 from finetune_core.runs.worker import work
 from finetune_core.training import timing
 
@@ -102,12 +103,15 @@ def test_groups_and_decay_that_are_not_there_are_told_before_anything_starts(fil
 
 def test_a_network_is_timed_once_and_remembered(file: Path, capsys: Capture) -> None:
     found = _json(capsys, "measure", file)
+    assert Path(found.pop("run")).is_dir()
     assert found["answer_ms"] > 0
     recipe = load(file)
     assert timing.known(recipe) == {"timm test_resnet": timing.Latency(**found)}
     assert timing.known(recipe.with_value("data.image_size", 64)) == {}, "another size is another question"
     assert store.list_runs() == [], "a measurement is no training run"
-    stopped = store.create(timing.asked(recipe, recipe.model.backbone).with_value("data.image_size", 64), job="measure")
+    stopped = store.create(
+        timing.to_measure(recipe, recipe.model.backbone).with_value("data.image_size", 64), Measure()
+    )
     assert work(stopped, watch=lambda _: stopped.ask("stop")) == 0
     assert stopped.status.state == "stopped"
     assert not timing.known(stopped.recipe)
@@ -129,7 +133,7 @@ def test_lr_find_tries_several_seeds_down_and_one_group(file: Path, capsys: Capt
     assert found["curve"][11]["lr"] == pytest.approx(1e-7)
     assert "no thawed layer group called tail" in _mistake(capsys, "lr-find", file, "--group", "tail")
     assert "make no test" in _mistake(capsys, "lr-find", file, "--low", "20")
-    assert "too few" in _mistake(capsys, "lr-find", file, "--tries", "0")
+    assert "greater than or equal to 1" in _mistake(capsys, "lr-find", file, "--tries", "0")
 
 
 def test_a_race_names_its_winner(file: Path, capsys: Capture) -> None:

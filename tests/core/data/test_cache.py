@@ -34,7 +34,7 @@ def leftovers() -> list[Path]:
 def test_images_come_back_in_order_with_their_short_side(images: Path) -> None:
     samples = list_folder(images)
     heard: list[tuple[int, int]] = []
-    made = decoded(samples, 24, progress=lambda done, total: heard.append((done, total)))
+    made = decoded(samples, 24, count=lambda done, total: heard.append((done, total)))
     assert len(made) == len(samples) == 24
     assert heard[-1] == (24, 24)
     assert made.bad == ()
@@ -263,7 +263,7 @@ def test_cancelling_leaves_nothing_behind(images: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        decoded(list_folder(images), 24, progress=cancel)
+        decoded(list_folder(images), 24, count=cancel)
     assert leftovers() == []
 
 
@@ -274,7 +274,7 @@ def test_two_builders_at_once_agree(images: Path) -> None:
         if done == 3:
             decoded(samples, 24)
 
-    assert len(decoded(samples, 24, progress=meanwhile)) == 24
+    assert len(decoded(samples, 24, count=meanwhile)) == 24
     assert len(leftovers()) == 1
 
 

@@ -59,7 +59,7 @@ def test_the_doctor_finds_broken_small_uneven_and_few(images: Path) -> None:
         Image.new("RGB", (60, 60)).save(images / "class_1" / f"more{number}.png")
     samples = list_folder(images)
     heard: list[tuple[int, int]] = []
-    examined = doctor.examine(samples, 64, progress=lambda done, total: heard.append((done, total)))
+    examined = doctor.examine(samples, 64, count=lambda done, total: heard.append((done, total)))
     titles = [finding.title for finding in doctor.findings(samples, examined, image_size=64)]
     assert titles == [
         "1 file cannot be read",

@@ -523,10 +523,13 @@ class TestPublished:
         repository.mkdir(parents=True)
         save_file(original().state_dict(), repository / "model.safetensors")
         monkeypatch.setenv("HF_ENDPOINT", address)
-        told: list[str] = []
-        network = build(timm_model(Hub()), 4, told.append)
+        told: list[tuple] = []
+        network = build(timm_model(Hub()), 4, lambda *what: told.append(what))
         assert same_body(network, original())
-        assert any(f"Downloading {TINY}.r160_in1k.safetensors: " in text for text in told)
+        megabytes = (repository / "model.safetensors").stat().st_size / 1e6
+        downloads = [what for what in told if what[0] == f"Downloading {TINY}.r160_in1k.safetensors"]
+        assert downloads
+        assert all(0 < done <= total == megabytes and unit == "MB" for _, done, total, unit in downloads)
 
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         assert same_body(build(timm_model(Hub(tag="r160_in1k")), 4), original())
@@ -572,7 +575,7 @@ class TestPublished:
             threading.Thread(target=answer_half, daemon=True).start()
             url = f"http://127.0.0.1:{server.getsockname()[1]}/w.safetensors"
             with pytest.raises(UserError, match="broke off"):
-                hub.fetch(url, tmp_path / "w.safetensors", lambda text: None)
+                hub.fetch(url, tmp_path / "w.safetensors", lambda *_: None)
         assert list(tmp_path.iterdir()) == []
 
     def test_names_that_are_not_there(self) -> None:

@@ -14,6 +14,7 @@ from finetune_core.parts.mixing import MixUp
 from finetune_core.places import runs_dir
 from finetune_core.recipe import Recipe, load, parse
 from finetune_core.runs import store
+from finetune_core.runs.jobs import FindRate, Race, Train
 from finetune_core.runs.store import Run
 from finetune_core.runs.worker import work
 from finetune_core.understand import predict
@@ -44,6 +45,13 @@ def test_every_run_can_be_listed_shown_and_exported(earlier: dict[str, Run], cap
     for run in earlier.values():
         assert run.recipe.training.mix == MixUp(alpha=0.3)
         assert run.records()[0]
+
+
+def test_the_jobs_of_version_1_are_those_of_today(earlier: dict[str, Run]) -> None:
+    assert earlier["stopped"].job == Train()
+    assert earlier["find"].job == FindRate(phase=2, steps=20, tries=2, low=1e-6, high=1.0)
+    assert earlier["race"].job == Race(phase=1, steps=4, rates={"0.001": 1e-3, "0.01": 1e-2})
+    assert [run.id for run in store.list_runs(job="race")] == ["race"]
 
 
 def test_a_stopped_run_goes_on_to_where_it_would_have_come(earlier: dict[str, Run]) -> None:

@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 from finetune_core import records
 from finetune_core.cli import main
 from finetune_core.data.loader import Batches
+from finetune_core.parts import Job
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, parse
 from finetune_core.records import Find, Suggestions
 from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import FindRate, Race
 from finetune_core.runs.store import Run
 from finetune_core.runs.torchrun import lead
 from finetune_core.runs.worker import work
@@ -40,8 +42,8 @@ SAME = {
 }
 HALF = {**VIT, "training.precision": "fp16", "training.accumulate": 2}
 PROBES = {
-    "find": ("find", {"steps": 8, "tries": 2}),
-    "race": ("race", {"rates": {"slow": 1e-5, "quick": 1e-2}, "steps": 5}),
+    "find": FindRate(steps=8, tries=2),
+    "race": Race(rates={"slow": 1e-5, "quick": 1e-2}, steps=5),
 }
 OWN_WAY = {  # what each process does by itself: dropout, mixed images, BatchNorm's statistics
     "model.head": {"kind": "mlp", "hidden": 16, "dropout": 0.5},
@@ -72,10 +74,10 @@ class Done:
             recipe = recipe.with_value(path, value)
         return recipe
 
-    def make(self, name: str, changes: dict, job: str = "train", **options) -> None:
+    def make(self, name: str, changes: dict, job: Job | None = None) -> None:
         for runs, processes in ((self.one, 1), (self.two, 2)):
             folder = self.folder / f"runs-{processes}"
-            runs[name] = store.create(self.recipe(changes), job=job, runs=folder, **options)
+            runs[name] = store.create(self.recipe(changes), job, folder)
 
     def work(self, *arguments: str) -> None:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -100,8 +102,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     try:
         for name, changes in SAME.items():
             found.make(name, changes)
-        for name, (job, options) in PROBES.items():
-            found.make(name, VIT, job, **options)
+        for name, job in PROBES.items():
+            found.make(name, VIT, job)
         found.make("half", HALF)
         for name in ("whole", "stopped"):
             found.make(name, OWN_WAY)

@@ -1,0 +1,91 @@
+"""Commands that do a job: one for each job that there is, with its knobs as options."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import Any
+
+import yaml
+
+from finetune_core.cli.parser import Commands, Options
+from finetune_core.cli.shared import check, open_run, print_json, read_recipe, work
+from finetune_core.parts import Job, Knob
+from finetune_core.runs import launch, store
+
+TYPES: dict[str, Any] = {"int": int, "float": float, "text": str}
+
+
+def add_to(commands: Commands) -> None:
+    """Add these commands."""
+    for kind in Job.kinds().values():
+        add_job(commands, kind)
+    commands.add(stop, "run")
+    commands.add(resume, "run")
+
+
+def add_job(commands: Commands, kind: type[Job]) -> argparse.ArgumentParser:
+    """The command of one job; returns its parser."""
+    do = partial(_do, kind)
+    do.__name__, do.__doc__ = kind.command or kind.kind, kind.about()  # type: ignore[attr-defined]
+    one = commands.add(do, "recipe", "runs", "json")
+    help = "start from a run's best weights, or from this checkpoint, instead of the recipe's weights"
+    one.add_argument("--from", metavar="RUN_OR_FILE", help=help)
+    help = (
+        "only make the run folder and print it, for torchrun on several machines (see finetune_core/runs/torchrun.py)"
+    )
+    one.add_argument("--create-only", action="store_true", help=help)
+    for knob in kind.knobs():
+        _add_option(one, knob)
+    return one
+
+
+def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
+    """An option for a knob; where it is not given the job's own default holds."""
+    name, default = f"--{knob.name.replace('_', '-')}", "" if knob.default in ("", {}) else f" (default {knob.default})"
+    how: dict[str, Any] = {"type": TYPES.get(knob.type, yaml.safe_load), "metavar": knob.name.upper()}
+    if knob.type == "bool":
+        how = {"action": "store_true"}
+    elif knob.type == "choice":
+        how = {"choices": knob.choices}
+    elif knob.type in ("numbers", "list"):
+        how |= {"nargs": "+"}
+    parser.add_argument(name, default=argparse.SUPPRESS, help=f"{knob.help}{default}", **how)
+
+
+def _do(kind: type[Job], options: Options) -> int:
+    """Do one job in this terminal, and print what came of it."""
+    recipe, given = read_recipe(options), vars(options)
+    job = kind.parsed({knob.name: given[knob.name] for knob in kind.knobs() if knob.name in given}, "The command")
+    recipe = job.prepared(recipe)
+    check(recipe, preflight=job.checked)
+    run = store.create(recipe, job, options.runs)
+    if options.create_only:
+        run.report(state="stopped", message="Not started yet")
+        print(run.path)
+        return 0
+    return work(run, options.json) or _print_result(run, options.json)
+
+
+def _print_result(run: store.Run, as_json: bool) -> int:
+    job, recipe, rows = run.job, run.recipe, run.records()[0]
+    if as_json:
+        print_json({"run": str(run.path), **job.summary(rows, recipe)})
+    else:
+        for line in job.lines(rows, recipe):
+            print(line)
+    return 0
+
+
+def stop(options: Options) -> None:
+    """Stop a run: it saves and can go on later."""
+    run = open_run(options)
+    launch.stop(run, wait=True)
+    print(f"{run.id} is {run.status.state}.")
+
+
+def resume(options: Options) -> int:
+    """Go on with a stopped or broken run in this terminal."""
+    run = open_run(options)
+    launch.check_resumable(run)
+    return work(run)

@@ -1,0 +1,72 @@
+"""Jobs: what can be done with a recipe. One class each; worker, command line and pages take it from there."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from finetune_core.parts.base import Part
+from finetune_core.records import Record, Report
+
+Rows = Sequence[Mapping[str, Any]]
+"""Records as plain data, in order."""
+
+
+Doing = Generator[Record, None, None]
+"""Records as they come; a `Stop` may be thrown in wherever one is yielded."""
+
+
+class Stop(Exception):  # noqa: N818 - a wish, not an error
+    """Raised inside a job, where it yields, when a person asks it to stop: save what should be saved, and return."""
+
+
+class Work(Protocol):
+    """What a job is given to work with: a recipe, a run's folder, and somebody to tell how far it is."""
+
+    @property
+    def recipe(self) -> Any:
+        """The recipe of the run."""
+
+    @property
+    def files(self) -> Any:
+        """The run's folder: where its files lie, and how they are written whole."""
+
+    @property
+    def report(self) -> Report:
+        """To be told what is being prepared."""
+
+    def begin(self, doing: str, steps: int, **facts: Any) -> None:
+        """The work itself begins: so many steps, called so; `facts` go into the run's status."""
+
+    def advance(self, step: int, now: bool = False, **facts: Any) -> None:
+        """So many steps are done; written down at once where `now`, else often enough for the eye."""
+
+    def conclude(self, words: str) -> None:
+        """What the run's last word shall be instead of `Finished`."""
+
+
+class Job(Part):
+    """What is to be done with a recipe."""
+
+    command: ClassVar[str] = ""  # on the command line; empty: its kind
+    resumable: ClassVar[bool] = False  # whether it can go on after a stop
+    checked: ClassVar[bool] = True  # whether preflight must find nothing wrong first
+
+    def run(self, work: Work) -> Doing:
+        """Do it: yield records, each of which is kept in the run's folder. UserErrors end it in words.
+
+        At every yield a `Stop` may be raised.
+        """
+        raise NotImplementedError
+
+    def prepared(self, recipe: Any) -> Any:
+        """The recipe that it is really done with. A UserError where it cannot be done with this one."""
+        return recipe
+
+    def summary(self, rows: Rows, recipe: Any) -> dict[str, Any]:
+        """What came of it, as plain data for other programs."""
+        return {"records": list(rows)}
+
+    def lines(self, rows: Rows, recipe: Any) -> list[str]:
+        """What came of it, for people."""
+        return []

@@ -1,0 +1,65 @@
+"""A run's folder on disk: which files there are, and writing each of them whole. Only this module knows their names.
+
+recipe.yaml         the whole experiment
+job.json            what is to be done with it: a job's kind and knobs
+status.json         where the worker stands (replaced as a whole)
+metrics.jsonl       one record a line (only ever appended to)
+control.json        what a person asked for: {"ask": "stop"}
+worker.json         who works on it: process id and start time
+worker.log          what the worker printed, with the traceback of a bug
+targets.json        what the model's outputs stand for: task, names, units
+checkpoints/        last.safetensors, best.safetensors, phase-1.safetensors …, resume.pt
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from finetune_core import places
+
+
+class Folder:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        """Wrap a folder, which need not be there yet."""
+        self.path = path
+        self.recipe_file = path / "recipe.yaml"
+        self.job_file = path / "job.json"
+        self.status_file = path / "status.json"
+        self.records_file = path / "metrics.jsonl"
+        self.control_file = path / "control.json"
+        self.owner_file = path / "worker.json"
+        self.targets_file = path / "targets.json"
+        self.log = path / "worker.log"
+        self.checkpoints = path / "checkpoints"
+        self.last = self.checkpoints / "last.safetensors"  # weights after the newest finished epoch or stop
+        self.best = self.checkpoints / "best.safetensors"  # weights of the epoch with the best validation score
+        self.resume_state = self.checkpoints / "resume.pt"  # what going on needs beside the weights
+
+    def phase_end(self, phase: int) -> Path:
+        """Weights after a phase that another one followed; phases count from 0, files from 1."""
+        return self.checkpoints / f"phase-{phase + 1}.safetensors"
+
+    def replace(self, path: Path, write: Callable[[Path], object]) -> None:
+        """Write a file of the folder as a whole."""
+        places.replace_file(path, write)
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file as a whole."""
+        self.replace(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Write plain data as a whole."""
+        self.write_text(path, json.dumps(value, indent=1))
+
+
+def read_json(path: Path) -> Any:
+    """Plain data of a file; None where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None

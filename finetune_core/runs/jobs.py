@@ -1,0 +1,290 @@
+"""The jobs: train, find a rate, race some rates, measure a network. What needs torch is imported late."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import field_validator, model_validator
+
+from finetune_core.errors import UserError
+from finetune_core.finder import sweep
+from finetune_core.finder.suggest import suggest, together, winner
+from finetune_core.parts.base import knob
+from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Work
+from finetune_core.parts.tasks import Score
+from finetune_core.recipe import Recipe
+from finetune_core.records import Epoch, Event, Find, Lap, Record
+from finetune_core.training import timing
+
+if TYPE_CHECKING:
+    from finetune_core.training.loop import Trainer
+
+SUGGESTIONS = {
+    "steepest": "steepest fall",
+    "minimum_tenth": "minimum / 10",
+    "valley": "middle of the valley",
+    "slide": "interval slide rule",
+}
+
+
+class Train(Job):
+    """Train a recipe in this terminal."""
+
+    kind: ClassVar[str] = "train"
+    title: ClassVar[str] = "Training"
+    resumable: ClassVar[bool] = True
+
+    def run(self, work: Work) -> Doing:
+        """From where its folder was saved last, or from the start; saves when the trainer asks, and when stopped."""
+        from finetune_core.runs import checkpoint
+        from finetune_core.training.loop import Save, Trainer
+        from finetune_core.training.session import prepare
+
+        session = prepare(work.recipe, work.report)
+        work.files.write_json(work.files.targets_file, asdict(session.targets))
+        trainer = Trainer(session)
+        if work.files.resume_state.exists():
+            checkpoint.restore(work.files, trainer)
+            work.files.keep_records(trainer.done)
+        told = _Told(trainer, work)
+        told.begin()
+        for made in trainer.run():
+            if isinstance(made, Save):
+                checkpoint.save(work.files, trainer, made)
+                continue
+            told.note(made)
+            try:
+                yield made
+            except Stop:  # an epoch that just ended as the best one is kept as that
+                checkpoint.save(work.files, trainer, Save(best=isinstance(made, Epoch) and made.best))
+                return
+        told.end()
+
+    def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
+        """Its epochs."""
+        return {"epochs": [row for row in rows if row["kind"] == "epoch"]}
+
+
+class _Told:
+    """What the status of a training run says: how far it is, its scores so far, what there is to worry about."""
+
+    def __init__(self, trainer: Trainer, work: Work) -> None:
+        self.trainer, self.work, self.warning = trainer, work, ""
+        self.score = trainer.session.targets.about.score
+        self.scores = [row["valid_score"] for row in work.files.records()[0] if row["kind"] == "epoch"]
+
+    def begin(self) -> None:
+        """The first word."""
+        self.work.begin("Training", self.trainer.steps, step=self.trainer.done, **self._facts())
+
+    def note(self, record: Record) -> None:
+        """Take a record into account."""
+        if isinstance(record, Epoch):
+            self.scores.append(record.valid_score if math.isfinite(record.valid_score) else None)
+        if isinstance(record, Event) and record.name == "truth_failed":
+            self.warning = record.text
+            self._say(message=f"Training. {self.warning}")
+        self._say(now=isinstance(record, Epoch))
+
+    def end(self) -> None:
+        """The last word."""
+        self._say(now=True)
+        if self.warning:
+            self.work.conclude(f"Finished. {self.warning}")
+
+    def _say(self, now: bool = False, **facts: Any) -> None:
+        self.work.advance(self.trainer.done, now or bool(facts), steps=self.trainer.steps, **self._facts(), **facts)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "epoch": self.trainer.at.epoch,
+            "epochs": self.trainer.epochs,
+            "epoch_steps": self.trainer.session.train.steps,
+            "valid_score": self.scores,
+            "best_score": self.score.best(self.scores),
+        }
+
+
+class Probe(Job):
+    """A job that tries rates out in one phase of a recipe, on a copy of the network."""
+
+    phase: int = knob(1, "Phase", "The phase to probe, from 1.", low=1, high=1000)
+    group: str = knob("", "Group", "Move the rate of this layer group alone; the others keep theirs.")
+
+    @property
+    def index(self) -> int:
+        """The phase as code counts, from 0."""
+        return self.phase - 1
+
+    def prepared(self, recipe: Recipe) -> Recipe:
+        """A UserError where there is no such phase."""
+        if self.phase > len(recipe.phases):
+            raise UserError(
+                f"There is no phase {self.phase}.", f"The recipe has {len(recipe.phases)}.", "Count from 1."
+            )
+        return recipe
+
+
+class FindRate(Probe):
+    """Run the learning-rate range test and print its suggestions."""
+
+    kind: ClassVar[str] = "find"
+    title: ClassVar[str] = "Rate search"
+    command: ClassVar[str] = "lr-find"
+    steps: int = knob(sweep.STEPS, "Steps", "Steps of the sweep.", low=2, high=10_000)
+    tries: int = knob(1, "Tries", "Tries, each with its own seed.", low=1, high=100)
+    low: float = knob(sweep.LOW, "Low", "Lowest rate.", low=1e-12, high=1e4, log=True)
+    high: float = knob(sweep.HIGH, "High", "Highest rate; downwards 0.1.", low=1e-12, high=1e4, log=True)
+    down: bool = knob(False, "Down", "Go from the highest rate to the lowest.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_of_the_way_down(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("down") and "high" not in values:
+            return {**values, "high": sweep.DOWN_FROM}
+        return values
+
+    @model_validator(mode="after")
+    def _rates_rise(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"rates from {self.low:g} to {self.high:g} make no test; the lowest must be the smaller")
+        return self
+
+    @property
+    def sweep(self) -> sweep.Sweep:
+        """Which rates are tried."""
+        return sweep.Sweep(self.low, self.high, self.steps, self.down, self.group)
+
+    def run(self, work: Work) -> Doing:
+        """Each try's curve, then what all of them suggest."""
+        from finetune_core.finder import range_test
+        from finetune_core.training.session import prepare
+
+        rows: list[dict[str, Any]] = []
+        for trial in range(self.tries):
+            session = prepare(range_test.seeded(work.recipe, trial), work.report)
+            whose = f", try {trial + 1} of {self.tries}" if self.tries > 1 else ""
+            work.begin(f"Trying rates{whose}", self.tries * self.steps, step=trial * self.steps)
+            for record in range_test.range_test(session, self.index, self.sweep, trial):
+                rows.append(asdict(record))
+                work.advance(trial * self.steps + record.step + 1)
+                yield record
+        found = suggest(*together(rows), batches=session.train.steps)
+        work.conclude(found.note)
+        yield found
+
+    def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
+        """The suggestions, how sure they are, and the curve."""
+        found = _last(rows)
+        points = [{key: row[key] for key in ("step", "lr", "loss", "smooth", "trial")} for row in _of(rows, Find)]
+        said = {key: found[key] for key in ("note", "confidence", "why", "between")}
+        return {"suggestions": {key: found[key] for key in SUGGESTIONS}, **said, "curve": points}
+
+    def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
+        """A suggestion a line, and how sure they are."""
+        found = _last(rows)
+        rates = {key: "no suggestion" if found[key] is None else f"{found[key]:.2e}" for key in SUGGESTIONS}
+        sure = [f"{found['confidence'].capitalize()} confidence. {found['why']}"] if found["confidence"] else []
+        return [
+            *(f"{title:22}{rates[key]}" for key, title in SUGGESTIONS.items()),
+            *sure,
+            *filter(None, [found["note"]]),
+        ]
+
+
+class Race(Probe):
+    """Let learning rates train side by side for a few steps, and print where each arrived."""
+
+    kind: ClassVar[str] = "race"
+    title: ClassVar[str] = "Race of rates"
+    rates: dict[str, float] = knob({}, "Rates", "The contenders.")
+    steps: int = knob(sweep.RACE_STEPS, "Steps", "Steps of each contender.", low=1, high=10_000)
+
+    @field_validator("rates", mode="before")
+    @classmethod
+    def _named(cls, rates: Any) -> Any:
+        """Rates without names go by their numbers."""
+        return {f"{float(rate):g}": rate for rate in rates} if isinstance(rates, (list, tuple)) else rates
+
+    def run(self, work: Work) -> Doing:
+        """One contender after the other, each from the same start."""
+        from finetune_core.finder.race import race
+        from finetune_core.training.session import prepare
+
+        session, done = prepare(work.recipe, work.report), 0
+        work.begin("Racing", len(self.rates) * self.steps)
+        for record in race(session, self.rates, self.index, self.steps, self.group):
+            done += isinstance(record, Lap)
+            work.advance(done)
+            yield record
+
+    def prepared(self, recipe: Recipe) -> Recipe:
+        """A UserError without contenders, too."""
+        if not self.rates:
+            raise UserError("Nobody would race.", "No rates were given.", "Give two or more, as --rates 1e-3 1e-2.")
+        return super().prepared(recipe)
+
+    def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
+        """The winner's rate, and every contender's place."""
+        best = winner(rows)
+        return {"winner": best and best["lr"], "places": [row for row in rows if row["kind"] == "place"]}
+
+    def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
+        """A contender a line."""
+        best = winner(rows)
+        places = [row for row in rows if row["kind"] == "place"]
+        return [_place(row, recipe.task.score) + ("   winner" if row is best else "") for row in places]
+
+
+class Measure(Job):
+    """Time the recipe's network on this machine: one image, and training steps."""
+
+    kind: ClassVar[str] = "measure"
+    title: ClassVar[str] = "Measurement"
+    checked: ClassVar[bool] = False  # it looks at neither images nor weights
+
+    def prepared(self, recipe: Recipe) -> Recipe:
+        """The network alone, everything thawed."""
+        return timing.to_measure(recipe, recipe.model.backbone)
+
+    def run(self, work: Work) -> Doing:
+        """Every repetition; what was measured is remembered for this machine."""
+        from finetune_core.training import stopwatch
+
+        rows: list[dict[str, Any]] = []
+        work.begin("Measuring", sum(stopwatch.REPEATS.values()))
+        for record in stopwatch.timings(work.recipe):
+            rows.append({"kind": record.kind, **asdict(record)})
+            work.advance(len(rows))
+            yield record
+        if measured := timing.summary(rows, work.recipe.training.batch_size):
+            timing.keep(work.recipe, measured)
+
+    def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
+        """The medians."""
+        found = timing.summary(rows, recipe.training.batch_size)
+        return asdict(found) if found else {}
+
+    def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
+        """The same in a sentence."""
+        found = timing.summary(rows, recipe.training.batch_size)
+        return [found.sentence()] if found else []
+
+
+def _of(rows: Rows, kind: type[Record]) -> Iterator[Mapping[str, Any]]:
+    return (row for row in rows if row["kind"] == kind.kind)
+
+
+def _last(rows: Rows) -> Mapping[str, Any]:
+    """The suggestions, which end a search."""
+    return next(row for row in reversed(rows) if row["kind"] == "suggestions")
+
+
+def _place(place: Mapping[str, Any], score: Score) -> str:
+    if place["valid_loss"] is None:
+        return f"{place['lr']:<12.3g}diverged at step {place['step']}"
+    losses = f"loss {place['train_loss']:.4f}   validation loss {place['valid_loss']:.4f}"
+    return f"{place['lr']:<12.3g}{losses}   {score.inside} {score.shown(place['valid_score'])}"

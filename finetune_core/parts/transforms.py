@@ -1,7 +1,7 @@
 """Transforms: what training does to every image anew each epoch, so that the model learns what does not matter.
 
 Each one stands for a call of torchvision's v2 transforms on a uint8 image (C, H, W): grey, colour, or colour and
-alpha, of which only what moves pixels touches the latter. Those with `frames` cut the
+alpha, of which only what moves pixels touches the latter (`on_colour` sees to that). Those with `frames` cut the
 model's square out of the whole image and come first; all others get size × size and give it back.
 """
 
@@ -36,6 +36,11 @@ class Transform(Part):
         bounds = next((knob.low, knob.high) for knob in cls.knobs() if knob.name == cls.strength)
         low, high = (float(bound) for bound in bounds if bound is not None)
         return (high, low) if cls.gentler_up else (low, high)
+
+
+def on_colour(channels: int, call: Call) -> Call:
+    """A transform that changes colours, not places: of an image with alpha, the colours alone."""
+    return Call("finetune_core.parts.modules.OnColour", (call,)) if channels == 4 else call
 
 
 class RandomResizedCrop(Transform):
@@ -148,7 +153,7 @@ class Light(Transform):
     def call(self, size: int, channels: int = 3) -> Call:
         """Brightness, contrast and saturation, each by its own random factor and in random order."""
         kwargs = {"brightness": self.amount, "contrast": self.amount, "saturation": self.amount}
-        return _on_colour(channels, Call(f"{V2}.ColorJitter", kwargs=kwargs))
+        return on_colour(channels, Call(f"{V2}.ColorJitter", kwargs=kwargs))
 
 
 class HueShift(Transform):
@@ -167,7 +172,7 @@ class HueShift(Transform):
 
     def call(self, size: int, channels: int = 3) -> Call:
         """Hue alone, by a random share of the circle."""
-        return _on_colour(channels, Call(f"{V2}.ColorJitter", kwargs={"hue": self.amount}))
+        return on_colour(channels, Call(f"{V2}.ColorJitter", kwargs={"hue": self.amount}))
 
 
 class Grayscale(Transform):
@@ -184,7 +189,7 @@ class Grayscale(Transform):
 
     def call(self, size: int, channels: int = 3) -> Call:
         """Three equal channels with this probability."""
-        return _on_colour(channels, Call(f"{V2}.RandomGrayscale", kwargs={"p": self.chance}))
+        return on_colour(channels, Call(f"{V2}.RandomGrayscale", kwargs={"p": self.chance}))
 
 
 class AutoContrast(Transform):
@@ -200,7 +205,7 @@ class AutoContrast(Transform):
 
     def call(self, size: int, channels: int = 3) -> Call:
         """Each channel stretched to 0–255 with this probability."""
-        return _on_colour(channels, Call(f"{V2}.RandomAutocontrast", kwargs={"p": self.chance}))
+        return on_colour(channels, Call(f"{V2}.RandomAutocontrast", kwargs={"p": self.chance}))
 
 
 class GaussianBlur(Transform):
@@ -264,11 +269,6 @@ class RandomErasing(Transform):
         """One rectangle of a tenth of this area to all of it, with this probability."""
         kwargs = {"p": self.chance, "scale": (self.area / 10, self.area), "value": FILL[channels]}
         return Call(f"{V2}.RandomErasing", kwargs=kwargs)
-
-
-def _on_colour(channels: int, call: Call) -> Call:
-    """Let a transform that knows one or three channels work on the colours of four."""
-    return Call("finetune_core.parts.modules.OnColour", (call,)) if channels == 4 else call
 
 
 def _bilinear() -> Call:

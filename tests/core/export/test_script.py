@@ -25,7 +25,7 @@ from finetune_core.export import script
 from finetune_core.finder.range_test import range_test
 from finetune_core.finder.sweep import Sweep
 from finetune_core.network.build import build, description
-from finetune_core.parts import FAMILIES, Part, Section
+from finetune_core.parts import FAMILIES, Part, Section, Transform
 from finetune_core.recipe import Recipe, parse
 from finetune_core.runs.store import create
 from finetune_core.runs.worker import work
@@ -283,7 +283,7 @@ RECIPES: dict[str, Callable[[Files], dict[str, Any]]] = {
     "l1": plain_numbers("nadam", "l1"),
     "tags by column": lambda files: {
         "data": {"source": {"kind": "table", "path": str(files.table), "task": "multi_label", "labels": "red"}},
-        "augment": [],
+        "augment": [{"kind": kind} for kind in Transform.kinds()],  # a new one too, with no edit here
         "model": {"backbone": TINY},
         "phases": [everything()],
         "training": {"loss": {"kind": "soft_f1"}, "optimizer": {"kind": "adadelta"}, "accumulate": 3},

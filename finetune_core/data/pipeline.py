@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetune_core.parts import Call, Transform
+from finetune_core.recipe import stack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,9 +36,9 @@ def train_calls(transforms: Sequence[Transform], size: int, channels: int = 3) -
 
     Where none of them frames the image, it is framed as in evaluation.
     """
-    active = [transform for transform in transforms if transform.active]
-    framing = [transform.call(size, channels) for transform in active if transform.frames]
-    return [*(framing or eval_calls(size)), *(part.call(size, channels) for part in active if not part.frames)]
+    order = [transforms[place] for place in stack.working(transforms)]
+    framed = any(transform.frames for transform in order)
+    return [*([] if framed else eval_calls(size)), *(transform.call(size, channels) for transform in order)]
 
 
 class Pipeline:

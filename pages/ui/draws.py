@@ -10,7 +10,7 @@ from PIL import Image
 
 from finetune_core.data import sheet
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, stack
 from pages.ui import dataset
 
 SIDE = 168  # px of one tile
@@ -67,10 +67,10 @@ def rows(recipe: Recipe, view: View) -> tuple[list[list[Image.Image]], list[str]
     if view.kind == "together":
         return preview(recipe, view.images, draws, view.epoch, samples), ["original"]
     if view.kind == "single":
-        active = [part for part in recipe.augment if part.active]
-        alone = [recipe.replace(augment=(part,)) for part in active]
+        order, titles = stack.working(recipe.augment), stack.titles(recipe.augment)
+        alone = [recipe.replace(augment=(recipe.augment[place],)) for place in order]
         tiles = [preview(each, view.images[:1], draws, view.epoch, samples)[0] for each in alone]
-        return tiles, [caption for part in active for caption in (part.title, *[""] * draws)]
+        return tiles, [caption for place in order for caption in (titles[place], *[""] * draws)]
     if view.kind == "mixed":
         return _mixed(recipe, view, samples)
     rungs = [ladder(recipe, image, view.position, COLUMNS, view.epoch, samples) for image in view.images]

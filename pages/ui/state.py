@@ -14,11 +14,12 @@ import streamlit as st
 
 from finetune_core import recipe as recipes
 from finetune_core.errors import UserError
+from finetune_core.parts import Transform
 from finetune_core.places import replace_file, runs_dir
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, stack
 
 _SEEDED = "thaw:seeded:"
-_DRAFT, _STAMP, _NOTICE = "thaw:draft", "thaw:draft-stamp", "thaw:notice"
+_DRAFT, _STAMP, _NOTICE, _NAMES = "thaw:draft", "thaw:draft-stamp", "thaw:notice", "thaw:names"
 
 
 def draft_file() -> Path:
@@ -55,7 +56,7 @@ def edit_value(path: str, value: Any) -> None:
     if not _has(path):
         return
     try:
-        edit(draft().with_value(path, value))
+        edit(draft().with_value(_placed(path), value))
     except UserError as error:
         note(error)
 
@@ -85,7 +86,7 @@ def bring_back() -> None:
 def value_at(path: str) -> Any:
     """The draft's value at a dotted path such as `phases.0.schedule`."""
     node: Any = draft()
-    for step in filter(None, path.split(".")):
+    for step in filter(None, _placed(path).split(".")):
         node = node[int(step)] if step.isdigit() else node[step] if isinstance(node, dict) else getattr(node, step)
     return node
 
@@ -96,6 +97,47 @@ def _has(path: str) -> bool:
     except (AttributeError, IndexError, KeyError):
         return False
     return True
+
+
+def names() -> tuple[str, ...]:
+    """A name for each transform of the draft, which it keeps wherever it is moved: `augment.#7.active` is a path.
+
+    Widgets go by it, so that none writes into the transform that has come to stand where its own stood. Where another
+    tab has changed several, it cannot be told which is which, and all are named anew.
+    """
+    augment = draft().augment
+    before, given, count = st.session_state.get(_NAMES, ((), (), 0))
+    if not stack.recognised(before, augment):
+        given, count = tuple(f"#{count + place}" for place in range(len(augment))), count + len(augment)
+    st.session_state[_NAMES] = augment, given, count
+    return given
+
+
+def place_of(name: str) -> int | None:
+    """Where in the draft's stack the transform of this name stands; None where it has gone."""
+    given = names()
+    return given.index(name) if name in given else None
+
+
+def add_transform(transform: Transform) -> None:
+    """Put it at the end of the draft's stack."""
+    given, recipe = names(), draft()
+    _, _, count = st.session_state[_NAMES]
+    edit(recipe.replace(augment=stack.added(recipe.augment, transform)))
+    st.session_state[_NAMES] = draft().augment, stack.added(given, f"#{count}"), count + 1
+
+
+def arrange(rearranged: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> None:
+    """Move or remove transforms of the draft; their names go along."""
+    given, recipe = names(), draft()
+    edit(recipe.replace(augment=rearranged(recipe.augment)))
+    st.session_state[_NAMES] = draft().augment, rearranged(given), st.session_state[_NAMES][2]
+
+
+def _placed(path: str) -> str:
+    """The path with the place of a named transform instead of its name; a KeyError where it has gone."""
+    places = {name: str(place) for place, name in enumerate(names())} if "#" in path else {}
+    return ".".join(places[step] if step.startswith("#") else step for step in path.split("."))
 
 
 def seed(key: str, value: Any) -> str:

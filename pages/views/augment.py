@@ -4,10 +4,9 @@ import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.export import script
-from finetune_core.parts import Transform
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.recipe import Recipe
-from pages.ui import draws, fields, reading, shell, state, warm
+from finetune_core.recipe import stack
+from pages.ui import draws, fields, pipeline, reading, shell, state, warm
 
 IMAGES = 4  # rows in a view
 STACK = 640  # px
@@ -26,7 +25,7 @@ def workbench(samples: Samples) -> None:
     with right:
         st.markdown("**Pipeline**")
         with st.container(height=STACK, border=False):  # scrolls by itself, so that the pictures stay in view
-            stack(state.draft())
+            pipeline.cards()
     with left:
         pictures(samples)
     mixing_panel(samples)
@@ -55,22 +54,34 @@ def pictures(samples: Samples) -> None:
 
 
 def _view(kind: str, samples: Samples) -> draws.View | None:
-    recipe = state.draft()
+    augment = state.draft().augment
     images = draws.examples(samples, IMAGES, state.value("augment-turn", 0))
-    if kind == "single" and not any(part.active for part in recipe.augment):
-        st.info("Every transform is off. Switch one on to see what it does alone.")
+    if kind == "single" and not stack.working(augment):
+        st.info("No transform is on. Switch one on or add one to see what it does alone.")
         return None
-    position = 0
-    if kind == "ladder":
-        position = st.selectbox(
-            "Transform",
-            range(len(recipe.augment)),
-            format_func=lambda place: recipe.augment[place].title,
-            key="ladder-of",
-            label_visibility="collapsed",
-            width=260,
-        )
+    if kind == "ladder" and not augment:
+        st.info("There is no transform. Add one to see it from doing nothing to its end.")
+        return None
+    position = _climbed() if kind == "ladder" else 0
     return draws.View(kind, images, _epoch(), position)
+
+
+def _climbed() -> int:
+    """The place of the transform that the ladder shows: the one that was chosen, while it is there."""
+    augment, names = state.draft().augment, state.names()
+    offered = [*stack.working(augment), *stack.resting(augment)]
+    titles = dict(zip(names, stack.titles(augment), strict=True))
+    place = state.place_of(state.value("ladder-of", ""))
+    key = state.seed("ladder-of", names[offered[0] if place is None else place])
+    chosen = st.selectbox(
+        "Transform",
+        [names[place] for place in offered],
+        format_func=lambda name: titles.get(name, name),
+        key=key,
+        label_visibility="collapsed",
+        width=260,
+    )
+    return names.index(chosen)
 
 
 def _epoch() -> int:
@@ -80,49 +91,6 @@ def _epoch() -> int:
 
 def _turn(key: str) -> None:
     state.keep(key, state.value(key, 0) + 1)
-
-
-def stack(recipe: Recipe) -> None:
-    """The pipeline as cards, in the order in which it works: what is on first, then what else there is."""
-    for place, part in enumerate(recipe.augment):
-        if part.active:
-            _card(place, part)
-    resting = [(place, part) for place, part in enumerate(recipe.augment) if not part.active]
-    if resting:
-        st.markdown(":gray[Also there]")
-        for place, part in resting:
-            _toggle(place, part)
-
-
-def _card(place: int, part: Transform) -> None:
-    with st.container(border=True, gap="xsmall"):
-        _toggle(place, part)
-        st.caption(part.about())
-        names = [knob.name for knob in part.knobs() if knob.name not in ("active", part.strength)]
-        if part.strength:
-            fields.field(f"augment.{place}.{part.strength}", explain=False)
-        if names:
-            with st.popover("More", icon=":material/tune:", type="tertiary"):
-                fields.knobs(f"augment.{place}", names, more=False)
-                for name in names:
-                    if _knob_is_more(part, name):
-                        fields.field(f"augment.{place}.{name}")
-
-
-def _knob_is_more(part: Transform, name: str) -> bool:
-    return any(knob.name == name and knob.more for knob in part.knobs())
-
-
-def _toggle(place: int, part: Transform) -> None:
-    key = state.seed(f"on:{place}:{part.kind}", part.active)
-    title = f"**{part.title}**" if part.active else part.title
-    help = None if part.active else part.about()
-    st.toggle(title, part.active, help=help, **state.told(key, _switch, place))
-
-
-def _switch(place: int, active: bool) -> None:
-    state.edit_value(f"augment.{place}.active", active)
-    st.rerun()  # the whole page: the chips tell how many transforms there are
 
 
 def mixing_panel(samples: Samples) -> None:
@@ -157,10 +125,16 @@ def main() -> None:
         "augment", "Augment", "What training does to every image, so that the model learns what does not matter."
     )
     shell.next_step(slot, "augment")
-    found = reading.read(state.draft().data)
-    if found:
-        warm.wait()
-        workbench(found[0])
+    # What shows while things load has a place of its own: if it shifted what is below, that would be mounted anew and
+    # forget how far it was scrolled.
+    with st.container(gap=None):
+        with st.container():
+            found = reading.read(state.draft().data)
+            if found:
+                warm.wait()
+        with st.container():
+            if found:
+                workbench(found[0])
 
 
 main()

@@ -1,11 +1,11 @@
-"""Someone who types into a dialog before the page behind it is drawn: what was chosen may not be undone."""
+"""Someone who does not wait for the page to be drawn: what was chosen may not be undone, nor reach something else."""
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from finetune_core import recipe
 from finetune_core.network import catalogue
-from tests.e2e.conftest import Studio, choose_network
+from tests.e2e.conftest import MINUTES, Studio, choose_network
 
 pytestmark = pytest.mark.e2e
 
@@ -20,3 +20,25 @@ def test_a_backbone_chosen_in_a_hurry_keeps_the_draft_whole(studio: Studio, page
     assert set(draft.phases[0].multipliers) <= set(names)
     assert draft.training.decay == {}
     expect(page.get_by_text("unknown field")).to_have_count(0)
+
+
+def test_transforms_arranged_in_a_hurry_are_never_taken_for_each_other(studio: Studio, page: Page) -> None:
+    """Of two of a kind the second is moved up and turned down in one breath, then the first removed by two clicks."""
+    light = [{"kind": "light", "amount": amount} for amount in (0.2, 0.6)]
+    file = studio.runs / "draft.yaml"
+    file.parent.mkdir(exist_ok=True)
+    recipe.Recipe().with_value("augment", light).save(file)
+    page.goto(f"{studio.url}/augment")
+    sliders, strip = page.get_by_role("slider"), page.locator(".st-key-strip")
+    expect(sliders).to_have_count(2, timeout=MINUTES)
+    page.locator("[class*='st-key-up'] button:visible").nth(1).click()
+    page.locator(".st-key-transform-1").get_by_role("slider").press("ArrowLeft")
+    expect(sliders.first).to_have_value("0.59")
+    page.locator("[class*='st-key-remove'] button:visible").nth(1).dblclick()
+    expect(strip).to_contain_text("1 transform")
+    page.get_by_role("button", name="Add a transform").click()
+    page.get_by_text("Mirror", exact=True).click()
+    expect(strip).to_contain_text("2 transforms")
+    made = recipe.load(file).augment
+    assert [part.kind for part in made] == ["light", "horizontal_flip"]
+    assert made[0].amount == 0.59

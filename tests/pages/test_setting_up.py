@@ -114,11 +114,11 @@ def test_augment_shows_draws_and_switches_transforms(open_page: Open, draft: Pat
     app = open_page("augment")
     assert app.get("image")
     place = next(i for i, part in enumerate(Recipe().augment) if part.kind == "hue_shift")
-    app.toggle(key=f"on:{place}:hue_shift").set_value(True).run()
+    app.toggle(key=f"on:#{place}").set_value(True).run()
     assert not app.exception
     assert recipes.load(draft).augment[place].active
     assert "v2.ColorJitter(hue=0.05)" in _code(app)
-    app.slider(key=f"field:augment.{place}.amount").set_value(0.4).run()
+    app.slider(key=f"field:augment.#{place}.amount").set_value(0.4).run()
     assert recipes.load(draft).augment[place].amount == 0.4
 
 

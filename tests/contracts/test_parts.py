@@ -59,6 +59,11 @@ def test_an_unknown_kind_names_the_known_ones(family: type[Part]) -> None:
         family.model_validate({"kind": "nonsense"})
 
 
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_no_two_of_a_family_are_called_alike(family: type[Part]) -> None:
+    assert len({part.title for part in family.kinds().values()}) == len(family.kinds()), "people choose by title"
+
+
 def test_a_call_shows_what_it_builds() -> None:
     call = Call("torch.nn.Sequential", (Call("torch.nn.Linear", (3, 4)), Call("torch.nn.Dropout", kwargs={"p": 0.25})))
     assert call.code() == "nn.Sequential(nn.Linear(3, 4), nn.Dropout(p=0.25))"

@@ -19,8 +19,8 @@ from pages.ui import fields, state
 ADD = "add-transform"
 TARGET = 30  # px across, of a button that is but an icon
 FIRST = "Runs first, always: it cuts out the square that the others work on."
-AFTER = "There is nothing before it that it could pass: what cuts out the square always runs first."
-BEFORE = "There is nothing after it that it could pass."
+AFTER = "Nothing to pass: what cuts out the square is always first."
+BEFORE = "Nothing to pass."
 
 
 def cards() -> None:

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,16 +29,18 @@ MODULE = "a_new_part"
 def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Transform]]:
     """The example's class, registered by being imported, as at the end of the family's module; forgotten afterwards."""
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Add your own part")[2]
-    example = re.search(r"```python\n(.*?)```", section, re.DOTALL)
-    assert example
-    (tmp_path / f"{MODULE}.py").write_text(f"from finetune_core.parts.transforms import *\n\n\n{example[1]}")
+    example = section.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / f"{MODULE}.py").write_text(f"from finetune_core.parts.transforms import *\n\n\n{example}")
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = Transform.kinds()
+    kinds = Transform.kinds()
+    others = {kind: part for kind, part in kinds.items() if f'"{kind}"' not in example}  # someone may have pasted it
+    monkeypatch.setattr(Transform, "_kinds", dict(others))
     importlib.import_module(MODULE)
-    (kind,) = set(Transform.kinds()) - set(before)
+    (kind,) = set(Transform.kinds()) - set(others)
     yield Transform.kinds()[kind]
-    del Transform._kinds[kind], sys.modules[MODULE]
-    assert Transform.kinds() == before
+    monkeypatch.undo()
+    del sys.modules[MODULE]
+    assert Transform.kinds() == kinds
 
 
 @pytest.fixture

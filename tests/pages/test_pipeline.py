@@ -121,7 +121,7 @@ def test_a_crop_is_always_first_and_the_page_says_so(opened: Opened) -> None:
     assert [toggle.key for toggle in app.toggle if toggle.value] == ["on:#2", "on:#0", "on:#3"], "as it works"
     assert "up:#2" not in [button.key for button in app.button]
     assert app.button(key="up:#0").disabled
-    assert "always runs first" in app.button(key="up:#0").help
+    assert "always first" in app.button(key="up:#0").help
     assert app.button(key="down:#3").disabled
     click(app, "down:#0")
     assert [part.kind for part in draft().augment if part.active] == ["random_resized_crop", "light", "horizontal_flip"]

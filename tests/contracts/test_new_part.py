@@ -82,7 +82,7 @@ def test_a_run_uses_it_and_keeps_it(with_new: Recipe, new: type[Transform]) -> N
 
 
 def test_the_exported_script_does_it(with_new: Recipe) -> None:
-    text = script.whole(with_new, script.gather(with_new, progress=lambda line: None))
+    text = script.whole(with_new, script.gather(with_new, lambda *_: None))
     assert "v2.RandomSolarize(threshold=128, p=0.9)" in text
     compile(text, "train.py", "exec")
 

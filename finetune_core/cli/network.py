@@ -5,20 +5,26 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune_core.cli.parser import Commands, Options, count
 from finetune_core.cli.shared import phase_index, print_json, read_recipe, write
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, milestones
+from finetune_core.recipe.names import freeze_to
+from finetune_core.recipe.presets import advice, with_thawed
 from finetune_core.recipe.rules import PRESETS, RATE_RULES, apply_rule
+from finetune_core.recipe.words import millions
 
 if TYPE_CHECKING:
+    from finetune_core.network.catalogue import Entry
     from finetune_core.network.tree import Tree
 
 
 def add_to(commands: Commands) -> None:
     """Add these commands."""
+    one = commands.add(backbones, "json")
+    one.add_argument("--search", default="", metavar="TEXT", help="words that name or family hold (default: all)")
     commands.add(groups, "recipe", "json")
     one = commands.add(tree, "recipe", "json")
     one.add_argument("--depth", type=count, metavar="N", help="modules down to this depth only")
@@ -28,10 +34,45 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--milestones", type=Path, metavar="FILE", help=help)
     help = f"set one phase's rates by rule: {', '.join(RATE_RULES)}, and its numbers (--rates slice 1e-5 1e-3)"
     one.add_argument("--rates", nargs="+", metavar=("RULE", "NUMBER"), help=help)
-    one.add_argument("--phase", type=int, metavar="N", help="the phase for --rates, from 1 (default: the last)")
+    help = "thaw from this group on, counted as in fastai: -1 the head alone, 0 all, 2 all but the first two"
+    one.add_argument("--freeze-to", type=int, metavar="N", help=help)
+    help = "the phase for --rates and --freeze-to, from 1 (default: the last)"
+    one.add_argument("--phase", type=int, metavar="N", help=help)
     one.add_argument("--out", type=Path, metavar="FILE", help="write the recipe with these phases")
     one.add_argument("--export", action="store_true", help="print the phases as a dictionary of milestones")
     commands.add(plan, "recipe", "json")
+
+
+def backbones(options: Options) -> None:
+    """List the networks that can be fine-tuned: parameters, MACs, accuracy on ImageNet, input size."""
+    from finetune_core.network import catalogue
+
+    found = catalogue.search(options.search)
+    if options.json:
+        print_json([_backbone(entry) for entry in found])
+        return
+    if not found:
+        raise UserError(f"No network is called {options.search}.", hint="Try fewer words, such as resnet or vit.")
+    for entry in found:
+        top1 = f"{entry.top1:.1f} %" if entry.top1 else "–"
+        macs = f"{entry.macs:.3g} G" if entry.macs else "–"
+        size = f"{millions(entry.size):>9}{macs:>9}{top1:>9}{entry.input_size:>6} px"
+        print(f"{entry.library:12}{entry.architecture:48}{size}  {entry.weights_words()}")
+    print(catalogue.advice(), file=sys.stderr)
+
+
+def _backbone(entry: Entry) -> dict[str, Any]:
+    return {
+        "library": entry.library,
+        "architecture": entry.architecture,
+        "family": entry.family,
+        "parameters": entry.size,
+        "macs": entry.macs * 1e9 or None,
+        "top1": entry.top1,
+        "input_size": entry.input_size,
+        "fixed_size": entry.fixed_size,
+        "weights": [tag.name for tag in entry.tags],
+    }
 
 
 def groups(options: Options) -> None:
@@ -53,6 +94,15 @@ def groups(options: Options) -> None:
         in_phases = zip(peaks_of_name, (phase.get(name, 0) for phase in held), strict=True)
         shown = "  ".join(_phase_words(rate, still) for rate, still in in_phases)
         print(f"{name:20}{counts[name]:>12,}{counts[name] / total:>8.1%}   {shown}")
+    if recipe.task.exclusive:
+        print(advice(_images_per_class(recipe)), file=sys.stderr)
+
+
+def _images_per_class(recipe: Recipe) -> float:
+    from finetune_core.data.split import split
+
+    data, samples = recipe.data, recipe.data.source.expected()
+    return len(split(samples, data.valid_share, data.split_seed).train) / len(samples.classes)
 
 
 def _groups(recipe: Recipe) -> dict[str, int]:
@@ -105,8 +155,12 @@ def phases(options: Options) -> None:
             print(f"Note: {note}", file=sys.stderr)
     if options.preset:
         made = PRESETS[options.preset].make(made, names)
+    index = phase_index(options.phase, len(made))
+    if options.freeze_to is not None:
+        chosen = with_thawed(made[index], names, freeze_to(options.freeze_to, names))
+        made = (*made[:index], chosen, *made[index + 1 :])
     if options.rates:
-        made = apply_rule(made, phase_index(options.phase, len(made)), names, *_rule(options.rates))
+        made = apply_rule(made, index, names, *_rule(options.rates))
     recipe = recipe.replace(phases=made)
     if options.out:
         write(options.out, recipe.to_yaml())

@@ -82,6 +82,8 @@ def work(run: store.Run, quiet: bool = False) -> int:
             bar.set_description_str(counted(what, done, total, unit))
 
         def watch(record: Record) -> None:
+            if quiet:  # another program reads what this one prints
+                return
             bar.total = run.status.steps
             if isinstance(record, Epoch):
                 reached = f"{score.inside} {score.shown(record.valid_score)}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from finetune_core.recipe import Model
 
 FILE = ASSETS / "catalogue.json"
+LIBRARIES = ("timm", "torchvision")
+GOOD_FIRST = (
+    "resnet10t",
+    "mobilenetv3_large_100",
+    "resnet18",
+    "efficientnet_b0",
+    "resnet50",
+    "convnext_tiny",
+    "vit_small_patch16_224",
+)
+QUICK, ACCURATE = ("MobileNet", "mobilenet_v3_large"), ("ConvNeXt", "convnext_small")  # torchvision's: with accuracies
 
 
 Counts = tuple[tuple[str, int], ...]
@@ -52,6 +64,7 @@ class Entry:
     unpooled: int = 0  # width of the features before they are pooled; 0 where no head can have them
     unused: tuple[str, ...] = ()  # groups and pieces that a head of that kind leaves out of the network
     pieces: tuple[tuple[str, Counts], ...] = ()  # of each group that can be split, the same of its pieces
+    drops: tuple[str, ...] = ()  # which of drop_rate and drop_path_rate the network can be told
 
     @property
     def pretrained(self) -> bool:
@@ -62,6 +75,20 @@ class Entry:
     def title(self) -> str:
         """The family in words."""
         return self.family.replace("_", " ").capitalize()
+
+    @property
+    def size(self) -> int:
+        """Weights without a head."""
+        return sum(count for _, count in self.groups)
+
+    @property
+    def top1(self) -> float | None:
+        """Of the default weights, per cent on ImageNet-1k, where it is published."""
+        return self.tags[0].top1 if self.tags else None
+
+    def weights_words(self) -> str:
+        """How many sets of weights are published."""
+        return f"{len(self.tags)} set{'' if len(self.tags) == 1 else 's'} of weights"
 
     def features_for(self, head: Head) -> int:
         """Width of what this head receives."""
@@ -78,7 +105,7 @@ class Entry:
 
     def parameters(self, outputs: int = 1000) -> int:
         """Weights of the whole network with a linear head for so many classes."""
-        return sum(count for _, count in self.groups) + self.features * outputs + outputs
+        return self.size + self.features * outputs + outputs
 
 
 @cache
@@ -117,6 +144,31 @@ def _by_name() -> dict[tuple[str, str], Entry]:
     return {(each.library, each.architecture): each for each in entries()}
 
 
+def search(words: str, libraries: Collection[str] = LIBRARIES) -> list[Entry]:
+    """The networks whose name or family holds every word, in any order."""
+    wanted = words.lower().split()
+    return [
+        each
+        for each in entries()
+        if each.library in libraries and all(word in f"{each.architecture} {each.family}" for word in wanted)
+    ]
+
+
+def good_first() -> list[Entry]:
+    """Small to middling networks of different kinds, all with published weights: where to start."""
+    return [entry("timm", name) for name in GOOD_FIRST]
+
+
+def advice() -> str:
+    """Which kind of network for what, with the catalogue's own figures."""
+    (quick, small), (accurate, large) = ((name, entry("torchvision", each)) for name, each in (QUICK, ACCURATE))
+    return (
+        f"Must it answer quickly, or on a small machine? Take few MACs, such as a {quick} ({small.macs:.2g} G, "
+        f"{small.tags[0].top1:.0f} % on ImageNet). Is accuracy worth more? Such as a {accurate} ({large.macs:.2g} G, "
+        f"{large.tags[0].top1:.0f} %), with images enough to teach it."
+    )
+
+
 def layer_pieces(model: Model) -> dict[str, tuple[str, ...]]:
     """The layer groups of a recipe's network before its head, each as the pieces it consists of, stem first.
 
@@ -147,6 +199,7 @@ def _entry(tree: dict[str, Any]) -> Entry:
             "groups": _counts(tree["groups"]),
             "tags": tuple(Tag(**tag) for tag in tree["tags"]),
             "unused": tuple(tree.get("unused", ())),
+            "drops": tuple(tree.get("drops", ())),
             "pieces": tuple((group, _counts(pieces)) for group, pieces in tree.get("pieces", ())),
         }
     )

@@ -96,6 +96,7 @@ def _described(backbone: Backbone) -> Entry:
             for group, stage in stages.items()
             if len(stage.pieces) > 1
         ),
+        drops=backbone.droppable(type(body.module)),
         **known,
     )
 
@@ -169,7 +170,11 @@ def _torchvision_facts(architecture: str, module: Any) -> dict[str, Any]:
 def _tree(described: Entry) -> dict[str, Any]:
     tree = asdict(described)
     tree["tags"] = [{key: value for key, value in tag.items() if value not in ("", None)} for tag in tree["tags"]]
-    return {key: value for key, value in tree.items() if key not in ("macs", "unpooled", "unused", "pieces") or value}
+    return {
+        key: value
+        for key, value in tree.items()
+        if key not in ("macs", "unpooled", "unused", "pieces", "drops") or value
+    }
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """The recipe: what was chosen. A whole experiment as one immutable, validated, versioned value, YAML on disk."""
 
-from finetune_core.recipe.schema import START, Data, Model, Phase, Recipe, Training, load, parse
+from finetune_core.recipe.schema import START, Data, Model, Phase, Recipe, Training, load, loads, parse
 
-__all__ = ["START", "Data", "Model", "Phase", "Recipe", "Training", "load", "parse"]
+__all__ = ["START", "Data", "Model", "Phase", "Recipe", "Training", "load", "loads", "parse"]

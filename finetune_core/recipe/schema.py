@@ -281,11 +281,18 @@ def load(path: Path) -> Recipe:
         raise UserError(
             f"The recipe {path} cannot be read.", f"{error.strerror}.", "Check the path, or write one with `init`."
         ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"The recipe {path} is no text.", f"{error}.", "Save it in UTF-8.") from error
+    return loads(text, str(path))
+
+
+def loads(text: str, name: str = "") -> Recipe:
+    """A recipe from the text of a file called `name`; UserErrors as `load`."""
     try:
         tree = yaml.load(text, LOADER)
     except yaml.YAMLError as error:
         raise UserError(
-            f"The recipe {path} is not valid YAML.", " ".join(str(error).split()), "Mend that line."
+            f"The recipe {name} is not valid YAML.", " ".join(str(error).split()), "Mend that line."
         ) from error
     return parse(tree)
 

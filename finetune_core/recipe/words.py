@@ -67,3 +67,11 @@ def epoch_words(epochs: int) -> str:
 def run_words(recipe: Recipe) -> str:
     """What a run is called: its own name, else backbone and data."""
     return recipe.name or f"{model_words(recipe)} on {source_words(recipe)}"
+
+
+def millions(count: float) -> str:
+    """`4.9 M`, `6.2 K`, `312`."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f}"

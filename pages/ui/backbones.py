@@ -8,21 +8,9 @@ import streamlit as st
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue, refit
 from finetune_core.parts.backbones import Backbone, Weights
+from finetune_core.recipe.words import millions
 from finetune_core.training import timing
 from pages.ui import fields, measuring, shell, starts, state, thawing
-
-LIBRARIES = ("timm", "torchvision")
-# Shown before anything is searched for: small to middling networks of different kinds, all with published weights.
-GOOD_FIRST = (
-    "resnet10t",
-    "mobilenetv3_large_100",
-    "resnet18",
-    "efficientnet_b0",
-    "resnet50",
-    "convnext_tiny",
-    "vit_small_patch16_224",
-)
-
 
 COLUMNS = {
     "parameters": st.column_config.NumberColumn("Parameters (M)", format="%.1f"),
@@ -38,15 +26,6 @@ COLUMNS = {
         help="To look at one image of your size on this machine, where you have measured it.",
     ),
 }
-QUICK, ACCURATE = ("MobileNet", "mobilenet_v3_large"), ("ConvNeXt", "convnext_small")  # torchvision's: with accuracies
-
-
-def millions(count: float) -> str:
-    """`4.9 M`, `6.2 K`, `312`."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f}"
 
 
 def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
@@ -59,6 +38,10 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
             if st.button("Change", icon=":material/search:", key="change-backbone"):
                 choose()
         _weights(backbone, entry)
+        if entry.drops:
+            with st.popover("Dropout", icon=":material/blur_on:", type="tertiary", key="drops"):
+                for name in entry.drops:
+                    fields.field(f"model.backbone.{name}")
         measuring.panel(state.draft(), backbone)
         if entry.input_size != image_size and not backbone.weights.made_here:
             _size_hint(entry, image_size)
@@ -68,11 +51,11 @@ def _line(backbone: Backbone, entry: catalogue.Entry) -> str:
     facts = [
         entry.title,
         backbone.title,
-        f"{millions(sum(count for _, count in entry.groups))} parameters",
+        f"{millions(entry.size)} parameters",
         f"made for {entry.input_size} px",
     ]
-    if entry.tags and entry.tags[0].top1:
-        facts.append(f"{entry.tags[0].top1:.1f} % on ImageNet")
+    if entry.top1:
+        facts.append(f"{entry.top1:.1f} % on ImageNet")
     return shell.plain(" · ".join(facts))
 
 
@@ -138,7 +121,13 @@ def choose() -> None:
             icon=":material/search:",
             live=True,
         )
-        libraries = st.pills("Library", LIBRARIES, selection_mode="multi", default=LIBRARIES, key="backbone-libraries")
+        libraries = st.pills(
+            "Library",
+            catalogue.LIBRARIES,
+            selection_mode="multi",
+            default=catalogue.LIBRARIES,
+            key="backbone-libraries",
+        )
     shown = found(words or "", tuple(libraries))
     told = f"{len(shown)} networks" if words else f"Good first choices; search to see all {len(catalogue.entries())}"
     st.caption(f"{told}. Tick the one you want.")
@@ -151,7 +140,7 @@ def choose() -> None:
         key=f"backbone-rows-{words}-{'-'.join(libraries)}",
         column_config=COLUMNS,
     )
-    st.caption(advice())
+    st.caption(catalogue.advice())
     rows = event["selection"]["rows"]
     ticked = shown[rows[0]] if rows and rows[0] < len(shown) else None
     chosen = ticked or next((entry for entry in shown if entry.architecture == (words or "").strip()), None)
@@ -164,28 +153,10 @@ def choose() -> None:
 
 
 def found(words: str, libraries: tuple[str, ...]) -> list[catalogue.Entry]:
-    """The networks whose name or family holds every word; good first choices where there is none."""
-    wanted = words.lower().split()
-    if not wanted:
-        first = [catalogue.entry("timm", name) for name in GOOD_FIRST]
-        return first if "timm" in libraries else found("resnet", libraries)
-    return [
-        entry
-        for entry in catalogue.entries()
-        if entry.library in libraries and all(word in f"{entry.architecture} {entry.family}" for word in wanted)
-    ]
-
-
-def advice() -> str:
-    """Which kind of network for what, with the catalogue's own figures."""
-    (quick, small), (accurate, large) = (
-        (name, catalogue.entry("torchvision", each)) for name, each in (QUICK, ACCURATE)
-    )
-    return (
-        f"Must it answer quickly, or on a small machine? Take few MACs, such as a {quick} ({small.macs:.2g} G, "
-        f"{small.tags[0].top1:.0f} % on ImageNet). Is accuracy worth more? Such as a {accurate} ({large.macs:.2g} G, "
-        f"{large.tags[0].top1:.0f} %), with images enough to teach it."
-    )
+    """The networks that fit the words; good first choices where there are none."""
+    if words.strip():
+        return catalogue.search(words, libraries)
+    return catalogue.good_first() if "timm" in libraries else catalogue.search("resnet", libraries)
 
 
 def _table(found: list[catalogue.Entry]) -> pd.DataFrame:
@@ -196,10 +167,10 @@ def _table(found: list[catalogue.Entry]) -> pd.DataFrame:
             "Name": [entry.architecture for entry in found],
             "Family": [entry.title for entry in found],
             "Library": [entry.library for entry in found],
-            "parameters": [sum(count for _, count in entry.groups) / 1e6 for entry in found],
+            "parameters": [entry.size / 1e6 for entry in found],
             "Input (px)": [entry.input_size for entry in found],
             "macs": [entry.macs or None for entry in found],
-            "top1": [entry.tags[0].top1 if entry.tags else None for entry in found],
+            "top1": [entry.top1 for entry in found],
             "here": [each.answer_ms if each else None for each in here],
             "Published weights": [len(entry.tags) for entry in found],
         }

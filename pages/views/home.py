@@ -7,7 +7,7 @@ from finetune_core import machine
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, loads
 from finetune_core.runs import store
 from pages.ui import path, shell, state
 from pages.ui.badge import duration, status_words, title
@@ -52,14 +52,30 @@ def doors() -> None:
         if st.button("Choose a folder", key="own-photos"):
             _use_folder()
             st.switch_page(path.PAGES["data"].script)
-    with _door(
+    runs = _door(
         third,
         ":material/stacked_line_chart:",
         "Open a run",
         "See what was trained before: its curves, its result, its guess on a photo of yours. Then take the model away.",
-    ):
+    )
+    with runs.container(horizontal=True):
         if st.button("All runs", key="open-runs"):
             st.switch_page(path.PAGES["runs"].script)
+        with st.popover("A recipe file", icon=":material/description:", type="tertiary"):
+            recipe_file()
+
+
+def recipe_file() -> None:
+    """Make a recipe that somebody wrote or sent the draft; the one before is set aside."""
+    file = st.file_uploader("From a run, or from somebody else", type=["yaml", "yml"], key="recipe-file")
+    if file is None:
+        return
+    try:
+        state.start_over(loads(file.getvalue().decode("utf-8", "replace"), file.name))
+    except UserError as error:
+        shell.error_card(error)
+    else:
+        st.switch_page(path.PAGES["train"].script)
 
 
 def _door(column: DeltaGenerator, icon: str, title: str, text: str) -> DeltaGenerator:

@@ -13,6 +13,7 @@ from finetune_core.network import catalogue
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import thawed
 from finetune_core.recipe.presets import advice, all_rates, current_preset, presets
+from finetune_core.recipe.words import millions
 from finetune_core.runs import preflight
 from pages.ui import backbones, dataset, fields, outline, phasing, regrouping, scripts, shell, stages, state, thawing
 from pages.ui.checks import checks
@@ -44,7 +45,7 @@ def share(counts: dict[str, int], warm: Sequence[str]) -> None:
     """How much of the network trains."""
     total, training = sum(counts.values()), sum(counts[name] for name in warm)
     with st.container(horizontal=True, gap="medium"):
-        st.metric("Trains", f"{backbones.millions(training)} of {backbones.millions(total)}", width="content")
+        st.metric("Trains", f"{millions(training)} of {millions(total)}", width="content")
         st.metric("Share of parameters", f"{training / total:.1%}" if total else "–", width="content")
         st.metric("Layer groups", f"{len(warm)} of {len(counts)}", width="content")
 
@@ -64,9 +65,7 @@ def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str]) -> None:
             words = f"{name}: {counts[name]} parameters, {'thawed' if learns else 'frozen'}."
             picture = figures.layer_bar(math.sqrt(counts[name]) / longest, learns, colours[name])
             st.container(width="stretch").image(picture, width="stretch", alt=words)
-            st.caption(
-                f"{backbones.millions(counts[name])} · {_percent(counts[name] / sum(counts.values()))}", width=SIZE
-            )
+            st.caption(f"{millions(counts[name])} · {_percent(counts[name] / sum(counts.values()))}", width=SIZE)
     st.caption(
         ":blue[:material/ac_unit:] frozen  :orange[:material/local_fire_department:] thawed  ·  a bar's length is the"
         " square root of its parameters  ·  the field is the group's peak learning rate; the others follow the head's"

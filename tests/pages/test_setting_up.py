@@ -10,6 +10,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from finetune_core import recipe as recipes
+from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
 from pages.ui import backbones
 from tests.conftest import paint
@@ -193,7 +194,7 @@ def test_the_catalogue_is_searched(open_page: Open, draft: Path) -> None:
     app.button(key="change-backbone").click().run()
     assert not app.exception
     assert app.text_input(key="backbone-words")
-    assert len(app.dataframe[0].value) == len(backbones.GOOD_FIRST)
+    assert len(app.dataframe[0].value) == len(catalogue.GOOD_FIRST)
     assert all("vit" in entry.architecture for entry in backbones.found("vit tiny", ("timm",)))
     assert {entry.library for entry in backbones.found("resnet18", ("torchvision",))} == {"torchvision"}
 
@@ -222,3 +223,35 @@ def test_the_pictures_of_home_are_small() -> None:
     assert (assets / "hero.jpg").stat().st_size < 200_000
     with Image.open(assets / "icon.png") as icon:
         assert icon.size == (128, 128)
+
+
+def test_a_recipe_file_becomes_the_draft_and_the_one_before_is_kept(
+    open_page: Open, draft: Path, tiny: Recipe, tmp_path: Path
+) -> None:
+    theirs = tiny.replace(name="theirs").with_value("training.batch_size", 7)
+    app = open_page("home")
+    app.file_uploader(key="recipe-file").upload("theirs.yaml", theirs.to_yaml().encode(), "text/yaml").run()
+    assert not app.exception
+    assert app.title[0].value == "Train"
+    assert recipes.load(draft) == theirs
+    assert recipes.load(draft.with_name("draft-before.yaml")) == tiny
+
+
+@pytest.mark.parametrize("text", ["a: [", "training: {batch_sise: 3}", "\x00\xff", "- 1"])
+def test_a_file_that_is_no_recipe_is_told_and_changes_nothing(open_page: Open, draft: Path, text: str) -> None:
+    before = draft.read_text()
+    app = open_page("home")
+    app.file_uploader(key="recipe-file").upload("odd.yaml", text.encode("latin-1"), "text/yaml").run()
+    assert not app.exception
+    assert app.title[0].value == "Teach a model to see what you see"
+    assert "recipe" in _texts(app).lower()
+    assert draft.read_text() == before
+
+
+def test_dropout_is_offered_where_the_backbone_has_it(open_page: Open, draft: Path) -> None:
+    app = open_page("layers")
+    app.slider(key="field:model.backbone.drop_rate").set_value(0.3).run()
+    assert recipes.load(draft).model.backbone.drop_rate == 0.3
+    recipes.load(draft).with_value("model.backbone", {"kind": "torchvision", "architecture": "resnet18"}).save(draft)
+    app = open_page("layers")
+    assert "field:model.backbone.drop_rate" not in {slider.key for slider in app.slider}

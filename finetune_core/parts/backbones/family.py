@@ -5,6 +5,7 @@ torch and the libraries are imported when a network is built, not before.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from finetune_core.records import Report
 if TYPE_CHECKING:
     from torch import Tensor
 
+DROPS = ("drop_rate", "drop_path_rate")
 RGB = 3  # channels that published networks are made for
 IMAGES = {1: "grey images", 3: "colour images", 4: "images with transparency"}  # by channels
 ALPHA_MEAN, ALPHA_STD = 1.0, 0.5  # so that what is opaque, as all of a photo, is 0
@@ -98,9 +100,13 @@ class Backbone(Part):
 
     def drops(self) -> dict[str, Any]:
         """What the library's constructor is told of dropout and stochastic depth: nothing where left to it."""
-        names = self.drop_names()
-        rates = {names[0]: self.drop_rate, names[1]: self.drop_path_rate}
-        return {name: rate for name, rate in rates.items() if rate > 0}
+        rates = (self.drop_rate, self.drop_path_rate)
+        return {name: rate for name, rate in zip(self.drop_names(), rates, strict=True) if rate > 0}
+
+    def droppable(self, made: type) -> tuple[str, ...]:
+        """Which of `drop_rate` and `drop_path_rate` a class of the library's can be told."""
+        known = inspect.signature(made).parameters
+        return tuple(field for field, name in zip(DROPS, self.drop_names(), strict=True) if name in known)
 
     def drop_names(self) -> tuple[str, str]:
         """The constructor's words for dropout and stochastic depth."""

@@ -14,6 +14,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import save_file
+from torchvision import models
 
 from finetune_core import machine, places
 from finetune_core.cli import main
@@ -339,3 +340,26 @@ def test_images_of_odd_kinds_are_predicted_too(file: Path, tmp_path: Path, capsy
     folder = capsys.readouterr().out.strip().splitlines()[-1]
     Image.new("LA", (300, 20)).save(tmp_path / "odd.png")
     assert main(["predict", folder, str(tmp_path / "odd.png")]) == 0
+
+
+def test_backbones_are_searched_with_their_facts(capsys: Capture) -> None:
+    found = _json(capsys, "backbones", "--search", "resnet 18")
+    assert {"resnet18", "resnetv2_18"} <= {each["architecture"] for each in found}
+    one = next(each for each in found if (each["library"], each["architecture"]) == ("torchvision", "resnet18"))
+    assert one["parameters"] == sum(p.numel() for n, p in models.resnet18().named_parameters() if "fc" not in n)
+    assert one["macs"] == pytest.approx(1.81e9, rel=0.01)
+    assert one["top1"] == pytest.approx(69.758)
+    assert main(["backbones", "--search", "resnet 18"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == len(found)
+    assert "Must it answer quickly" in told.err
+    assert "No network is called nonesuch" in _mistake(capsys, "backbones", "--search", "nonesuch")
+
+
+def test_freeze_to_and_the_advice_for_so_many_images(file: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "frozen.yaml"
+    assert main(["phases", str(file), "--freeze-to", "-2", "--out", str(out)]) == 0
+    assert load(out).phases[0].thaw == ("layer4", "head")
+    assert "freeze_to 9 does not fit" in _mistake(capsys, "phases", file, "--freeze-to", "9")
+    assert main(["groups", str(file)]) == 0
+    assert "About 6 training images per class: few" in capsys.readouterr().err

@@ -3,8 +3,10 @@
 import streamlit as st
 
 from finetune_core.places import ASSETS
+from pages.ui import warm
 from pages.ui.sidebar import pages, sidebar
 
+warm.light()
 # Before the navigation, and a local file: otherwise the browser would fetch each page's icon from another host.
 st.set_page_config(page_title="Thaw", page_icon=ASSETS / "icon.png", layout="wide")
 current = st.navigation(pages(), position="hidden")

@@ -11,10 +11,13 @@ import sys
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web import cli
 
+from pages.ui import warm
+
 
 def main() -> None:
     """Run what follows on the command line as `streamlit run` would."""
     PagesManager.uses_pages_directory = False
+    warm.light()  # before the first session's thread is there
     sys.argv[:1] = ["streamlit", "run"]
     cli.main()
 

@@ -50,6 +50,7 @@ class Job(Part):
 
     command: ClassVar[str] = ""  # on the command line; empty: its kind
     resumable: ClassVar[bool] = False  # whether it can go on after a stop
+    trains: ClassVar[bool] = False  # whether its records are steps and epochs of a training, to be drawn as such
     checked: ClassVar[bool] = True  # whether preflight must find nothing wrong first
 
     def run(self, work: Work) -> Doing:

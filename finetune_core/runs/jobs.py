@@ -36,6 +36,7 @@ class Train(Job):
     kind: ClassVar[str] = "train"
     title: ClassVar[str] = "Training"
     resumable: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
 
     def run(self, work: Work) -> Doing:
         """From where its folder was saved last, or from the start; saves when the trainer asks, and when stopped."""

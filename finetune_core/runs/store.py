@@ -214,7 +214,7 @@ def create(what: Recipe, job: Job | None = None, runs: Path | None = None) -> Ru
     """A new run folder, ready for a worker; named by time, job and backbone. Without a `job` it is to be trained."""
     job = job or Train()
     runs = runs or places.runs_dir()
-    stem = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), "" if job.resumable else job.kind, _slug(what))))
+    stem = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), "" if job.trains else job.kind, _slug(what))))
     for number in range(1, 1000):
         path = runs / (stem if number == 1 else f"{stem}-{number}")
         try:

@@ -69,14 +69,14 @@ class _Desk:
 
     def __init__(self, files: Run, heard: Report) -> None:
         self.files, self.recipe, self.heard = files, files.recipe, heard
-        self.next, self.last_words = 0.0, ""
+        self.next, self.preparing, self.last_words = 0.0, "", ""
         self.started, self.first = time.monotonic(), 0
         self.waiting: dict[str, Any] = {"step": 0, "steps": 0}  # facts that are not written down yet
 
     def report(self, what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
         """What is being prepared, and how far that is."""
-        if not total or done >= total or time.monotonic() >= self.next:
-            self.next = time.monotonic() + REPORT_SECONDS
+        if what != self.preparing or done >= total or time.monotonic() >= self.next:
+            self.preparing, self.next = what, time.monotonic() + REPORT_SECONDS
             self.files.report(state="preparing", message=what, done=done, total=total, unit=unit, error=None)
             self.heard(what, done, total, unit)
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from finetune_core import figures
 from finetune_core.errors import UserError
+from finetune_core.parts import Job
 from finetune_core.parts.tasks import Score, Targets, Task
 from finetune_core.recipe import Recipe, plan
 from finetune_core.recipe.words import model_words, source_words, thawed_words, train_words
@@ -21,20 +23,22 @@ from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
 from pages.ui.try_image import try_image
 
+RECENT = 500  # records of another job that are shown
 TABS = ("Charts", "Scores", "Try an image", "Recipe", "Command", "Log")
 
 
 def show(run: Run, recipe: Recipe) -> None:
     """The whole page of one run."""
-    status = run.status
-    slot = shell.page("run", recipe.name or model_words(recipe), _lead(run, recipe), strip=False)
+    status, job = run.status, run.job
+    title = recipe.name or model_words(recipe)
+    slot = shell.page("run", title if job.trains else f"{job.title}: {title}", _lead(run, recipe), strip=False)
     with slot:
-        _action(run, status)
-    if status.state == "finished":
+        _action(run, status, job)
+    if status.state == "finished" and job.trains:
         _done(run, recipe)
     elif status.error:
         shell.error_card(UserError(**status.error))
-    live.watch(run, lambda: _body(run, recipe))
+    live.watch(run, lambda: _body(run, recipe) if job.trains else _job_body(run, recipe, job))
     load()
 
 
@@ -43,16 +47,16 @@ def _lead(run: Run, recipe: Recipe) -> str:
     return " · ".join(shell.plain(word) for word in words)
 
 
-def _action(run: Run, status: Status) -> None:
+def _action(run: Run, status: Status, job: Job) -> None:
     """The one action that the run's state asks for."""
     if status.active:
         stopping = run.asked() == "stop"
         label = "Stopping" if stopping else "Stop"
         st.button(label, icon=":material/stop_circle:", on_click=_stop, args=(run,), disabled=stopping, key="stop")
-    elif status.state == "finished":
+    elif status.state == "finished" and job.trains:
         icon = ":material/image_search:"
         st.button("Try an image", icon=icon, type="primary", on_click=_open_tab, args=("Try an image",), key="primary")
-    else:
+    elif job.resumable:
         st.button("Resume", icon=":material/play_circle:", type="primary", on_click=_resume, args=(run,), key="primary")
 
 
@@ -113,6 +117,22 @@ def _best_epoch(rows: live.Rows, score: Score) -> dict[str, Any] | None:
     """The record of the epoch with the best score on the validation images."""
     epochs = [row for row in rows if row["kind"] == "epoch" and row["valid_score"] is not None]
     return max(epochs, key=lambda row: score.signed(row["valid_score"]), default=None)
+
+
+def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
+    """How far any other job is, what came of it, and its records."""
+    status, rows = run.status, live.records(run)
+    _progress(status)
+    lines = job.lines(rows, recipe) if status.state == "finished" else []
+    if lines:
+        st.code("\n".join(lines), language=None)
+    if rows:
+        st.dataframe(pd.DataFrame(rows[-RECENT:]), hide_index=True, key="records")
+    elif not status.active:
+        shell.empty("Nothing was kept", "It ended before its first record. The log may say why.")
+    if log := run.log_tail(200):
+        with st.expander("Log"):
+            st.code(log, language=None, height=480)
 
 
 def _body(run: Run, recipe: Recipe) -> None:

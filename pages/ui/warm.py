@@ -1,29 +1,43 @@
 """Imports that take long, each made once and by one thread.
 
-Sessions are threads. Where two of them import pandas at the same time, plotly in a third meets it half made: so what
-all pages use is imported under one lock before any page is drawn. PyTorch takes about ten seconds, and the first pages
-do without it: it comes in the background, and who needs it waits.
+Sessions are threads. Where two of them import a package at the same time, a third can meet it half made: pandas in
+plotly, or one of our own rooms. So what pages use is imported under one lock before any page is drawn. PyTorch takes
+about ten seconds, and the first pages do without it: it comes in the background, and who needs it waits.
 """
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 
 import streamlit as st
 
+import finetune_core
+
 LIGHT = ("numpy", "PIL.Image", "pandas", "pandas.io.formats.style", "plotly.graph_objects", "plotly.io")
-HEAVY = ("torch", "torchvision.transforms.v2")
+HEAVY = (
+    "torch",
+    "torchvision.transforms.v2",
+    "torchvision.models",
+    "timm",
+    "finetune_core.parts.modules",
+    "finetune_core.understand.predict",
+)
+# What of our own needs PyTorch, or no page.
+LATER = ("cli", "training", "finder.range_test", "finder.race", "runs.worker", "runs.checkpoint", "__main__")
 
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
 
 
 def light() -> None:
-    """Return when what every page uses is there; about a second, once per server."""
+    """Return when what every page uses is there; about two seconds, once per server."""
     with _lock:
         _load(LIGHT)
+        _load(_ours())
 
 
 def start() -> None:
@@ -50,6 +64,15 @@ def wait() -> None:
         _load(HEAVY)
 
 
-def _load(names: tuple[str, ...]) -> None:
+def _ours() -> Iterator[str]:
+    """The core's modules that need no PyTorch."""
+    later = [*(f"finetune_core.{name}" for name in LATER), *HEAVY]
+    for module in pkgutil.walk_packages(finetune_core.__path__, "finetune_core."):
+        light = not module.name.endswith("__main__") and module.name not in later
+        if light and not module.name.startswith(tuple(f"{name}." for name in later)):
+            yield module.name
+
+
+def _load(names: Iterable[str]) -> None:
     for name in names:
         importlib.import_module(name)

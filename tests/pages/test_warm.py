@@ -1,0 +1,31 @@
+"""Imports are made once and by one thread: what pages use is there before the first is drawn."""
+
+import subprocess
+import sys
+
+from finetune_core.places import ROOT
+from finetune_core.recipe import Recipe
+from finetune_core.runs import store
+
+SCRIPT = """
+import sys
+from streamlit.testing.v1 import AppTest
+from pages.ui import path, warm
+warm.light()
+assert not {"torch", "timm", "torchvision"} & set(sys.modules)
+before = set(sys.modules)
+app = AppTest.from_file("app.py", default_timeout=120).run()
+for step in path.PAGES.values():
+    app = app.switch_page(step.script).run()
+    assert not app.exception, (step.key, app.exception[0].value)
+new = {name for name in set(sys.modules) - before if name.startswith(("finetune_core.", "pandas."))}
+later = tuple(f"finetune_core.{name}" for name in warm.LATER) + warm.HEAVY
+print(*sorted(name for name in new if not name.startswith(later)))
+"""
+
+
+def test_no_page_imports_what_another_could_import_at_the_same_time() -> None:
+    store.create(Recipe()).report(state="finished")
+    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == ""

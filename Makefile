@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CODE := app.py pages finetune_core benchmarks tests
+CODE := app.py pages finetune_core benchmarks assets tests
 
 .PHONY: run test quick check format setup clean
 

@@ -1,1 +1,1 @@
-"""From files to batches: listing, splitting, decoding once, augmenting, batching."""
+"""Pixels to batches: split, read, decode once, augment, batch; and what is wrong with images."""

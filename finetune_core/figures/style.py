@@ -104,16 +104,30 @@ def alt(figure: go.Figure) -> str:
     """The chart in one sentence for those who cannot see it: its lines with their first and last values."""
     title = figure.layout.title.text or "Chart"
     across = figure.layout.xaxis.title.text or "x"
-    told = [_told(trace) for trace in figure.data if trace.showlegend is not False and trace.y is not None]
+    told = [_told(trace) for trace in figure.data if trace.showlegend is not False]
     lines = "; ".join(filter(None, told))
     return f"{title} over {across}: {lines}." if lines else f"{title} over {across}: nothing to show yet."
 
 
 def _told(trace: Any) -> str:
-    values = np.array([np.nan if value is None else value for value in trace.y], dtype=float)
+    """A line by its ends, a bar chart by its bars; lying bars have their values along x."""
+    lying = trace.type == "bar" and trace.orientation == "h"
+    along = trace.x if lying else trace.y
+    if along is None:
+        return ""
+    if trace.type == "bar":
+        return _bars(trace.name, trace.y if lying else trace.x, along)
+    values = np.array([np.nan if value is None else value for value in along], dtype=float)
     values = values[np.isfinite(values)]
     if not len(values):
         return ""
     if len(values) == 1:
         return f"{trace.name} at {values[0]:.3g}"
     return f"{trace.name} from {values[0]:.3g} to {values[-1]:.3g}"
+
+
+def _bars(name: str | None, names: Any, values: Any) -> str:
+    """The first bars by name and value."""
+    known = [(at, value) for at, value in zip(names, values, strict=True) if value is not None and np.isfinite(value)]
+    some = ", ".join(f"{at:.3g} {value:.3g}" if isinstance(at, float) else f"{at} {value:.3g}" for at, value in known)
+    return f"{name}: {some}" if name and known else some

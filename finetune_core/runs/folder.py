@@ -20,6 +20,8 @@ from typing import Any
 
 from finetune_core import places
 
+RECIPE = "recipe.yaml"
+
 
 class Folder:
     """The files of one run."""
@@ -27,13 +29,14 @@ class Folder:
     def __init__(self, path: Path) -> None:
         """Wrap a folder, which need not be there yet."""
         self.path = path
-        self.recipe_file = path / "recipe.yaml"
+        self.recipe_file = path / RECIPE
         self.job_file = path / "job.json"
         self.status_file = path / "status.json"
         self.records_file = path / "metrics.jsonl"
         self.control_file = path / "control.json"
         self.owner_file = path / "worker.json"
         self.targets_file = path / "targets.json"
+        self.classes_file = path / "classes.json"  # what runs had instead before there were tasks
         self.log = path / "worker.log"
         self.checkpoints = path / "checkpoints"
         self.last = self.checkpoints / "last.safetensors"  # weights after the newest finished epoch or stop

@@ -31,7 +31,7 @@ SUGGESTIONS = {
 
 
 class Train(Job):
-    """Train a recipe in this terminal."""
+    """Train the network phase by phase, from the start or from where it was stopped."""
 
     kind: ClassVar[str] = "train"
     title: ClassVar[str] = "Training"
@@ -45,31 +45,31 @@ class Train(Job):
         from finetune_core.training.session import prepare
 
         session = prepare(work.recipe, work.report)
-        work.files.write_json(work.files.targets_file, asdict(session.targets))
+        work.files.save_targets(session.targets)
         trainer = Trainer(session)
         if work.files.resume_state.exists():
             checkpoint.restore(work.files, trainer)
-            work.files.keep_records(trainer.done)
-        told = _Told(trainer, work)
-        told.begin()
+        work.files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
+        account = _Account(trainer, work)
+        account.begin()
         for made in trainer.run():
             if isinstance(made, Save):
                 checkpoint.save(work.files, trainer, made)
                 continue
-            told.note(made)
+            account.note(made)
             try:
                 yield made
             except Stop:  # an epoch that just ended as the best one is kept as that
                 checkpoint.save(work.files, trainer, Save(best=isinstance(made, Epoch) and made.best))
                 return
-        told.end()
+        account.end()
 
     def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
         """Its epochs."""
         return {"epochs": [row for row in rows if row["kind"] == "epoch"]}
 
 
-class _Told:
+class _Account:
     """What the status of a training run says: how far it is, its scores so far, what there is to worry about."""
 
     def __init__(self, trainer: Trainer, work: Work) -> None:
@@ -130,7 +130,7 @@ class Probe(Job):
 
 
 class FindRate(Probe):
-    """Run the learning-rate range test and print its suggestions."""
+    """Let the learning rate grow over some steps and see at which the loss falls: the range test."""
 
     kind: ClassVar[str] = "find"
     title: ClassVar[str] = "Rate search"
@@ -197,7 +197,7 @@ class FindRate(Probe):
 
 
 class Race(Probe):
-    """Let learning rates train side by side for a few steps, and print where each arrived."""
+    """Let some learning rates train for a few steps each from the same start, and see where they arrive."""
 
     kind: ClassVar[str] = "race"
     title: ClassVar[str] = "Race of rates"
@@ -241,7 +241,7 @@ class Race(Probe):
 
 
 class Measure(Job):
-    """Time the recipe's network on this machine: one image, and training steps."""
+    """Time the network on this machine: one image, and training steps."""
 
     kind: ClassVar[str] = "measure"
     title: ClassVar[str] = "Measurement"

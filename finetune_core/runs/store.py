@@ -18,7 +18,7 @@ from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
 from finetune_core.recipe import Recipe, load
 from finetune_core.records import Record
-from finetune_core.runs.folder import Folder, read_json
+from finetune_core.runs.folder import RECIPE, Folder, read_json
 from finetune_core.runs.jobs import Train
 
 SomeJob = TypeVar("SomeJob", bound=Job)
@@ -166,7 +166,7 @@ class Run(Folder):
         """What the model's outputs stand for; None before the worker has read the data."""
         if saved := read_json(self.targets_file):
             return Targets(**{name: _frozen(value) for name, value in saved.items()})
-        earlier = read_json(self.path / "classes.json")
+        earlier = read_json(self.classes_file)
         return earlier and Targets(ONE_CLASS.key, tuple(earlier))
 
     def save_targets(self, targets: Targets) -> None:
@@ -239,7 +239,7 @@ def open_run(name: str | Path, runs: Path | None = None) -> Run:
     """The run of this id or path; a UserError where there is none."""
     runs = runs or places.runs_dir()
     for path in (runs / name, Path(name)):
-        if (path / "recipe.yaml").is_file():
+        if (path / RECIPE).is_file():
             return Run(path)
     raise UserError(
         f"There is no run {name}.", f"No such folder in {runs}.", "See them all with `python -m finetune_core runs`."
@@ -262,7 +262,7 @@ def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
 
 
 def _runs(folder: Path, job: str) -> Iterator[Run]:
-    for path in folder.glob("*/recipe.yaml"):
+    for path in folder.glob(f"*/{RECIPE}"):
         run = Run(path.parent)
         if (_job_today(read_json(run.job_file) or {}))["kind"] == job and not run.id.startswith("."):
             yield run

@@ -11,7 +11,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,7 +37,7 @@ def work(run: Run, watch: Watch = lambda _: None, report: Report = silent) -> in
     try:
         mine.claim(psutil.Process())
         with _Stopping(run) as stopping:
-            _drive(run.job, _Desk(mine, report), watch, stopping)
+            _drive(run.job, _Desk(mine, report, stopping), watch)
     except UserError as error:
         _failed(run, error)
         return 2
@@ -49,36 +48,42 @@ def work(run: Run, watch: Watch = lambda _: None, report: Report = silent) -> in
     return 0
 
 
-def _drive(job: Job, desk: _Desk, watch: Watch, stopping: _Stopping) -> None:
+def _drive(job: Job, desk: _Desk, watch: Watch) -> None:
     """Keep each record that the job yields, and let it stop where somebody asks for that."""
-    desk.report("Waking up")
     records = job.run(desk)
-    for record in records:
-        desk.files.append(record)
-        watch(record)
-        if stopping:
-            with suppress(Stop, StopIteration):
+    try:
+        desk.report("Waking up")
+        for record in records:
+            desk.files.append(record)
+            watch(record)
+            if desk.stopping:
                 records.throw(Stop())
-            desk.stop(job.resumable)
+                break
+        else:
+            desk.finish()
             return
-    desk.finish()
+    except (Stop, StopIteration):
+        pass
+    desk.stop(job.resumable)
 
 
 class _Desk:
     """What a job works with: its recipe, its folder, and a status that is written down as often as a person looks."""
 
-    def __init__(self, files: Run, heard: Report) -> None:
-        self.files, self.recipe, self.heard = files, files.recipe, heard
+    def __init__(self, files: Run, listener: Report, stopping: _Stopping) -> None:
+        self.files, self.recipe, self.listener, self.stopping = files, files.recipe, listener, stopping
         self.next, self.preparing, self.last_words = 0.0, "", ""
         self.started, self.first = time.monotonic(), 0
         self.waiting: dict[str, Any] = {"step": 0, "steps": 0}  # facts that are not written down yet
 
     def report(self, what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
-        """What is being prepared, and how far that is."""
+        """What is being prepared, and how far that is; ended by a wish to stop, which one process alone can obey."""
         if what != self.preparing or done >= total or time.monotonic() >= self.next:
             self.preparing, self.next = what, time.monotonic() + REPORT_SECONDS
             self.files.report(state="preparing", message=what, done=done, total=total, unit=unit, error=None)
-            self.heard(what, done, total, unit)
+            self.listener(what, done, total, unit)
+            if distributed.size() == 1 and self.stopping:
+                raise Stop
 
     def begin(self, doing: str, steps: int, step: int = 0, **facts: Any) -> None:
         """The work itself begins."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from finetune_core.data.cache import read_image
+from finetune_core.data.image import read_image
 from finetune_core.data.pipeline import eval_pipeline, eval_side
 from finetune_core.errors import UserError
 from finetune_core.network import build

@@ -32,11 +32,14 @@ class Examination:
     """One look at all images of a data set, in a thread of its own."""
 
     def __init__(self, key: str, samples: Samples, data: Data) -> None:
-        """Begin at once."""
+        """Make ready; see `start`."""
         self.key, self.done, self.total = key, 0, len(samples)
         self.found: doctor.Examined | None = None
         self.error: Exception | None = None
         self._thread = threading.Thread(target=self._look, args=(samples, data), name="examination", daemon=True)
+
+    def start(self) -> None:
+        """Begin, and return at once."""
         self._thread.start()
 
     def over(self, seconds: float = 0.0) -> bool:
@@ -53,23 +56,24 @@ class Examination:
 
     def _look(self, samples: Samples, data: Data) -> None:
         try:
-            self.found = doctor.examine(samples, eval_side(data.image_size), data.channels, self._heard)
+            self.found = doctor.examine(samples, eval_side(data.image_size), data.channels, self._count)
         except Exception as error:  # noqa: BLE001 - raised again on the page that asks for the result
             self.error = error
 
-    def _heard(self, done: int, total: int) -> None:
+    def _count(self, done: int, total: int) -> None:
         self.done, self.total = done, total
-        if self.key not in _latest:
+        if _latest.get(self.key) is not self:
             raise _LeftError
 
 
-def begun(samples: Samples, data: Data) -> Examination:
+def begin(samples: Samples, data: Data) -> Examination:
     """The examination of these images, begun now if it was not before."""
     key = f"{dataset.key(data.source)}{data.image_size}{data.channels}"
     with _lock:
         if key not in _latest:
             _latest.clear()
             _latest[key] = Examination(key, samples, data)
+            _latest[key].start()
         return _latest[key]
 
 
@@ -92,6 +96,7 @@ def _draw(look: Examination, draw: Callable[[doctor.Examined], None]) -> None:
     try:
         found = look.result()
     except UserError as error:
+        _latest.pop(look.key, None)  # the next look at the page tries again
         shell.error_card(error)
     else:
         draw(found)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import yaml
-
 from finetune_core.export import script
-from finetune_core.recipe import Recipe, parse
+from finetune_core.recipe import Recipe, loads
 from finetune_core.records import silent
 from pages.ui import dataset, warm
 
@@ -21,7 +19,7 @@ def facts(recipe: Recipe) -> script.Facts:
 @lru_cache(maxsize=8)
 def _facts(text: str, images: str) -> script.Facts:
     """Of a recipe as YAML; `images` changes with the files that it speaks of."""
-    recipe = parse(yaml.safe_load(text))
+    recipe = loads(text)
     pictures = script.look(recipe, recipe.data.source.expected())
     return script.Facts(pictures, script.outline(recipe, len(pictures.targets.names)))
 

@@ -124,7 +124,7 @@ def health(samples: Samples, data: Data) -> None:
     def draw(examined: doctor.Examined) -> None:
         checks(doctor.findings(samples, examined, data.image_size), lambda images: _pictures(samples, images), "health")
 
-    examining.watch(examining.begun(samples, data), draw)
+    examining.watch(examining.begin(samples, data), draw)
 
 
 def _pictures(samples: Samples, images: Sequence[int]) -> bytes:

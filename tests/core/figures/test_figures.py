@@ -297,3 +297,13 @@ def test_sparkline_prefers_validation_accuracy():
     assert len(figures.sparkline(records(300, 1))) == 40
     assert figures.sparkline(records(3)) == pytest.approx([2.5, 1.842, 1.470], abs=0.01)
     assert figures.sparkline([]) == []
+
+
+def test_bar_charts_are_told_by_their_bars() -> None:
+    """They said "nothing to show yet" while they showed."""
+    score = TASKS["single_label"].by_name
+    told = figures.alt(figures.by_name({"owl": 0.5, "duck": 0.25}, score))
+    assert "owl 0.5" in told
+    assert "duck 0.25" in told
+    assert "cat 0.9" in figures.alt(figures.guesses([("cat", 0.9), ("dog", 0.1)]))
+    assert "nothing to show yet" in figures.alt(figures.guesses([]))

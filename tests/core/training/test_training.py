@@ -18,6 +18,7 @@ from finetune_core.finder.suggest import winner
 from finetune_core.finder.sweep import Sweep
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, plan
+from finetune_core.records import Event
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import FindRate
 from finetune_core.runs.worker import work
@@ -321,3 +322,29 @@ def test_predicting_before_the_first_epoch_is_told_in_words(tiny: Recipe) -> Non
 def test_the_worker_needs_neither_streamlit_nor_plotly() -> None:
     code = "import sys, finetune_core.runs.worker; sys.exit(bool({'streamlit', 'plotly'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_run_that_was_killed_before_it_saved_starts_anew_without_doubles(tiny: Recipe) -> None:
+    run = store.create(tiny)
+    for step in range(2):  # what a worker had written when it was killed in its first epoch
+        run.append(Event("number", step, "of the first attempt"))
+    with run.records_file.open("a") as file:
+        file.write('{"kind": "step", "st')
+    assert work(run) == 0
+    rows = run.records()[0]
+    assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(6))
+    assert "of the first attempt" not in str(rows)
+
+
+def test_a_wish_to_stop_is_heard_while_images_are_decoded(tiny: Recipe) -> None:
+    run = store.create(tiny)
+
+    def ask(what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
+        if what.startswith("Decoding"):
+            run.ask("stop")
+
+    assert work(run, report=ask) == 0
+    assert run.status.state == "stopped"
+    assert not run.last.exists(), "it had not begun to train"
+    assert work(run) == 0
+    assert run.status.state == "finished"

@@ -1,8 +1,8 @@
 """Make the bundled backbone, and measure it.
 
-python -m benchmarks.pretrain draw SOURCE
-python -m benchmarks.pretrain train SOURCE OUT.safetensors --teacher MOBILENETV2.safetensors --photos FOLDER
-python -m benchmarks.pretrain transfer FOLDER --weights OUT.safetensors
+python -m assets.backbones.pretrain draw SOURCE
+python -m assets.backbones.pretrain train SOURCE OUT.safetensors --teacher MOBILENETV2.safetensors --photos FOLDER
+python -m assets.backbones.pretrain transfer FOLDER --weights OUT.safetensors
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import torch
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.pretrain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m assets.backbones.pretrain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, dest="command")
     draw = commands.add_parser("draw", help="draw the source pictures into a folder")
@@ -60,11 +62,11 @@ def main() -> None:
     """Draw, train or measure."""
     args = arguments()
     if args.command == "draw":
-        from benchmarks.pretrain import drawn
+        from assets.backbones.pretrain import drawn
 
         drawn.draw_all(args.source, args.count, args.size, args.seed)
     elif args.command == "train":
-        from benchmarks.pretrain.train import Inputs, Plan, train
+        from assets.backbones.pretrain.train import Inputs, Plan, train
 
         plan = Plan(
             arch=args.arch,
@@ -83,7 +85,7 @@ def main() -> None:
 
 
 def _transfer(args: argparse.Namespace) -> None:
-    from benchmarks.pretrain.transfer import Trial, measure
+    from assets.backbones.pretrain.transfer import Trial, measure
 
     trial = Trial(
         epochs=args.epochs,

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.pretrain.batches import Augment, augmented, plain, shuffled
+from assets.backbones.pretrain.batches import Augment, augmented, plain, shuffled
 
 
 @dataclass(frozen=True)

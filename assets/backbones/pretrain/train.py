@@ -22,9 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from benchmarks.pretrain import drawn
-from benchmarks.pretrain.batches import MEAN, STD, Augment, augmented
-from benchmarks.pretrain.source import QUESTIONS
+from assets.backbones.pretrain import drawn
+from assets.backbones.pretrain.batches import MEAN, STD, Augment, augmented
+from assets.backbones.pretrain.source import QUESTIONS
 
 FEATURES, SCORES = 1280, 1000  # What the teacher offers.
 

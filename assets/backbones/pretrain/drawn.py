@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pretrain.source import QUESTIONS, draw
+from assets.backbones.pretrain.source import QUESTIONS, draw
 
 CHUNK = 250
 

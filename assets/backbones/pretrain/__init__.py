@@ -1,0 +1,1 @@
+"""How the bundled backbone was made, and what it is worth: `python -m assets.backbones.pretrain --help`."""

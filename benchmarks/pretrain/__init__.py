@@ -1,1 +1,0 @@
-"""How the bundled backbone was made, and what it is worth: `python -m benchmarks.pretrain --help`."""

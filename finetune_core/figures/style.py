@@ -104,7 +104,7 @@ def alt(figure: go.Figure) -> str:
     """The chart in one sentence for those who cannot see it: its lines with their first and last values."""
     title = figure.layout.title.text or "Chart"
     across = figure.layout.xaxis.title.text or "x"
-    told = [_told(trace) for trace in figure.data if trace.showlegend is not False]
+    told = [_told(trace) for trace in figure.data if trace.showlegend is not False or trace.type == "bar"]
     lines = "; ".join(filter(None, told))
     return f"{title} over {across}: {lines}." if lines else f"{title} over {across}: nothing to show yet."
 

@@ -16,7 +16,7 @@ from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
-from finetune_core.recipe import Recipe, load
+from finetune_core.recipe import Recipe, load_again
 from finetune_core.records import Record
 from finetune_core.runs.folder import RECIPE, Folder, read_json
 from finetune_core.runs.jobs import Train
@@ -319,4 +319,4 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 @lru_cache(maxsize=2000)
 def _recipe(path: Path, stamp: tuple[int, int] | None) -> Recipe:
-    return load(path)
+    return load_again(path)

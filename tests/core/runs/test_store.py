@@ -8,8 +8,9 @@ import time
 import psutil
 import pytest
 
+from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, schema
 from finetune_core.records import Event, Step
 from finetune_core.runs import store
 
@@ -110,3 +111,18 @@ def test_a_run_of_before_there_were_tasks_can_still_be_seen() -> None:
     assert (row["train_score"], row["valid_score"], row["scores"], row["by_name"]) == (0.4, 0.9, {"accuracy": 0.9}, {})
     assert run.targets is not None
     assert run.targets.names == ("cat", "dog")
+
+
+def test_a_recipe_is_parsed_once_and_anew_when_its_file_changes(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(tiny)
+    assert run.recipe is run.recipe, "in one process"
+    store._recipe.cache_clear()
+    monkeypatch.setattr(schema.yaml, "load", lambda *_: pytest.fail("parsed again"))
+    assert run.recipe == tiny, "nor in another"
+    monkeypatch.undo()
+    tiny.replace(name="by hand").save(run.recipe_file)
+    assert run.recipe.name == "by hand"
+    store._recipe.cache_clear()
+    for kept in (places.cache_dir() / "recipes").iterdir():
+        kept.write_text("{damaged")
+    assert run.recipe.name == "by hand"

@@ -1,6 +1,6 @@
 """What an earlier Thaw wrote opens today: a recipe and run folders of version 1 lie in tests/fixtures as they were.
 
-Never write these anew; a change of format adds a folder beside them (docs/decisions/0014).
+Never write these anew; a change of format adds a folder beside them (docs/decisions/0015).
 """
 
 import shutil

@@ -15,7 +15,7 @@ from finetune_core.errors import UserError
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
-        options = _commands().parser.parse_args(arguments)
+        options = commands().parser.parse_args(arguments)
         code: int | None = options.command(options)
         return code or 0
     except UserError as error:
@@ -26,9 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-def _commands() -> Commands:
+def commands() -> Commands:
     """All commands, in the order of the help."""
-    commands = Commands()
+    made = Commands()
     for topic in (recipes, jobs, network, results):
-        topic.add_to(commands)
-    return commands
+        topic.add_to(made)
+    return made

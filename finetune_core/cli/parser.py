@@ -30,6 +30,10 @@ class Commands:
         self.parser.add_argument("--version", action="version", version=f"Thaw {__version__}")
         self._all = self.parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
+    def names(self) -> tuple[str, ...]:
+        """What they are called, in the order of the help."""
+        return tuple(self._all.choices or ())
+
     def add(self, function: Command, *shared: str) -> argparse.ArgumentParser:
         """A command with what it shares with others ("recipe", "set", "run", "runs", "json"); returns its parser."""
         name = function.__name__.replace("_", "-")

@@ -38,9 +38,9 @@ def start(run: Run) -> None:
 
 def stop(run: Run, wait: bool = False) -> None:
     """Ask the worker to save and stop; with `wait`, wait for it and end it by force after a grace time."""
-    pid = run.worker_pid()
-    if pid is None:
-        raise UserError(f"The run {run.id} is not running.", f"It is {run.status.state}.", "There is nothing to stop.")
+    pid, status = run.worker_pid(), run.status
+    if pid is None or not status.active:  # its process may still be there, tidying up or with other work to do
+        raise UserError(f"The run {run.id} is not running.", f"It is {status.state}.", "There is nothing to stop.")
     run.ask("stop")
     if wait:
         try:

@@ -312,29 +312,6 @@ def test_a_mistake_is_two_lines_and_exit_code_2_in_a_shell_too(tmp_path: Path) -
     assert done.stdout == ""
 
 
-def test_every_command_is_in_the_readme(capsys: Capture) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    readme = (places.ROOT / "README.md").read_text()
-    for command in (
-        "init",
-        "train",
-        "lr-find",
-        "core race",
-        "groups",
-        "phases",
-        "plan",
-        "runs",
-        "show",
-        "stop",
-        "resume",
-        "predict",
-        "parts",
-    ):
-        assert command in readme
-    assert "studio" in capsys.readouterr().out
-
-
 def test_images_of_odd_kinds_are_predicted_too(file: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(["train", str(file)]) == 0
     folder = capsys.readouterr().out.strip().splitlines()[-1]

@@ -104,12 +104,12 @@ def alt(figure: go.Figure) -> str:
     """The chart in one sentence for those who cannot see it: its lines with their first and last values."""
     title = figure.layout.title.text or "Chart"
     across = figure.layout.xaxis.title.text or "x"
-    told = [_told(trace) for trace in figure.data if trace.showlegend is not False or trace.type == "bar"]
-    lines = "; ".join(filter(None, told))
+    said = [_words(trace) for trace in figure.data if trace.showlegend is not False or trace.type == "bar"]
+    lines = "; ".join(filter(None, said))
     return f"{title} over {across}: {lines}." if lines else f"{title} over {across}: nothing to show yet."
 
 
-def _told(trace: Any) -> str:
+def _words(trace: Any) -> str:
     """A line by its ends, a bar chart by its bars; lying bars have their values along x."""
     lying = trace.type == "bar" and trace.orientation == "h"
     along = trace.x if lying else trace.y

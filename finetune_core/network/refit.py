@@ -10,7 +10,7 @@ from finetune_core.network import catalogue
 from finetune_core.network.catalogue import Entry
 from finetune_core.parts.backbones import Backbone, Bundled, Hub, RandomWeights
 from finetune_core.recipe import Model, Phase, Recipe, presets, rules
-from finetune_core.recipe.names import HEAD, thawed, thawing
+from finetune_core.recipe.names import HEAD, thaw_patterns, thawed
 from finetune_core.recipe.regroup import neighbours, splittable
 
 
@@ -51,7 +51,7 @@ def _moved(phase: Phase, before: Sequence[str], owners: Mapping[str, Sequence[st
     }
     if warm and not thawed:
         thawed = [HEAD]
-    return phase.replace(thaw=thawing(list(owners), thawed), multipliers=factors)
+    return phase.replace(thaw=thaw_patterns(list(owners), thawed), multipliers=factors)
 
 
 def with_backbone(recipe: Recipe, backbone: Backbone) -> Recipe:

@@ -126,7 +126,7 @@ class Task(ABC):
         return f"{count} {self.noun if count == 1 else self.nouns}"
 
     @abstractmethod
-    def seen(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
+    def targets_from(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
         """Targets as these labels of the training images show them."""
 
     @abstractmethod
@@ -142,7 +142,7 @@ class Task(ABC):
         """Indices of the images that have this class or tag."""
 
     @abstractmethod
-    def said(self, names: Sequence[str], label: Any) -> str:
+    def words(self, names: Sequence[str], label: Any) -> str:
         """A label in words."""
 
     @abstractmethod
@@ -184,7 +184,7 @@ class OneClass(Task):
     by_name = Score("recall", "Recall", "Share of a class's images that were recognised.")
     exclusive = True
 
-    def seen(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
+    def targets_from(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
         """With the images of each class counted."""
         counts = np.bincount(np.asarray(labels, np.int64), minlength=len(names)).tolist()
         return Targets(self.key, tuple(names), tuple(counts), sum(counts))
@@ -202,7 +202,7 @@ class OneClass(Task):
         """Those of this class."""
         return np.flatnonzero(labels == name)
 
-    def said(self, names: Sequence[str], label: Any) -> str:
+    def words(self, names: Sequence[str], label: Any) -> str:
         """The class."""
         return names[label]
 
@@ -243,7 +243,7 @@ class Tags(Task):
     )
     by_name = Score("average_precision", "Average precision", "How well images are ranked by one tag.")
 
-    def seen(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
+    def targets_from(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
         """With the images of each tag counted."""
         values = np.asarray(labels, np.float64)
         return Targets(self.key, tuple(names), tuple(values.sum(0).astype(int).tolist()), len(values))
@@ -261,7 +261,7 @@ class Tags(Task):
         """Those that have this tag."""
         return np.flatnonzero(labels[:, name] > 0)
 
-    def said(self, names: Sequence[str], label: Any) -> str:
+    def words(self, names: Sequence[str], label: Any) -> str:
         """The tags that are there."""
         return ", ".join(name for name, there in zip(names, label, strict=True) if there) or "no tag"
 
@@ -306,7 +306,7 @@ class Numbers(Task):
         """`2 numbers to learn`."""
         return f"{super().there(count)} to learn"
 
-    def seen(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
+    def targets_from(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
         """With mean and standard deviation of each number, 1 for one that never changes."""
         values = np.asarray(labels, np.float64)
         spread = values.std(0)
@@ -327,7 +327,7 @@ class Numbers(Task):
         """All: every image has every number."""
         return np.arange(len(labels))
 
-    def said(self, names: Sequence[str], label: Any) -> str:
+    def words(self, names: Sequence[str], label: Any) -> str:
         """Each number with its name."""
         return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, label, strict=True))
 
@@ -373,6 +373,6 @@ def single_label(counts: Sequence[int], names: Sequence[str] = ()) -> Targets:
     return Targets(ONE_CLASS.key, named, tuple(counts), sum(counts))
 
 
-def seen(task: Kind, names: Sequence[str], labels: Sequence[Any]) -> Targets:
+def targets_from(task: Kind, names: Sequence[str], labels: Sequence[Any]) -> Targets:
     """Targets as these labels of the training images show them."""
-    return TASKS[task].seen(names, labels)
+    return TASKS[task].targets_from(names, labels)

@@ -34,7 +34,7 @@ def freeze_to(n: int, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names[n:])
 
 
-def thawing(names: Sequence[str], chosen: Collection[str]) -> tuple[str, ...]:
+def thaw_patterns(names: Sequence[str], chosen: Collection[str]) -> tuple[str, ...]:
     """A phase's `thaw` for these groups: `*` where they are all, which also fits another backbone."""
     return tuple(name for name in names if name in chosen) if set(names) - set(chosen) else ("*",)
 

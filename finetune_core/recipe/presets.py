@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune_core.recipe import Phase, plan
-from finetune_core.recipe.names import HEAD, thawed, thawing
+from finetune_core.recipe.names import HEAD, thaw_patterns, thawed
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ def current_preset(phase: Phase, names: Sequence[str]) -> str | None:
 def with_preset(phase: Phase, names: Sequence[str], key: str) -> Phase:
     """The phase with what a preset thaws, at its rates."""
     preset = next(each for each in presets(names) if each.key == key)
-    return phase.replace(thaw=thawing(names, preset.thaw), multipliers=preset.multipliers)
+    return phase.replace(thaw=thaw_patterns(names, preset.thaw), multipliers=preset.multipliers)
 
 
 def with_thawed(phase: Phase, names: Sequence[str], chosen: Collection[str]) -> Phase:
     """The phase with exactly these groups thawed, and no rate for a group that is not there."""
-    return known_only(phase, names).replace(thaw=thawing(names, chosen))
+    return known_only(phase, names).replace(thaw=thaw_patterns(names, chosen))
 
 
 def group_rate(phase: Phase, names: Sequence[str], name: str, rate: float) -> tuple[str, Any]:

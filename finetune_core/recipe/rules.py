@@ -14,7 +14,7 @@ import numpy as np
 
 from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, plan
-from finetune_core.recipe.names import HEAD, freeze_to, matching, thawing
+from finetune_core.recipe.names import HEAD, freeze_to, matching, thaw_patterns
 
 Phases = tuple[Phase, ...]
 
@@ -35,7 +35,7 @@ def with_rates(phase: Phase, names: Sequence[str], rates: Mapping[str, float]) -
     top = rates[thawed[-1]]
     factors = {name: float(f"{rates[name] / top:.15g}") for name in thawed}
     multipliers = {name: factor for name, factor in factors.items() if factor != 1.0}
-    return phase.replace(thaw=thawing(names, thawed), learning_rate=top, multipliers=multipliers)
+    return phase.replace(thaw=thaw_patterns(names, thawed), learning_rate=top, multipliers=multipliers)
 
 
 # Rates of one phase
@@ -197,7 +197,7 @@ def followed(phases: Phases, index: int, names: Sequence[str]) -> Phases:
     phase = phases[index]
     warm = {name for name, rate in plan.peak_rates(phase, names).items() if rate > 0}
     cold = [name for name in names if name not in warm]
-    thaw = thawing(names, warm | set(cold[-1:]))
+    thaw = thaw_patterns(names, warm | set(cold[-1:]))
     return (*phases[: index + 1], phase.replace(thaw=thaw, learning_rate=phase.learning_rate / 2), *phases[index + 1 :])
 
 
@@ -214,10 +214,10 @@ class Preset:
 PRESETS = {
     preset.key: preset
     for preset in (
-        Preset("single", "One stage", "The same groups at the same rates from start to end.", single),
+        Preset("single", "One phase", "The same groups at the same rates from start to end.", single),
         Preset(
             "two_stage",
-            "Two stages",
+            "Two phases",
             "First the head alone, then everything, early layers slowest: the usual way to the best accuracy.",
             two_stage,
         ),

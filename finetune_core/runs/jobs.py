@@ -109,10 +109,10 @@ class _Account:
         }
 
 
-class Probe(Job):
+class RateJob(Job):
     """A job that tries rates out in one phase of a recipe, on a copy of the network."""
 
-    phase: int = knob(1, "Phase", "The phase to probe, from 1.", low=1, high=1000)
+    phase: int = knob(1, "Phase", "The phase to try rates in, from 1.", low=1, high=1000)
     group: str = knob("", "Group", "Move the rate of this layer group alone; the others keep theirs.")
 
     @property
@@ -129,7 +129,7 @@ class Probe(Job):
         return recipe
 
 
-class FindRate(Probe):
+class FindRate(RateJob):
     """Let the learning rate grow over some steps and see at which the loss falls: the range test."""
 
     kind: ClassVar[str] = "find"
@@ -196,7 +196,7 @@ class FindRate(Probe):
         ]
 
 
-class Race(Probe):
+class Race(RateJob):
     """Let some learning rates train for a few steps each from the same start, and see where they arrive."""
 
     kind: ClassVar[str] = "race"

@@ -15,7 +15,7 @@ from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Weights
 from finetune_core.parts.backbones.sockets import no_map
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.parts.tasks import seen
+from finetune_core.parts.tasks import targets_from
 from finetune_core.recipe import Data, Recipe, Training, plan
 from finetune_core.recipe.names import HEAD
 
@@ -69,7 +69,7 @@ def _weighted(recipe: Recipe, samples: Samples, parts: Split) -> Iterator[Findin
     """Whether the loss can be made for these classes."""
     labels = [samples.labels[index] for index in parts.train]
     try:
-        recipe.training.loss.call(seen(samples.task, samples.classes, labels))
+        recipe.training.loss.call(targets_from(samples.task, samples.classes, labels))
     except UserError as error:
         yield failed("Loss", error, Mend("Weigh all classes alike", "training.loss.balance", "none"))
 

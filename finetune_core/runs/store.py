@@ -131,7 +131,7 @@ class Run(Folder):
         """Ask the worker for something: "stop"."""
         self.write_json(self.control_file, {"ask": what})
 
-    def asked(self) -> str:
+    def wish(self) -> str:
         """What the worker was asked for, else an empty string."""
         return (read_json(self.control_file) or {}).get("ask", "")
 

@@ -152,7 +152,7 @@ class _Stopping:
     def __bool__(self) -> bool:
         """Of several processes all say the same, so that they stop at the same step."""
         return distributed.any_of(
-            self.signalled or self._left_alone() or (distributed.first() and self.run.asked() == "stop")
+            self.signalled or self._left_alone() or (distributed.first() and self.run.wish() == "stop")
         )
 
     def _left_alone(self) -> bool:

@@ -17,7 +17,7 @@ from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.network.network import Network
 from finetune_core.parts.losses import Weighted
-from finetune_core.parts.tasks import Targets, seen
+from finetune_core.parts.tasks import Targets, targets_from
 from finetune_core.recipe import Recipe, Training
 from finetune_core.records import Count, Report, silent
 from finetune_core.training import distributed
@@ -76,7 +76,7 @@ def prepare(recipe: Recipe, report: Report = silent) -> Session:
         images = decoded(samples, eval_side(data.image_size), data.unreadable, heard, data.channels)
     parts = split(samples, data.valid_share, data.split_seed).without([index for index, _ in images.bad])
 
-    targets = seen(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
+    targets = targets_from(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
     training.loss.check(targets.task)
     training.mix.check(training.loss, targets.task)
     labels = targets.encoded(samples.labels)

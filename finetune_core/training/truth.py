@@ -47,17 +47,17 @@ class Witness:
         return Verdict(True, f"Truth check: {self._good_news()}")
 
     def _frozen_problems(self) -> Iterator[str]:
-        yield from _told(
+        yield from _sentence(
             "{names} {is_} frozen, but {its} weights moved ({some}).",
             self.frozen,
             lambda group: [name for name, value in self._weights(group) if not _same(value, self.weights[name])],
         )
-        yield from _told(
+        yield from _sentence(
             "{names} {is_} frozen, but {its} BatchNorm statistics moved ({some}).",
             self.frozen,
             lambda group: [name for name, value in self._buffers(group) if not _same(value, self.buffers[name])],
         )
-        yield from _told(
+        yield from _sentence(
             "{names} {is_} frozen, but received a gradient ({some}).",
             self.frozen,
             lambda group: [name for name in group.parameters if self._gradient(name) is not None],
@@ -66,12 +66,12 @@ class Witness:
     def _thawed_problems(self, optimizer: torch.optim.Optimizer) -> Iterator[str]:
         known = {id(parameter) for each in optimizer.param_groups for parameter in each["params"]}
         weight = self.network.module.get_parameter
-        yield from _told(
+        yield from _sentence(
             "{names} should learn, but the optimizer does not know {it} ({some}).",
             self.thawed,
             lambda group: [name for name in group.parameters if id(weight(name)) not in known],
         )
-        yield from _told(
+        yield from _sentence(
             "{names} should learn, but received no gradient ({some}).",
             self.thawed,
             lambda group: [name for name in group.parameters if self._gradient(name) is None],
@@ -111,7 +111,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one.view(bits), other.view(bits))
 
 
-def _told(text: str, groups: Sequence[LayerGroup], search: Callable[[LayerGroup], list[str]]) -> Iterator[str]:
+def _sentence(text: str, groups: Sequence[LayerGroup], search: Callable[[LayerGroup], list[str]]) -> Iterator[str]:
     """One sentence about the groups in which a search finds something, or none."""
     found = {group.name: names for group in groups if (names := search(group))}
     if not found:

@@ -80,7 +80,7 @@ def _tag(entry: catalogue.Entry) -> None:
         names,
         names.index(chosen) if chosen in names else None,
         format_func=lambda name: name or f"the library's default ({names[1] if len(names) > 1 else 'none'})",
-        **state.told(key, state.edit_value, "model.backbone.weights.tag"),
+        **state.callback(key, state.edit_value, "model.backbone.weights.tag"),
     )
 
 

@@ -86,5 +86,5 @@ def _mixed(recipe: Recipe, view: View, samples: Samples) -> tuple[list[list[Imag
         originals = [row[0] for row in preview(recipe, pair, 0, view.epoch, samples)]
         made = mixtures(recipe, pair, COLUMNS - len(pair), view.epoch, samples)
         tiles.append([*originals, *(tile for _, tile in made)])
-        captions += [*map(samples.said, pair), *(f"{share:.0%} + {1 - share:.0%}" for share, _ in made)]
+        captions += [*map(samples.label_words, pair), *(f"{share:.0%} + {1 - share:.0%}" for share, _ in made)]
     return tiles, captions

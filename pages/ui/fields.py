@@ -60,7 +60,7 @@ def choice(
     key = state.seed(f"kind:{path}", part.kind)
     options: dict[str, Any] = {
         "format_func": lambda kind: kinds[kind].title if kind in kinds else kind,
-        **state.told(key, _choose, path, edit),
+        **state.callback(key, _choose, path, edit),
     }
     if len(kinds) <= FEW:
         bar = side_by_side([cls.title for cls in kinds.values()])
@@ -129,7 +129,7 @@ def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "")
     value: Any = state.value_at(path)
     value = _listed(value) if knob.type == "numbers" else value
     key = state.seed(f"field:{path}", value)
-    common: dict[str, Any] = {"help": help or None, **state.told(key, _write, path)}
+    common: dict[str, Any] = {"help": help or None, **state.callback(key, _write, path)}
     if knob.type == "bool":
         st.toggle(label, value, **common)
     elif knob.type == "choice" and len(knob.choices) <= FEW:
@@ -140,7 +140,7 @@ def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "")
     elif knob.type == "choice":
         st.selectbox(label, knob.choices, knob.choices.index(value), format_func=_words(knob), **common)
     elif knob.type == "numbers":
-        common |= {"help": f"{knob.help} With commas between them.", **state.told(key, _write_numbers, path)}
+        common |= {"help": f"{knob.help} With commas between them.", **state.callback(key, _write_numbers, path)}
         st.text_input(label, value, placeholder=placeholder or None, **common)
     elif knob.type == "text":
         st.text_input(label, value, placeholder=placeholder or None, **common)

@@ -16,7 +16,7 @@ from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import matching
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs import launch, store
-from finetune_core.runs.jobs import FindRate, Probe
+from finetune_core.runs.jobs import FindRate, RateJob
 from finetune_core.runs.store import Run
 from pages.ui import live, phasing, starts, state
 from pages.ui.chart import clicked
@@ -37,7 +37,7 @@ TRIES = {1: "1 try", 3: "3 tries"}
 DIRECTIONS = {False: "Low to high", True: "High to low"}
 
 
-def wanted() -> FindRate:
+def next_search() -> FindRate:
     """What the next search is to be, as chosen behind "More"."""
     group = state.value("find-group", "")
     return FindRate(
@@ -54,10 +54,10 @@ def start() -> str:
     return file if file and file in starts.known(state.draft()) else ""
 
 
-def begun(recipe: Recipe) -> Recipe:
+def starting_recipe(recipe: Recipe) -> Recipe:
     """The recipe with the weights that a search starts from."""
     file = start()
-    return starts.started(recipe, file) if file else recipe
+    return starts.with_weights_of(recipe, file) if file else recipe
 
 
 def thawed(phase: Phase) -> tuple[str, ...]:
@@ -77,28 +77,28 @@ def searches(recipe: Recipe) -> list[Run]:
 def fits(run: Run, recipe: Recipe) -> bool:
     """Whether a search was made with what the chosen phase thaws, its optimizer, batch size and start."""
     group = alone(run)
-    return _question(run.recipe, phase(run), group) == _question(begun(recipe), phasing.chosen(), group)
+    return _question(run.recipe, phase(run), group) == _question(starting_recipe(recipe), phasing.chosen(), group)
 
 
 def alone(run: Run | None) -> str:
     """The one group whose rate a search moved; empty where it moved all."""
-    return probe(run).group if run else ""
+    return rate_job(run).group if run else ""
 
 
-def probe(run: Run) -> Probe:
+def rate_job(run: Run) -> RateJob:
     """The search or race of a run."""
-    return run.job_as(Probe)
+    return run.job_as(RateJob)
 
 
 def phase(run: Run) -> Phase:
     """The phase that a search was made for."""
-    return run.recipe.phases[probe(run).index]
+    return run.recipe.phases[rate_job(run).index]
 
 
 def begin(recipe: Recipe) -> None:
     """Start a search in a worker; what stops it becomes a notice on the page."""
     try:
-        launch.start(store.create(begun(recipe), wanted()))
+        launch.start(store.create(starting_recipe(recipe), next_search()))
     except UserError as error:
         state.note(error)
 
@@ -132,7 +132,7 @@ def take(rate: float, group: str = "") -> None:
         state.note(error)
 
 
-def picked(group: str = "") -> None:
+def take_clicked(group: str = "") -> None:
     """Take the rate that was clicked on the chart."""
     rate = clicked(CHART)
     if rate is not None:
@@ -173,7 +173,7 @@ def _question(recipe: Recipe, phase: Phase, group: str) -> tuple[object, ...]:
 
 def _name(run: Run) -> str:
     when = time.strftime("%H:%M", time.localtime(run.status.started))
-    job = probe(run)
+    job = rate_job(run)
     number = f"phase {job.phase}: " if len(run.recipe.phases) > 1 else ""
     what = f"{alone(run)} alone" if alone(run) else phase_words(phase(run))
     weights = run.recipe.model.backbone.weights

@@ -57,7 +57,7 @@ def chooser(recipe: Recipe) -> None:
         required=True,
         format_func=lambda number: plain(words(number + 1, recipe.phases[number])),
         wrap=True,
-        **state.told(key, choose),
+        **state.callback(key, choose),
         help="A run goes through its phases in this order; each has its own thawed groups, rates, epochs and schedule.",
     )
 

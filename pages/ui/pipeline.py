@@ -60,7 +60,7 @@ def _line(name: str) -> st.delta_generator.DeltaGenerator:
 def _toggle(name: str, title: str, part: Transform) -> None:
     key = state.seed(f"on:{name}", part.active)
     words, help = (f"**{title}**", None) if part.active else (title, part.about())
-    st.toggle(words, part.active, help=help, width="stretch", **state.told(key, _switch, name))
+    st.toggle(words, part.active, help=help, width="stretch", **state.callback(key, _switch, name))
 
 
 def _moves(place: int, name: str, title: str) -> None:

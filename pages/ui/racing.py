@@ -65,7 +65,7 @@ def panel(recipe: Recipe, search: Run | None) -> None:
 def _begin(recipe: Recipe, search: Run, rates: dict[str, float]) -> None:
     job = Race(rates=rates, phase=phasing.index() + 1, group=finder.alone(search))
     try:
-        launch.start(store.create(finder.begun(recipe), job))
+        launch.start(store.create(finder.starting_recipe(recipe), job))
     except UserError as error:
         state.note(error)
 

@@ -79,7 +79,7 @@ def _several(label: str, names: Sequence[str], chosen: Sequence[str], edit: Edit
         list(chosen),
         help=help,
         placeholder="None",
-        **state.told(key, edit),
+        **state.callback(key, edit),
     )
 
 
@@ -98,7 +98,7 @@ def _freeze_to(names: Sequence[str]) -> None:
         step=1,
         help="The first group that trains, counted as in fastai's freeze_to: −1 is the head alone, 0 everything, "
         "2 all but the first two groups.",
-        **state.told(key, _take_freeze_to, names),
+        **state.callback(key, _take_freeze_to, names),
     )
 
 

@@ -52,7 +52,7 @@ def _run(file: str) -> store.Run:
     return store.Run(Path(file).parent.parent)
 
 
-def started(recipe: Recipe, file: str) -> Recipe:
+def with_weights_of(recipe: Recipe, file: str) -> Recipe:
     """The recipe with the weights of a checkpoint."""
     return recipe.with_value("model.backbone.weights", Checkpoint(path=file).model_dump())
 
@@ -70,7 +70,7 @@ def field(recipe: Recipe) -> None:
         format_func=words,
         placeholder="Choose a run, or type the path of a checkpoint" if offered else "Type the path of a checkpoint",
         accept_new_options=True,
-        **state.told(key, state.edit_value, FIELD),
+        **state.callback(key, state.edit_value, FIELD),
     )
 
 

@@ -152,7 +152,7 @@ def seed(key: str, value: Any) -> str:
     return key
 
 
-def told(key: str, take: Callable[..., None], *args: Any) -> dict[str, Any]:
+def callback(key: str, take: Callable[..., None], *args: Any) -> dict[str, Any]:
     """What makes a seeded widget hand a person's new value to `take(*args, value)`.
 
     Streamlit also calls back for widgets that it lost sight of, when a dialog closes or a page is left in a hurry; they

@@ -93,7 +93,7 @@ def _from_validation(run: Run, place: float) -> tuple[Image.Image, str]:
     samples = data.source.samples()
     valid = split(samples, data.valid_share, data.split_seed).valid
     index = int(valid[int(place * len(valid))])
-    return _opened(samples.paths[index]), samples.said(index)
+    return _opened(samples.paths[index]), samples.label_words(index)
 
 
 def _opened(file: Any) -> Image.Image:

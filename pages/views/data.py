@@ -86,7 +86,7 @@ def _chosen(samples: Samples, chosen: str) -> tuple[list[Path | None], list[str]
     captions: list[str] = []
     if not samples.about.exclusive and chosen == ALL:
         paths = [*samples.paths]
-        captions = [samples.said(index) for index in range(len(samples))]
+        captions = [samples.label_words(index) for index in range(len(samples))]
     for label, name in enumerate(samples.classes if not paths else ()):
         members = samples.members(label)
         if chosen == ALL:

@@ -15,7 +15,19 @@ from finetune_core.recipe.names import thawed
 from finetune_core.recipe.presets import advice, all_rates, current_preset, presets
 from finetune_core.recipe.words import millions
 from finetune_core.runs import preflight
-from pages.ui import backbones, dataset, fields, outline, phasing, regrouping, scripts, shell, stages, state, thawing
+from pages.ui import (
+    backbones,
+    dataset,
+    fields,
+    outline,
+    phase_rules,
+    phasing,
+    regrouping,
+    scripts,
+    shell,
+    state,
+    thawing,
+)
 from pages.ui.checks import checks
 
 NAME, RATE, SIZE = 190, 150, 110  # px; the bar takes what is left
@@ -32,7 +44,7 @@ def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
         default=current,
         format_func=lambda each: known[each].title,
         label_visibility="collapsed",
-        **state.told(key, thawing.apply, names),
+        **state.callback(key, thawing.apply, names),
     )
     st.caption(known[chosen].help if chosen else "As set below. A preset replaces it.")
     if recipe.task.exclusive:
@@ -79,7 +91,7 @@ def _percent(part: float) -> str:
 def _toggle(names: Sequence[str], name: str, thawed: bool) -> None:
     key = state.seed(f"thaw:{name}", thawed)
     mark = ":orange[:material/local_fire_department:]" if thawed else ":blue[:material/ac_unit:]"
-    st.toggle(f"{mark} {shell.plain(name)}", thawed, **state.told(key, _thaw, names, name))
+    st.toggle(f"{mark} {shell.plain(name)}", thawed, **state.callback(key, _thaw, names, name))
 
 
 def _thaw(names: Sequence[str], name: str, wanted: bool) -> None:
@@ -98,7 +110,7 @@ def _rate(names: Sequence[str], name: str, rate: float, thawed: bool) -> None:
         format=fields.rate_format(rate),
         disabled=not thawed,
         label_visibility="collapsed",
-        **state.told(key, thawing.set_rate, names, name),
+        **state.callback(key, thawing.set_rate, names, name),
     )
 
 
@@ -146,7 +158,7 @@ def main() -> None:
     found = list(preflight.layers(recipe))
     checks(finding for finding in found if finding.level != "ok")
     stack(phase, counts, warm)
-    stages.more(recipe, names)
+    phase_rules.more(recipe, names)
     regrouping.more(recipe, names, outputs)
     head(recipe, features, outputs)
     shell.code(lambda: script.layers(recipe, scripts.facts(recipe), phasing.index()))

@@ -40,13 +40,13 @@ def show(recipe: Recipe) -> None:
         _body([], None)
     with st.expander("More", icon=":material/tune:"):
         _more(recipe, newest)
-    shell.code(lambda: _code(finder.begun(recipe)))
+    shell.code(lambda: _code(finder.starting_recipe(recipe)))
     load()
 
 
 def _code(begun: Recipe) -> str:
     """The next search in PyTorch, from the weights that it would start from."""
-    return script.rate(begun, scripts.facts(begun), phasing.index(), finder.wanted().sweep)
+    return script.rate(begun, scripts.facts(begun), phasing.index(), finder.next_search().sweep)
 
 
 def _actions(place: st.delta_generator.DeltaGenerator, recipe: Recipe, newest: Run | None) -> None:
@@ -76,7 +76,7 @@ def _body(runs: list[Run], newest: Run | None) -> None:
     _word(newest, recipe, found)
     swept = finder.swept(phase, group)
     figure = figures.finder(finder.curves(runs), finder.chosen(phase, group), suggestions, swept, finder.LIMITS)
-    chart(figure, key=finder.CHART, picked=partial(finder.picked, group))
+    chart(figure, key=finder.CHART, picked=partial(finder.take_clicked, group))
     number, *places = st.columns([1.2, 1, 1, 1], gap="medium", border=True)
     with number:
         fields.field(phasing.place("learning_rate"), label=phasing.label("Learning rate"))

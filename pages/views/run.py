@@ -50,7 +50,7 @@ def _lead(run: Run, recipe: Recipe) -> str:
 def _action(run: Run, status: Status, job: Job) -> None:
     """The one action that the run's state asks for."""
     if status.active:
-        stopping = run.asked() == "stop"
+        stopping = run.wish() == "stop"
         label = "Stopping" if stopping else "Stop"
         st.button(label, icon=":material/stop_circle:", on_click=_stop, args=(run,), disabled=stopping, key="stop")
     elif status.state == "finished" and job.trains:
@@ -93,7 +93,7 @@ def _done(run: Run, recipe: Recipe) -> None:
             st.download_button("Script", write, "train.py", icon=":material/download:", on_click="ignore", help=help)
             help = "Takes this run's recipe and what it has learned as your draft, and opens Model & layers."
             if st.button("Thaw more", icon=":material/local_fire_department:", help=help):
-                state.edit(starts.started(recipe, str(run.best)) if run.best.exists() else recipe)
+                state.edit(starts.with_weights_of(recipe, str(run.best)) if run.best.exists() else recipe)
                 st.switch_page(path.PAGES["layers"].script)
             if st.button("Compare with other runs", icon=":material/stacked_line_chart:"):
                 st.switch_page(path.PAGES["runs"].script)

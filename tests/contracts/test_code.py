@@ -33,7 +33,7 @@ from finetune_core.parts import (
 )
 from finetune_core.parts.backbones.spec import Plan
 from finetune_core.parts.codetext import importing, own_layers
-from finetune_core.parts.tasks import Targets, seen
+from finetune_core.parts.tasks import Targets, targets_from
 from finetune_core.recipe import Data, Model, Recipe
 from tests.conftest import paint
 
@@ -131,7 +131,7 @@ def targets(task: str) -> Targets:
         "multi_label": random.integers(0, 2, (40, CLASSES)).tolist(),
         "regression": random.normal(3, 2, (40, CLASSES)).tolist(),
     }[task]
-    return seen(task, list("abcd"), labels)
+    return targets_from(task, list("abcd"), labels)
 
 
 def encoded(task: str, shares: bool) -> Tensor:
@@ -300,7 +300,9 @@ def test_a_sources_code_lists_and_splits_its_images(tmp_path: Path) -> None:
         parts = split(samples, 0.4, 3)
         assert np.array_equal(names["train"], parts.train)
         assert np.array_equal(names["valid"], parts.valid)
-        labels = seen(samples.task, samples.classes, [samples.labels[i] for i in parts.train]).encoded(samples.labels)
+        labels = targets_from(samples.task, samples.classes, [samples.labels[i] for i in parts.train]).encoded(
+            samples.labels
+        )
         assert np.array_equal(names["labels"], labels)
         assert names["labels"].dtype == labels.dtype
 

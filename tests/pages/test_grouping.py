@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from finetune_core.network import catalogue
 from finetune_core.parts.heads import ConcatPool
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Measure
 from finetune_core.training import timing
-from pages.ui import backbones
 from tests.pages.conftest import draft, saved
 
 Open = Callable[[str], AppTest]
@@ -123,4 +123,4 @@ def test_a_network_is_measured_on_request(open_page: Open, tiny: Recipe, monkeyp
     words = "\n".join(caption.value for caption in open_page("layers").caption)
     assert "1.25 ms to look at one image, 640 images a second in training" in words
     assert not store.list_runs()
-    assert "MobileNet" in backbones.advice()
+    assert "MobileNet" in catalogue.advice()

@@ -115,7 +115,7 @@ def _widgets_that_call_back() -> None:
     from pages.ui import state
 
     taken: list[float] = []
-    told = state.told(state.seed("n", 0.5), taken.append)
+    told = state.callback(state.seed("n", 0.5), taken.append)
     for reported in (0.5, None, 0.7):
         state.keep("n", reported)
         told["on_change"](*told["args"])

@@ -257,7 +257,7 @@ def test_a_running_run_can_be_stopped(no_worker):
     app = page("run", run=run.id)
     assert not app.exception
     button(app, "Stop").click().run()
-    assert run.asked() == "stop"
+    assert run.wish() == "stop"
     assert button(app, "Stopping").disabled
 
 

@@ -18,7 +18,7 @@ from finetune_core.network.network import Fitting, LayerGroup, Network
 from finetune_core.parts.backbones import weight_files
 from finetune_core.parts.backbones.spec import Body, Origin, Plan
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.parts.tasks import Targets, seen
+from finetune_core.parts.tasks import Targets, targets_from
 from finetune_core.recipe import Model, Recipe
 from finetune_core.records import Report
 
@@ -85,7 +85,7 @@ def look(recipe: Recipe, samples: Samples, thorough: bool = False) -> Pictures:
         bad = decoded(samples, eval_side(data.image_size), "skip", channels=data.channels).bad
     damaged = tuple(index for index, _ in bad)
     parts = split(samples, data.valid_share, data.split_seed).without(damaged)
-    targets = seen(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
+    targets = targets_from(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
     traits = _traits(samples, parts, eval_side(data.image_size)) if thorough else ()
     return Pictures(samples, targets, damaged, frozenset(traits))
 

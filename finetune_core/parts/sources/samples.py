@@ -49,9 +49,9 @@ class Samples:
         """Images per class or tag, by name."""
         return {name: len(self.members(label)) for label, name in enumerate(self.classes)}
 
-    def said(self, index: int) -> str:
+    def label_words(self, index: int) -> str:
         """An image's label in words."""
-        return self.about.said(self.classes, self.labels[index])
+        return self.about.words(self.classes, self.labels[index])
 
     def taking(self, indices: Sequence[int]) -> Samples:
         """Only these images, in this order."""

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from finetune_core.errors import UserError
-from finetune_core.parts.tasks import TASKS, Targets, seen
+from finetune_core.parts.tasks import TASKS, Targets, targets_from
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.worker import work
@@ -105,7 +105,7 @@ class TestScores:
     def test_of_classes(self) -> None:
         generator = torch.Generator().manual_seed(0)
         outputs, wanted = torch.randn(40, 6, generator=generator), torch.randint(6, (40,), generator=generator)
-        meter = self.meter(seen("single_label", list("abcdef"), wanted.tolist()), outputs, wanted)
+        meter = self.meter(targets_from("single_label", list("abcdef"), wanted.tolist()), outputs, wanted)
         told = outputs.argmax(1)
         recalls = [float((told[wanted == c] == c).float().mean()) for c in range(6)]
         f1 = [
@@ -127,7 +127,7 @@ class TestScores:
         generator = torch.Generator().manual_seed(1)
         outputs = torch.randn(50, 3, generator=generator)
         wanted = (outputs + torch.randn(50, 3, generator=generator) > 0.5).float()
-        meter = self.meter(seen("multi_label", list("abc"), wanted.tolist()), outputs, wanted)
+        meter = self.meter(targets_from("multi_label", list("abc"), wanted.tolist()), outputs, wanted)
         precisions = []
         for tag in range(3):
             hits = wanted[:, tag][outputs[:, tag].argsort(descending=True)]
@@ -146,7 +146,7 @@ class TestScores:
 
     def test_of_numbers_in_the_unit_of_the_data(self) -> None:
         labels = np.random.default_rng(2).normal([3.0, 500.0], [1.0, 40.0], (30, 2))
-        targets = seen("regression", ["small", "large"], labels.tolist())
+        targets = targets_from("regression", ["small", "large"], labels.tolist())
         wanted = torch.from_numpy(targets.encoded(labels.tolist()))
         assert wanted.mean(0).tolist() == pytest.approx([0, 0], abs=1e-5)
         assert wanted.std(0, correction=0).tolist() == pytest.approx([1, 1], rel=1e-5)
@@ -161,7 +161,7 @@ class TestScores:
         assert scores["r2"] == pytest.approx(0.75, rel=1e-3)
 
     def test_a_number_that_never_changes_is_no_division_by_zero(self) -> None:
-        targets = seen("regression", ["same"], [[4.0], [4.0]])
+        targets = targets_from("regression", ["same"], [[4.0], [4.0]])
         assert targets.encoded([[4.0], [5.0]]).tolist() == [[0.0], [1.0]]
 
     def test_what_cannot_be_measured_is_worse_than_anything(self) -> None:
@@ -173,5 +173,5 @@ class TestScores:
 def test_priors_start_at_the_shares() -> None:
     tags = Targets("multi_label", ("a", "b"), (30, 10), 40)
     assert torch.tensor(tags.priors).sigmoid().tolist() == pytest.approx([0.75, 0.25])
-    classes = seen("single_label", ["a", "b"], [0, 0, 0, 1])
+    classes = targets_from("single_label", ["a", "b"], [0, 0, 0, 1])
     assert torch.tensor(classes.priors).softmax(0).tolist() == pytest.approx([0.75, 0.25])

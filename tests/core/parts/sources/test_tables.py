@@ -51,7 +51,7 @@ def test_tags_in_one_column_or_in_a_column_each(folder: Path, one_column: bool) 
     assert samples.classes == ("red", "round")
     assert samples.labels == ((1, 1), (1, 0), (0, 0), (0, 1), (1, 0), (0, 1))
     assert samples.members(1).tolist() == [0, 3, 5]
-    assert [samples.said(index) for index in range(3)] == ["red, round", "red", "no tag"]
+    assert [samples.label_words(index) for index in range(3)] == ["red, round", "red", "no tag"]
 
 
 def test_numbers_semicolons_and_a_split_of_the_tables_own(folder: Path) -> None:
@@ -63,7 +63,7 @@ def test_numbers_semicolons_and_a_split_of_the_tables_own(folder: Path) -> None:
     samples = list_table(file, "regression", split="part")
     assert samples.classes == ("age", "weight")
     assert samples.labels == ((3.0, 1.5), (4.0, 2.0), (5.0, -100.0))
-    assert samples.said(2) == "age 5, weight -100"
+    assert samples.label_words(2) == "age 5, weight -100"
     parts = split(samples, 0.5, 0)
     assert (parts.train.tolist(), parts.valid.tolist()) == ([0, 2], [1])
 

@@ -1,4 +1,4 @@
-"""The depth behind Model & layers: stages of a run by preset or milestones, and the rates of a phase by rule."""
+"""The depth behind Model & layers: the phases of a run by preset or milestones, and the rates of one by rule."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from pages.ui.shell import error_card, plain
 
 
 def more(recipe: Recipe, names: Sequence[str]) -> None:
-    """Stages on the left, rates on the right."""
+    """Phases on the left, rates on the right."""
     # With a key its being open is kept, whatever appears or goes above it.
-    with st.expander("More: stages and rates", icon=":material/tune:", key="more-stages", on_change="rerun"):
+    with st.expander("More: phases and rates", icon=":material/tune:", key="more-stages", on_change="rerun"):
         left, right = st.columns(2, gap="large")
         with left:
-            _stages(recipe, names)
+            _phases(recipe, names)
         with right:
             _rates(recipe, names)
             fields.field(phasing.place("norm_statistics"), label=phasing.label("Norm statistics"))
             _decay(recipe, names)
 
 
-def _stages(recipe: Recipe, names: Sequence[str]) -> None:
+def _phases(recipe: Recipe, names: Sequence[str]) -> None:
     current = rules.current_preset(recipe.phases, names)
     key = state.seed("stages", current)
     st.pills(
-        "Stages",
+        "Phases",
         list(rules.PRESETS),
         default=current,
         format_func=lambda each: rules.PRESETS[each].title,
-        **state.told(key, _take_preset, names),
+        **state.callback(key, _take_preset, names),
     )
     chosen = state.value(key)
     st.caption(rules.PRESETS[chosen].help if chosen else "Phases of your own. A preset replaces them.")
@@ -71,7 +71,7 @@ def _factor(name: str, factors: Mapping[str, float]) -> None:
         step=0.1,
         format="%g",
         width=110,
-        **state.told(key, _set_factor, factors, name),
+        **state.callback(key, _set_factor, factors, name),
     )
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +26,42 @@ def runs_dir() -> Path:
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside this one, then put it in its place: no reader ever sees half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    write(draft)
-    draft.replace(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        write(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> None:
     """Replace a text file as a whole."""
     replace_file(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
+def expanded(path: str | Path) -> Path:
+    """A path that a person wrote, its ~ replaced; a UserError where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{shown(path)} leads nowhere.", f"{error}", "Write the path in full.") from error
+
+
+def is_there(path: str) -> bool:
+    """Whether what a person named exists; whatever cannot be named at all does not."""
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Changes when a file does; None where there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size
 
 
 def shown(name: str | Path) -> str:

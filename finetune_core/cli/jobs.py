@@ -19,13 +19,12 @@ TYPES: dict[str, Any] = {"int": int, "float": float, "text": str}
 def add_to(commands: Commands) -> None:
     """Add these commands."""
     for kind in Job.kinds().values():
-        add_job(commands, kind)
+        _add_job(commands, kind)
     commands.add(stop, "run")
     commands.add(resume, "run")
 
 
-def add_job(commands: Commands, kind: type[Job]) -> argparse.ArgumentParser:
-    """The command of one job; returns its parser."""
+def _add_job(commands: Commands, kind: type[Job]) -> None:
     do = partial(_do, kind)
     do.__name__, do.__doc__ = kind.command or kind.kind, kind.about()  # type: ignore[attr-defined]
     one = commands.add(do, "recipe", "runs", "json")
@@ -37,7 +36,6 @@ def add_job(commands: Commands, kind: type[Job]) -> argparse.ArgumentParser:
     one.add_argument("--create-only", action="store_true", help=help)
     for knob in kind.knobs():
         _add_option(one, knob)
-    return one
 
 
 def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
@@ -45,9 +43,9 @@ def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
     name, default = f"--{knob.name.replace('_', '-')}", "" if knob.default in ("", {}) else f" (default {knob.default})"
     how: dict[str, Any] = {"type": TYPES.get(knob.type, yaml.safe_load), "metavar": knob.name.upper()}
     if knob.type == "bool":
-        how = {"action": "store_true"}
+        how = {"action": argparse.BooleanOptionalAction}
     elif knob.type == "choice":
-        how = {"choices": knob.choices}
+        how = {"choices": knob.choices, "type": type(knob.choices[0])}
     elif knob.type in ("numbers", "list"):
         how |= {"nargs": "+"}
     parser.add_argument(name, default=argparse.SUPPRESS, help=f"{knob.help}{default}", **how)
@@ -64,7 +62,10 @@ def _do(kind: type[Job], options: Options) -> int:
         run.report(state="stopped", message="Not started yet")
         print(run.path)
         return 0
-    return work(run, options.json) or _print_result(run, options.json)
+    code = work(run, options.json)
+    if code or run.status.state != "finished":
+        return code or int(not job.resumable)  # what was stopped and cannot go on has no result
+    return _print_result(run, options.json)
 
 
 def _print_result(run: store.Run, as_json: bool) -> int:

@@ -109,7 +109,7 @@ def _groups(recipe: Recipe) -> dict[str, int]:
     """Parameters of each layer group, stem to head."""
     from finetune_core.network import catalogue
 
-    return catalogue.layer_counts(recipe.model, len(recipe.data.source.samples().classes))
+    return catalogue.layer_counts(recipe.model, len(recipe.data.source.expected().classes))
 
 
 def _phase_words(rate: float, held: int) -> str:
@@ -140,7 +140,7 @@ def tree(options: Options) -> None:
 def _tree(recipe: Recipe) -> Tree:
     from finetune_core.network.tree import build
 
-    return build(recipe.model, len(recipe.data.source.samples().classes), recipe.data.image_size)
+    return build(recipe.model, len(recipe.data.source.expected().classes), recipe.data.image_size)
 
 
 def phases(options: Options) -> None:

@@ -84,7 +84,7 @@ def work(run: store.Run, quiet: bool = False) -> int:
         def watch(record: Record) -> None:
             if quiet:  # another program reads what this one prints
                 return
-            bar.total = run.status.steps
+            bar.total, bar.n = run.status.steps, run.status.step
             if isinstance(record, Epoch):
                 reached = f"{score.inside} {score.shown(record.valid_score)}"
                 bar.write(f"epoch {record.epoch + 1}: loss {record.train_loss:.4f}, {reached}")
@@ -92,7 +92,8 @@ def work(run: store.Run, quiet: bool = False) -> int:
                 bar.write(record.text)
             elif hasattr(record, "loss"):
                 bar.set_description_str(f"loss {record.loss:.4f}")
-                bar.update()
+            else:
+                bar.refresh()
 
         code = do(run, watch, report)
     if code == 2:

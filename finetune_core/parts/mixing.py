@@ -27,9 +27,7 @@ class Mixing(Part):
         Images are floats (N, C, H, W); labels are class numbers (N) or numbers per output (N, outputs), and come back
         as the latter: shares of each class or tag. Each batch draws from torch's global generator.
         """
-        kwargs = {"alpha": getattr(self, "alpha", None), "num_classes": outputs}
-        calls = [Call(f"{V2}.{way}", kwargs=kwargs) for way in self.ways]
-        return Call(f"{V2}.RandomChoice", (calls,)) if len(calls) > 1 else calls[0] if calls else None
+        return None
 
     def check(self, loss: Loss, task: Kind) -> None:
         """A UserError where mixed images cannot be learned from with this loss, or in this task."""
@@ -65,6 +63,12 @@ class Even(Mixing):
         low=0.05,
         high=2.0,
     )
+
+    def call(self, outputs: int) -> Call:
+        """torchvision's own; of several one is drawn for each batch."""
+        kwargs = {"alpha": self.alpha, "num_classes": outputs}
+        calls = [Call(f"{V2}.{way}", kwargs=kwargs) for way in self.ways]
+        return Call(f"{V2}.RandomChoice", (calls,)) if len(calls) > 1 else calls[0]
 
 
 class MixUp(Even):

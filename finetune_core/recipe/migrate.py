@@ -1,7 +1,7 @@
 """Recipes of earlier versions, told in the words of today: what was written once can always be opened.
 
-Each step takes plain data of one version to the next and acts only on what it finds, so that data which say no version
-may go through all of them. Files are never rewritten: what is saved anew is of today.
+Each step takes plain data of one version to the next. Data that say no version go through all steps, each of which acts
+only on what it finds. Files are never rewritten: what is saved anew is of today.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ def today(tree: Any) -> Any:
     """
     if not isinstance(tree, Mapping):
         return tree
-    said = tree.get("version", VERSION)
-    if isinstance(said, int) and said > VERSION:
+    said = tree.get("version", 1)
+    if not isinstance(said, int) or said < 1:
+        return tree
+    if said > VERSION:
         raise UserError(
             f"The recipe is of version {said}.",
             f"This Thaw reads recipes up to version {VERSION}.",
             "Update Thaw, or take the run or recipe back to where it was made.",
         )
     made = dict(tree)
-    for step in STEPS:
+    for step in STEPS[said - 1 :]:
         made = step(made)
-    return {**made, "version": VERSION} if said in range(1, VERSION) else made
+    return {**made, "version": VERSION}
 
 
 def _mixing_is_a_part(tree: Tree) -> Tree:

@@ -6,16 +6,12 @@ Nothing that affects the result lives anywhere else.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
 from pydantic import SerializeAsAny, field_validator, model_validator
 
-from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.parts import Backbone, Head, Loss, Mixing, Optimizer, Schedule, Section, Source, Transform, knob
 from finetune_core.parts.backbones import Bundled, Timm
@@ -279,29 +275,11 @@ class Recipe(Section):
 
 def load(path: Path) -> Recipe:
     """Read a recipe file; a UserError says in words what is wrong with it."""
-    return loads(_text(path), str(path))
+    return loads(text_of(path), str(path))
 
 
-def load_again(path: Path) -> Recipe:
-    """Read a recipe file that others read, too, as those of runs: as plain data it is kept in the cache folder.
-
-    YAML takes ten to fifty times as long as JSON, and a list of runs reads hundreds. UserErrors as `load`.
-    """
-    text = _text(path)
-    kept = places.cache_dir() / "recipes" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
-    try:
-        tree = json.loads(kept.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a cache: what is not there, or damaged, is made anew
-        tree = _tree(text, str(path))
-        with suppress(OSError, TypeError):  # what cannot be kept is parsed each time
-            plain = json.dumps(tree)
-            if json.loads(plain) == tree:  # YAML knows dates, and keys that are numbers
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                places.write_whole(kept, plain)
-    return parse(tree)
-
-
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a recipe file; UserErrors as `load`."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -314,10 +292,11 @@ def _text(path: Path) -> str:
 
 def loads(text: str, name: str = "") -> Recipe:
     """A recipe from the text of a file called `name`; UserErrors as `load`."""
-    return parse(_tree(text, name))
+    return parse(tree_of(text, name))
 
 
-def _tree(text: str, name: str) -> Any:
+def tree_of(text: str, name: str = "") -> Any:
+    """The plain data of a recipe's text; a UserError where it is no YAML."""
     try:
         return yaml.load(text, LOADER)
     except yaml.YAMLError as error:

@@ -30,11 +30,15 @@ def save(folder: Folder, trainer: Trainer, wish: Save) -> None:
 def _keep(folder: Folder, trainer: Trainer, *paths: Path) -> None:
     """Write the weights as they are now into files, with what it takes to build the network again."""
     session, network = trainer.session, trainer.session.network
-    tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.kept.state_dict().items()}
     facts = build.description(session.recipe.model, network, len(session.targets.names))
     facts["targets"] = json.dumps(asdict(session.targets))
+
+    def write(draft: Path) -> None:  # only by the process that writes: a copy of the network is large
+        tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.kept.state_dict().items()}
+        save_file(tensors, draft, facts)
+
     for path in paths:
-        folder.replace(path, lambda draft: save_file(tensors, draft, facts))
+        folder.replace(path, write)
 
 
 def restore(folder: Folder, trainer: Trainer) -> None:

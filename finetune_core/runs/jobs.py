@@ -129,14 +129,14 @@ class RateJob(Job):
         return recipe
 
 
-class FindRate(RateJob):
+class RangeTest(RateJob):
     """Let the learning rate grow over some steps and see at which the loss falls: the range test."""
 
     kind: ClassVar[str] = "find"
-    title: ClassVar[str] = "Rate search"
+    title: ClassVar[str] = "Range test"
     command: ClassVar[str] = "lr-find"
-    steps: int = knob(sweep.STEPS, "Steps", "Steps of the sweep.", low=2, high=10_000)
-    tries: int = knob(1, "Tries", "Tries, each with its own seed.", low=1, high=100)
+    steps: int = knob(sweep.STEPS, "Steps", "Steps of the sweep.", low=2, high=1_000_000)
+    tries: int = knob(1, "Tries", "Tries, each with its own seed.", low=1, high=1000)
     low: float = knob(sweep.LOW, "Low", "Lowest rate.", low=1e-12, high=1e4, log=True)
     high: float = knob(sweep.HIGH, "High", "Highest rate; downwards 0.1.", low=1e-12, high=1e4, log=True)
     down: bool = knob(False, "Down", "Go from the highest rate to the lowest.")
@@ -202,7 +202,7 @@ class Race(RateJob):
     kind: ClassVar[str] = "race"
     title: ClassVar[str] = "Race of rates"
     rates: dict[str, float] = knob({}, "Rates", "The contenders.")
-    steps: int = knob(sweep.RACE_STEPS, "Steps", "Steps of each contender.", low=1, high=10_000)
+    steps: int = knob(sweep.RACE_STEPS, "Steps", "Steps of each contender.", low=1, high=1_000_000)
 
     @field_validator("rates", mode="before")
     @classmethod

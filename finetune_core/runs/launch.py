@@ -22,7 +22,7 @@ def start(run: Run) -> None:
     """Start the worker in a session of its own, so that it outlives whoever started it."""
     _reap()
     module = "torchrun" if run.recipe.training.processes > 1 else "worker"
-    run.report(state="starting", message="Starting the worker", error=None)
+    run.report_start("Starting the worker")
     with run.log.open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", f"finetune_core.runs.{module}", str(run.path)],

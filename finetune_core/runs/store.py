@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +18,7 @@ from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
-from finetune_core.recipe import Recipe, load_again
+from finetune_core.recipe import Recipe, parse, text_of, tree_of
 from finetune_core.records import Record
 from finetune_core.runs.folder import RECIPE, Folder, read_json
 from finetune_core.runs.jobs import Train
@@ -80,7 +82,7 @@ class Run(Folder):
     @property
     def recipe(self) -> Recipe:
         """The recipe as it was launched; parsed once as long as its file stays the same."""
-        return _recipe(self.recipe_file, _stamp(self.recipe_file))
+        return _recipe(self.recipe_file, places.stamp(self.recipe_file))
 
     @property
     def job(self) -> Job:
@@ -104,6 +106,10 @@ class Run(Folder):
         """Replace parts of the status (the worker's side)."""
         saved = read_json(self.status_file) or {}
         self.write_json(self.status_file, {**saved, **changes, "updated": time.time()})
+
+    def report_start(self, message: str) -> None:
+        """A worker is on its way: what the last one said of itself no longer holds."""
+        self.report(state="starting", message=message, error=None, done=0, total=0, unit="")
 
     def append(self, record: Record) -> None:
         """Add one record, as a whole line."""
@@ -274,8 +280,9 @@ def _slug(what: Recipe) -> str:
 
 
 def _before(record: dict[str, Any], steps: int) -> bool:
-    # A step record carries its own index, an epoch record the number of steps done by then.
-    return record["step"] <= steps if record["kind"] == "epoch" else record["step"] < steps
+    # A step record carries its own index; epochs and what ends a stretch carry the number of steps done by then.
+    ends = record["kind"] == "epoch" or record.get("name") in ("stopped", "phase_end")
+    return record["step"] <= steps if ends else record["step"] < steps
 
 
 # Names of earlier runs, which knew classes alone.
@@ -308,15 +315,21 @@ def _job_today(saved: dict[str, Any]) -> dict[str, Any]:
     return {"kind": saved.get("job", Train.kind), **rest, **phase}
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Changes when a file does."""
-    try:
-        facts = path.stat()
-    except OSError:  # reading it will say so
-        return None
-    return facts.st_mtime_ns, facts.st_size
-
-
 @lru_cache(maxsize=2000)
 def _recipe(path: Path, stamp: tuple[int, int] | None) -> Recipe:
-    return load_again(path)
+    """A run's recipe. As plain data it is kept in the cache folder, for all processes.
+
+    YAML takes ten to fifty times as long as JSON, and a list of runs reads hundreds.
+    """
+    text = text_of(path)
+    kept = places.cache_dir() / "recipes" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    try:
+        tree = json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a cache: what is not there, or damaged, is made anew
+        tree = tree_of(text, str(path))
+        with suppress(OSError, TypeError, RecursionError):  # what cannot be kept is parsed each time
+            plain = json.dumps(tree)
+            if json.loads(plain) == tree:  # YAML knows dates, and keys that are numbers
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                places.write_whole(kept, plain)
+    return parse(tree)

@@ -34,7 +34,7 @@ def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Rep
     """Do the run's job in as many processes as its recipe wants; returns the exit code, as `worker.work`."""
     processes = run.recipe.training.processes
     run.claim(psutil.Process())
-    run.report(state="starting", message=f"Waking up {processes} processes", error=None)
+    run.report_start(f"Waking up {processes} processes")
     heard = _Heard(run, watch, report)
     with ExitStack() as stack:
         child = stack.enter_context(_started(run, processes))
@@ -93,15 +93,23 @@ class _Heard:
 
     def __init__(self, run: Run, watch: Callable[[Record], None], report: Report) -> None:
         self.run, self.watch, self.report = run, watch, report
-        self.cursor = run.records()[1]
+        self.cursor, self.file = run.records()[1], self._file()
 
     def all_new(self) -> None:
         status = self.run.status
         if status.state == "preparing":
             self.report(status.message, status.done, status.total, status.unit)
+        if self._file() != self.file:  # a resumed worker has taken records back: what follows begins after the rest
+            self.cursor, self.file = self.run.records()[1], self._file()
         rows, self.cursor = self.run.records(self.cursor)
         for row in rows:
             self.watch(records.parse(row))
+
+    def _file(self) -> int:
+        """Which file the records are in: it is replaced where records are taken back."""
+        with suppress(FileNotFoundError):
+            return self.run.records_file.stat().st_ino
+        return 0
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

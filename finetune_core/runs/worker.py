@@ -32,10 +32,13 @@ REPORT_SECONDS = 0.5
 
 
 def work(run: Run, watch: Watch = lambda _: None, report: Report = silent) -> int:
-    """Do the run's job in this process; returns the exit code. Never raises for what happens in the job."""
+    """Do the run's job in this process; returns the exit code. Never raises for what happens in the job.
+
+    A UserError where another process is at work on the run.
+    """
     mine = run if distributed.first() else Bystander(run.path)
+    mine.claim(psutil.Process())
     try:
-        mine.claim(psutil.Process())
         with _Stopping(run) as stopping:
             _drive(run.job, _Desk(mine, report, stopping), watch)
     except UserError as error:
@@ -74,7 +77,7 @@ class _Desk:
         self.files, self.recipe, self.listener, self.stopping = files, files.recipe, listener, stopping
         self.next, self.preparing, self.last_words = 0.0, "", ""
         self.started, self.first = time.monotonic(), 0
-        self.waiting: dict[str, Any] = {"step": 0, "steps": 0}  # facts that are not written down yet
+        self.waiting: dict[str, Any] = {}  # facts that are not written down yet
 
     def report(self, what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
         """What is being prepared, and how far that is; ended by a wish to stop, which one process alone can obey."""
@@ -107,10 +110,10 @@ class _Desk:
 
     def stop(self, resumable: bool) -> None:
         """It was stopped."""
-        if resumable:
-            self.files.append(Event("stopped", self.waiting["step"], "Stopped on request"))
         message = "Stopped; it can go on from here" if resumable else "Stopped on request"
         self._write(state="stopped", message=message)
+        if resumable:
+            self.files.append(Event("stopped", self.files.status.step, "Stopped on request"))
 
     def _write(self, **changes: Any) -> None:
         self.next = time.monotonic() + REPORT_SECONDS
@@ -184,7 +187,11 @@ def main() -> int:
     """Work on the run folder named on the command line; what it prints lands in worker.log."""
     run = Run(Path(sys.argv[1]).absolute())
     distributed.join()
-    code = work(run, _log_failed_check)
+    try:
+        code = work(run, _log_failed_check)
+    except UserError as taken:
+        sys.stderr.write(f"{taken}\n")
+        return 2
     if not code:
         distributed.leave()
     if error := run.status.error:

@@ -164,6 +164,8 @@ class Trainer:
         if course.weights and course.stale:
             self._set_weights(course.weights)
             self.stepper.optimizer.state.clear()  # it remembers gradients of weights that are gone
+        if number < len(self.phases):
+            yield Save(phase_end=number - 1)
         self._move(phase=number, course=Course(self.at.epoch))
         if phase.patience:
             early = f"after {lasted} of {phase.epochs} epochs" if lasted < phase.epochs else "in full"
@@ -172,8 +174,6 @@ class Trainer:
             )
             yield Event("phase_end", self.done, f"Phase {number} ended {early}. {back}")
             yield Save()  # the weights may be those of an earlier epoch
-        if number < len(self.phases):
-            yield Save(phase_end=number - 1)
 
     def _weights(self) -> dict[str, Any]:
         """All weights as they are now, apart from those that go on training."""

@@ -44,7 +44,7 @@ def title(run: store.Run) -> str:
 
 def status_words(status: store.Status) -> str:
     """`Epoch 2 of 5 · 40 s left`, or the state while there is no progress to tell."""
-    if status.state != "running":
+    if status.state != "running" or not status.epoch_steps:
         return plain(counted(status.message or status.state.capitalize(), status.done, status.total, status.unit))
     epoch = f"Epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"
     return epoch if status.seconds_left is None else f"{epoch} · {duration(status.seconds_left)} left"

@@ -28,21 +28,21 @@ def checks(findings: Iterable[Finding], picture: Picture | None = None, key: str
         for number, finding in enumerate(rows):
             words = f"{MARKS[finding.level]} **{plain(finding.title)}**  {plain(finding.text)}"
             if finding.mend:
-                _mendable(number, words, finding.mend)
+                _mendable(f"{key}-mend-{number}", words, finding.mend)
             else:
                 st.markdown(words)
             if finding.images and picture:
                 st.image(picture(finding.images), width="stretch", alt=finding.title)
 
 
-def _mendable(number: int, words: str, mend: Mend) -> None:
+def _mendable(key: str, words: str, mend: Mend) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         st.markdown(words, width="stretch")
         st.button(
             mend.title,
             icon=":material/healing:",
             type="tertiary",
-            key=f"mend-{number}",
+            key=key,
             on_click=state.edit_value,
             args=(mend.path, mend.value),
         )

@@ -11,6 +11,7 @@ from finetune_core.data import sheet
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
 from finetune_core.parts.sources.samples import Samples
+from finetune_core.places import expanded
 from finetune_core.records import Count
 
 KEPT = 4  # data sets whose lists are kept
@@ -20,9 +21,9 @@ _listed: dict[str, Samples] = {}
 
 def key(source: Source) -> str:
     """What a list of images depends on: the source, and when its folders last changed."""
-    folder = Path(getattr(source, "path", "") or "/nowhere").expanduser()
     stamps: list[int] = []
-    with contextlib.suppress(OSError):  # what cannot be read is told by the source itself
+    with contextlib.suppress(OSError, ValueError, UserError):  # what cannot be read is told by the source itself
+        folder = expanded(getattr(source, "path", "") or "/nowhere")
         stamps.append(folder.stat().st_mtime_ns)
         stamps += [entry.stat().st_mtime_ns for entry in os.scandir(folder)]
     return f"{source.model_dump_json()}{hash(tuple(stamps))}"

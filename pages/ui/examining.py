@@ -34,6 +34,7 @@ class Examination:
     def __init__(self, key: str, samples: Samples, data: Data) -> None:
         """Make ready; see `start`."""
         self.key, self.done, self.total = key, 0, len(samples)
+        self.new = True  # until somebody has waited for it
         self.found: doctor.Examined | None = None
         self.error: Exception | None = None
         self._thread = threading.Thread(target=self._look, args=(samples, data), name="examination", daemon=True)
@@ -78,8 +79,9 @@ def begin(samples: Samples, data: Data) -> Examination:
 
 
 def watch(look: Examination, draw: Callable[[doctor.Examined], None]) -> None:
-    """Draw what was found; until then how far it is, without holding up the page."""
-    if look.over(SOON):
+    """Draw what was found; until then how far it is. Only the page that began it waits a moment, for small folders."""
+    patience, look.new = SOON if look.new else 0.0, False
+    if look.over(patience):
         _draw(look, draw)
         return
 
@@ -93,10 +95,13 @@ def watch(look: Examination, draw: Callable[[doctor.Examined], None]) -> None:
 
 
 def _draw(look: Examination, draw: Callable[[doctor.Examined], None]) -> None:
+    if look.error:
+        with _lock:  # the next look at the page tries again
+            if _latest.get(look.key) is look:
+                del _latest[look.key]
     try:
-        found = look.result()
+        draw(look.result())
+    except _LeftError:
+        st.rerun()
     except UserError as error:
-        _latest.pop(look.key, None)  # the next look at the page tries again
         shell.error_card(error)
-    else:
-        draw(found)

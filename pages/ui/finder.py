@@ -16,7 +16,7 @@ from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import matching
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs import launch, store
-from finetune_core.runs.jobs import FindRate, RateJob
+from finetune_core.runs.jobs import RangeTest, RateJob
 from finetune_core.runs.store import Run
 from pages.ui import live, phasing, starts, state
 from pages.ui.chart import clicked
@@ -37,10 +37,10 @@ TRIES = {1: "1 try", 3: "3 tries"}
 DIRECTIONS = {False: "Low to high", True: "High to low"}
 
 
-def next_search() -> FindRate:
+def next_search() -> RangeTest:
     """What the next search is to be, as chosen behind "More"."""
     group = state.value("find-group", "")
-    return FindRate(
+    return RangeTest(
         phase=phasing.index() + 1,
         tries=state.value("find-tries", 1),
         down=state.value("find-down", False),
@@ -156,7 +156,7 @@ def swept(phase: Phase, group: str = "") -> tuple[float, float]:
 def alike(run: Run, recipe: Recipe) -> bool:
     """Whether a run is of the draft's data and backbone, wherever its weights came from."""
     try:
-        theirs = run.recipe
+        theirs, _ = run.recipe, run.job
     except UserError:  # written by another version of Thaw
         return False
     same = starts.without_weights(theirs.model) == starts.without_weights(recipe.model)

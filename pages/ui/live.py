@@ -31,7 +31,7 @@ class Look:
 LOOKS = {
     "starting": Look("Starting", ":material/hourglass_top:", "○", "blue"),
     "preparing": Look("Preparing", ":material/hourglass_top:", "○", "blue"),
-    "running": Look("Training", ":material/local_fire_department:", "▶", "orange"),
+    "running": Look("Running", ":material/local_fire_department:", "▶", "orange"),
     "finished": Look("Finished", ":material/check_circle:", "✓", "green"),
     "stopped": Look("Stopped", ":material/pause_circle:", "■", "gray"),
     "failed": Look("Failed", ":material/error:", "✕", "red"),

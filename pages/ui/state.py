@@ -15,7 +15,7 @@ import streamlit as st
 from finetune_core import recipe as recipes
 from finetune_core.errors import UserError
 from finetune_core.parts import Transform
-from finetune_core.places import replace_file, runs_dir
+from finetune_core.places import replace_file, runs_dir, stamp
 from finetune_core.recipe import Recipe, stack
 
 _SEEDED = "thaw:seeded:"
@@ -29,10 +29,10 @@ def draft_file() -> Path:
 
 def draft() -> Recipe:
     """The recipe being edited; read anew only when its file has changed, for instance by another tab."""
-    stamp = _stamp(draft_file())
-    if _DRAFT not in st.session_state or st.session_state[_STAMP] != stamp:
-        st.session_state[_DRAFT] = _read() if stamp else Recipe()
-        st.session_state[_STAMP] = _stamp(draft_file())
+    now = stamp(draft_file())
+    if _DRAFT not in st.session_state or st.session_state[_STAMP] != now:
+        st.session_state[_DRAFT] = _read() if now else Recipe()
+        st.session_state[_STAMP] = stamp(draft_file())
     return st.session_state[_DRAFT]
 
 
@@ -45,7 +45,7 @@ def edit(recipe: Recipe) -> None:
     except OSError as error:
         note(UserError("The draft could not be saved.", f"{error.strerror}: {file.parent}.", "Free some space there."))
     st.session_state[_DRAFT] = recipe
-    st.session_state[_STAMP] = _stamp(file)
+    st.session_state[_STAMP] = stamp(file)
 
 
 def edit_value(path: str, value: Any) -> None:
@@ -199,14 +199,6 @@ def background() -> tuple[int, int, int]:
 
 def _aside() -> Path:
     return draft_file().with_name("draft-before.yaml")
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    try:
-        facts = file.stat()
-    except OSError:
-        return None
-    return facts.st_mtime_ns, facts.st_size
 
 
 def _read() -> Recipe:

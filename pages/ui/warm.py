@@ -8,14 +8,14 @@ about ten seconds, and the first pages do without it: it comes in the background
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cache
 
 import streamlit as st
 
-import finetune_core
+from finetune_core.places import ROOT
 
 LIGHT = ("numpy", "PIL.Image", "pandas", "pandas.io.formats.style", "plotly.graph_objects", "plotly.io")
 HEAVY = (
@@ -27,7 +27,7 @@ HEAVY = (
     "finetune_core.understand.predict",
 )
 # What of our own needs PyTorch, or no page.
-LATER = ("cli", "training", "finder.range_test", "finder.race", "runs.worker", "runs.checkpoint", "__main__")
+LATER = ("cli", "training", "finder.range_test", "finder.race", "runs.worker", "runs.checkpoint")
 
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
@@ -64,13 +64,19 @@ def wait() -> None:
         _load(HEAVY)
 
 
-def _ours() -> Iterator[str]:
-    """The core's modules that need no PyTorch."""
-    later = [*(f"finetune_core.{name}" for name in LATER), *HEAVY]
-    for module in pkgutil.walk_packages(finetune_core.__path__, "finetune_core."):
-        light = not module.name.endswith("__main__") and module.name not in later
-        if light and not module.name.startswith(tuple(f"{name}." for name in later)):
-            yield module.name
+@cache
+def _ours() -> tuple[str, ...]:
+    """The core's modules that need no PyTorch, found without importing any."""
+    later = {*(f"finetune_core.{name}" for name in LATER), *HEAVY}
+    steps = (path.relative_to(ROOT).with_suffix("").parts for path in sorted((ROOT / "finetune_core").rglob("*.py")))
+    names = (".".join(each[:-1] if each[-1] == "__init__" else each) for each in steps)
+    return tuple(name for name in names if not later.intersection(_rooms(name)) and not name.endswith("__main__"))
+
+
+def _rooms(name: str) -> list[str]:
+    """A module and the packages around it."""
+    steps = name.split(".")
+    return [".".join(steps[:depth]) for depth in range(1, len(steps) + 1)]
 
 
 def _load(names: Iterable[str]) -> None:

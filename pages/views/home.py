@@ -61,7 +61,7 @@ def doors() -> None:
     with runs.container(horizontal=True):
         if st.button("All runs", key="open-runs"):
             st.switch_page(path.PAGES["runs"].script)
-        with st.popover("A recipe file", icon=":material/description:", type="tertiary"):
+        with st.popover("Open a recipe file", icon=":material/description:", type="tertiary"):
             recipe_file()
 
 

@@ -27,11 +27,11 @@ RECENT = 500  # records of another job that are shown
 TABS = ("Charts", "Scores", "Try an image", "Recipe", "Command", "Log")
 
 
-def show(run: Run, recipe: Recipe) -> None:
+def show(run: Run, recipe: Recipe, job: Job) -> None:
     """The whole page of one run."""
-    status, job = run.status, run.job
+    status = run.status
     title = recipe.name or model_words(recipe)
-    slot = shell.page("run", title if job.trains else f"{job.title}: {title}", _lead(run, recipe), strip=False)
+    slot = shell.page("run", title if job.trains else f"{job.title}: {title}", _lead(run, recipe, job), strip=False)
     with slot:
         _action(run, status, job)
     if status.state == "finished" and job.trains:
@@ -42,8 +42,9 @@ def show(run: Run, recipe: Recipe) -> None:
     load()
 
 
-def _lead(run: Run, recipe: Recipe) -> str:
-    words = (source_words(recipe), thawed_words(recipe), train_words(recipe), run.id)
+def _lead(run: Run, recipe: Recipe, job: Job) -> str:
+    length = (train_words(recipe),) if job.trains else ()
+    words = (source_words(recipe), thawed_words(recipe), *length, run.id)
     return " · ".join(shell.plain(word) for word in words)
 
 
@@ -273,13 +274,13 @@ def main() -> None:
     """Find the run and show it, or say that there is none."""
     try:
         run = _asked_for()
-        recipe = run.recipe
+        recipe, job = run.recipe, run.job
     except UserError as error:
         shell.page("run", "A run", "Nothing to watch here.", strip=False)
         shell.error_card(error)
         st.page_link(path.PAGES["runs"].script, label="All runs", icon=":material/stacked_line_chart:")
     else:
-        show(run, recipe)
+        show(run, recipe, job)
 
 
 main()

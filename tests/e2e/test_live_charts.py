@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from finetune_core.recipe import Recipe
 from finetune_core.records import Find, Step, Suggestions
 from finetune_core.runs import store
-from finetune_core.runs.jobs import FindRate
+from finetune_core.runs.jobs import RangeTest
 
 pytestmark = pytest.mark.e2e
 
@@ -60,7 +60,7 @@ def test_zoom_survives_new_points(studio, tab):
 
 
 def test_a_click_on_the_curve_takes_its_rate(studio, tab):
-    run = store.create(Recipe(), FindRate(), studio.runs)
+    run = store.create(Recipe(), RangeTest(), studio.runs)
     for step in range(100):
         rate = 1e-7 * 10 ** (step * 8 / 99)
         run.append(Find(step, rate, 2.5 - step / 100, 2.5 - step / 100))

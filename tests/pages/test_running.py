@@ -15,7 +15,7 @@ from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Phase, Recipe, load, plan
 from finetune_core.records import Epoch, Find, Lap, Place, Step, Suggestions
 from finetune_core.runs import launch, store
-from finetune_core.runs.jobs import FindRate, Race
+from finetune_core.runs.jobs import Race, RangeTest
 from tests.pages.conftest import saved
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -60,7 +60,7 @@ def trained(recipe: Recipe, state: str = "finished", epochs: int | None = None, 
 
 
 def searched(recipe: Recipe) -> store.Run:
-    run = store.create(recipe, FindRate())
+    run = store.create(recipe, RangeTest())
     for step in range(30):
         rate = 1e-7 * 10 ** (step * 8 / 29)
         run.append(Find(step, rate, 2.5 - step / 30, 2.5 - step / 30))
@@ -90,7 +90,7 @@ def test_find_starts_a_search_in_a_worker(no_worker):
     button(app, "Find the rate").click().run()
     assert not app.exception
     (run,) = no_worker
-    assert (run.job, run.recipe) == (FindRate(), Recipe())
+    assert (run.job, run.recipe) == (RangeTest(), Recipe())
     assert button(app, "Stop")
 
 
@@ -120,12 +120,12 @@ def test_the_search_is_the_one_chosen_behind_more(no_worker):
     app.selectbox(key="find-group").set_value("layer4").run()
     button(app, "Find the rate").click().run()
     (run,) = no_worker
-    assert run.job == FindRate(phase=1, tries=3, down=True, group="layer4", high=0.1)
+    assert run.job == RangeTest(phase=1, tries=3, down=True, group="layer4", high=0.1)
 
 
 def test_the_rate_of_one_group_leaves_the_others_alone():
     phase = Phase(thaw=("layer4", "head"), learning_rate=1e-2)
-    run = store.create(saved(Recipe(phases=(phase,))), FindRate(group="layer4"))
+    run = store.create(saved(Recipe(phases=(phase,))), RangeTest(group="layer4"))
     for step in range(30):
         run.append(Find(step, 1e-7 * 10 ** (step * 8 / 29), 2.5 - step / 30, 2.5 - step / 30))
     run.append(Suggestions(1e-3, None, None))
@@ -184,7 +184,7 @@ def test_a_curve_of_other_groups_says_so():
 
 def test_a_failed_search_shows_its_error():
     error = {"what": "There is no folder x.", "why": "It does not exist.", "hint": "Check the spelling."}
-    store.create(Recipe(), FindRate()).report(state="failed", error=error)
+    store.create(Recipe(), RangeTest()).report(state="failed", error=error)
     app = page("rate")
     assert not app.exception
     assert "There is no folder x" in texts(app)

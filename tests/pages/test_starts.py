@@ -7,7 +7,7 @@ from finetune_core.parts.backbones import Checkpoint
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Find, Suggestions
 from finetune_core.runs import launch, store
-from finetune_core.runs.jobs import FindRate
+from finetune_core.runs.jobs import RangeTest
 from tests.pages.conftest import draft
 
 
@@ -25,7 +25,7 @@ def learned(recipe: Recipe, *files: str) -> store.Run:
 
 
 def searched(recipe: Recipe, low: float) -> store.Run:
-    run = store.create(recipe, FindRate())
+    run = store.create(recipe, RangeTest())
     for step in range(30):
         run.append(Find(step, 1e-7 * 10 ** (step * 8 / 29), 2.5 - step / 30, 2.5 - step / 30))
     run.append(Suggestions(low, None, None))

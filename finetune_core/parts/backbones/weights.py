@@ -123,7 +123,7 @@ class File(Weights):
 
     def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """From the file; its classifier, if it has one, is left out."""
-        return _from_file(backbone, Path(self.path).expanduser(), plan)
+        return _from_file(backbone, places.expanded(self.path), plan)
 
     def missing(self) -> str:
         """The file."""
@@ -131,7 +131,7 @@ class File(Weights):
 
     def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
-        path = Path(self.path).expanduser()
+        path = places.expanded(self.path)
         return f"{path.name}: {_said(backbone, path).line()}"
 
 
@@ -147,7 +147,7 @@ class Checkpoint(Weights):
 
     def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """From the file, the head too."""
-        return _from_file(backbone, Path(self.path).expanduser(), plan)
+        return _from_file(backbone, places.expanded(self.path), plan)
 
     def missing(self) -> str:
         """The file."""
@@ -155,7 +155,7 @@ class Checkpoint(Weights):
 
     def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
-        path = Path(self.path).expanduser()
+        path = places.expanded(self.path)
         said = _said(backbone, path)
         return f"{'/'.join(path.parts[-3:])}: {said.line()}; its head for {said.outputs} classes stays where it fits"
 
@@ -181,7 +181,7 @@ class RandomWeights(Weights):
 
 
 def _not_there(path: str) -> str:
-    return "" if Path(path).expanduser().is_file() else "The weights file is not there."
+    return "" if places.is_there(path) else "The weights file is not there."
 
 
 def _said(backbone: Maker, path: Path) -> weight_files.FileFacts:

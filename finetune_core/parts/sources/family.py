@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from finetune_core.parts.base import Part, knob
 from finetune_core.parts.tasks import ONE_CLASS, TASKS, Kind
+from finetune_core.places import expanded, is_there
 from finetune_core.records import Count
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Files(Source):
         """The path, or what should be there."""
         if not self.path:
             return "Say where your photos lie."
-        return "" if Path(self.path).expanduser().exists() else "What you named is not there."
+        return "" if is_there(self.path) else "What you named is not there."
 
 
 class Folder(Files):
@@ -190,4 +191,4 @@ class Table(Files):
         from finetune_core.parts.sources.tables import columns
 
         wanted = columns(self.path, self.image, self.labels, self.split)
-        return of_table(samples, Path(self.path).expanduser().absolute(), wanted, self.separator)
+        return of_table(samples, expanded(self.path).absolute(), wanted, self.separator)

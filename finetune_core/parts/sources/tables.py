@@ -15,7 +15,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources.folders import EXTENSIONS, VALID, existing_folder, images_below
 from finetune_core.parts.sources.samples import Samples, natural
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, Kind
-from finetune_core.places import shown
+from finetune_core.places import expanded, shown
 
 SAID = 5  # examples named in an error or note
 SPLIT_WORDS = {"train": "train", "training": "train", **dict.fromkeys(VALID, "valid")}
@@ -110,7 +110,7 @@ def ordered(samples: Samples) -> Samples:
 def _existing(path: str | Path) -> Path:
     if not str(path).strip():
         raise UserError("No table is chosen.", "The path is empty.", "Give the path of a CSV file.")
-    file = Path(path).expanduser().absolute()
+    file = expanded(path).absolute()
     if not file.is_file():
         why = "It is a folder." if file.is_dir() else "It does not exist on the machine that Thaw runs on."
         raise UserError(f"There is no table {shown(file)}.", why, "Give the path of a CSV file.")

@@ -64,7 +64,7 @@ def test_it_is_torchvisions(way: str, labels: Tensor) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_step_learns_from_the_mixed_batch(tiny: Recipe, way: str, precision: str) -> None:
     """What is mixed before normalising equals what one would mix after it: shares add up to one."""
-    stepper = stepping(changed(tiny, mix=way, mix_alpha=0.7, precision=precision))
+    stepper = stepping(changed(tiny, mix={"kind": way, "alpha": 0.7}, precision=precision))
     made = stepper.session
     images, labels = next(made.train.epoch(0))
     before = images.clone()
@@ -96,7 +96,7 @@ TABLE = {"balance": "table", "weights": WEIGHTS.tolist()}
 )
 @pytest.mark.parametrize("way", ["mixup", "cutmix"])
 def test_micro_batches_of_mixed_images_add_up(tiny: Recipe, loss: dict, way: str) -> None:
-    recipe = changed(tiny, loss=loss, mix=way, mix_alpha=1.0, batch_size=7)
+    recipe = changed(tiny, loss=loss, mix={"kind": way, "alpha": 1.0}, batch_size=7)
     recipe = recipe.with_value("model.backbone.architecture", "test_vit")  # without BatchNorm
     found = []
     for parts in (1, 3):
@@ -169,7 +169,7 @@ class TestNumbers:
 
 @pytest.mark.parametrize("way", ["mixup", "cutmix"])
 def test_what_is_shown_is_what_the_caption_says(tiny: Recipe, way: str) -> None:
-    recipe = changed(tiny, mix=way, mix_alpha=1.0).replace(augment=())
+    recipe = changed(tiny, mix={"kind": way, "alpha": 1.0}).replace(augment=())
     state = torch.get_rng_state()
     pair = (0, 20)
     originals = [np.asarray(row[0], float) for row in preview(recipe, pair, 0)]

@@ -14,7 +14,7 @@ from finetune_core.parts.mixing import MixUp
 from finetune_core.places import runs_dir
 from finetune_core.recipe import Recipe, load, parse
 from finetune_core.runs import store
-from finetune_core.runs.jobs import FindRate, Race, Train
+from finetune_core.runs.jobs import Race, RangeTest, Train
 from finetune_core.runs.store import Run
 from finetune_core.runs.worker import work
 from finetune_core.understand import predict
@@ -49,7 +49,7 @@ def test_every_run_can_be_listed_shown_and_exported(earlier: dict[str, Run], cap
 
 def test_the_jobs_of_version_1_are_those_of_today(earlier: dict[str, Run]) -> None:
     assert earlier["stopped"].job == Train()
-    assert earlier["find"].job == FindRate(phase=2, steps=20, tries=2, low=1e-6, high=1.0)
+    assert earlier["find"].job == RangeTest(phase=2, steps=20, tries=2, low=1e-6, high=1.0)
     assert earlier["race"].job == Race(phase=1, steps=4, rates={"0.001": 1e-3, "0.01": 1e-2})
     assert [run.id for run in store.list_runs(job="race")] == ["race"]
 
@@ -76,9 +76,9 @@ def test_the_evenness_of_mixing_has_moved_into_the_mixing() -> None:
     made = parse({"version": 1, "training": {"mix": "cutmix", "mix_alpha": 1.0}}).training.mix
     assert made.model_dump() == {"kind": "cutmix", "alpha": 1.0}
     assert parse({"version": 1, "training": {"mix": "none", "mix_alpha": 1.0}}) == Recipe()
-    assert Recipe().with_value("training.mix", "mixup").with_value("training.mix_alpha", 0.2).training.mix == MixUp(
-        alpha=0.2
-    )
+    assert parse({"training": {"mix": "mixup", "mix_alpha": 0.2}}).training.mix == MixUp(alpha=0.2)
+    with pytest.raises(UserError, match=r"unknown field training\.mix_alpha"):
+        Recipe().with_value("training.mix_alpha", 0.2)
 
 
 def test_a_recipe_of_a_version_to_come_is_refused_in_words() -> None:

@@ -22,7 +22,7 @@ from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, parse
 from finetune_core.records import Find, Suggestions
 from finetune_core.runs import launch, store
-from finetune_core.runs.jobs import FindRate, Race
+from finetune_core.runs.jobs import Race, RangeTest
 from finetune_core.runs.store import Run
 from finetune_core.runs.torchrun import lead
 from finetune_core.runs.worker import work
@@ -42,7 +42,7 @@ SAME = {
 }
 HALF = {**VIT, "training.precision": "fp16", "training.accumulate": 2}
 PROBES = {
-    "find": FindRate(steps=8, tries=2),
+    "find": RangeTest(steps=8, tries=2),
     "race": Race(rates={"slow": 1e-5, "quick": 1e-2}, steps=5),
 }
 OWN_WAY = {  # what each process does by itself: dropout, mixed images, BatchNorm's statistics

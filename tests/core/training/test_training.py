@@ -20,7 +20,7 @@ from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, plan
 from finetune_core.records import Event
 from finetune_core.runs import launch, store
-from finetune_core.runs.jobs import FindRate
+from finetune_core.runs.jobs import RangeTest
 from finetune_core.runs.worker import work
 from finetune_core.training import session
 from finetune_core.training.evaluate import evaluate
@@ -160,13 +160,13 @@ def test_the_range_test_leaves_no_trace(tiny: Recipe) -> None:
 
 def test_lr_find_and_train_is_train_alone(tiny: Recipe) -> None:
     alone = _losses(_records(tiny))
-    assert work(store.create(tiny, FindRate(steps=10))) == 0
+    assert work(store.create(tiny, RangeTest(steps=10))) == 0
     assert _losses(_records(tiny)) == alone
 
 
 def test_tries_have_seeds_of_their_own_and_the_first_is_the_single_one(tiny: Recipe) -> None:
     def curves(**options) -> list[list[float]]:
-        run = store.create(tiny, FindRate(steps=6, **options))
+        run = store.create(tiny, RangeTest(steps=6, **options))
         assert work(run) == 0
         rows = [row for row in run.records()[0] if row["kind"] == "find"]
         return [[row["loss"] for row in rows if row["trial"] == trial] for trial in range(options.get("tries", 1))]

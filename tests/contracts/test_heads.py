@@ -1,5 +1,7 @@
 """What every head promises, whoever wrote it, on every family of backbones."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -9,9 +11,10 @@ from finetune_core.errors import UserError
 from finetune_core.network import catalogue
 from finetune_core.network.build import build
 from finetune_core.network.network import Network
-from finetune_core.parts import modules
+from finetune_core.parts import Call, modules
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
 from finetune_core.parts.backbones.sockets import Features
+from finetune_core.parts.backbones.spec import Body, Plan
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
 from finetune_core.recipe import Model
 
@@ -92,6 +95,21 @@ def without_gradient(network: Network, side: int) -> set[str]:
     return {name for name, parameter in parameters.items() if parameter.grad is None}
 
 
+@pytest.fixture
+def _one_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each head gets a copy of one body, for random weights take as long as the step with them."""
+    bodies: dict[str, Body] = {}
+    for library in (Timm, Torchvision):
+
+        def made(self: Backbone, call: Call, plan: Plan, make=library.made) -> Body:
+            if call.code() not in bodies:
+                bodies[call.code()] = make(self, call, plan)
+            return copy.deepcopy(bodies[call.code()])
+
+        monkeypatch.setattr(library, "made", made)
+
+
+@pytest.mark.usefixtures("_one_body")
 @pytest.mark.parametrize("entry", [marked(entry) for entry in smallest()])
 def test_every_head_learns_on_every_family(entry: catalogue.Entry) -> None:
     idle: set[str] = set()

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PROCESSES ?= 2
 CODE := app.py pages finetune_core benchmarks assets tests
 
 .PHONY: run test quick check format setup clean
@@ -10,10 +11,10 @@ run: $(VENV)/.installed
 	@$(BIN)/python -m finetune_core studio
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES)
 
 quick: check
-	$(BIN)/python -m pytest -m "not slow and not e2e"
+	$(BIN)/python -m pytest -n $(PROCESSES) -m "not slow and not e2e"
 
 # Format, lint, types, import layers.
 check: $(VENV)/.installed-dev

@@ -10,13 +10,42 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from finetune_core.blooms import ensure
+from finetune_core.places import cache_dir
 from finetune_core.recipe import Recipe, parse
+from tests.processes import WholeFiles, browser_first
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", default=None, help="folder to write the README's screenshots to")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> WholeFiles:
+    return WholeFiles(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=browser_first)
+
+
+@pytest.fixture(scope="session")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this test run share; each must leave alone what another may be making."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "together"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def blooms(together: Path) -> None:
+    """Blooms lies in the test's own cache already: drawn once for all tests that do not draw it themselves."""
+    cache_dir().mkdir()
+    (cache_dir() / "blooms-v1").symlink_to(ensure(together / "cache" / "blooms-v1"))
 
 
 @pytest.fixture(autouse=True)

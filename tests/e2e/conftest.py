@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
 MINUTES = 60_000  # Playwright counts milliseconds
+AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 ROOT = Path(__file__).resolve().parent.parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -24,6 +25,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The system's Chromium, else Playwright's own, else the tests are skipped with one line."""
+    expect.set_options(timeout=30_000)  # the cores are shared with other tests, and with training
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
         try:
@@ -45,10 +47,9 @@ class Studio:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """The studio as `make run` starts it, with folders of its own."""
-    home = tmp_path_factory.mktemp("studio")
-    made = serve(home / "runs", home / "cache")
+def studio(tmp_path_factory: pytest.TempPathFactory, together: Path) -> Iterator[Studio]:
+    """The studio as `make run` starts it, with runs of its own; the cache, where Blooms is drawn once, is shared."""
+    made = serve(tmp_path_factory.mktemp("studio") / "runs", together / "cache")
     yield made
     made.process.terminate()
     made.process.wait(20)
@@ -118,14 +119,15 @@ def page(browser: Browser, witness: Witness) -> Iterator[Page]:
 
 @pytest.fixture
 def shoot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
-    """Looks at the page for a moment, and takes a picture of it where a folder for pictures was named."""
+    """Looks at the page when it has come to rest, and takes a picture of it where a folder for pictures was named."""
     folder = request.config.getoption("--screenshots")
 
     def take(page: Page, name: str) -> None:
         page.mouse.move(0, 0)
         page.set_viewport_size({"width": 1440, "height": 1150})
-        page.wait_for_timeout(2000)  # a person looks, too, before the next click; charts settle meanwhile
+        page.locator(AT_REST).wait_for()
         if folder:
+            page.wait_for_timeout(2000)  # until fonts and charts have settled
             Path(folder).mkdir(parents=True, exist_ok=True)
             page.screenshot(path=Path(folder) / f"{name}.png")
 

@@ -477,6 +477,7 @@ def test_the_script_of_the_default_recipe_is_short(made: Files) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("blooms")
 def test_the_default_recipe_from_the_command_line(tmp_path: Path) -> None:
     run = create(Recipe().with_value("phases.0.epochs", 1).with_value("training.device", "cpu"))
     assert work(run) == 0

@@ -35,7 +35,7 @@ def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Rep
     processes = run.recipe.training.processes
     run.claim(psutil.Process())
     run.report_start(f"Waking up {processes} processes")
-    heard = _Heard(run, watch, report)
+    follower = _Follower(run, watch, report)
     with ExitStack() as stack:
         child = stack.enter_context(_started(run, processes))
         stack.callback(_end, child)
@@ -44,10 +44,10 @@ def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Rep
         while child.poll() is None:
             with suppress(psutil.NoSuchProcess):
                 kin = psutil.Process(child.pid).children(recursive=True)
-            heard.all_new()
+            follower.all_new()
             time.sleep(EVERY)
         _wait_for(kin)
-    heard.all_new()
+    follower.all_new()
     return _judged(run, child.returncode)
 
 
@@ -88,7 +88,7 @@ class _PassingOn:
         self.asked = True
 
 
-class _Heard:
+class _Follower:
     """Passes on what the processes have written since the last time."""
 
     def __init__(self, run: Run, watch: Callable[[Record], None], report: Report) -> None:

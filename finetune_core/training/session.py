@@ -70,10 +70,10 @@ def prepare(recipe: Recipe, report: Report = silent) -> Session:
     set_tf32(recipe.training.tf32)
     data, training = recipe.data, recipe.training
     report("Reading the images")
-    heard = _counting(report, "Decoding the images, once")
+    decoding = _counting(report, "Decoding the images, once")
     with distributed.in_turn():
         samples = data.source.samples(_counting(report, "Drawing the sample images"))
-        images = decoded(samples, eval_side(data.image_size), data.unreadable, heard, data.channels)
+        images = decoded(samples, eval_side(data.image_size), data.unreadable, decoding, data.channels)
     parts = split(samples, data.valid_share, data.split_seed).without([index for index, _ in images.bad])
 
     targets = targets_from(samples.task, samples.classes, [samples.labels[index] for index in parts.train])

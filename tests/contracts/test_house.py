@@ -100,3 +100,11 @@ def test_pages_ask_a_part_instead_of_sorting_it_by_its_class() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
                 named = {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
                 assert not named & kinds, f"{name}: {ast.unparse(node)}"
+
+
+def test_nobody_searches_a_message_for_numbers() -> None:
+    """How far something is stands in the status as numbers (`done`, `total`); words are for people alone."""
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
+                assert "message" not in ast.unparse(node), f"{name}: {ast.unparse(node)}"

@@ -159,11 +159,11 @@ def test_the_ladder_follows_its_transform(opened: Opened) -> None:
     assert app.selectbox(key="ladder-of").options == ["Light and colour", "Mirror"]
 
 
-def test_an_earlier_draft_offers_what_came_later(open_page: Open, tmp_path: Path) -> None:
+def test_an_earlier_draft_offers_what_came_later(open_page: Open, tmp_path: Path, tiny: Recipe) -> None:
     """Written when there was but one transform; what it lacks is added."""
     file = tmp_path / "runs" / "draft.yaml"
     file.parent.mkdir()
-    Recipe().replace(augment=(HorizontalFlip(),)).save(file)
+    tiny.replace(augment=(HorizontalFlip(),)).save(file)
     app = added(open_page("augment"), "random_erasing")
     assert [part.kind for part in recipes.load(file).augment] == ["horizontal_flip", "random_erasing"]
     assert [toggle.key for toggle in app.toggle] == ["on:#0", "on:#1"]

@@ -6,6 +6,7 @@ import sys
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
+from tests.pages.conftest import saved
 
 SCRIPT = """
 import sys
@@ -24,8 +25,9 @@ print(*sorted(name for name in new if not name.startswith(later)))
 """
 
 
-def test_no_page_imports_what_another_could_import_at_the_same_time() -> None:
-    store.create(Recipe()).report(state="finished")
+def test_no_page_imports_what_another_could_import_at_the_same_time(tiny: Recipe) -> None:
+    saved(tiny)
+    store.create(tiny).report(state="finished")
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == ""

@@ -6,11 +6,10 @@ import argparse
 from functools import partial
 from typing import Any
 
-import yaml
-
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import check, open_run, print_json, read_recipe, work
 from finetune_core.parts import Job, Knob
+from finetune_core.recipe import tree_of
 from finetune_core.runs import launch, store
 
 TYPES: dict[str, Any] = {"int": int, "float": float, "text": str}
@@ -41,7 +40,7 @@ def _add_job(commands: Commands, kind: type[Job]) -> None:
 def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
     """An option for a knob; where it is not given the job's own default holds."""
     name, default = f"--{knob.name.replace('_', '-')}", "" if knob.default in ("", {}) else f" (default {knob.default})"
-    how: dict[str, Any] = {"type": TYPES.get(knob.type, yaml.safe_load), "metavar": knob.name.upper()}
+    how: dict[str, Any] = {"type": TYPES.get(knob.type, tree_of), "metavar": knob.name.upper()}
     if knob.type == "bool":
         how = {"action": argparse.BooleanOptionalAction}
     elif knob.type == "choice":

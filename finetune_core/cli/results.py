@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import open_run, print_json
+from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
 from finetune_core.runs import store
 
@@ -22,7 +25,7 @@ def add_to(commands: Commands) -> None:
 
 def runs(options: Options) -> None:
     """List the runs, newest first."""
-    rows = [_summary(run) for run in store.list_runs(options.runs)]
+    rows = list(_summaries(store.list_runs(options.runs)))
     if options.json:
         print_json(rows)
         return
@@ -51,6 +54,15 @@ def show(options: Options) -> None:
             f"{s.title} {s.shown(epoch['scores'][s.key])}" for s in task.scores if s.key in epoch["scores"]
         )
         print(f"epoch {epoch['epoch'] + 1:>3}   {losses}   {scores}{mark}")
+
+
+def _summaries(found: list[store.Run]) -> Iterator[dict[str, Any]]:
+    """Of each run that can be read; of the others it is said why not."""
+    for run in found:
+        try:
+            yield _summary(run)
+        except UserError as error:
+            print(f"{run.id} cannot be read. {error}", file=sys.stderr)
 
 
 def _summary(run: store.Run) -> dict[str, Any]:

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from finetune_core import machine
 from finetune_core.cli.parser import Options
 from finetune_core.errors import UserError
-from finetune_core.recipe import Recipe, load
+from finetune_core.recipe import Recipe, load, tree_of
 from finetune_core.runs import store
 
 
@@ -32,7 +30,7 @@ def changed(recipe: Recipe, pairs: Sequence[str]) -> Recipe:
         path, sign, text = pair.partition("=")
         if not sign:
             raise UserError(f"--set {pair} has no '='.", hint="Write it as --set phases.0.epochs=3.")
-        recipe = recipe.with_value(path, yaml.safe_load(text))
+        recipe = recipe.with_value(path, tree_of(text, f"value of {path}"))
     return recipe
 
 

@@ -129,7 +129,7 @@ def _open(folder: Path) -> Decoded | None:
         return None
     try:
         return Decoded(folder)
-    except (OSError, ValueError):  # damaged from outside: make it anew
+    except (OSError, ValueError, EOFError, AttributeError, IndexError, TypeError):  # damaged: make it anew
         shutil.rmtree(folder, ignore_errors=True)
         return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from textwrap import indent
@@ -183,6 +184,8 @@ class Part(Section):
             return handler(value)
         fields = dict(value)
         kind = fields.pop("kind", cls.kind)
+        if not isinstance(kind, str):
+            raise ValueError(f"the kind of a {cls.__name__.lower()} is a word")
         if kind == cls.kind:
             return handler(fields)
         if kind not in cls._kinds or cls.kind:
@@ -204,7 +207,7 @@ def _explained(error: ValidationError, what: str) -> UserError:
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[0].upper() + reason[1:]
     return UserError(
-        f"{what}'s value for {place} does not fit.{others}", f"{reason}.", f"It was {first['input']!r:.80}."
+        f"{what}'s value for {place} does not fit.{others}", f"{reason}.", f"It was {reprlib.repr(first['input']):.80}."
     )
 
 

@@ -253,7 +253,7 @@ class Recipe(Section):
     def with_value(self, path: str, value: Any) -> Recipe:
         """A validated copy with one value changed, by dotted path such as `phases.0.learning_rate`."""
         tree = self.model_dump(mode="json")
-        *steps, last = (int(step) if step.isdigit() else step for step in path.split("."))
+        *steps, last = (int(step) if step.isascii() and step.isdigit() else step for step in path.split("."))
         try:
             node: Any = tree
             for step in steps:
@@ -299,7 +299,8 @@ def tree_of(text: str, name: str = "") -> Any:
     """The plain data of a recipe's text; a UserError where it is no YAML."""
     try:
         return yaml.load(text, LOADER)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        # YAML's own words are YAMLErrors; a date such as 2024-13-45 or a bracket 3,000 deep ends otherwise
         raise UserError(
             f"The recipe {name} is not valid YAML.", " ".join(str(error).split()), "Mend that line."
         ) from error

@@ -43,5 +43,7 @@ def _keep(folder: Folder, trainer: Trainer, *paths: Path) -> None:
 
 def restore(folder: Folder, trainer: Trainer) -> None:
     """Bring a trainer back to where its run was saved last."""
-    trainer.kept.load_state_dict(load_file(folder.last))
-    trainer.restore(torch.load(folder.resume_state, map_location="cpu", weights_only=True))
+    state = torch.load(folder.resume_state, map_location="cpu", weights_only=True)
+    if "kept" not in state:  # version 1 left them to the other file
+        state["kept"] = load_file(folder.last)
+    trainer.restore(state)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_core import places
+from finetune_core.errors import UserError
 
 RECIPE = "recipe.yaml"
 
@@ -41,7 +42,7 @@ class Folder:
         self.checkpoints = path / "checkpoints"
         self.last = self.checkpoints / "last.safetensors"  # weights after the newest finished epoch or stop
         self.best = self.checkpoints / "best.safetensors"  # weights of the epoch with the best validation score
-        self.resume_state = self.checkpoints / "resume.pt"  # what going on needs beside the weights
+        self.resume_state = self.checkpoints / "resume.pt"  # all that going on needs, in one file
 
     def phase_end(self, phase: int) -> Path:
         """Weights after a phase that another one followed; phases count from 0, files from 1."""
@@ -60,9 +61,14 @@ class Folder:
         self.write_text(path, json.dumps(value, indent=1))
 
 
-def read_json(path: Path) -> Any:
-    """Plain data of a file; None where there is none."""
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Plain data of a kind; None where there is no file. A UserError where it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, kind):
+            return found
+        raise ValueError(f"It holds {found!r:.80}")
     except FileNotFoundError:
         return None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged.", f"{error}.", "Mend or remove it, or the whole folder.") from error

@@ -208,7 +208,23 @@ class Race(RateJob):
     @classmethod
     def _named(cls, rates: Any) -> Any:
         """Rates without names go by their numbers."""
-        return {f"{float(rate):g}": rate for rate in rates} if isinstance(rates, (list, tuple)) else rates
+        if not isinstance(rates, (list, tuple)):
+            return rates
+        try:
+            named = {f"{float(rate):g}": float(rate) for rate in rates}
+        except (TypeError, ValueError) as error:
+            raise ValueError("each rate must be a number, such as 1e-3") from error
+        if len(named) < len(rates):
+            raise ValueError("two of the rates are the same")
+        return named
+
+    @field_validator("rates")
+    @classmethod
+    def _usable(cls, rates: dict[str, float]) -> dict[str, float]:
+        for name, rate in rates.items():
+            if not 0 < rate < math.inf:
+                raise ValueError(f"the rate {name} must lie above 0 and be finite")
+        return rates
 
     def run(self, work: Work) -> Doing:
         """One contender after the other, each from the same start."""

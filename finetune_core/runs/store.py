@@ -99,7 +99,10 @@ class Run(Folder):
     @property
     def status(self) -> Status:
         """Where the run stands now, judged by the process too."""
-        saved = Status(**_known(_today(read_json(self.status_file) or {})))
+        try:
+            saved = Status(**_known(_today(read_json(self.status_file) or {})))
+        except UserError as error:
+            return Status(state="failed", message=error.what, error=vars(error))
         return replace(saved, state="lost") if saved.active and not self.alive() else saved
 
     def report(self, **changes: Any) -> None:
@@ -146,6 +149,10 @@ class Run(Folder):
         pid = self.worker_pid()
         if pid and pid in [parent.pid for parent in process.parents()]:
             return
+        if (
+            pid == process.pid and self.status.state == "starting"
+        ):  # who started it has said so, and may have asked to stop
+            return
         if pid not in (None, process.pid):
             raise UserError(
                 f"The run {self.id} is already being worked on.", f"Process {pid} has it.", "Stop it first."
@@ -155,12 +162,12 @@ class Run(Folder):
 
     def worker_pid(self) -> int | None:
         """The process at work, judged by id and start time (ids are used again), zombies left out."""
-        owner = read_json(self.owner_file) or {}
         try:
+            owner = read_json(self.owner_file) or {}
             process = psutil.Process(owner["pid"])
             same = abs(process.create_time() - owner["create_time"]) < 1.0
             return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except (KeyError, psutil.Error):
+        except (KeyError, TypeError, ValueError, UserError, psutil.Error):  # nobody, or nobody that can be told
             return None
 
     def alive(self) -> bool:
@@ -172,8 +179,8 @@ class Run(Folder):
         """What the model's outputs stand for; None before the worker has read the data."""
         if saved := read_json(self.targets_file):
             return Targets(**{name: _frozen(value) for name, value in saved.items()})
-        earlier = read_json(self.classes_file)
-        return earlier and Targets(ONE_CLASS.key, tuple(earlier))
+        earlier = read_json(self.classes_file, list)
+        return Targets(ONE_CLASS.key, tuple(earlier)) if earlier else None
 
     def save_targets(self, targets: Targets) -> None:
         """Keep them."""
@@ -270,8 +277,16 @@ def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
 def _runs(folder: Path, job: str) -> Iterator[Run]:
     for path in folder.glob(f"*/{RECIPE}"):
         run = Run(path.parent)
-        if (_job_today(read_json(run.job_file) or {}))["kind"] == job and not run.id.startswith("."):
+        if _kind(run) == job and not run.id.startswith("."):
             yield run
+
+
+def _kind(run: Run) -> str:
+    """The kind of a run's job; what is damaged is listed with the trainings, where whoever opens it is told."""
+    try:
+        return str(_job_today(read_json(run.job_file) or {})["kind"])
+    except UserError:
+        return Train.kind
 
 
 def _slug(what: Recipe) -> str:

@@ -287,8 +287,12 @@ class Trainer:
         return replace(course, stale=course.stale + 1)
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on needs beside the weights; plain tensors and numbers. Of all processes together."""
+        """All that going on needs, the weights too, so that they belong together whatever is killed meanwhile.
+
+        Plain tensors and numbers. Of all processes together.
+        """
         return {
+            "kept": self.kept.state_dict(),
             "position": self.at.saved(),
             "meter": self.meter.state(),
             "optimizer": self.stepper.optimizer.state_dict(),
@@ -298,7 +302,8 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state; the weights that were kept are restored by the caller."""
+        """Go back to a saved state."""
+        self.kept.load_state_dict(state["kept"])
         self.at = Position.restored(state)
         self.meter.restore(state["meter"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])

@@ -340,3 +340,17 @@ def test_freeze_to_and_the_advice_for_so_many_images(file: Path, tmp_path: Path,
     assert "freeze_to 9 does not fit" in _mistake(capsys, "phases", file, "--freeze-to", "9")
     assert main(["groups", str(file)]) == 0
     assert "About 6 training images per class: few" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["name=[1", "name=*a", "name=2024-13-45", "phases.².epochs=3", "training.mix={kind: [a]}", "name=" + "[" * 3000],
+)
+def test_a_strange_value_is_a_mistake_in_words(file: Path, capsys: Capture, change: str) -> None:
+    _mistake(capsys, "plan", file, "--set", change)
+
+
+@pytest.mark.parametrize("rates", [["nan", "1e-3"], ["0"], ["1e-3", "1e-3"], ["[1"], ["2024-01-01"], ["{a: 1}"]])
+def test_a_race_of_strange_rates_makes_no_folder(file: Path, capsys: Capture, rates: list[str]) -> None:
+    _mistake(capsys, "race", file, "--rates", *rates)
+    assert not store.list_runs(job="race")

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from finetune_core import places
+from finetune_core import cli, places
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, schema
 from finetune_core.records import Event, Step
@@ -126,3 +126,13 @@ def test_a_recipe_is_parsed_once_and_anew_when_its_file_changes(tiny: Recipe, mo
     for kept in (places.cache_dir() / "recipes").iterdir():
         kept.write_text("{damaged")
     assert run.recipe.name == "by hand"
+
+
+@pytest.mark.parametrize("name", ["job.json", "status.json", "worker.json", "recipe.yaml"])
+@pytest.mark.parametrize("text", ["{", "", "[1]", '"x"', "null"])
+def test_a_damaged_folder_hides_no_other(tiny: Recipe, name: str, text: str, capsys: pytest.CaptureFixture) -> None:
+    good, bad = store.create(tiny.replace(name="good")), store.create(tiny.replace(name="bad"))
+    (bad.path / name).write_text(text)
+    assert cli.main(["runs"]) == 0
+    assert good.id in capsys.readouterr().out
+    assert cli.main(["show", bad.id]) in (0, 2)

@@ -47,10 +47,11 @@ def expanded(path: str | Path) -> Path:
         raise UserError(f"{shown(path)} leads nowhere.", f"{error}", "Write the path in full.") from error
 
 
-def is_there(path: str) -> bool:
-    """Whether what a person named exists; whatever cannot be named at all does not."""
+def is_there(path: str, file: bool = False) -> bool:
+    """Whether what a person named exists, as a `file` where it must be one; whatever cannot be named does not."""
     try:
-        return Path(path).expanduser().exists()
+        found = Path(path).expanduser()
+        return found.is_file() if file else found.exists()
     except (OSError, ValueError, RuntimeError):
         return False
 

@@ -96,6 +96,12 @@ def test_care_where_the_folder_is_missing(tmp_path: Path) -> None:
     assert "Random" in preflight.glance(weights)["layers"].title
 
 
+@pytest.mark.parametrize("path", ["", "/", "~nobody/weights.pth", "a\0b", "/none.pth"])
+def test_weights_that_are_no_file_are_seen_at_a_glance(path: str) -> None:
+    recipe = Recipe().with_value("model.backbone.weights", {"kind": "file", "path": path})
+    assert preflight.glance(recipe)["layers"].title == "The weights file is not there."
+
+
 def test_text_of_people_is_not_read_as_markdown() -> None:
     assert shell.plain("a_b*c") == "a\\_b\\*c"
     assert shell.plain(":red[x]") == "\\:red\\[x\\]"

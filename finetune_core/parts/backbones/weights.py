@@ -113,21 +113,26 @@ class Hub(Weights):
         return f"Published by {backbone.title}: {tag} for {backbone.architecture}, downloaded once"
 
 
-class File(Weights):
+class OnDisk(Weights):
+    """Weights in a file on this machine."""
+
+    path: str = knob("", "Path", "Where the file lies on this machine.")
+
+    def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
+        """From the file."""
+        return _from_file(backbone, places.expanded(self.path), plan)
+
+    def missing(self) -> str:
+        """The file."""
+        return "" if places.is_there(self.path, file=True) else "The weights file is not there."
+
+
+class File(OnDisk):
     """A weights file of your own for this architecture: .safetensors, or .pth / .pt holding tensors only."""
 
     kind: ClassVar[str] = "file"
     title: ClassVar[str] = "A file"
     asks: ClassVar[Asks] = "path"
-    path: str = knob("", "Path", "Where the file lies on this machine.")
-
-    def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
-        """From the file; its classifier, if it has one, is left out."""
-        return _from_file(backbone, places.expanded(self.path), plan)
-
-    def missing(self) -> str:
-        """The file."""
-        return _not_there(self.path)
 
     def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
@@ -135,7 +140,7 @@ class File(Weights):
         return f"{path.name}: {_said(backbone, path).line()}"
 
 
-class Checkpoint(Weights):
+class Checkpoint(OnDisk):
     """What a run has learned: its whole network, also the head where that is like this recipe's."""
 
     kind: ClassVar[str] = "checkpoint"
@@ -144,14 +149,6 @@ class Checkpoint(Weights):
     asks: ClassVar[Asks] = "run"
     with_head: ClassVar[bool] = True
     path: str = knob("", "Path", "A .safetensors file among a run's checkpoints.")
-
-    def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
-        """From the file, the head too."""
-        return _from_file(backbone, places.expanded(self.path), plan)
-
-    def missing(self) -> str:
-        """The file."""
-        return _not_there(self.path)
 
     def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
@@ -178,10 +175,6 @@ class RandomWeights(Weights):
     def facts(self, backbone: Maker) -> str:
         """A warning."""
         return f"RANDOM WEIGHTS: this {backbone.architecture} has learned nothing yet and must learn to see first"
-
-
-def _not_there(path: str) -> str:
-    return "" if places.is_there(path) else "The weights file is not there."
 
 
 def _said(backbone: Maker, path: Path) -> weight_files.FileFacts:

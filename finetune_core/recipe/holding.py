@@ -6,7 +6,6 @@ layer (`type:Conv2d`), which stands for that class and all that derive from it; 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from finetune_core.errors import UserError
+from finetune_core.patterns import Pattern
 
 if TYPE_CHECKING:
     from torch import nn
 
 TYPE = "type:"
+HINT = "Write part of a parameter's name, such as bn or layer4\\.0, or type:Conv2d for a kind of layer."
 EXAMPLES = 3  # names that an error shows
 
 
@@ -65,11 +66,7 @@ def meaning(rule: str) -> Callable[[Weight], bool]:
     if rule.startswith(TYPE):
         wanted = rule.removeprefix(TYPE).strip().lower()
         return lambda weight: any(fnmatchcase(kind.lower(), wanted) for kind in weight.types)
-    try:
-        expression = re.compile(rule)
-    except re.error as error:
-        hint = "Write part of a parameter's name, such as bn or layer4\\.0, or type:Conv2d for a kind of layer."
-        raise UserError(f"{rule} is no regular expression.", f"{str(error).capitalize()}.", hint) from error
+    expression = Pattern(rule, HINT)
     return lambda weight: bool(rule and expression.search(weight.name))
 
 

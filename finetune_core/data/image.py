@@ -11,9 +11,10 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from finetune_core.errors import UserError
+from finetune_core.parts.sources import files
 from finetune_core.places import shown
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # what a file is counts, not what its name says
+FORMATS = tuple(files.FORMATS)  # what a file is counts, not what its name says
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's words for so many channels
 MAX_ASPECT = 4  # of longer images only the middle is kept, so that one panorama cannot fill the disk
 

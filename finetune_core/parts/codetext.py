@@ -18,10 +18,11 @@ WIDTH = 120  # columns, as in the rest of the house
 IMPORTS = {
     "copy": "import copy",
     "csv": "import csv",
-    "glob": "import glob",
     "json": "import json",
     "math": "import math",
+    "os": "import os",
     "re": "import re",
+    "Iterator": "from collections.abc import Iterator",
     "Path": "from pathlib import Path",
     "Any": "from typing import Any",
     "np": "import numpy as np",
@@ -38,7 +39,7 @@ IMPORTS = {
     "v2": "from torchvision.transforms import v2",
 }
 DEFINING = ("def ", "class ", "@")
-STANDARD = ("copy", "csv", "glob", "json", "math", "re", "Path", "Any")
+STANDARD = ("copy", "csv", "json", "math", "os", "re", "Iterator", "Path", "Any")
 
 
 def importing(*sections: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetune_core.parts.base import Part, knob
 from finetune_core.parts.tasks import ONE_CLASS, TASKS, Kind
-from finetune_core.places import expanded, is_there
+from finetune_core.places import is_there
 from finetune_core.records import Count
 
 if TYPE_CHECKING:
     from finetune_core.parts.sources.samples import Samples
+    from finetune_core.parts.sources.tables import Listing
 
 
 class Source(Part):
@@ -28,8 +29,9 @@ class Source(Part):
     def code(self, samples: Samples) -> str:
         """The code that lists these images again: `paths`, `labels` and, where they bring their own split, `aside`."""
         from finetune_core.parts.sources.code import of_folder
+        from finetune_core.parts.sources.folders import layout
 
-        return of_folder(samples)
+        return of_folder(samples, layout(samples.root))
 
     def samples(self, count: Count | None = None) -> Samples:
         """List the images; `count` hears (done, total) where they must first be made. Raises UserErrors."""
@@ -68,6 +70,12 @@ class Blooms(Source):
             folder = ensure(cache_dir() / "blooms-v1", count)
         return list_folder(folder)
 
+    def code(self, samples: Samples) -> str:
+        """What is drawn needs no rule for what is left out."""
+        from finetune_core.parts.sources.code import of_drawn
+
+        return of_drawn(samples)
+
     def expected(self) -> Samples:
         """Known before they are drawn, which takes some seconds."""
         from finetune_core.blooms.picture import PER_CLASS
@@ -102,12 +110,26 @@ class Folder(Files):
     title: ClassVar[str] = "Folder"
     example: ClassVar[str] = "~/Pictures/birds"
     path: str = knob("", "Folder", "Where the folder lies on this machine.")
+    classes: Literal["auto", "outer", "inner"] = knob(
+        "auto",
+        "Classes",
+        "Which folders are the classes, where all of them hold folders of the same names.",
+        more=True,
+        words={"auto": "ask", "outer": "the outer folders", "inner": "the folders inside"},
+    )
 
     def samples(self, count: Count | None = None) -> Samples:
         """List the folder; nothing has to be made."""
         from finetune_core.parts.sources.folders import list_folder
 
-        return list_folder(self.path)
+        return list_folder(self.path, self.classes)
+
+    def code(self, samples: Samples) -> str:
+        """By the same folders."""
+        from finetune_core.parts.sources.code import of_folder
+        from finetune_core.parts.sources.folders import layout
+
+        return of_folder(samples, layout(samples.root, self.classes))
 
 
 class FileNames(Files):
@@ -128,25 +150,28 @@ class FileNames(Files):
 
     def samples(self, count: Count | None = None) -> Samples:
         """List the folder; nothing has to be made."""
-        from finetune_core.parts.sources.tables import list_names
+        from finetune_core.parts.sources.file_names import list_names
 
         return list_names(self.path, self.pattern)
 
     def trial(self, most: int) -> dict[str, str]:
         """What the pattern finds in the first names. UserErrors for a folder or a pattern that cannot be read."""
-        from finetune_core.parts.sources.folders import existing_folder, images_below
-        from finetune_core.parts.sources.tables import labelled
+        from finetune_core.parts.sources.file_names import labelled
+        from finetune_core.parts.sources.files import below
+        from finetune_core.parts.sources.folders import existing_folder
 
         if not self.path:
             return {}
-        found = labelled(images_below(existing_folder(self.path))[:most], self.pattern)
-        return {path.stem: label for path, label in found.items()}
+        names = below(existing_folder(self.path)).images[:most]
+        return dict(zip((path.stem for path in names), labelled(names, self.pattern).labels, strict=True))
 
     def code(self, samples: Samples) -> str:
         """By the same pattern."""
         from finetune_core.parts.sources.code import of_names
+        from finetune_core.parts.sources.file_names import labelled
+        from finetune_core.parts.sources.files import below
 
-        return of_names(samples, self.pattern)
+        return of_names(samples, self.pattern, labelled(below(samples.root).images, self.pattern).whole)
 
 
 class Table(Files):
@@ -168,27 +193,36 @@ class Table(Files):
         "Names of the columns to learn, with commas between; empty takes all but the images'. Tags stand in one "
         "column, or in a column each as 0 and 1.",
     )
-    image: str = knob("", "Image column", "Empty takes the first whose values look like image files.", more=True)
-    separator: str = knob("", "Tag separator", "What stands between tags in one column; empty is a blank.", more=True)
-    split: str = knob("", "Split column", "A column that says train or valid; empty splits by chance.", more=True)
+    image: str = knob("", "Image column", "Empty takes the one that names most images.", more=True)
+    separator: str = knob("", "Tag separator", "What stands between tags in one column; empty looks.", more=True)
+    split: str = knob(
+        "",
+        "Split column",
+        "A column that says train or valid. Empty takes one that says nothing else, or splits by chance.",
+        more=True,
+    )
 
     @property
     def task_kind(self) -> Kind:
         """As the table says."""
         return self.task
 
-    def samples(self, count: Count | None = None) -> Samples:
-        """Read the table; nothing has to be made."""
-        from finetune_core.parts.sources.tables import list_table
+    def listing(self) -> Listing:
+        """The table as it is understood. UserErrors name the row or the cause."""
+        from finetune_core.parts.sources import tables
 
-        return list_table(
+        return tables.read(
             self.path, self.task, image=self.image, labels=self.labels, separator=self.separator, split=self.split
         )
 
+    def samples(self, count: Count | None = None) -> Samples:
+        """Read the table; nothing has to be made."""
+        from finetune_core.parts.sources import tables
+
+        return tables.samples(self.listing(), self.task)
+
     def code(self, samples: Samples) -> str:
         """From the same columns."""
-        from finetune_core.parts.sources.code import of_table
-        from finetune_core.parts.sources.tables import columns
+        from finetune_core.parts.sources.table_code import of_table
 
-        wanted = columns(self.path, self.image, self.labels, self.split)
-        return of_table(samples, expanded(self.path).absolute(), wanted, self.separator)
+        return of_table(samples, self.listing())

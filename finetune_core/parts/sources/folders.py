@@ -1,28 +1,32 @@
-"""Folders of images: one sub-folder per class, or train and validation folders above them."""
+"""Folders of images: one sub-folder per class, or folders for training and validation above them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from finetune_core.errors import UserError
+from finetune_core.parts.sources.files import ENDINGS, IMAGE, LOOP, Found, below, few, files_below, inside, left_out
 from finetune_core.parts.sources.samples import Samples, natural
+from finetune_core.parts.sources.split_names import MEASURED, TRAIN, part_of
 from finetune_core.places import shown
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-TRAIN, VALID = "train", ("val", "valid", "validation", "test")  # the first of these that is there is measured on
+Classes = Literal["auto", "outer", "inner"]
 
 
-def list_folder(folder: str | Path) -> Samples:
-    """The images under `folder/<class>/…`, or under `folder/train/<class>/…` and `folder/val/<class>/…`.
+def list_folder(folder: str | Path, classes: Classes = "auto") -> Samples:
+    """The images under `folder/<class>/…`, or under `folder/<train>/<class>/…` and `folder/<val>/<class>/…`.
 
-    Hidden files and folders are ignored, links are followed, classes are in natural order and the images of a class in
-    the order of their paths. Raises UserErrors for a folder that cannot be learned from.
+    Which folders are for training and validation is told by their names (`split_names`). Where all folders hold
+    folders of the same names, `classes` says whether the "outer" or the "inner" ones are the classes; "auto" asks.
+    Classes are in natural order, the images of a class in the order of their paths; `notes` count what is left out.
+    Raises UserErrors for a folder that cannot be learned from.
     """
     root = existing_folder(folder)
-    split = _own_split(root)
-    return _with_own_split(root, *split) if split else _by_class(root)
+    return _listed(root, layout(root, classes))
 
 
 def existing_folder(folder: str | Path) -> Path:
@@ -55,116 +59,154 @@ def existing_folder(folder: str | Path) -> Path:
     )
 
 
-def _by_class(root: Path) -> Samples:
-    found = {name: images_below(path) for name, path in _folders(root).items()}
-    classes = [name for name in found if found[name]]
-    loose = [path for path in _entries(root) if _is_image(path)]
-    if not classes:
-        raise _flat(root, len(loose)) if loose else _no_images(root)
-    if len(classes) == 1:
-        raise _one_class(root, classes[0])
-    notes = _left_out([name for name in found if not found[name]])
-    if loose:
-        notes.append(f"Left out beside the class folders: {_images_word(len(loose))}, such as {shown(loose[0].name)}.")
-    paths = [(path, label) for label, name in enumerate(classes) for path in found[name]]
-    return _samples(root, classes, paths, notes)
+@dataclass(frozen=True)
+class Layout:
+    """Where the class folders lie: in each of the `tops`, which are the root or lie below it.
+
+    `parts` says "train" or "valid" of each where their names tell; the folders `beside` them are left out.
+    """
+
+    tops: tuple[Path, ...]
+    parts: tuple[str, ...] = ()
+    beside: tuple[Path, ...] = ()
 
 
-def _with_own_split(root: Path, train: Path, valid: Path) -> Samples:
-    found = {
-        part: {name: images_below(path) for name, path in _folders(folder).items()}
-        for part, folder in (("train", train), ("valid", valid))
-    }
-    classes = [name for name in found["train"] if found["train"][name]]
-    measured = [name for name in found["valid"] if found["valid"][name]]
-    if set(classes) != set(measured):
-        raise _unequal(train.name, valid.name, classes, measured)
-    if len(classes) == 1:
-        raise _one_class(train, classes[0])
-    empty = sorted({name for part in found.values() for name, images in part.items() if not images}, key=natural)
-    notes = _left_out(empty)
-    unused = [path.name for path in _folders(root).values() if path not in (train, valid)]
-    if unused:
-        notes.append(f"The folders beside {train.name} and {valid.name} were left out: {_few(unused)}.")
-    rows = [
-        (path, label, part)
-        for label, name in enumerate(classes)
-        for part in ("train", "valid")
-        for path in found[part][name]
-    ]
-    samples = _samples(root, classes, [(path, label) for path, label, _ in rows], notes)
-    return Samples(
-        samples.paths, samples.labels, samples.classes, tuple(part for *_, part in rows), root, samples.notes
-    )
+def layout(root: Path, classes: Classes = "auto") -> Layout:
+    """How a folder is laid out. UserErrors where it cannot be told."""
+    folders = _folders(root)
+    if classes == "inner":
+        return Layout(folders)
+    if classes == "auto":
+        if found := _own_split(root, folders):
+            return found
+        _ask(root, folders)
+    return Layout((root,))
 
 
-def _samples(root: Path, classes: Sequence[str], rows: Sequence[tuple[Path, int]], notes: Sequence[str]) -> Samples:
-    return Samples(
-        paths=tuple(path for path, _ in rows),
-        labels=tuple(label for _, label in rows),
-        classes=tuple(classes),
-        root=root,
-        notes=tuple(notes),
-    )
+def _folders(folder: Path) -> tuple[Path, ...]:
+    """The folders in a folder, in natural order of the names that people see."""
+    return tuple(sorted(inside(folder)[0], key=lambda path: natural(shown(path.name))))
 
 
-def _own_split(root: Path) -> tuple[Path, Path] | None:
-    """The train and the validation folder, where the folder has both and there are class folders in them."""
-    folders = {name.casefold(): path for name, path in _folders(root).items()}
-    train = folders.get(TRAIN)
-    valid = next((folders[name] for name in VALID if name in folders), None)
-    if train is None or valid is None:
+def _own_split(root: Path, folders: Sequence[Path]) -> Layout | None:
+    """The folders to learn from and to measure on, where there is one of either by name."""
+    named: dict[str, list[Path]] = {}
+    for folder in folders:
+        named.setdefault(part_of(folder.name), []).append(_unpacked(folder))
+    train, measured = named.get(TRAIN, []), [folder for part in MEASURED for folder in named.get(part, [])]
+    if len(train) != 1 or not measured:
         return None
-    has_classes = any(True for path in _folders(train).values() for _ in _walk(path, (path.resolve(),)))
-    return (train, valid) if has_classes else None
+    if not _has_classes(train[0]):
+        raise _no_classes_inside(train[0])
+    tops = (*train, *[folder for folder in measured if _has_classes(folder)][:1])
+    beside = tuple(folder for folder in folders if not any(top.is_relative_to(folder) for top in tops))
+    return Layout(tops, ("train", "valid") if len(tops) > 1 else (), beside)
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, hidden things and what macOS leaves in archives aside, in the order of their names."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
-    except OSError as error:
-        raise UserError(
-            f"The folder {shown(folder)} cannot be read.", f"{error.strerror}.", "Check its permissions."
-        ) from error
-    return [folder / name for name in sorted(names) if not name.startswith(".") and name != "__MACOSX"]
+def _unpacked(folder: Path) -> Path:
+    """The folder of the same name within, where there is nothing else: archives are unpacked into such."""
+    folders, loose = inside(folder)
+    again = len(folders) == 1 and not loose.images and folders[0].name.lower() == folder.name.lower()
+    return folders[0] if again else folder
 
 
-def _folders(folder: Path) -> dict[str, Path]:
-    """Sub-folders by the name that people see, in natural order."""
-    return {shown(path.name): path for path in sorted(_entries(folder), key=lambda p: natural(p.name)) if path.is_dir()}
+def _has_classes(folder: Path) -> bool:
+    return any(what == IMAGE for path in inside(folder)[0] for _, what in files_below(path))
 
 
-def _is_image(path: Path) -> bool:
-    # is_file also keeps out named pipes, which would block for ever, and links that lead nowhere.
-    return path.suffix.lower() in EXTENSIONS and path.is_file()
+def _ask(root: Path, folders: Sequence[Path]) -> None:
+    """A question where all folders hold folders of the same names, and no images of their own."""
+    shelves = [inside(folder) for folder in folders]
+    names = [{path.name for path in inner} for inner, _ in shelves]
+    common = names[0].intersection(*names[1:]) if len(names) > 1 else set()
+    if len(common) < 2 or any(loose.images for _, loose in shelves):
+        return
+    both: list[str] = sorted(common, key=natural)
+    outer, inner = few(path.name for path in folders), few(both)
+    raise UserError(
+        f"What are the classes in {shown(root)}: {outer}, or {inner}?",
+        "All its folders hold folders of the same names.",
+        'Say which (data.source.classes: "outer" or "inner"; on the data page under More). '
+        "If they are for training and validation, call them train and val.",
+    )
 
 
-def images_below(folder: Path) -> list[Path]:
-    """Every image below a folder, in the order of their relative paths."""
-    found = list(_walk(folder, (folder.resolve(),)))
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+@dataclass(frozen=True)
+class _Place:
+    """A class folder: the part that it belongs to, and what lies in it."""
+
+    path: Path
+    part: str
+    found: Found
+
+    @property
+    def name(self) -> str:
+        """The class, as people see it."""
+        return shown(self.path.name)
 
 
-def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    for path in _entries(folder):
-        if _is_image(path):
-            yield path
-        elif path.is_dir():
-            real = path.resolve()
-            # A link to a folder that it lies in would lead round in circles.
-            if not any(outer.is_relative_to(real) for outer in above):
-                yield from _walk(path, (*above, real))
+def _listed(root: Path, how: Layout) -> Samples:
+    places, twice = _places(how)
+    full = [place for place in places if place.found.images]
+    names = sorted({place.name for place in full}, key=natural)
+    beside = [inside(folder)[1] for folder in dict.fromkeys((root, *how.tops))]
+    loose = [path for found in beside for path in found.images]
+    _check(root, how, full, loose)
+    rows = [
+        (path, label, place.part)
+        for label, name in enumerate(names)
+        for place in full
+        if place.name == name
+        for path in place.found.images
+    ]
+    others = [each for found in (*beside, *(place.found for place in places)) for each in found.others]
+    notes = (
+        *_beside(how, loose),
+        *_empty(place.name for place in places if not place.found.images),
+        *left_out([*others, *twice]),
+    )
+    paths, labels, parts = zip(*rows, strict=True)
+    return Samples(paths, labels, tuple(names), parts if how.parts else None, root, notes)
 
 
-def _left_out(empty: Sequence[str]) -> list[str]:
-    return [f"Folders without images were left out: {_few(empty)}."] if empty else []
+def _places(how: Layout) -> tuple[list[_Place], list[tuple[Path, str]]]:
+    """All class folders, and links to such as are among them already."""
+    places, twice, real = [], [], set()
+    for number, top in enumerate(how.tops):
+        for path in sorted(_folders(top), key=os.path.islink):
+            where = os.path.realpath(path)
+            if path.is_symlink() and where in real:
+                twice.append((path, LOOP))
+            else:
+                places.append(_Place(path, how.parts[number] if how.parts else "", below(path)))
+            real.add(where)
+    return places, twice
 
 
-def _few(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(shown, names[:most])) + more
+def _check(root: Path, how: Layout, full: Sequence[_Place], loose: Sequence[Path]) -> None:
+    """Whether there is something to tell apart, on both sides of a split."""
+    names = list(dict.fromkeys(place.name for place in full))
+    if not names:
+        raise _flat(root, len(loose)) if loose else _no_images(root)
+    if how.parts:
+        learned, measured = ([place.name for place in full if place.part == part] for part in ("train", "valid"))
+        if set(learned) != set(measured):
+            raise _unequal(how.tops, learned, measured)
+    if len(names) == 1:
+        raise _one_class(how.tops[0], names[0])
+
+
+def _beside(how: Layout, loose: Sequence[Path]) -> Iterator[str]:
+    if loose:
+        yield f"Left out beside the class folders: {_images_word(len(loose))}, such as {shown(loose[0].name)}."
+    if how.beside:
+        tops = " and ".join(shown(top.name) for top in how.tops)
+        yield f"The folders beside {tops} were left out: {few(path.name for path in how.beside)}."
+
+
+def _empty(names: Iterable[str]) -> Iterator[str]:
+    if empty := sorted(set(names), key=natural):
+        yield f"Folders without images were left out: {few(empty)}."
 
 
 def _images_word(count: int) -> str:
@@ -172,10 +214,11 @@ def _images_word(count: int) -> str:
 
 
 def _no_images(root: Path) -> UserError:
-    kinds = ", ".join(sorted(EXTENSIONS))
     return UserError(
         f"There are no images in {shown(root)}.",
-        f"Thaw looks for {kinds} in sub-folders, one per class.",
+        " ".join(
+            (f"Thaw looks for {', '.join(ENDINGS)} in sub-folders, one per class.", *left_out(below(root).others))
+        ),
         "Choose the folder that holds the class folders.",
     )
 
@@ -184,23 +227,33 @@ def _flat(root: Path, count: int) -> UserError:
     return UserError(
         f"The images in {shown(root)} have no classes.",
         f"All {_images_word(count)} lie directly in the folder; a sub-folder's name is what tells the class.",
-        "Make one sub-folder per class and move the images into them.",
+        "Make one sub-folder per class and move the images into them, or take the classes from a table or from the "
+        "files' names.",
     )
 
 
-def _one_class(root: Path, name: str) -> UserError:
-    inner = [path for path in _folders(root / name).values() if images_below(path)] if (root / name).is_dir() else []
-    hint = f"Choose {shown(root / name)} if its sub-folders are the classes." if len(inner) > 1 else ""
+def _no_classes_inside(train: Path) -> UserError:
+    return UserError(
+        f"The images in {shown(train)} have no classes.",
+        "Its name says that it is to be learned from, but there are no class folders with images in it.",
+        "Make one sub-folder per class in it, or take the classes from a table or from the files' names.",
+    )
+
+
+def _one_class(top: Path, name: str) -> UserError:
+    inner = [path for path in _folders(top / name) if below(path).images] if (top / name).is_dir() else []
+    hint = f"Choose {shown(top / name)} if its sub-folders are the classes." if len(inner) > 1 else ""
     return UserError(
         f"There is only one class: {name}.",
-        f"{shown(root)} holds images in one sub-folder only, and telling apart needs at least two.",
+        f"{shown(top)} holds images in one sub-folder only, and telling apart needs at least two.",
         hint or "Add a folder of images for a second class.",
     )
 
 
-def _unequal(train: str, valid: str, classes: Sequence[str], measured: Sequence[str]) -> UserError:
+def _unequal(tops: Sequence[Path], classes: Sequence[str], measured: Sequence[str]) -> UserError:
+    train, valid = (shown(top.name) for top in tops)
     only = [
-        f"only {folder} has {_few(names)}"
+        f"only {folder} has {few(names)}"
         for folder, names in (
             (train, [name for name in classes if name not in measured]),
             (valid, [name for name in measured if name not in classes]),
@@ -208,7 +261,7 @@ def _unequal(train: str, valid: str, classes: Sequence[str], measured: Sequence[
         if names
     ]
     return UserError(
-        f"The folders {shown(train)} and {shown(valid)} hold different classes.",
+        f"The folders {train} and {valid} hold different classes.",
         f"{' and '.join(only)}.".replace("only", "Only", 1),
         "Give both the same class folders, or choose one of them and let Thaw split it.",
     )

@@ -64,6 +64,14 @@ class Samples:
         return shown(os.path.relpath(self.paths[index], self.root))
 
 
+def ordered(samples: Samples) -> Samples:
+    """Class by class where each image has one class, as everywhere."""
+    if not samples.about.exclusive:
+        return samples
+    order = np.argsort(np.asarray(samples.labels), kind="stable")
+    return samples.taking(order.tolist())
+
+
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key that puts "class 2" before "class 10"; upper and lower case stand together."""
     runs = re.split(r"(\d+)", name.casefold())

@@ -10,7 +10,8 @@ from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
 from finetune_core.parts.sources import FileNames, Table
-from finetune_core.parts.sources.tables import list_names, list_table
+from finetune_core.parts.sources.file_names import list_names
+from finetune_core.parts.sources.tables import list_table
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_rows_without_a_file_are_told(folder: Path) -> None:
     ("header", "rows", "task", "options", "words"),
     [
         ("file,kind", ["a", "a"], "single_label", {}, "only one class"),
-        ("file,kind", ["a", ""], "single_label", {}, "1 rows have no class"),
+        ("file,kind", ["a", ""], "single_label", {}, "Row 3 has no class in kind"),
         ("file,kind,more", ["a,b", "b,c"], "single_label", {}, "One column must name the class"),
         ("file,kind", ["a", "b"], "single_label", {"labels": "sort"}, "no column sort"),
         ("file,kind", ["a", "b"], "single_label", {"image": "kind"}, "None of the images"),

@@ -1,0 +1,79 @@
+"""Images whose class stands in the file's own name (seed 003)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from finetune_core.errors import UserError
+from finetune_core.parts.sources.files import below, few, left_out
+from finetune_core.parts.sources.folders import existing_folder
+from finetune_core.parts.sources.samples import Samples, natural, ordered
+from finetune_core.patterns import Pattern
+from finetune_core.places import shown
+
+HINT = r"Write one like ^(.+)_\d+$: what comes before the last _ and its number is the class."
+
+
+class Labelled(NamedTuple):
+    """What a pattern finds in names, "" where it does not fit; `whole`: it was tried on names with their ending."""
+
+    labels: tuple[str, ...]
+    whole: bool
+
+
+def list_names(folder: str | Path, pattern: str) -> Samples:
+    r"""All images below a folder; the class of each is what the pattern's group finds in the file's name.
+
+    `pattern` is a regular expression with one group, such as `^(.+)_\d+` for `great_pyrenees_17.jpg`; files that it
+    does not fit are left out, with a note. Raises UserErrors.
+    """
+    root = existing_folder(folder)
+    found = below(root)
+    labels, whole = labelled(found.images, pattern)
+    fitting = [(path, label) for path, label in zip(found.images, labels, strict=True) if label]
+    if not fitting:
+        raise _none_fits(root, found.images, pattern)
+    classes = sorted({label for _, label in fitting}, key=natural)
+    if len(classes) == 1:
+        raise UserError(f"There is only one class: {shown(classes[0])}.", "Telling apart needs at least two.", HINT)
+    number = {name: index for index, name in enumerate(classes)}
+    left = [path.name for path, label in zip(found.images, labels, strict=True) if not label]
+    notes = [f"The pattern does not fit {len(left)} images, which are left out: {few(left)}."] if left else []
+    notes += ["The pattern fits the names with their ending only, and is tried on those."] if whole else []
+    paths = tuple(path for path, _ in fitting)
+    numbers = tuple(number[label] for _, label in fitting)
+    named = tuple(map(shown, classes))
+    return ordered(Samples(paths, numbers, named, None, root, (*notes, *left_out(found.others))))
+
+
+def labelled(paths: Sequence[Path], pattern: str) -> Labelled:
+    r"""What a pattern finds in each file's name without its ending; with it, where it fits no name without.
+
+    Many write `^(.+)_\d+.jpg$`, as the whole name looks. UserErrors for a pattern that cannot be used.
+    """
+    compiled = Pattern(pattern, HINT)
+    if compiled.groups != 1:
+        why = f"It has {compiled.groups} groups."
+        raise UserError(f"The pattern {pattern} needs one group.", why, r"Put the class in brackets: ^(.+)_\d+$")
+    bare = tuple(_class(compiled, path.stem) for path in paths)
+    if any(bare):
+        return Labelled(bare, False)
+    whole = tuple(_class(compiled, path.name) for path in paths)
+    return Labelled(whole, True) if any(whole) else Labelled(bare, False)
+
+
+def _class(pattern: Pattern, name: str) -> str:
+    match = pattern.search(name)
+    return (match and match[1]) or ""
+
+
+def _none_fits(root: Path, images: Sequence[Path], pattern: str) -> UserError:
+    what = f"No class was found in the names of the files in {shown(root)}."
+    if not images:
+        return UserError(
+            what, " ".join(("There are no images.", *left_out(below(root).others))), "Choose another folder."
+        )
+    why = f"The pattern {pattern} fits none of {len(images)} images, such as {shown(images[0].name)}."
+    return UserError(what, why, HINT)

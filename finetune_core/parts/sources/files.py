@@ -1,0 +1,167 @@
+"""Which files are images: the one place that decides it, and that says and counts what is left out.
+
+`images_below` also stands, word for word, in every exported script: both list the same images.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import features
+
+from finetune_core.errors import UserError
+from finetune_core.places import shown
+
+# By Pillow's name for the format. The ending lets a file in; what it then is, the reader finds in the file itself.
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    **({"AVIF": (".avif",)} if features.check("avif") else {}),
+}
+ENDINGS = tuple(sorted(ending for endings in FORMATS.values() for ending in endings))
+
+# Pictures that Thaw cannot read, as cameras, phones and drawing programs write them.
+FOREIGN = {
+    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".svg", ".psd", ".xcf", ".ico",
+    ".icns", ".tga", ".eps", ".exr", ".hdr", ".dcm", ".raw", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw",
+    ".srf", ".sr2", ".orf", ".raf", ".rw2", ".pef", ".srw", ".x3f", ".3fr", ".iiq", ".mpo", ".insp",
+} - {*ENDINGS}  # fmt: skip
+
+# What systems and network drives put into folders of photos, in lower case; names that begin with a dot go without.
+SYSTEM = (
+    "__macosx", "__pycache__", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
+    "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found",
+    "network trash folder", "temporary items", "desktop.ini", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "icon\r",
+)  # fmt: skip
+
+IMAGE, FOLDER, HIDDEN, NO_FILE, LOOP, BARE = "image", "folder", "hidden", "no file", "loop", "no ending"
+MOST = 5  # names in a note
+
+
+def kind(path: Path) -> str:
+    """What something in a folder is taken for; a file that is no image for its ending."""
+    name = path.name.lower()
+    if name.startswith(".") or name in SYSTEM:
+        return "hidden"
+    if os.path.isdir(path):
+        return "folder"
+    if not name.endswith(ENDINGS):
+        return path.suffix.lower() or "no ending"
+    return "image" if os.path.isfile(path) else "no file"  # but a broken link, or a pipe
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, str]]:
+    """All files below a folder and what they are taken for; no folder is entered twice, whatever links there are."""
+    top, waiting, entered = os.path.realpath(folder), [folder], set()
+    while waiting:
+        place = waiting.pop()
+        real = os.path.realpath(place)
+        if real in entered or Path(real) in Path(top).parents:  # a link that leads round in circles
+            yield place, "loop"
+            continue
+        entered.add(real)
+        for path in sorted(place / name for name in os.listdir(place)):
+            if (what := kind(path)) == "folder":
+                waiting.insert(0 if path.is_symlink() else len(waiting), path)  # links come last
+            else:
+                yield path, what
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The images below a folder, in the order of their paths."""
+    return sorted((path for path, what in files_below(folder) if what == "image"), key=Path.as_posix)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies below a folder: its images in the order of their paths; and what is left out, with what it is."""
+
+    images: tuple[Path, ...] = ()
+    others: tuple[tuple[Path, str], ...] = ()
+
+
+def below(folder: Path) -> Found:
+    """Everything below a folder. A UserError where one cannot be read."""
+    return _sorted_out(folder, files_below(folder))
+
+
+def inside(folder: Path) -> tuple[tuple[Path, ...], Found]:
+    """The folders in a folder, and the files that lie beside them; none is entered. A UserError as in `below`."""
+    with _reading(folder):
+        there = [(path, kind(path)) for path in sorted(folder / name for name in os.listdir(folder))]
+    folders = tuple(path for path, what in there if what == FOLDER)
+    return folders, _sorted_out(folder, (each for each in there if each[1] != FOLDER))
+
+
+def _sorted_out(folder: Path, files: Iterable[tuple[Path, str]]) -> Found:
+    with _reading(folder):
+        there = [*files]
+    images = sorted((path for path, what in there if what == IMAGE), key=Path.as_posix)
+    return Found(tuple(images), tuple((path, what) for path, what in there if what != IMAGE))
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        place = shown(error.filename or folder)
+        hint = "Check its permissions, or move it away."
+        raise UserError(f"The folder {place} cannot be read.", f"{error.strerror}.", hint) from error
+
+
+def left_out(others: Iterable[tuple[Path, str]]) -> tuple[str, ...]:
+    """Notes that name and count what is no image: pictures that cannot be read, and everything else."""
+    examples: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for path, what in others:
+        counts[what] += 1
+        examples.setdefault(what, shown(path.name))
+    foreign = {what: count for what, count in counts.items() if what in FOREIGN}
+    rest = {what: count for what, count in counts.items() if what not in FOREIGN}
+    notes = []
+    if foreign:
+        formats = _all((f"{count} {what}" for what, count in _most_first(foreign)), MOST)
+        notes.append(f"Left out: {formats}. Thaw cannot read such pictures: save them as JPEG or PNG.")
+    if rest:
+        words = _all((_counted(what, count, examples[what]) for what, count in _most_first(rest)), MOST)
+        notes.append(f"Left out, being no images: {words}.")
+    return tuple(notes)
+
+
+def few(names: Iterable[object], most: int = MOST) -> str:
+    """The first of some names, each once and safe to print, and how many more there are."""
+    return _all(dict.fromkeys(shown(str(name)) for name in names), most)
+
+
+def _all(words: Iterable[str], most: int) -> str:
+    said = [*words]
+    more = f" and {len(said) - most} more" if len(said) > most else ""
+    return ", ".join(said[:most]) + more
+
+
+def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+
+
+def _counted(what: str, count: int, example: str) -> str:
+    one, many = WORDS.get(what, (what, what))
+    return f"{count} {one if count == 1 else many}" + (f" ({example})" if what in WORDS else "")
+
+
+WORDS = {
+    HIDDEN: ("hidden or system file or folder", "hidden or system files and folders"),
+    LOOP: ("link to a folder that is there already", "links to folders that are there already"),
+    BARE: ("file without an ending", "files without an ending"),
+    NO_FILE: ("link that leads nowhere, or pipe", "links that lead nowhere, or pipes"),
+}

@@ -1,0 +1,126 @@
+"""What the columns of a table say about its images: one class, tags, or numbers, as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from finetune_core.errors import UserError
+from finetune_core.parts.sources.files import few
+from finetune_core.parts.sources.samples import natural
+from finetune_core.parts.sources.table_files import TableFile
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS
+from finetune_core.places import shown
+
+YES = frozenset({"1", "1.0", "true", "yes", "y", "t", "x", "+", "ja", "oui", "si", "wahr"})
+NO = frozenset({"0", "0.0", "false", "no", "n", "f", "-", "nein", "non", "falsch"})
+PLAIN = frozenset({"0", "1", "0.0", "1.0", "true", "false", "yes", "no"})  # what makes a single column that of one tag
+SEPARATORS = {";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}  # between tags; the first that is there
+LIKELY = frozenset({"label", "labels", "class", "classes", "category", "target", "species", "klass", "y"})
+BRACKETED = re.compile(r"[\[({].*[\])}]", re.DOTALL)
+QUOTED = r"""'([^']*)'|"([^"]*)\""""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The names, a label for each row, and how the cells were read: class, list, tags, marks or numbers."""
+
+    names: tuple[str, ...]
+    values: tuple[Any, ...]
+    how: str
+    separator: str = ""
+    notes: tuple[str, ...] = ()
+
+
+Reader = Callable[[TableFile, Sequence[str], str], Labels]
+
+
+def read_labels(table: TableFile, columns: Sequence[str], task: str, separator: str = "") -> Labels:
+    """The labels that some columns hold for a task. UserErrors name the row or the column that does not do."""
+    return READERS[task](table, columns, separator)
+
+
+def _classes(table: TableFile, columns: Sequence[str], separator: str) -> Labels:
+    if len(columns) > 1:
+        why = f"There are {len(columns)}: {few(columns)}."
+        likely = [name for name in columns if name.casefold() in LIKELY]
+        hint = f"Say which one, perhaps {likely[0]}." if likely else "Say which one, or choose another kind of label."
+        raise UserError("One column must name the class.", why, hint)
+    cells = table.column(columns[0])
+    if empty := [row.line for row, cell in zip(table.rows, cells, strict=True) if not cell]:
+        rows = f"Row {empty[0]} has" if len(empty) == 1 else f"{len(empty)} rows have"
+        why = f"They are rows {few(empty)}." if len(empty) > 1 else ""
+        raise UserError(f"{rows} no class in {columns[0]}.", why, "Fill them in, or take the rows out.")
+    names = sorted(set(cells), key=natural)
+    if len(names) < 2:
+        raise UserError(f"There is only one class: {shown(names[0])}.", "Telling apart needs at least two.")
+    number = {name: index for index, name in enumerate(names)}
+    return Labels(tuple(names), tuple(number[cell] for cell in cells), "class")
+
+
+def _tags(table: TableFile, columns: Sequence[str], separator: str) -> Labels:
+    cells = table.column(columns[0])
+    if len(columns) > 1 or (any(cells) and all(cell.lower() in PLAIN for cell in cells if cell)):
+        return _marked(table, columns)
+    if not separator and any(map(BRACKETED.fullmatch, cells)):
+        return _named(columns[0], [listed_tags(cell) for cell in cells], "list")
+    found = separator or next((each for each in SEPARATORS if any(each in cell for cell in cells)), "")
+    tags = [{tag.strip() for tag in cell.split(found or None)} - {""} for cell in cells]
+    notes = (f"The tags in {columns[0]} are read with {SEPARATORS[found]} between them.",) if found != separator else ()
+    return replace(_named(columns[0], tags, "tags"), separator=found, notes=notes)
+
+
+def listed_tags(cell: str) -> set[str]:
+    """The tags of a list as programs print it: in brackets, with commas or quotation marks."""
+    quoted = [one or other for one, other in re.findall(QUOTED, cell)]
+    return {tag.strip() for tag in quoted or cell.strip("[](){} ").split(",")} - {""}
+
+
+def _named(column: str, tags: Sequence[set[str]], how: str) -> Labels:
+    names = sorted(set().union(*tags), key=natural)
+    if not names:
+        raise UserError(f"The column {column} holds no tags.", hint="Say which column holds them.")
+    return Labels(tuple(names), tuple(tuple(float(name in each) for name in names) for each in tags), how)
+
+
+def _marked(table: TableFile, columns: Sequence[str]) -> Labels:
+    """A column for each tag, which says of every image whether it has it."""
+    marks = []
+    for name in columns:
+        cells = [cell.lower() for cell in table.column(name)]
+        spared = not {*cells} & NO  # only what is there is marked, the rest left empty
+        for row, cell in zip(table.rows, cells, strict=True):
+            if not (cell in YES or cell in NO or (spared and not cell)):
+                why = f"{name} says {cell!r:.40} in row {row.line}; a column per tag says 1 where it is there, else 0."
+                hint = "Mend the values, or name only the columns of tags; one column may also hold all tags."
+                raise UserError(f"The columns {few(columns)} are not tags.", why, hint)
+        marks.append([float(cell in YES) for cell in cells])
+    return Labels(tuple(columns), tuple(zip(*marks, strict=True)), "marks")
+
+
+def _numbers(table: TableFile, columns: Sequence[str], separator: str) -> Labels:
+    found: list[list[float]] = []
+    commas: list[str] = []
+    for name in columns:
+        cells = [cell.replace("\N{MINUS SIGN}", "-") for cell in table.column(name)]
+        if any(map(WITH_COMMA.fullmatch, cells)) and not any("." in cell for cell in cells):
+            cells, commas = [cell.replace(",", ".") for cell in cells], [*commas, name]
+        found.append([_number(name, row.line, cell) for row, cell in zip(table.rows, cells, strict=True)])
+    notes = (f"In {few(commas)} a comma stands before the decimals.",) if commas else ()
+    return Labels(tuple(columns), tuple(zip(*found, strict=True)), "numbers", notes=notes)
+
+
+def _number(column: str, line: int, cell: str) -> float:
+    value = float(cell) if NUMBER.fullmatch(cell) else math.nan
+    if not math.isfinite(value):
+        what = f"{column} is no number in row {line}: {cell!r:.40}."
+        raise UserError(what, hint="Mend the table, or name only the columns with numbers.")
+    return value
+
+
+READERS: Mapping[str, Reader] = {ONE_CLASS.key: _classes, TAGS.key: _tags, NUMBERS.key: _numbers}

@@ -1,0 +1,52 @@
+"""How people call what is learned from and what is measured on: names of folders, and words in a table's column."""
+
+from __future__ import annotations
+
+import re
+
+TRAIN = "train"
+WORDS = {
+    **dict.fromkeys(("train", "training", "trn"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "validating"), "val"),
+    **dict.fromkeys(("dev", "development"), "dev"),
+    **dict.fromkeys(("eval", "evaluation", "evaluate", "evaluating", "holdout"), "eval"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+MEASURED = ("val", "dev", "eval", "test")  # the first of these that is there is measured on
+BESIDE = frozenset(
+    {
+        "set",
+        "sets",
+        "seg",
+        "split",
+        "splits",
+        "data",
+        "dataset",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "photo",
+        "photos",
+        "folder",
+        "dir",
+    }
+)
+
+
+def part_of(name: str) -> str:
+    """What a name says: "train", one of MEASURED, or "" where it says neither.
+
+    Case, digits and words such as `set` or `images` do not matter: Training, train_set, seg_train, val2017, TestData.
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name) if name.isascii() else []
+    lower = [word.lower() for word in words]
+    if "hold" in lower and "out" in lower:
+        return "eval"
+    telling = [_bare(word) for word in lower if word not in BESIDE]
+    return WORDS.get(telling[0], "") if len(telling) == 1 else ""
+
+
+def _bare(word: str) -> str:
+    """Without what may be stuck to its end: trainset, testdata."""
+    return next((word.removesuffix(end) for end in BESIDE if word.removesuffix(end) in WORDS), word)

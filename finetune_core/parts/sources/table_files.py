@@ -1,0 +1,285 @@
+"""Reading a table's file, whatever program wrote it: encoding, delimiter, header, and every row with its number.
+
+What cannot be read right is refused in a sentence that names the row or the cause.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_core.errors import UserError
+from finetune_core.parts.sources.files import ENDINGS, few
+from finetune_core.places import expanded, shown
+
+DELIMITERS = (",", ";", "\t", "|", " ")  # the first of equals is taken
+LARGEST = 256 << 20  # bytes
+FIRST = "Write a header such as file,label and below it one row per image."
+TRIED = 200  # rows, by which delimiter and columns are told
+FORMATS = {  # by how files that are no tables begin
+    b"PK\x03\x04": "an Excel or another packed file",
+    b"\xd0\xcf\x11\xe0": "an Excel file of the old kind",
+    b"%PDF": "a PDF file",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"SQLite": "a database",
+    b"PAR1": "a Parquet file",
+}
+MARKS = (  # of encodings, longest first, for the mark of UTF-16 begins that of UTF-32
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a file: the number of the line that it begins on, from 1, and its cells."""
+
+    line: int
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table as its file says it: columns by name, every row with a cell for each.
+
+    `encoding`, `delimiter` and the number of filled rows `before` the first are what it takes to read it again; where
+    comments stand among the rows, `comments` is the number of cells that they do not have. `notes` say what is unusual.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    encoding: str
+    delimiter: str
+    before: int
+    comments: int = 0
+    notes: tuple[str, ...] = ()
+
+    def column(self, name: str) -> tuple[str, ...]:
+        """The cells of a column."""
+        place = self.columns.index(name)
+        return tuple(row.cells[place] for row in self.rows)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return shown(self.path.name)
+
+
+def read_table(path: str | Path, names_image: Callable[[str], bool]) -> TableFile:
+    """Read a file; `names_image` says of a cell whether it means an image that is there. Raises UserErrors."""
+    file = existing_table(path)
+    text, encoding = _text(file)
+    told, text = _told_delimiter(text)
+    delimiter = told or _delimiter(text)
+    rows = _rows(file, text, delimiter)
+    begin, headed = _beginning(rows, names_image)
+    body = rows[begin + headed :]
+    kept = [row for row in body if not _comment(rows, row)]
+    if not kept:
+        why, hint = ("", "Write one row per image below the header.") if headed else ("The file is empty.", FIRST)
+        raise UserError(f"The table {shown(file.name)} has no rows.", why, hint)
+    columns = _columns(file, rows[begin] if headed else None, kept)
+    return TableFile(
+        file,
+        columns,
+        tuple(_fitted(file, row, columns) for row in kept),
+        encoding,
+        delimiter,
+        before=begin + headed + bool(told),
+        comments=_width(rows) if len(kept) < len(body) else 0,
+        notes=tuple(_notes(text, encoding, headed, len(rows) - len(kept) - headed)),
+    )
+
+
+def existing_table(path: str | Path) -> Path:
+    """A file that is there, as an absolute path; else a UserError that says why not."""
+    if not str(path).strip():
+        raise UserError("No table is chosen.", "The path is empty.", "Give the path of a CSV file.")
+    file = expanded(path).absolute()
+    try:
+        if file.is_file():
+            return file
+        why = "It is a folder." if file.is_dir() else "It does not exist on the machine that Thaw runs on."
+    except (OSError, ValueError) as error:  # a NUL byte, a name that is too long, no permission
+        why = f"{str(getattr(error, 'strerror', None) or error).rstrip('.').capitalize()}."
+    raise UserError(f"There is no table {shown(file)}.", why, "Give the path of a CSV file.")
+
+
+def _text(file: Path) -> tuple[str, str]:
+    """What stands in a file, and its encoding: as its mark says, else UTF-8, else what Windows writes in the West."""
+    data = _bytes(file)
+    if not (marked := _marked(data)):
+        what = next((what for start, what in FORMATS.items() if data.startswith(start)), "")
+        odd = sum(data.count(bytes([code])) for code in range(32) if code not in b"\t\n\r\f\v")
+        if what or odd * 50 > len(data):
+            why = f"It is {what}." if what else "It holds bytes that no text has."
+            raise UserError(f"The table {shown(file)} is no text.", why, "Save it as CSV in UTF-8.")
+    for encoding in marked or ("utf-8", "cp1252", "latin-1"):
+        try:
+            return data.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
+    raise UserError(f"The table {shown(file)} is no text.", f"It is damaged {marked[0].upper()}.", "Save it as UTF-8.")
+
+
+def _marked(data: bytes) -> tuple[str, ...]:
+    """The encoding that a file is marked with; two bytes a letter also show by zeros in every other one."""
+    for mark, encoding in MARKS:
+        if data.startswith(mark):
+            return (encoding,)
+    even, odd = data[: 1 << 12 : 2].count(0), data[1 : 1 << 12 : 2].count(0)
+    half = len(data[: 1 << 12]) // 4
+    if half and (even > half or odd > half) and not (even and odd):
+        return ("utf-16-be",) if even else ("utf-16-le",)
+    return ()
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > LARGEST:
+            raise UserError(
+                f"The table {shown(file)} is too large.",
+                f"It has {file.stat().st_size >> 20} MB, {LARGEST >> 20} are read.",
+                "Leave out columns that are not needed, or split it.",
+            )
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"The table {shown(file)} cannot be read.", f"{error.strerror}.", "Check its permissions."
+        ) from error
+
+
+def _told_delimiter(text: str) -> tuple[str, str]:
+    """The delimiter that a first line such as `sep=;` tells spreadsheets, and the text below it."""
+    first, _, rest = text.partition("\n")
+    told = first.strip('\r\ufeff" ')
+    if len(told) == 5 and told.lower().startswith("sep="):
+        return told[4], rest
+    return ("\t", rest) if first.strip("\r").lower() == "sep=\t" else ("", text)
+
+
+def _delimiter(text: str) -> str:
+    """The one that parts most rows alike, so that image files stand in cells of their own."""
+
+    def worth(delimiter: str) -> tuple[bool, int, float]:
+        rows = [row for row, _ in zip(_records(text, delimiter, strict=False), range(TRIED), strict=False)]
+        widths = Counter(len(row.cells) for row in rows if any(row.cells))
+        width, alike = widths.most_common(1)[0] if widths else (0, 0)
+        images = sum(any(map(looks_like_image, row.cells)) for row in rows)
+        return width > 1, images, alike / max(1, widths.total())
+
+    try:
+        return max(DELIMITERS, key=worth)
+    except csv.Error:
+        return DELIMITERS[0]  # the row that cannot be read is told when all are
+
+
+def _records(text: str, delimiter: str, strict: bool) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=strict)
+    line = 1
+    for cells in reader:
+        yield Row(line, tuple(cell.strip() for cell in cells))
+        line = reader.line_num + 1
+
+
+def _rows(file: Path, text: str, delimiter: str) -> list[Row]:
+    """All rows but empty ones, without what is empty at the end of each."""
+    rows: list[Row] = []
+    line = 1
+    try:
+        for row in _records(text, delimiter, strict=True):
+            line = row.line + 1 + "".join(row.cells).count("\n")
+            if any(row.cells):
+                rows.append(row)
+    except csv.Error as error:
+        raise UserError(f"Row {line} of {shown(file.name)} cannot be read.", *_cause(str(error))) from error
+    return rows
+
+
+def _cause(error: str) -> tuple[str, str]:
+    if "unexpected end" in error or "limit" in error:
+        return "A quotation mark opens in it that is never closed.", "Close it, or take it out."
+    if "expected after" in error:
+        return "Something stands behind a closing quotation mark.", "Write quotation marks within a cell twice."
+    return f"{error.capitalize()}.", "Mend the row."
+
+
+def _beginning(rows: Sequence[Row], names_image: Callable[[str], bool]) -> tuple[int, bool]:
+    """How many comments stand first, and whether a header comes after them: a row that names no image.
+
+    Where any cell ends like an image those cells are the names, and nothing has to be looked for.
+    """
+    begin, some = 0, [cell for row in rows[:TRIED] for cell in row.cells]
+    is_image = looks_like_image if any(map(looks_like_image, some)) else names_image
+    while begin < len(rows) and (_comment(rows, rows[begin]) or _above(rows[begin : begin + 2], is_image)):
+        begin += 1
+    return begin, begin < len(rows) and not any(map(is_image, rows[begin].cells))
+
+
+def looks_like_image(cell: str) -> bool:
+    """Whether a cell ends like an image file."""
+    return cell.lower().endswith(ENDINGS)
+
+
+def _above(two: Sequence[Row], is_image: Callable[[str], bool]) -> bool:
+    """Whether the first of two rows is a comment above a header, though it has as many cells."""
+    return len(two) > 1 and two[0].cells[0].startswith("#") and not any(map(is_image, (*two[0].cells, *two[1].cells)))
+
+
+def _comment(rows: Sequence[Row], row: Row) -> bool:
+    """Whether a row is a comment: it begins with # and has not as many cells as others."""
+    return row.cells[0].startswith("#") and len(row.cells) != _width(rows)
+
+
+def _width(rows: Sequence[Row]) -> int:
+    return Counter(len(row.cells) for row in rows[:TRIED]).most_common(1)[0][0]
+
+
+def _columns(file: Path, header: Row | None, rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns' names; by number where they have none."""
+    if header is None:
+        return tuple(f"column {number}" for number in range(1, max(map(_filled, rows)) + 1))
+    cells = header.cells[: _filled(header)]
+    names = tuple(cell.lstrip("# ").strip() or f"column {number}" for number, cell in enumerate(cells, start=1))
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        what = f"Two columns of {shown(file.name)} have the same name: {few(twice)}."
+        raise UserError(what, hint="Give each a name of its own.")
+    return names
+
+
+def _filled(row: Row) -> int:
+    """The number of its cells without the empty ones at its end."""
+    return max(number for number, cell in enumerate(row.cells, start=1) if cell)
+
+
+def _fitted(file: Path, row: Row, columns: Sequence[str]) -> Row:
+    """With a cell for each column."""
+    if (count := _filled(row)) > len(columns):
+        raise UserError(
+            f"Row {row.line} of {shown(file.name)} has {count} cells, but there are {len(columns)} columns.",
+            f"It says {few(row.cells)}; the columns are {few(columns)}.",
+            "Put quotation marks around text that holds the delimiter, or mend the row.",
+        )
+    return Row(row.line, (*row.cells, *[""] * len(columns))[: len(columns)])
+
+
+def _notes(text: str, encoding: str, headed: bool, comments: int) -> Iterator[str]:
+    if encoding in ("cp1252", "latin-1"):
+        word = next(word for word in re.findall(r"\w+", text) if not word.isascii())
+        yield f"The table is not in UTF-8: it is read as Windows writes text in the West, such as {shown(word)}."
+    if not headed:
+        yield "The table has no header: its columns are called column 1, column 2 and so on."
+    if comments:
+        yield f"Left out: {comments} comment {'line' if comments == 1 else 'lines'} with # in front."

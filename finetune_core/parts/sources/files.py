@@ -62,14 +62,15 @@ def kind(path: Path) -> str:
 
 def files_below(folder: Path) -> Iterator[tuple[Path, str]]:
     """All files below a folder and what they are taken for; no folder is entered twice, whatever links there are."""
-    top, waiting, entered = os.path.realpath(folder), [folder], set()
+    entered = {(place.stat().st_dev, place.stat().st_ino) for place in folder.resolve().parents}
+    waiting = [folder]
     while waiting:
         place = waiting.pop()
-        real = os.path.realpath(place)
-        if real in entered or Path(real) in Path(top).parents:  # a link that leads round in circles
+        facts = place.stat()
+        if (facts.st_dev, facts.st_ino) in entered:  # a link that leads round in circles
             yield place, "loop"
             continue
-        entered.add(real)
+        entered.add((facts.st_dev, facts.st_ino))
         for path in sorted(place / name for name in os.listdir(place)):
             if (what := kind(path)) == "folder":
                 waiting.insert(0 if path.is_symlink() else len(waiting), path)  # links come last

@@ -32,8 +32,6 @@ def _reading(listing: Listing) -> Iterator[str]:
     yield f"    rows = list(csv.reader(file, delimiter={table.delimiter!r}, skipinitialspace=True))"
     yield "rows = [[cell.strip() for cell in row] for row in rows]"
     yield f"rows = [row for row in rows if any(row)]{f'[{table.before}:]' if table.before else ''}"
-    if table.comments:
-        yield f'rows = [row for row in rows if row[0][:1] != "#" or len(row) == {table.comments}]  # without comments'
     yield 'rows = [dict(zip(COLUMNS, [*row, *[""] * len(COLUMNS)])) for row in rows]'
 
 

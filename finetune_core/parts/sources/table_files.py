@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from finetune_core.errors import UserError
@@ -21,6 +22,7 @@ from finetune_core.places import expanded, shown
 DELIMITERS = (",", ";", "\t", "|", " ")  # the first of equals is taken
 LARGEST = 256 << 20  # bytes
 FIRST = "Write a header such as file,label and below it one row per image."
+FEW = 20  # rows, whose images are looked for to tell delimiters
 TRIED = 200  # rows, by which delimiter and columns are told
 FORMATS = {  # by how files that are no tables begin
     b"PK\x03\x04": "an Excel or another packed file",
@@ -53,8 +55,8 @@ class Row:
 class TableFile:
     """A table as its file says it: columns by name, every row with a cell for each.
 
-    `encoding`, `delimiter` and the number of filled rows `before` the first are what it takes to read it again; where
-    comments stand among the rows, `comments` is the number of cells that they do not have. `notes` say what is unusual.
+    `encoding`, `delimiter` and the number of filled rows `before` the first are what it takes to read it again; `notes`
+    say what is unusual.
     """
 
     path: Path
@@ -63,7 +65,6 @@ class TableFile:
     encoding: str
     delimiter: str
     before: int
-    comments: int = 0
     notes: tuple[str, ...] = ()
 
     def column(self, name: str) -> tuple[str, ...]:
@@ -81,9 +82,9 @@ def read_table(path: str | Path, names_image: Callable[[str], bool]) -> TableFil
     """Read a file; `names_image` says of a cell whether it means an image that is there. Raises UserErrors."""
     file = existing_table(path)
     text, encoding = _text(file)
-    told, text = _told_delimiter(text)
-    delimiter = told or _delimiter(text)
-    rows = _rows(file, text, delimiter)
+    told = _told_delimiter(text)
+    delimiter = told or _delimiter(text, names_image)
+    rows = _rows(file, text, delimiter)[bool(told) :]
     begin, headed = _beginning(rows, names_image)
     body = rows[begin + headed :]
     kept = [row for row in body if not _comment(rows, row)]
@@ -98,7 +99,6 @@ def read_table(path: str | Path, names_image: Callable[[str], bool]) -> TableFil
         encoding,
         delimiter,
         before=begin + headed + bool(told),
-        comments=_width(rows) if len(kept) < len(body) else 0,
         notes=tuple(_notes(text, encoding, headed, len(rows) - len(kept) - headed)),
     )
 
@@ -161,29 +161,35 @@ def _bytes(file: Path) -> bytes:
         ) from error
 
 
-def _told_delimiter(text: str) -> tuple[str, str]:
-    """The delimiter that a first line such as `sep=;` tells spreadsheets, and the text below it."""
-    first, _, rest = text.partition("\n")
-    told = first.strip('\r\ufeff" ')
-    if len(told) == 5 and told.lower().startswith("sep="):
-        return told[4], rest
-    return ("\t", rest) if first.strip("\r").lower() == "sep=\t" else ("", text)
+def _told_delimiter(text: str) -> str:
+    """The delimiter that a first line such as `sep=;` tells spreadsheets."""
+    told = re.match(r'\ufeff?"?sep=(.)"?,*\s', text, re.IGNORECASE)
+    return told[1] if told else ""
 
 
-def _delimiter(text: str) -> str:
-    """The one that parts most rows alike, so that image files stand in cells of their own."""
-
-    def worth(delimiter: str) -> tuple[bool, int, float]:
-        rows = [row for row, _ in zip(_records(text, delimiter, strict=False), range(TRIED), strict=False)]
-        widths = Counter(len(row.cells) for row in rows if any(row.cells))
-        width, alike = widths.most_common(1)[0] if widths else (0, 0)
-        images = sum(any(map(looks_like_image, row.cells)) for row in rows)
-        return width > 1, images, alike / max(1, widths.total())
-
+def _delimiter(text: str, names_image: Callable[[str], bool]) -> str:
+    """The one that parts most rows so that images stand in cells of their own, and parts them alike."""
     try:
-        return max(DELIMITERS, key=worth)
+        parted = {each: list(islice(_records(text, each, strict=False), TRIED)) for each in DELIMITERS}
     except csv.Error:
         return DELIMITERS[0]  # the row that cannot be read is told when all are
+    images = {each: _count(rows, looks_like_image) for each, rows in parted.items()}
+    best = [each for each in DELIMITERS if images[each] == max(images.values())]
+    if len(best) > 1 and images[best[0]]:  # a name that holds another delimiter: which of them is there?
+        there = {each: _count(parted[each][:FEW], names_image) for each in best}
+        best = [each for each in best if there[each] == max(there.values())]
+    return max(best, key=lambda each: _alike(parted[each]))
+
+
+def _count(rows: Sequence[Row], is_image: Callable[[str], bool]) -> int:
+    """Rows in which an image stands beside something else."""
+    return sum(len(row.cells) > 1 and any(map(is_image, row.cells)) for row in rows)
+
+
+def _alike(rows: Sequence[Row]) -> tuple[bool, float]:
+    """Whether most rows have several cells, and the share of those that have as many as most."""
+    width, alike = max(_widths(rows).items(), key=lambda each: each[1], default=(0, 0))
+    return width > 1, alike / max(1, len(rows))
 
 
 def _records(text: str, delimiter: str, strict: bool) -> Iterator[Row]:
@@ -239,12 +245,18 @@ def _above(two: Sequence[Row], is_image: Callable[[str], bool]) -> bool:
 
 
 def _comment(rows: Sequence[Row], row: Row) -> bool:
-    """Whether a row is a comment: it begins with # and has not as many cells as others."""
-    return row.cells[0].startswith("#") and len(row.cells) != _width(rows)
+    """Whether a row is a comment: it begins with #, names no image, and has not as many cells as others."""
+    return row.cells[0].startswith("#") and not any(map(looks_like_image, row.cells)) and _filled(row) != _width(rows)
 
 
 def _width(rows: Sequence[Row]) -> int:
-    return Counter(len(row.cells) for row in rows[:TRIED]).most_common(1)[0][0]
+    return _widths(rows[:TRIED]).most_common(1)[0][0]
+
+
+def _widths(rows: Sequence[Row]) -> Counter[int]:
+    """How often there are so many cells, comments aside."""
+    filled = [row for row in rows if any(row.cells)]
+    return Counter(map(_filled, [row for row in filled if row.cells[0][:1] != "#"] or filled))
 
 
 def _columns(file: Path, header: Row | None, rows: Sequence[Row]) -> tuple[str, ...]:

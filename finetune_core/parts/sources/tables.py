@@ -78,7 +78,10 @@ def read(
     table, images = _each_once(table, images, wanted)
     again -= len(images)
     told = (f"The column {aside} says what to train on and what to measure on.",) if aside and not split.strip() else ()
-    found = read_labels(table, wanted, task, separator)
+    try:
+        found = read_labels(table, wanted, task, separator)
+    except UserError as error:  # which rows that were left out may explain
+        raise UserError(error.what, " ".join(filter(None, (error.why, *table.notes, *notes))), error.hint) from error
     doubled = (f"{again} {'row says' if again == 1 else 'rows say'} the same again and count once.",) if again else ()
     chosen = (f"Learned is the column {wanted[0]}; the others are left out: {few(beside)}.",) if beside else ()
     said = (*table.notes, *told, *chosen, *notes, *doubled, *found.notes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from finetune_core.cli import jobs, network, recipes, results
+from finetune_core.cli import data, jobs, network, recipes, results
 from finetune_core.cli.parser import Commands
 from finetune_core.errors import UserError
 
@@ -29,6 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
 def commands() -> Commands:
     """All commands, in the order of the help."""
     made = Commands()
-    for topic in (recipes, jobs, network, results):
+    for topic in (recipes, data, jobs, network, results):
         topic.add_to(made)
     return made

@@ -6,6 +6,8 @@ Nothing that affects the result lives anywhere else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -28,6 +30,11 @@ from finetune_core.recipe import holding, migrate
 # libyaml's where it is there, ten times as quick; both know plain data only
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+LARGEST = 1_000_000  # letters of a recipe
+MOST = 100_000  # values in one
+DEEPEST = 50  # levels of one
 
 
 class Data(Section):
@@ -281,6 +288,9 @@ def load(path: Path) -> Recipe:
 def text_of(path: Path) -> str:
     """The text of a recipe file; UserErrors as `load`."""
     try:
+        if (size := path.stat().st_size) > LARGEST:
+            why = f"It has {size / 1e6:.1f} MB; recipes have some thousand letters."
+            raise UserError(f"{path} is no recipe.", why, "Check the path, or write one with `init`.")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(
@@ -296,14 +306,37 @@ def loads(text: str, name: str = "") -> Recipe:
 
 
 def tree_of(text: str, name: str = "") -> Any:
-    """The plain data of a recipe's text; a UserError where it is no YAML."""
+    """The plain data of a recipe's text; a UserError where it is no YAML, or more than any recipe holds."""
     try:
-        return yaml.load(text, LOADER)
+        _check_depth(text[: LARGEST + 1])
+        tree = yaml.load(text[: LARGEST + 1], LOADER)
     except (yaml.YAMLError, ValueError, OverflowError, KeyError, AttributeError, TypeError, RecursionError) as error:
         # YAML's own words are YAMLErrors; a date such as 2024-13-45 or a bracket 3,000 deep ends otherwise
         raise UserError(
-            f"The recipe {name} is not valid YAML.", " ".join(str(error).split()), "Mend that line."
+            f"The recipe {name} is not valid YAML.", " ".join(str(error).split())[:300], "Mend that line."
         ) from error
+    if sum(1 for _ in islice(_values(tree), MOST + 1)) > MOST:  # a few lines of aliases can stand for billions
+        raise UserError(f"The recipe {name} holds too much.", f"It has more than {MOST} values.", "Take some out.")
+    return tree
+
+
+def _check_depth(text: str) -> None:
+    """Raise a RecursionError before libyaml would: it recurses in C, and ends the whole process."""
+    depth = 0
+    for event in yaml.parse(text, LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise RecursionError(f"it is more than {DEEPEST} levels deep")
+
+
+def _values(tree: Any) -> Iterator[Any]:
+    """Everything that stands in plain data, what aliases repeat as often as they do."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, (dict, list)):
+            waiting.extend([*node, *node.values()] if isinstance(node, dict) else node)
 
 
 def parse(tree: Any) -> Recipe:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from finetune_core import machine
 from finetune_core.data.cache import check_readable, known
+from finetune_core.data.overview import overview
 from finetune_core.data.pipeline import eval_side
 from finetune_core.data.split import Split, split
 from finetune_core.errors import UserError
@@ -54,8 +55,7 @@ def _data(recipe: Recipe) -> Iterator[Finding]:
     except UserError as error:
         yield failed("Data", error)
         return
-    count = f"{len(parts.train)} images to train on, {len(parts.valid)} to measure on."
-    yield Finding("ok", "Data", f"{samples.about.there(len(samples.classes))}, {count}")
+    yield Finding("ok", "Data", overview(samples, parts).line())
     for note in samples.notes:
         yield Finding("warn", "Data", note)
     yield from _unreadable(samples, data)

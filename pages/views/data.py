@@ -9,6 +9,7 @@ import streamlit as st
 
 from finetune_core import figures
 from finetune_core.data import doctor
+from finetune_core.data.overview import Overview, overview
 from finetune_core.data.split import Split
 from finetune_core.errors import UserError
 from finetune_core.export import script
@@ -46,13 +47,13 @@ def split_panel() -> None:
             fields.field(f"data.{name}")
 
 
-def counts(samples: Samples, parts: Split) -> None:
+def counts(seen: Overview) -> None:
     """The four numbers."""
     numbers = {
-        "Images": len(samples),
-        samples.about.nouns.capitalize(): len(samples.classes),
-        "For training": len(parts.train),
-        "For validation": len(parts.valid),
+        "Images": seen.images,
+        seen.about.nouns.capitalize(): len(seen.names),
+        "For training": seen.train,
+        "For validation": seen.valid,
     }
     with st.container(horizontal=True, gap="medium"):
         for label, number in numbers.items():
@@ -98,7 +99,7 @@ def _chosen(samples: Samples, chosen: str) -> tuple[list[Path | None], list[str]
     return paths, captions, COLUMNS, max(1, -(-len(paths) // (COLUMNS * ROWS)))
 
 
-def balance(samples: Samples, parts: Split) -> None:
+def balance(samples: Samples, parts: Split, seen: Overview) -> None:
     """Bars by class or tag and split; of numbers, how they are spread."""
     if not samples.about.counted:
         values = np.asarray(samples.labels, float)
@@ -106,11 +107,9 @@ def balance(samples: Samples, parts: Split) -> None:
             drawn = figures.spread(name, values[parts.train, number], values[parts.valid, number])
             st.plotly_chart(drawn, key=f"spread-{number}", config={"displayModeBar": False}, alt=f"Spread of {name}.")
         return
-    members = [samples.members(label) for label in range(len(samples.classes))]
-    train, valid = ([len(np.intersect1d(some, part)) for some in members] for part in (parts.train, parts.valid))
-    title = f"Images per {samples.about.noun}"
-    figure = figures.class_balance(samples.classes, train, valid, title)
-    words = "; ".join(f"{name} {a} and {b}" for name, a, b in zip(samples.classes, train, valid, strict=True))
+    train, valid = [each.train for each in seen.names], [each.valid for each in seen.names]
+    figure = figures.class_balance(samples.classes, train, valid, f"Images per {samples.about.noun}")
+    words = "; ".join(f"{each.name} {each.train} and {each.valid}" for each in seen.names)
     st.plotly_chart(
         figure, key="balance", config={"displayModeBar": False}, alt=f"Training and validation images: {words}."
     )
@@ -150,12 +149,13 @@ def main() -> None:
     with right:
         found = None if _nothing_named(data) else reading.read(data)
         if found:
-            counts(*found)
+            seen = overview(*found)
+            counts(seen)
             sheet(found[0])
             health(found[0], data)
     if found:
         with left:
-            balance(*found)
+            balance(*found, seen)
         shell.code(lambda: script.data(state.draft(), found[0]))
     elif _nothing_named(data):
         with right:

@@ -53,6 +53,27 @@ def test_init_writes_the_default_recipe_and_overwrites_nothing(tmp_path: Path, c
     assert "exists already" in _mistake(capsys, "init", tmp_path / "r.yaml")
 
 
+def test_data_counts_by_split_and_says_what_was_left_out(tmp_path: Path, tiny: Recipe, capsys: Capture) -> None:
+    for name in ("cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png", "dog/2.png"):
+        (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "pets" / name)
+    (tmp_path / "pets/dog/3.png").write_bytes(b"broken")
+    (tmp_path / "pets/dog/4.HEIC").write_bytes(b"")
+    tiny.with_value("data.source", {"kind": "folder", "path": str(tmp_path / "pets")}).save(tmp_path / "r.yaml")
+    told = _json(capsys, "data", tmp_path / "r.yaml", "--set", "data.valid_share=0.34")
+    assert isinstance(told, dict)
+    assert told["names"] == {"cat": {"train": 2, "valid": 1}, "dog": {"train": 2, "valid": 1}}
+    assert (told["task"], told["images"], told["train"], told["valid"]) == ("single_label", 6, 4, 2)
+    assert told["notes"] == ["Left out: 1 .heic. Thaw cannot read such pictures: save them as JPEG or PNG."]
+    assert any("1 file cannot be read" in each["title"] for each in told["findings"])
+    assert main(["data", str(tmp_path / "r.yaml"), "--quick"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "One class: 2 classes, 4 images to train on, 2 to measure on."
+    assert lines[3].split() == ["cat", "2", "1"]
+    assert lines[-1].startswith("Left out: 1 .heic")
+    assert "cannot be read" not in "".join(lines)
+
+
 def test_train_show_predict_and_plan_agree(file: Path, images: Path, capsys: Capture) -> None:
     assert main(["train", str(file), "--set", "phases.0.epochs=1"]) == 0
     folder = Path(capsys.readouterr().out.strip().splitlines()[-1])

@@ -60,6 +60,28 @@ def test_a_broken_file_is_a_users_mistake(tmp_path: Path, text: str) -> None:
         load(tmp_path / "recipe.yaml")
 
 
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BOMB, "holds too much"),
+        ("a: &a [*a]", "holds too much"),
+        ("x: " + "[" * 30_000, "50 levels deep"),
+        ("- " * 30_000, "50 levels deep"),
+        ("version: 2\nphases:\n" + "- {epochs: 3}\n" * 300_000, "4.2 MB"),
+    ],
+)
+def test_a_file_that_would_fill_the_memory_or_end_the_process_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    """libyaml recurses in C: thirty thousand brackets were a segmentation fault."""
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(UserError, match=says):
+        load(tmp_path / "r.yaml")
+
+
 def test_a_missing_file_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load(tmp_path / "nowhere.yaml")

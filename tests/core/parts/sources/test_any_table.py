@@ -102,7 +102,7 @@ def _encoding(text: str) -> st.SearchStrategy[str]:
     return st.sampled_from([*usual, "cp1252"] if not text.isascii() else usual)
 
 
-def _images(folder: Path) -> None:
+def images(folder: Path) -> None:
     for name in NAMES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (2, 2)).save(folder / name)
@@ -123,7 +123,7 @@ def _tried(source: Table) -> tuple[Samples | None, str]:
 def test_what_is_read_is_what_was_written_or_the_row_is_named(written: Written) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        _images(folder)
+        images(folder)
         (folder / "labels.csv").write_bytes(written.data)
         source = Table(path=str(folder / "labels.csv"))
         samples, refused = _tried(source)
@@ -156,7 +156,7 @@ def test_what_is_read_is_what_was_written_or_the_row_is_named(written: Written) 
 def test_any_bytes_are_read_or_refused_in_words(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        _images(folder)
+        images(folder)
         (folder / "labels.csv").write_bytes(data)
         for task in ("single_label", "multi_label", "regression"):
             samples, refused = _tried(Table(path=str(folder / "labels.csv"), task=task))

@@ -126,4 +126,9 @@ def test_a_tree_deeper_than_pythons_stack_is_walked_through(tmp_path: Path) -> N
         place.mkdir()
     for place in (*places[:2], places[-1]):
         (place / "1.png").write_bytes(ONE_PIXEL)
-    assert Folder(path=str(tmp_path)).samples().counts() == {"a": 2, "b": 1}
+    try:
+        assert Folder(path=str(tmp_path)).samples().counts() == {"a": 2, "b": 1}
+    finally:
+        for place in reversed(places):  # nothing that recurses could take it away again
+            (place / "1.png").unlink(missing_ok=True)
+            place.rmdir()

@@ -73,7 +73,7 @@ def read(
     where = _column(table, image) if image.strip() else _image_column(table, lookup)
     aside = _column(table, split) if split.strip() else _split_column(table, where)
     wanted, beside = _label_columns(table, labels, task, (where, aside))
-    table, images, notes = _with_images(table, lookup, where)
+    table, images, gone, looked = _with_images(table, lookup, where)
     again = len(images)
     table, images = _each_once(table, images, wanted)
     again -= len(images)
@@ -81,10 +81,10 @@ def read(
     try:
         found = read_labels(table, wanted, task, separator)
     except UserError as error:  # which rows that were left out may explain
-        raise UserError(error.what, " ".join(filter(None, (error.why, *table.notes, *notes))), error.hint) from error
+        raise UserError(error.what, " ".join(filter(None, (error.why, *table.notes, *gone))), error.hint) from error
     doubled = (f"{again} {'row says' if again == 1 else 'rows say'} the same again and count once.",) if again else ()
     chosen = (f"Learned is the column {wanted[0]}; the others are left out: {few(beside)}.",) if beside else ()
-    said = (*table.notes, *told, *chosen, *notes, *doubled, *found.notes)
+    said = (*table.notes, *told, *chosen, *gone, *looked, *doubled, *found.notes)
     return Listing(table, images, where, found, wanted, aside, again, said)
 
 
@@ -144,8 +144,10 @@ def _numbered(table: TableFile) -> bool:
     return len(table.columns) > 2 and all(cell.isdecimal() for cell in table.column("column 1"))
 
 
-def _with_images(table: TableFile, lookup: Lookup, where: str) -> tuple[TableFile, tuple[Path, ...], tuple[str, ...]]:
-    """The rows whose image is there, those images, and notes on the others and on images found by looking."""
+def _with_images(
+    table: TableFile, lookup: Lookup, where: str
+) -> tuple[TableFile, tuple[Path, ...], list[str], list[str]]:
+    """The rows whose image is there, those images; notes on the other rows, and on images found by looking."""
     cells = table.column(where)
     found = lookup.found(cells)
     there = [(row, path, cell) for row, path, cell in zip(table.rows, found, cells, strict=True) if path]
@@ -153,8 +155,7 @@ def _with_images(table: TableFile, lookup: Lookup, where: str) -> tuple[TableFil
         raise _none_there(table, cells)
     kept, images, named = zip(*there, strict=True)
     gone = [(row, cell) for row, path, cell in zip(table.rows, found, cells, strict=True) if not path]
-    notes = (*_missing(table, gone), *_looked_for(table, images, named))
-    return replace(table, rows=kept), images, notes
+    return replace(table, rows=kept), images, [*_missing(table, gone)], [*_looked_for(table, images, named)]
 
 
 def _missing(table: TableFile, gone: Sequence[tuple[Row, str]]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.files import IMAGE, files_below, kind
+from finetune_core.parts.sources.files import ENDINGS, IMAGE, files_below, kind
 from finetune_core.places import shown
 
 MOST = 500_000  # files below a table's folder that are looked at
@@ -45,8 +45,8 @@ class Lookup:
 
     def _direct(self, cell: str) -> Path | None:
         """The path itself, from the table's folder."""
-        for text in dict.fromkeys((cell, cell.replace("\\", "/"))):
-            if text and kind(path := self.folder / text) == IMAGE:
+        for text in dict.fromkeys((cell, cell.replace("\\", "/"))) if cell.lower().endswith(ENDINGS) else ():
+            if kind(path := self.folder / text) == IMAGE:
                 return path
         return None
 

@@ -114,7 +114,7 @@ def _image_column(table: TableFile, lookup: Lookup) -> str:
 def _split_column(table: TableFile, image: str) -> str:
     """A column in which every word says train or valid, and both are said."""
     for name in table.columns:
-        parts = {part_of(cell) for cell in table.column(name)}
+        parts = {part_of(cell) for cell in {*table.column(name)}}
         if name != image and TRAIN in parts and "" not in parts and len(parts) > 1:
             return name
     return ""
@@ -161,8 +161,9 @@ def _with_images(
 def _missing(table: TableFile, gone: Sequence[tuple[Row, str]]) -> Iterator[str]:
     folder = table.path.parent
     empty = [row.line for row, cell in gone if not cell]
-    other = [cell for _, cell in gone if cell and os.path.isfile(folder / cell)]
-    rest = [cell for _, cell in gone if cell and not os.path.isfile(folder / cell)]
+    other = [cell for _, cell in gone if cell and os.path.isfile(os.path.join(folder, cell))]
+    known = {*other, ""}
+    rest = [cell for _, cell in gone if cell not in known]
     for names, words in (
         (rest, ("1 row names an image that is", "{} rows name images that are", "not there")),
         (other, ("1 row names a file that is", "{} rows name files that are", "no image by its ending")),

@@ -1,5 +1,6 @@
 """Charts that set things side by side: runs over each other, a guess among the classes."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,23 +31,23 @@ def compared(runs: Mapping[str, Sequence[Record]], score: Score) -> go.Figure:
 
 
 def by_name(values: Mapping[str, float | None], score: Score) -> go.Figure:
-    """One bar per class, tag or number, worst on top; None where there was nothing to measure."""
-    known = {name: value for name, value in values.items() if value is not None}
-    names = sorted(known, key=lambda name: score.signed(known[name]))
+    """One bar per class, tag or number, worst on top; last, with a dash, those for which nothing was measured."""
+    known = {name: value for name, value in values.items() if value is not None and not math.isnan(value)}
+    names = sorted(values, key=lambda name: score.signed(known[name]) if name in known else math.inf)
     figure = canvas(f"{score.title}, by name", "", height=110 + ROW * len(names))
     figure.add_bar(
-        y=names,
-        x=[known[name] for name in names],
+        y=[name if name in known else f"{name} –" for name in names],
+        x=[known.get(name) for name in names],
         orientation="h",
         marker={"color": ICE, "cornerradius": 3},
-        text=[score.shown(known[name]) for name in names],
+        text=[score.shown(known.get(name)) for name in names],
         textposition="outside",
         cliponaxis=False,
         hovertemplate="%{y}: %{text}<extra></extra>",
         showlegend=False,
     )
     figure.update_xaxes(**({"range": [0, 1.2], "tickformat": ".0%"} if score.share else {"rangemode": "tozero"}))
-    figure.update_yaxes(autorange="reversed", ticksuffix="  ", type="category", showgrid=False)
+    figure.update_yaxes(range=[len(names) - 0.5, -0.5], ticksuffix="  ", type="category", showgrid=False)
     figure.update_layout(hovermode="closest", bargap=0.3)
     return figure
 

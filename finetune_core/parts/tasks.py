@@ -43,14 +43,14 @@ class Score:
         return self.title if short else self.title.lower()
 
     def shown(self, value: float | None) -> str:
-        """As people read it: 93.3 %, or 1.27 in the unit of the data."""
-        if value is None:
+        """As people read it: 93.3 %, or 1.27 in the unit of the data; a dash for what could not be measured."""
+        if value is None or math.isnan(value):
             return "–"
         return f"{value:.1%}" if self.share else f"{value:.4g}"
 
     def best(self, values: Sequence[float | None]) -> float | None:
         """The best of some values, None where there is none."""
-        known = [value for value in values if value is not None]
+        known = [value for value in values if value is not None and not math.isnan(value)]
         if not known:
             return None
         return min(known) if self.lower_is_better else max(known)
@@ -160,7 +160,14 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, names: int) -> dict[str, Call]:
-        """torchmetrics for each score, by its key, and the one by name."""
+        """torchmetrics for each score, by its key, and the one by name.
+
+        What gives a value for each name is meant as the mean over those that occur among the images.
+        """
+
+    def occurring(self, by_name: Tensor) -> Tensor:
+        """Which names occur among the images (names,) bool, told by what was measured for each alone."""
+        return ~by_name.isnan()
 
     @abstractmethod
     def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,9 +225,12 @@ class OneClass(Task):
         return {
             "accuracy": Call(accuracy, kwargs={"average": "micro", **common}),
             **top,
-            "balanced_accuracy": Call(accuracy, kwargs={"average": "macro", **common}),
-            "macro_f1": Call(f"{CLASSIFICATION}.MulticlassF1Score", kwargs={"average": "macro", **common}),
-            BY_NAME: Call(f"{CLASSIFICATION}.MulticlassRecall", kwargs={"average": "none", **common}),
+            "balanced_accuracy": Call(accuracy, kwargs={"average": "none", **common}),
+            "macro_f1": Call(f"{CLASSIFICATION}.MulticlassF1Score", kwargs={"average": "none", **common}),
+            BY_NAME: Call(
+                f"{CLASSIFICATION}.MulticlassRecall",
+                kwargs={"average": "none", "zero_division": math.nan, **common},
+            ),
         }
 
     def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -274,11 +284,15 @@ class Tags(Task):
         common: dict[str, Any] = {"num_labels": names, "validate_args": False}
         precision, f1 = f"{CLASSIFICATION}.MultilabelAveragePrecision", f"{CLASSIFICATION}.MultilabelF1Score"
         return {
-            "map": Call(precision, kwargs={"average": "macro", **common}),
-            "macro_f1": Call(f1, kwargs={"threshold": THRESHOLD, "average": "macro", **common}),
+            "map": Call(precision, kwargs={"average": "none", **common}),
+            "macro_f1": Call(f1, kwargs={"threshold": THRESHOLD, "average": "none", **common}),
             "micro_f1": Call(f1, kwargs={"threshold": THRESHOLD, "average": "micro", **common}),
             BY_NAME: Call(precision, kwargs={"average": "none", **common}),
         }
+
+    def occurring(self, by_name: Tensor) -> Tensor:
+        """A tag that occurs is ranked somewhere, so its average precision is above zero."""
+        return by_name > 0
 
     def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities, and whether each tag is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -35,16 +36,31 @@ class Meter:
         self.metrics.update(*self.targets.about.read(self.targets, outputs.float(), wanted))
 
     def scores(self) -> dict[str, float]:
-        """The task's scores, the one that decides first."""
-        with warnings.catch_warnings():  # torchmetrics does not know that what it counted was restored
-            warnings.filterwarnings("ignore", message=".*was called before the ``update``")
-            found = self.metrics.compute()
-        return {score.key: float(found[score.key]) for score in self.targets.about.scores if score.key in found}
+        """The task's scores, the one that decides first: means over the names that occur, NaN where none does."""
+        found = self._found()
+        return {
+            score.key: float(found[score.key].nanmean()) for score in self.targets.about.scores if score.key in found
+        }
 
     def by_name(self) -> dict[str, float]:
         """What is measured for each class, tag or number alone; NaN where there was nothing to measure."""
-        values = self.metrics[BY_NAME].compute().reshape(-1).tolist()
-        return dict(zip(self.targets.names, values, strict=True))
+        return dict(zip(self.targets.names, self._found()[BY_NAME].reshape(-1).tolist(), strict=True))
+
+    def _found(self) -> dict[str, Tensor]:
+        """What was counted; where it is a value for each name, NaN for a name that occurs in no image."""
+        with warnings.catch_warnings():
+            # torchmetrics does not know that what it counted was restored, nor that absent tags are left out here
+            warnings.filterwarnings("ignore", message=".*was called before the ``update``")
+            warnings.filterwarnings("ignore", message="No positive samples found")
+            found: dict[str, Tensor] = self.metrics.compute()
+        about, count = self.targets.about, len(self.targets.names)
+        there = about.occurring(found.get(BY_NAME, found[about.score.key])).reshape(-1)
+        return {
+            key: values.reshape(-1).where(there, math.nan)
+            if values.numel() == count
+            else values  # of one name a scalar
+            for key, values in found.items()
+        }
 
     def reset(self) -> None:
         """Begin a new pass."""

@@ -102,7 +102,7 @@ def _done(run: Run, recipe: Recipe) -> None:
 
 def _reached(rows: live.Rows, targets: Targets | None, score: Score) -> str:
     epochs = [row for row in rows if row["kind"] == "epoch"]
-    best = _best_epoch(rows, score)
+    best = _best_epoch(rows)
     if best is None:
         return "Finished."
     took = duration(epochs[-1]["seconds"])
@@ -114,10 +114,9 @@ def _reached(rows: live.Rows, targets: Targets | None, score: Score) -> str:
     )
 
 
-def _best_epoch(rows: live.Rows, score: Score) -> dict[str, Any] | None:
-    """The record of the epoch with the best score on the validation images."""
-    epochs = [row for row in rows if row["kind"] == "epoch" and row["valid_score"] is not None]
-    return max(epochs, key=lambda row: score.signed(row["valid_score"]), default=None)
+def _best_epoch(rows: live.Rows) -> dict[str, Any] | None:
+    """The record of the epoch with the best score on the validation images, whose weights are kept as the best."""
+    return next((row for row in reversed(rows) if row["kind"] == "epoch" and row.get("best")), None)
 
 
 def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
@@ -177,7 +176,7 @@ def _ended(status: Status) -> str:
 
 def _tiles(rows: live.Rows, score: Score) -> None:
     steps = [row for row in rows if row["kind"] == "step"]
-    best = _best_epoch(rows, score)
+    best = _best_epoch(rows)
     recent = steps[-20:]
     values = {
         f"Best {score.inside}": score.shown(best["valid_score"] if best else None),
@@ -210,7 +209,7 @@ def _charts(run: Run, recipe: Recipe, status: Status, rows: live.Rows) -> None:
 
 def _scores(rows: live.Rows, task: Task) -> None:
     """The best epoch in all its numbers, and each class, tag or number alone."""
-    best = _best_epoch(rows, task.score)
+    best = _best_epoch(rows)
     if best is None:
         shell.empty("Not yet", "The first epoch has to end; then there is something to measure.")
         return

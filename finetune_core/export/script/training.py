@@ -220,15 +220,17 @@ def _in_precision(training: Training, lines: list[str]) -> list[str]:
 SCORES = {
     TAGS.key: '''\
 def score(outputs, wanted):
-    """Mean average precision: how well images are ranked by each tag."""
+    """Mean average precision: how well images are ranked by each tag that any of them has."""
     found = []
     for said, there in zip(outputs.sigmoid().T, wanted.T):
+        if not there.any():
+            continue
         said, order = said.sort(descending=True)
         last = torch.cat((said[1:] != said[:-1], torch.ones(1, dtype=bool, device=device)))  # of those that are alike
         hits, seen = there[order].cumsum(0)[last], torch.arange(1, len(said) + 1, device=device)[last]
-        recall = hits / hits[-1].clamp_min(1)
+        recall = hits / hits[-1]
         found.append((torch.diff(recall, prepend=recall.new_zeros(1)) * hits / seen).sum())
-    return torch.stack(found).mean().item()''',
+    return torch.stack(found).mean().item() if found else math.nan''',
     NUMBERS.key: '''\
 def score(outputs, wanted):
     """Mean absolute error in the unit of the data, negative so that more is better."""
@@ -305,8 +307,9 @@ def _patience(recipe: Recipe) -> list[str]:
         state = "(model.state_dict(), average.state_dict())"
         back = ["model.load_state_dict(kept[0])", "average.load_state_dict(kept[1])"]
     return [
-        "        if (valid_score, -valid_loss) > best:",
-        f"            best, stale, kept = (valid_score, -valid_loss), 0, copy.deepcopy({state})",
+        "        standing = (max(-math.inf, valid_score), -valid_loss)  # no score at all is the worst one",
+        "        if standing > best:",
+        f"            best, stale, kept = standing, 0, copy.deepcopy({state})",
         "        else:",
         "            stale += 1",
         '        if phase["patience"] and stale >= phase["patience"]:',

@@ -307,3 +307,10 @@ def test_bar_charts_are_told_by_their_bars() -> None:
     assert "duck 0.25" in told
     assert "cat 0.9" in figures.alt(figures.guesses([("cat", 0.9), ("dog", 0.1)]))
     assert "nothing to show yet" in figures.alt(figures.guesses([]))
+
+
+def test_a_name_without_a_value_stands_last_with_a_dash() -> None:
+    figure = figures.by_name({"owl": None, "duck": 0.25, "swan": 0.0}, TASKS["single_label"].by_name)
+    assert list(figure.data[0].y) == ["swan", "duck", "owl –"]
+    assert list(figure.data[0].text) == ["0.0%", "25.0%", "–"]
+    assert "owl" not in figures.alt(figure)

@@ -95,6 +95,23 @@ def test_a_stop_in_the_middle_keeps_the_scores(tiny: Recipe, table: Path) -> Non
     assert scores[0] == scores[1]
 
 
+def test_a_run_whose_validation_images_have_no_tag_keeps_its_best_epoch_by_loss(tiny: Recipe, table: Path) -> None:
+    """No score can be told, so the loss alone says which epoch is the best; nothing stops."""
+    rows = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()]
+    sides = ["part", *["valid" if number % 4 == 0 else "train" for number in range(40)]]
+    kept = [[*row[:3], "" if side == "valid" else row[3], side] for row, side in zip(rows, sides, strict=True)]
+    table.write_text("\n".join(map(",".join, kept)), encoding="utf-8")
+    made = recipe(tiny, table, "multi_label", "tags", "bce").with_value("data.source.split", "part")
+    run = store.create(made.with_value("phases.0.epochs", 3))
+    assert work(run) == 0
+    epochs = [row for row in run.records()[0] if row["kind"] == "epoch"]
+    assert [row["valid_score"] for row in epochs] == [None] * 3
+    assert run.status.best_score is None
+    best = [row for row in epochs if row["best"]][-1]
+    assert best["valid_loss"] == min(row["valid_loss"] for row in epochs)
+    assert run.best.exists()
+
+
 class TestScores:
     def meter(self, targets: Targets, outputs: torch.Tensor, wanted: torch.Tensor) -> Meter:
         meter = Meter(targets, torch.device("cpu"), everything=True)
@@ -143,6 +160,39 @@ class TestScores:
             rel=1e-5,
         )
         assert [*meter.by_name().values()] == pytest.approx(precisions, rel=1e-5)
+
+    def test_mean_over_the_classes_that_occur(self) -> None:
+        """Of four classes two occur; one image is taken for one of the others, which then counts for its own class."""
+        wanted, told = torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([0, 0, 0, 1, 1, 2])
+        meter = self.meter(targets_from("single_label", list("abcd"), [0, 1, 2, 3]), torch.eye(4)[told], wanted)
+        scores = meter.scores()
+        assert scores["balanced_accuracy"] == pytest.approx((1 + 2 / 3) / 2)
+        assert scores["macro_f1"] == pytest.approx((1 + 2 * 2 / (2 + 3)) / 2)
+        by_name = meter.by_name()
+        assert (by_name["a"], by_name["b"]) == pytest.approx((1, 2 / 3))
+        assert math.isnan(by_name["c"])
+        assert math.isnan(by_name["d"])
+
+    def test_mean_over_the_tags_that_occur(self) -> None:
+        wanted = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 0]])
+        outputs = torch.where(wanted > 0, 4.0, -4.0)
+        targets = targets_from("multi_label", list("abc"), [[1, 1, 1]])
+        meter = self.meter(targets, outputs, wanted.float())
+        assert meter.scores() == {"map": 1.0, "macro_f1": 1.0, "micro_f1": 1.0}
+        assert meter.by_name() == pytest.approx({"a": 1.0, "b": 1.0, "c": math.nan}, nan_ok=True)
+        deciding = Meter(targets, torch.device("cpu"))  # as training has it
+        deciding.update(outputs, wanted.float())
+        assert deciding.scores() == {"map": 1.0}
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_of_tags_of_which_none_occurs(self, count: int) -> None:
+        targets, none = targets_from("multi_label", list("ab")[:count], [[1] * count]), torch.zeros(3, count)
+        meter = self.meter(targets, none, none)
+        score = TASKS["multi_label"].score
+        assert math.isnan(meter.scores()["map"])
+        assert score.shown(meter.scores()["map"]) == score.shown(None) == "–"
+        assert score.best([math.nan, 0.5, None]) == 0.5
+        assert score.best([math.nan]) is None
 
     def test_of_numbers_in_the_unit_of_the_data(self) -> None:
         labels = np.random.default_rng(2).normal([3.0, 500.0], [1.0, 40.0], (30, 2))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Kind = Literal["single_label", "multi_label", "regression"]
 
 THRESHOLD = 0.5  # probability from which on a tag counts as predicted
+ROUNDING = 4 * np.finfo(np.float64).eps  # a spread of this share of the numbers themselves is none
+LARGE = 10_000  # from here on numbers are shown with more digits than four
 TOP = 5  # likeliest classes, of which one may be right
 BY_NAME = "by_name"  # what is measured for each class, tag or number alone
 
@@ -321,17 +323,17 @@ class Numbers(Task):
         return f"{super().there(count)} to learn"
 
     def targets_from(self, names: Sequence[str], labels: Sequence[Any]) -> Targets:
-        """With mean and standard deviation of each number, 1 for one that never changes."""
+        """With mean and standard deviation of each number, in float64; 1 for one that never changes."""
         values = np.asarray(labels, np.float64)
-        spread = values.std(0)
-        spread[spread == 0] = 1.0
-        mean, std = tuple(values.mean(0).tolist()), tuple(spread.tolist())
-        return Targets(self.key, tuple(names), (), len(values), mean, std)
+        apart = values - values[0]  # exact where numbers are close to each other, however far from zero they lie
+        mean, spread = values[0] + apart.mean(0), apart.std(0)
+        spread[spread <= ROUNDING * np.abs(values).max(0)] = 1.0
+        return Targets(self.key, tuple(names), (), len(values), tuple(mean.tolist()), tuple(spread.tolist()))
 
     def encoded(self, targets: Targets, labels: Sequence[Any]) -> np.ndarray:
-        """In standard units (N, names) float32."""
-        values = np.asarray(labels, np.float32)
-        return (values - np.asarray(targets.mean, np.float32)) / np.asarray(targets.std, np.float32)
+        """In standard units (N, names) float32; float32 alone could not tell numbers far from zero apart."""
+        values = np.asarray(labels, np.float64)
+        return ((values - np.asarray(targets.mean)) / np.asarray(targets.std)).astype(np.float32)
 
     def priors(self, targets: Targets) -> list[float]:
         """In standard units the mean is zero."""
@@ -343,32 +345,34 @@ class Numbers(Task):
 
     def words(self, names: Sequence[str], label: Any) -> str:
         """Each number with its name."""
-        return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, label, strict=True))
+        return ", ".join(f"{name} {self.shown(value)}" for name, value in zip(names, label, strict=True))
 
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
-        """Back from standard units."""
-        return outputs * outputs.new_tensor(targets.std) + outputs.new_tensor(targets.mean)
+        """Back from standard units, in float64; on the CPU where the device has no such numbers."""
+        wide = (outputs.cpu() if outputs.device.type == "mps" else outputs).double()
+        return wide * wide.new_tensor(targets.std) + wide.new_tensor(targets.mean)
 
     def answers(self, targets: Targets, values: Tensor, most: int) -> list[tuple[str, float]]:
         """All numbers."""
         return list(zip(targets.names, values.tolist(), strict=True))
 
     def shown(self, value: float) -> str:
-        """In the unit of the data."""
-        return f"{value:.4g}"
+        """In the unit of the data; of large numbers enough digits to tell times and serial numbers apart."""
+        return f"{value:.4g}" if abs(value) < LARGE else f"{value:.10g}"
 
     def metrics(self, names: int) -> dict[str, Call]:
         """Over all numbers together, and the mean error of each."""
         return {
             "mae": Call("torchmetrics.MeanAbsoluteError"),
             "rmse": Call("torchmetrics.MeanSquaredError", kwargs={"squared": False}),
-            "r2": Call("torchmetrics.R2Score"),
+            "r2": Call("finetune_core.parts.measures.ExplainedShare"),
             BY_NAME: Call("torchmetrics.MeanAbsoluteError", kwargs={"num_outputs": names}),
         }
 
     def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """Both in the unit of the data."""
-        return self.meaning(targets, outputs), self.meaning(targets, wanted)
+        """Both in the unit of the data, less the mean: far from zero, misses would drown in rounding."""
+        spread = outputs.new_tensor(targets.std)
+        return outputs * spread, wanted * spread
 
 
 CLASSIFICATION = "torchmetrics.classification"

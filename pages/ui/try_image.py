@@ -65,7 +65,7 @@ def _tags(likely: Answer, truth: str) -> None:
 def _numbers(likely: Answer, truth: str) -> None:
     with st.container(horizontal=True, gap="large"):
         for name, value in likely:
-            st.metric(shell.plain(name), f"{value:.4g}", border=True)
+            st.metric(shell.plain(name), NUMBERS.shown(value), border=True)
 
 
 ANSWERS = {ONE_CLASS.key: _class, TAGS.key: _tags, NUMBERS.key: _numbers}

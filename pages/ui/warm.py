@@ -27,7 +27,7 @@ HEAVY = (
     "finetune_core.understand.predict",
 )
 # What of our own needs PyTorch, or no page.
-LATER = ("cli", "training", "finder.range_test", "finder.race", "runs.worker", "runs.checkpoint")
+LATER = ("cli", "parts.measures", "training", "finder.range_test", "finder.race", "runs.worker", "runs.checkpoint")
 
 _lock = threading.Lock()
 _thread: threading.Thread | None = None

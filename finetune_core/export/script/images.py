@@ -10,6 +10,7 @@ from finetune_core.data.pipeline import eval_calls, eval_side, train_calls
 from finetune_core.export.script.facts import CLEAR, DEEP, LARGE, LONG, ODD, TURNED, Pictures
 from finetune_core.parts import Call
 from finetune_core.parts.codetext import joined, listed, own_layers
+from finetune_core.parts.tasks import ROUNDING
 from finetune_core.recipe import Recipe
 
 ROOM = 110  # columns for a call that stands indented, or behind a name
@@ -58,9 +59,10 @@ def _in_standard_units(pictures: Pictures) -> str:
     """Numbers are learned less their mean, in units of their spread."""
     if not pictures.targets.std:
         return ""
-    return """label_mean, label_std = labels[train].mean(0), labels[train].std(0)
-label_std[label_std == 0] = 1  # a number that never changes
-labels = (np.float32(labels) - np.float32(label_mean)) / np.float32(label_std)  # learned in standard units"""
+    return f"""apart = labels[train] - labels[train[0]]  # exact, however far from zero the numbers lie
+label_mean, label_std = labels[train[0]] + apart.mean(0), apart.std(0)
+label_std[label_std <= {float(ROUNDING)!r} * np.abs(labels[train]).max(0)] = 1  # a number that never changes
+labels = np.float32((labels - label_mean) / label_std)  # learned in standard units"""
 
 
 def reading(recipe: Recipe, pictures: Pictures) -> str:

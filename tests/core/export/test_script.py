@@ -66,7 +66,7 @@ def files(folder: Path) -> Files:
     table = folder / "labels.csv"
     rows = [
         f"{path.relative_to(folder)};{path.parent.name};a{' b' * (i % 3 == 0)}{' c' * (i == 2)};{i % 2};{i % 5};"
-        + f"{i / 7:.3f};{'Val' if i % 4 == 0 else 'train'}"
+        + f"{i / 7 + 1.7e9:.3f};{'Val' if i % 4 == 0 else 'train'}"
         for i, path in enumerate(sorted(plain.glob("*/*.png"))[::-1])
     ]
     table.write_text("\n".join(["file; class;tags;red;age;weight;part", *rows, "gone.png;x;a;1;1;1;train"]))

@@ -18,6 +18,7 @@ from finetune_core.training.metrics import Meter
 from finetune_core.understand import predict
 
 RED, GREEN = 0, 1
+FAR = 1_700_000_000_000  # milliseconds since 1970: float32 knows every 131072nd of such numbers
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def table(tmp_path: Path) -> Path:
         pixels[..., RED], pixels[..., GREEN] = red, green
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
         tags = [name for name, value in (("red", red), ("green", green)) if value > 127]
-        lines.append(f"{number}.png,{red},{red * 1000 + 5e6},{' '.join(tags)}")
+        lines.append(f"{number}.png,{red},{red * 1000 + FAR},{' '.join(tags)}")
     file = tmp_path / "labels.csv"
     file.write_text("\n".join(lines), encoding="utf-8")
     return file
@@ -56,7 +57,8 @@ def test_numbers_are_learned_in_their_own_units(tiny: Recipe, table: Path) -> No
     assert best["by_name"]["scaled"] == pytest.approx(1000 * best["by_name"]["brightness"], rel=0.5)
     [answer] = predict.load(run)([table.parent / "0.png"])
     said = dict(answer)
-    assert said["scaled"] == pytest.approx(said["brightness"] * 1000 + 5e6, rel=0.02)
+    assert (said["scaled"] - FAR) / 1000 == pytest.approx(said["brightness"], abs=0.5 * spread)
+    assert (said["scaled"] - FAR) % 131072, "not rounded to float32"
     assert 0 <= said["brightness"] <= 256
 
 
@@ -209,6 +211,52 @@ class TestScores:
         assert scores["mae"] == pytest.approx(misses.mean(), rel=1e-4)
         assert scores["rmse"] == pytest.approx(math.sqrt((misses**2).mean()), rel=1e-4)
         assert scores["r2"] == pytest.approx(0.75, rel=1e-3)
+
+    @pytest.mark.parametrize(
+        ("base", "spread"),
+        [(1.7e9, 1000.0), (2_460_000.5, 0.05), (1.7e18, 1e9), (-3e5, 1e-3), (0.0, 1e-5), (0.0, 1e15)],
+    )
+    def test_of_numbers_far_from_zero(self, base: float, spread: float) -> None:
+        """Times, Julian dates, nanoseconds, tiny units: learned, measured and told as exactly as near zero."""
+        labels = base + np.linspace(0, 1, 24)[:, None] * spread
+        exact = labels.astype(np.longdouble)
+        units = (exact - exact.mean()) / exact.std()
+        targets = targets_from("regression", ["v"], labels.tolist())
+        wanted = torch.from_numpy(targets.encoded(labels.tolist()))
+        assert np.abs(wanted.numpy() - units).max() < 1e-6
+        back = targets.about.meaning(targets, wanted).numpy()
+        assert np.abs(back - labels).max() <= max(1e-6 * spread, np.spacing(abs(base)))
+        outputs = wanted + torch.tensor([[0.5], [-0.25], [0.1]]).repeat(8, 1)
+        scores = self.meter(targets, outputs, wanted).scores()
+        misses = (outputs - wanted).double().numpy() * labels.std()
+        assert scores["mae"] == pytest.approx(np.abs(misses).mean(), rel=1e-4)
+        assert scores["rmse"] == pytest.approx(np.sqrt((misses**2).mean()), rel=1e-4)
+        assert scores["r2"] == pytest.approx(1 - (misses**2).sum() / ((labels - labels.mean()) ** 2).sum(), rel=1e-4)
+
+    @pytest.mark.parametrize("count", [1, 24])
+    def test_without_variance_there_is_none_to_explain(self, count: int) -> None:
+        targets = targets_from("regression", ["v"], [[0.0], [1.0]])
+        wanted = torch.full((count, 1), 0.1)
+        scores = self.meter(targets, wanted + 0.2, wanted).scores()
+        assert math.isnan(scores["r2"])
+        assert scores["mae"] == pytest.approx(0.1)
+
+    @pytest.mark.parametrize("value", [4.0, 0.1, -1.7e9 - 0.1, 0.0])
+    def test_numbers_that_never_change_are_told_from_those_that_hardly_do(self, value: float) -> None:
+        same = targets_from("regression", ["v"], [[value]] * 24)
+        assert same.std == (1.0,)
+        assert same.mean == (value,)
+        rounded = [[value], [float(np.nextafter(value, 1e9))]] * 12
+        assert targets_from("regression", ["v"], rounded).std == (1.0,)
+
+    def test_numbers_are_shown_with_the_digits_that_differ(self) -> None:
+        about = TASKS["regression"]
+        assert [about.shown(value) for value in (1.23456, 0.05, 1700000123, 2460000.523)] == [
+            "1.235",
+            "0.05",
+            "1700000123",
+            "2460000.523",
+        ]
 
     def test_a_number_that_never_changes_is_no_division_by_zero(self) -> None:
         targets = targets_from("regression", ["same"], [[4.0], [4.0]])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,7 @@ class Entry:
     unused: tuple[str, ...] = ()  # groups and pieces that a head of that kind leaves out of the network
     pieces: tuple[tuple[str, Counts], ...] = ()  # of each group that can be split, the same of its pieces
     drops: tuple[str, ...] = ()  # which of drop_rate and drop_path_rate the network can be told
+    single: Counts = ()  # groups and pieces whose batch norm has one value per channel up to so many px; 0: at any size
 
     @property
     def pretrained(self) -> bool:
@@ -102,6 +103,15 @@ class Entry:
             for group, count in self.groups
             if group not in gone
         }
+
+    def single_at(self, image_size: int) -> frozenset[str]:
+        """The pieces whose batch norm sees one value per channel of an image of this side, and so cannot train on it.
+
+        Networks whose convolutions do not pad may have more of them.
+        """
+        pieces = {group: [name for name, _ in parts] for group, parts in self.pieces}
+        found = (name for name, side in self.single if not side or image_size <= side)
+        return frozenset(piece for name in found for piece in pieces.get(name, [name]))
 
     def parameters(self, outputs: int = 1000) -> int:
         """Weights of the whole network with a linear head for so many classes."""
@@ -200,10 +210,11 @@ def _entry(tree: dict[str, Any]) -> Entry:
             "tags": tuple(Tag(**tag) for tag in tree["tags"]),
             "unused": tuple(tree.get("unused", ())),
             "drops": tuple(tree.get("drops", ())),
+            "single": _counts(tree.get("single", ())),
             "pieces": tuple((group, _counts(pieces)) for group, pieces in tree.get("pieces", ())),
         }
     )
 
 
-def _counts(pairs: list[tuple[str, int]]) -> Counts:
+def _counts(pairs: Sequence[tuple[str, int]]) -> Counts:
     return tuple((name, count) for name, count in pairs)

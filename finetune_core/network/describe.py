@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,15 @@ from finetune_core.errors import UserError
 from finetune_core.network.stages import inside
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from finetune_core.network.stages import Stage
     from finetune_core.parts.backbones import Backbone
     from finetune_core.parts.backbones.spec import Body
 
-from finetune_core.network.catalogue import FILE, Entry, Tag
+from finetune_core.network.catalogue import FILE, Counts, Entry, Tag
 
+SMALLEST = 32  # px, the smallest image that a recipe takes
 LARGEST = 1_000_000_000  # weights; nobody fine-tunes more than that on one machine's GPU with a click
 
 
@@ -77,7 +81,7 @@ def _described(backbone: Backbone) -> Entry:
     stages = body_groups(body.module, body.classifier)
     about = _timm_facts if backbone.kind == "timm" else _torchvision_facts
     known = about(backbone.architecture, body.module)
-    macs = _macs(body)
+    macs, single = _forward(body, stages)
     unpooled, unused = _unpooled(backbone, body, stages)
 
     def weights(names: Sequence[str]) -> int:
@@ -97,12 +101,13 @@ def _described(backbone: Backbone) -> Entry:
             if len(stage.pieces) > 1
         ),
         drops=backbone.droppable(type(body.module)),
+        single=single,
         **known,
     )
 
 
-def _macs(body: Body) -> float:
-    """Multiplications with additions for one image, in 10⁹, from a forward pass on the meta device."""
+def _forward(body: Body, stages: Mapping[str, Stage]) -> tuple[float, Counts]:
+    """What a forward pass of one image on the meta device tells: `macs` and `single` of an entry."""
     import copy
 
     import torch
@@ -111,11 +116,50 @@ def _macs(body: Body) -> float:
     module = copy.deepcopy(body.module).to("meta").eval().requires_grad_(False)
     image = torch.zeros(1, 3, body.side, body.side, device="meta")
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), _watched(module) as values:
             module(image)
     except (NotImplementedError, RuntimeError):  # a network that looks at numbers, which meta has not
-        return 0.0
-    return float(f"{counter.get_total_flops() / 2e9:.3g}")
+        return 0.0, ()
+    return float(f"{counter.get_total_flops() / 2e9:.3g}"), tuple(_single(values, stages, body.side))
+
+
+@contextmanager
+def _watched(module: nn.Module) -> Iterator[dict[str, int]]:
+    """How many values per channel each batch norm sees of an image, filled in as the network answers, by its weight."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    values: dict[str, int] = {}
+
+    def look(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def seen(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+            here = given[0].numel() // given[0].shape[1]
+            values[name] = min(here, values.get(name, here))
+
+        return seen
+
+    norms = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, _BatchNorm)]
+    hooks = [layer.register_forward_pre_hook(look(f"{name}.weight")) for name, layer in norms]
+    yield values
+    for hook in hooks:
+        hook.remove()
+
+
+def _single(values: Mapping[str, int], stages: Mapping[str, Stage], side: int) -> Iterator[tuple[str, int]]:
+    """By group, or else by piece, the image's side at which the smallest map of its batch norms has one place left.
+
+    0 where it is pooled; sides below any that Thaw takes are left out.
+    """
+    for group, stage in stages.items():
+        sides = {piece: _side(names, values, side) for piece, names in stage.pieces.items()}
+        alike = {group: sides.popitem()[1]} if len(set(sides.values())) == 1 else sides
+        yield from ((name, shrunk) for name, shrunk in alike.items() if shrunk is not None)
+
+
+def _side(names: Sequence[str], values: Mapping[str, int], side: int) -> int | None:
+    """Of one piece, whose maps are a power of two smaller than the image, rounded up."""
+    smallest = min((values[name] for name in names if name in values), default=side * side)
+    shrunk = 2 ** round(math.log2(side / math.sqrt(smallest)))
+    return 0 if smallest == 1 else shrunk if shrunk >= SMALLEST else None
 
 
 def _unpooled(backbone: Backbone, body: Body, stages: Mapping[str, Stage]) -> tuple[int, tuple[str, ...]]:
@@ -173,7 +217,7 @@ def _tree(described: Entry) -> dict[str, Any]:
     return {
         key: value
         for key, value in tree.items()
-        if key not in ("macs", "unpooled", "unused", "pieces", "drops") or value
+        if key not in ("macs", "unpooled", "unused", "pieces", "drops", "single") or value
     }
 
 

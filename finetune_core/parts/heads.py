@@ -46,6 +46,11 @@ class Head(Part):
         """How many single weights the head has, told without torch."""
         return _weights(self.call(features, outputs))
 
+    @property
+    def batch_norm(self) -> bool:
+        """Whether it normalises pooled features by the batch, of which one image is too little."""
+        return _normalises(self.call(1, 1))
+
 
 class Linear(Head):
     """One linear layer: few weights, quick to train, enough when the backbone's features fit the task."""
@@ -129,6 +134,11 @@ POOLS: dict[str, Callable[[Features], Call]] = {
     "NHWC": lambda features: Call(MAPS.target, kwargs={**MAPS.kwargs, "input_fmt": "NHWC"}),
     "NLC": lambda features: Call("finetune_core.parts.modules.TokenPool", kwargs={"prefix": features.prefix}),
 }
+
+
+def _normalises(call: Call) -> bool:
+    own = call.target.startswith("torch.nn.BatchNorm")
+    return own or any(_normalises(each) for each in call.args if isinstance(each, Call))
 
 
 def _weights(call: Call) -> int:

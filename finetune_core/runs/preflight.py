@@ -17,8 +17,8 @@ from finetune_core.parts.backbones import Weights
 from finetune_core.parts.backbones.sockets import no_map
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import targets_from
-from finetune_core.recipe import Data, Recipe, Training, plan
-from finetune_core.recipe.names import HEAD
+from finetune_core.recipe import Data, Model, Phase, Recipe, Training, plan
+from finetune_core.recipe.names import HEAD, matching
 
 FEW = 50  # validation images, below which the result is mostly luck
 LOOKED_AT = 200  # images whose headers are read
@@ -40,7 +40,7 @@ def _layers_glance(recipe: Recipe) -> str:
 
 def findings(recipe: Recipe) -> list[Finding]:
     """Look at data, weights and layer groups of a recipe, in the order in which a run would use them."""
-    data = [*_data(recipe), *_grey(recipe), *answers(recipe), *_momentum(recipe)]
+    data = [*_data(recipe), *_grey(recipe), *answers(recipe), *_batch(recipe), *_momentum(recipe)]
     return [*data, *_weights(recipe), *layers(recipe), *_device(recipe, machine.facts())]
 
 
@@ -60,6 +60,8 @@ def _data(recipe: Recipe) -> Iterator[Finding]:
         yield Finding("warn", "Data", note)
     yield from _unreadable(samples, data)
     yield from _weighted(recipe, samples, parts)
+    if len(parts.train) == 1:
+        yield from _lone_image(recipe)
     if len(parts.valid) < FEW:
         text = f"With {len(parts.valid)} validation images each weighs {1 / len(parts.valid):.1%} of the result."
         yield Finding("warn", "Few validation images", text)
@@ -85,6 +87,42 @@ def answers(recipe: Recipe) -> Iterator[Finding]:
         recipe.training.mix.check(recipe.training.loss, recipe.task.key)
     except UserError as error:
         yield failed("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
+
+
+def _batch(recipe: Recipe) -> Iterator[Finding]:
+    """Whether there are images enough in a step."""
+    if recipe.training.batch_size == 1:
+        yield from _lone_image(recipe, Mend("Use 2", "training.batch_size", 2))
+
+
+def _lone_image(recipe: Recipe, mend: Mend | None = None) -> Iterator[Finding]:
+    """Look for batch norms that train where a step has one image, which are left with one value per channel."""
+    title, size = "Batch norm", recipe.data.image_size
+    for phase in recipe.phases:
+        try:
+            alone = _alone(recipe.model, phase, size)
+        except UserError:  # an unknown backbone or group, which `layers` tells
+            return
+        if not alone:
+            continue
+        what = f"Batch norm cannot learn from one image at a time ({', '.join(alone)})."
+        why = f"At {size} px it has one value per channel there, and nothing to compare it with."
+        hint = "Use at least two images per step, take larger images, or hold the norm layers."
+        if phase.hold:  # which layers that holds is known once the network is built
+            yield Finding("warn", title, f"{what} Unless its layers are held, training stops at the first step.")
+        else:
+            yield failed(title, UserError(what, why, hint), mend)
+        return
+
+
+def _alone(model: Model, phase: Phase, size: int) -> list[str]:
+    """The layer groups whose batch norms are at work in a phase and see one value per channel of an image."""
+    entry = catalogue.entry(model.backbone.kind, model.backbone.architecture)
+    pieces, single = catalogue.layer_pieces(model), entry.single_at(size)
+    groups = [group for group, names in pieces.items() if single.intersection(names)]
+    groups += [HEAD] if model.head.batch_norm else []
+    awake = matching([*pieces, HEAD], phase.thaw)
+    return [group for group in groups if group in awake or phase.norm_statistics == "update"]
 
 
 def _momentum(recipe: Recipe) -> Iterator[Finding]:

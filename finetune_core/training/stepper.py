@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from finetune_core.data.loader import pieces
+from finetune_core.errors import UserError
 from finetune_core.network import freezing
 from finetune_core.recipe import Phase, plan
 from finetune_core.training import distributed
@@ -139,12 +140,25 @@ class Stepper:
         ):
             with self._alone() if left else nullcontext():
                 with session.autocast():
-                    logits = self.module(session.normalised(some))
+                    logits = self._answer(some)
                     share = self._share(logits, wanted, whole)
                 self.scaler.scale(share).backward()
             loss += share.detach()
             outputs.append(logits.detach()[: len(wanted)])
         return loss, torch.cat(outputs)
+
+    def _answer(self, images: Tensor) -> Tensor:
+        """Outputs for raw images; a UserError where a batch norm finds one value per channel.
+
+        Preflight foretells it but for networks whose convolutions do not pad, and for heads of other makers.
+        """
+        try:
+            logits: Tensor = self.module(self.session.normalised(images))
+        except ValueError as error:
+            if len(images) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            raise _lone_image() from error
+        return logits
 
     def _share(self, logits: Tensor, labels: Tensor, whole: Tensor | int) -> Tensor:
         """What some images add to the mean loss; nothing where a process has only images without labels."""
@@ -183,6 +197,14 @@ class Stepper:
             return {}
         values = torch.stack(list(squares.values())).sqrt().tolist()  # one transfer for all groups
         return dict(zip(squares, values, strict=True))
+
+
+def _lone_image() -> UserError:
+    return UserError(
+        "Batch norm cannot learn from a single image.",
+        "Where a map has shrunk to one place, one image has nothing to be normalised by.",
+        "Use two images per step (training.batch_size), take larger images, or hold the norm layers.",
+    )
 
 
 def random_state() -> list[Tensor]:

@@ -73,5 +73,5 @@ def _step(recipe: Recipe, network: Network, device: torch.device) -> Callable[[]
         loss.backward()
         optimizer.step()
 
-    network.module.train()
+    network.module.train(batch > 1)  # batch norm cannot train on one image; that takes no longer
     return work

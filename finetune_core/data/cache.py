@@ -12,29 +12,37 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 
-from finetune_core.data.image import UnreadableError, read_image, read_size, scaled_size
+from finetune_core.data.depth import Depth, Range
+from finetune_core.data.image import UnreadableError, deep_extent, read_image, read_size, scaled_size
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.places import cache_dir, no_room, writing
+from finetune_core.places import cache_dir, no_room, write_whole, writing
 from finetune_core.records import Count
 
-VERSION = 2  # of what the cached pixels look like: raise it whenever `read_image` changes
+VERSION = 3  # of what the cached pixels look like: raise it whenever `read_image` changes
 SPARE = 64 << 20  # bytes of disk that a build leaves free
+SLICE = 32  # files whose beginnings are looked at in one go: of each alone, waking a thread would cost more
 DAY = 86400
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
 class Decoded:
     """Images as uint8 arrays in one memory-mapped file, in the order of the samples; may be sent to a process.
 
-    `bad` lists (index, reason) of images that could not be read; those are not to be asked for.
+    `bad` lists (index, reason) of images that could not be read; those are not to be asked for. `depth` is the range
+    that deep ones were read by.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,6 +58,7 @@ class Decoded:
             raise ValueError(f"{folder} is incomplete")
         notes: dict[str, str] = json.loads((folder / "bad.json").read_text(encoding="utf-8"))
         self.bad: tuple[tuple[int, str], ...] = tuple((int(index), reason) for index, reason in notes.items())
+        self.depth = Depth.restored(json.loads((folder / "depth.json").read_text(encoding="utf-8")))
 
     def __len__(self) -> int:
         """Number of samples, the unreadable ones included."""
@@ -93,6 +102,44 @@ def known(samples: Samples, side: int, channels: int = 3) -> Decoded | None:
     return _open(_folder(samples, side, channels))
 
 
+def depth_of(samples: Samples, count: Count | None = None) -> Depth:
+    """The range by which all deep images of the samples are read, measured once and kept.
+
+    It looks at the beginning of every file, and into those that may be deep, of which `count` hears.
+    """
+    return known_depth(samples) or _measure(samples, count or (lambda done, total: None))
+
+
+def known_depth(samples: Samples) -> Depth | None:
+    """The same where it has been measured before."""
+    try:
+        return Depth.restored(json.loads(_depth_file(samples).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError, LookupError):  # a cache: what is damaged is made anew
+        return None
+
+
+def _depth_file(samples: Samples) -> Path:
+    return cache_dir() / "depths" / f"{_key(samples)}.json"
+
+
+def _measure(samples: Samples, count: Count) -> Depth:
+    slices = [samples.paths[start : start + SLICE] for start in range(0, len(samples), SLICE)]
+    extents: list[tuple[str, Range]] = []
+    for number, found in enumerate(_ahead(_extents, slices), start=1):
+        extents += found
+        if found:
+            count(min(number * SLICE, len(samples)), len(samples))
+    depth, file = Depth.together(extents), _depth_file(samples)
+    with writing("the range of the images' values"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, json.dumps(asdict(depth)))
+    return depth
+
+
+def _extents(paths: Sequence[Path]) -> list[tuple[str, Range]]:
+    return [found for path in paths if (found := deep_extent(path))]
+
+
 def check_readable(samples: Samples, most: int | None = None) -> tuple[tuple[int, str], ...]:
     """(index, reason) of images whose header cannot be read, looking at `most` of them, evenly spread (else at all).
 
@@ -111,9 +158,9 @@ def _folder(samples: Samples, side: int, channels: int) -> Path:
     return cache_dir() / "decoded" / _key(samples, side, channels)
 
 
-def _key(samples: Samples, side: int, channels: int) -> str:
+def _key(samples: Samples, *form: int) -> str:
     """Changes when a file is added, removed, renamed or rewritten, but not when the whole folder moves."""
-    digest = hashlib.sha256(f"{VERSION} {side} {channels}".encode())
+    digest = hashlib.sha256(f"{VERSION} {form}".encode())
     for path in samples.paths:
         try:
             stat = path.stat()
@@ -144,8 +191,10 @@ def _build(samples: Samples, side: int, channels: int, count: Count) -> Decoded:
         _sweep(folder.parent)
         draft = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
         try:
-            bad = _decode_all(samples, side, channels, draft, count)
+            depth = depth_of(samples, count)
+            bad = _decode_all(samples, partial(read_image, side=side, channels=channels, depth=depth), draft, count)
             (draft / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
+            (draft / "depth.json").write_text(json.dumps(asdict(depth)), encoding="utf-8")
             _publish(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -160,11 +209,11 @@ def _publish(draft: Path, folder: Path) -> None:
             raise
 
 
-def _decode_all(samples: Samples, side: int, channels: int, draft: Path, count: Count) -> dict[int, str]:
+def _decode_all(samples: Samples, read: Callable[[Path], np.ndarray], draft: Path, count: Count) -> dict[int, str]:
     """Write pixels.bin and shapes.npy, and return the reason per unreadable image."""
     shapes, bad = np.zeros((len(samples), 3), np.int64), {}
     with (draft / "pixels.bin").open("wb") as file:
-        for index, image in enumerate(_in_order(samples.paths, side, channels)):
+        for index, image in enumerate(_ahead(partial(_attempt, read), samples.paths)):
             if isinstance(image, UnreadableError):
                 bad[index] = image.why
             else:
@@ -179,20 +228,20 @@ def _append(file: BinaryIO, image: np.ndarray) -> None:
     file.write(np.ascontiguousarray(image).data)
 
 
-def _in_order(paths: Sequence[Path], side: int, channels: int) -> Iterator[np.ndarray | UnreadableError]:
-    """Each image decoded by a pool of threads, never more than a few of them ahead, so that memory stays small."""
+def _attempt(read: Callable[[Path], np.ndarray], path: Path) -> np.ndarray | UnreadableError:
+    try:
+        return read(path)
+    except UnreadableError as error:
+        return error
 
-    def attempt(path: Path) -> np.ndarray | UnreadableError:
-        try:
-            return read_image(path, side, channels)
-        except UnreadableError as error:
-            return error
 
+def _ahead(look: Callable[[Given], Found], things: Sequence[Given]) -> Iterator[Found]:
+    """What is seen in each thing, in order, by threads never more than a few of them ahead."""
     threads = min(8, os.cpu_count() or 1)
-    waiting: deque[Future[np.ndarray | UnreadableError]] = deque()
+    waiting: deque[Future[Found]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        for path in paths:
-            waiting.append(pool.submit(attempt, path))
+        for thing in things:
+            waiting.append(pool.submit(look, thing))
             if len(waiting) > 4 * threads:
                 yield waiting.popleft().result()
         while waiting:

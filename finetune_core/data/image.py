@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 import struct
+import threading
 import warnings
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from finetune_core.data.depth import Depth, Range, eight_bit, extent, kind_of
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import files
 from finetune_core.places import shown
 
 FORMATS = tuple(files.FORMATS)  # what a file is counts, not what its name says
+SHALLOW = (b"\xff\xd8", b"GIF8", b"BM", b"RIFF")  # how files begin that never hold more than 8 bits
+PNG = b"\x89PNG\r\n\x1a\n"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's words for so many channels
+LARGE = 40_000_000  # pixels from which on images are decoded one after the other, to fill no memory side by side
+MOST_IN_TEXT = 16_000_000  # values of a netpbm file in text, which Pillow reads one by one: ten seconds
 MAX_ASPECT = 4  # of longer images only the middle is kept, so that one panorama cannot fill the disk
 
 # Between this limit and twice as much Pillow warns on the terminal and reads the image; beyond, it refuses.
@@ -48,21 +58,29 @@ UPRIGHT = {
 }
 
 
+_decoding_large = threading.Lock()
+
+
 class UnreadableError(UserError):
     """A file that is no image, or a damaged one; `why` says what is wrong with it."""
 
 
-def read_image(source: Path | Image.Image, side: int, channels: int = 3) -> np.ndarray:
+Picture = Path | BinaryIO | Image.Image
+"""What can be read: a file by its path, an open one, or an image that Pillow has opened."""
+
+
+def read_image(source: Picture, side: int, channels: int = 3, depth: Depth | None = None) -> np.ndarray:
     """An image as (H, W, channels) uint8, upright, its short side scaled to `side` px, at most 4:1 long.
 
     One channel is grey, three are RGB, both on white; four are RGB and alpha (255 is opaque). Of animations the first
-    frame is taken, and 16 bits become 8. Raises UnreadableError.
+    frame is taken. More than 8 bits become 8 by the range that `depth` says, else by the image's own. Raises
+    UnreadableError.
     """
     try:
         if isinstance(source, Image.Image):
-            return _small(source, side, MODES[channels])
-        with Image.open(source, formats=FORMATS) as image:
-            return _small(image, side, MODES[channels])
+            return _small(source, side, MODES[channels], depth or Depth())
+        with _opened(source) as image:
+            return _small(image, side, MODES[channels], depth or Depth())
     except DAMAGED as error:
         raise _unreadable(source, error) from error
 
@@ -70,10 +88,61 @@ def read_image(source: Path | Image.Image, side: int, channels: int = 3) -> np.n
 def read_size(path: Path) -> tuple[int, int]:
     """Width and height in px as the file's header tells them, without decoding it. Raises UnreadableError."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened(path) as image:
             return image.size
     except DAMAGED as error:
         raise _unreadable(path, error) from error
+
+
+def is_deep(path: Path) -> bool:
+    """Whether a file holds more than 8 bits of one channel, by its header; False for what cannot be read.
+
+    Most files tell by their first bytes that they do not, and are not read further.
+    """
+    try:
+        if _shallow(path):
+            return False
+        with _opened(path) as image:
+            return bool(kind_of(image.mode))
+    except DAMAGED:
+        return False
+
+
+def deep_extent(path: Path) -> tuple[str, Range] | None:
+    """The kind of pixels of a deep file, and the least and largest of them; None for any other."""
+    if not is_deep(path):
+        return None
+    try:
+        with _opened(path) as image:
+            return kind_of(image.mode), extent(image)
+    except DAMAGED:
+        return None
+
+
+def _shallow(path: Path) -> bool:
+    _check_regular(path)
+    with path.open("rb") as file:
+        start = file.read(26)
+    if start.startswith(PNG):
+        return start[24:26] != b"\x10\x00"  # 16 bits of grey; of 16 bits of colour Pillow reads the upper 8
+    return start.startswith(SHALLOW)
+
+
+def _opened(source: Path | BinaryIO) -> Image.Image:
+    if isinstance(source, Path):
+        _check_regular(source)
+    image = Image.open(source, formats=FORMATS)
+    written_out = any(tile[0] == "ppm_plain" for tile in image.tile)
+    if written_out and image.width * image.height * len(image.getbands()) > MOST_IN_TEXT:
+        image.close()
+        raise OSError(errno.EFBIG, "Its pixels are written out as text, of which so many take too long to read")
+    return image
+
+
+def _check_regular(path: Path) -> None:
+    """A pipe or a device could be waited for, or read, for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "It is no regular file")
 
 
 def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -83,14 +152,15 @@ def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     return min(round(width * side / short), MAX_ASPECT * side), min(round(height * side / short), MAX_ASPECT * side)
 
 
-def _small(image: Image.Image, side: int, mode: str) -> np.ndarray:
+def _small(image: Image.Image, side: int, mode: str, depth: Depth) -> np.ndarray:
     _skip_detail(image, side)
-    image.load()  # here, for asking a PNG for its orientation loads it too, and would hide that it is damaged
-    orientation = _orientation(image)
-    full = _plain(image)
-    small = full.resize(
-        scaled_size(full.size, side), Image.Resampling.BICUBIC, box=_middle(full.size), reducing_gap=2.0
-    )
+    with _decoding_large if image.width * image.height > LARGE else nullcontext():
+        image.load()  # here, for asking a PNG for its orientation loads it too, and would hide that it is damaged
+        orientation = _orientation(image)
+        full = _plain(image, depth)
+        small = full.resize(
+            scaled_size(full.size, side), Image.Resampling.BICUBIC, box=_middle(full.size), reducing_gap=2.0
+        )
     if orientation in UPRIGHT:
         small = small.transpose(UPRIGHT[orientation])
     if small.mode == "RGBA" != mode:
@@ -115,25 +185,15 @@ def _skip_detail(image: Image.Image, side: int) -> None:
         image.draft(None, (round(image.width * share), round(image.height * share)))
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image, depth: Depth) -> Image.Image:
     """The image in a mode that can be scaled smoothly: L, RGB, RGBA or CMYK."""
-    if image.mode.startswith(("I", "F")):
-        return _eight_bit(image)
+    if kind_of(image.mode):
+        return eight_bit(image, depth)
     if image.has_transparency_data:
         return image.convert("RGBA")
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image, np.float32))
-    top = float(values.max(initial=0))
-    if image.mode.startswith("I;16"):
-        white = 65535.0
-    else:  # 32 bits say nothing about their range: the smallest usual one that holds the values
-        white = next((usual for usual in (1.0, 255.0, 65535.0) if top <= usual), top)
-    return Image.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
 
 
 def _middle(size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -144,12 +204,12 @@ def _middle(size: tuple[int, int]) -> tuple[float, float, float, float]:
     return left, top, left + w, top + h
 
 
-def _unreadable(source: Path | Image.Image, error: BaseException) -> UnreadableError:
+def _unreadable(source: Picture, error: BaseException) -> UnreadableError:
     name = shown(source.name) if isinstance(source, Path) else "The image"
     return UnreadableError(f"{name} cannot be read.", _reason(source, error), "Open and save it anew, or remove it.")
 
 
-def _reason(source: Path | Image.Image, error: BaseException) -> str:
+def _reason(source: Picture, error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
         empty = isinstance(source, Path) and source.stat().st_size == 0
         return "The file is empty." if empty else f"It is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image."

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from finetune_core.data.image import read_image
+from finetune_core.data.cache import depth_of
+from finetune_core.data.image import is_deep, read_image
 from finetune_core.data.pipeline import as_tensor, draw, eval_pipeline, eval_side, mixed, train_pipeline
 from finetune_core.parts import Transform
 from finetune_core.parts.sources.samples import Samples
@@ -78,7 +79,9 @@ def ladder(
 
 
 def _read(data: Data, samples: Samples, index: int) -> np.ndarray:
-    return read_image(samples.paths[index], eval_side(data.image_size), data.channels)
+    path = samples.paths[index]
+    depth = depth_of(samples) if is_deep(path) else None
+    return read_image(path, eval_side(data.image_size), data.channels, depth)
 
 
 def _rungs(part: Transform, steps: int) -> list[Transform]:

@@ -10,27 +10,31 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from finetune_core.data.depth import Depth
+from finetune_core.data.image import UnreadableError, read_image
+
 MISSING = (150, 158, 170)
 FIELD = 12  # px, of the board that stands for transparency
 WORKERS = 4
 Colour = tuple[int, int, int]
 
 
-def thumbnail(path: Path, side: int) -> Image.Image:
-    """A square of `side` px from the middle of an image file; plain grey where the file cannot be read."""
+def thumbnail(path: Path, side: int, channels: int = 3, depth: Depth | None = None) -> Image.Image:
+    """A square of `side` px from the middle of an image file, as the model sees it; grey if unreadable."""
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (side * 2, side * 2))  # JPEGs are decoded small, which is many times faster
-            mode = "RGBA" if image.has_transparency_data else "RGB"
-            return ImageOps.fit(ImageOps.exif_transpose(image).convert(mode), (side, side))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        pixels = read_image(path, side, channels, depth)
+    except UnreadableError:
         return Image.new("RGB", (side, side), MISSING)
+    height, width = pixels.shape[:2]
+    top, left = (height - side) // 2, (width - side) // 2
+    middle = pixels[top : top + side, left : left + side]
+    return Image.fromarray(middle[..., 0] if channels == 1 else middle)
 
 
-def thumbnails(paths: Sequence[Path], side: int) -> list[Image.Image]:
+def thumbnails(paths: Sequence[Path], side: int, channels: int = 3, depth: Depth | None = None) -> list[Image.Image]:
     """Squares of many files, read side by side."""
     with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(lambda path: thumbnail(path, side), paths))
+        return list(pool.map(lambda path: thumbnail(path, side, channels, depth), paths))
 
 
 def grid(

@@ -50,6 +50,39 @@ def split(samples: Samples, share: float, seed: int) -> Split:
     return Split(np.flatnonzero(~aside), np.flatnonzero(aside))
 
 
+def readable(samples: Samples, parts: Split, bad: Collection[int]) -> Split:
+    """The split without the images that cannot be read.
+
+    A UserError where nothing is left to learn from, nothing to measure on, or nothing to learn a class or tag from.
+    """
+    left = parts.without(bad)
+    for side, images in (("training", left.train), ("validation", left.valid)):
+        if not len(images):
+            raise _all_unreadable(f"the {side} images")
+    if samples.about.counted:
+        sets = [samples.members(label) for label in range(len(samples.classes))]
+        lost = [
+            name
+            for name, members in zip(samples.classes, sets, strict=True)
+            if np.isin(parts.train, members).any() and not np.isin(left.train, members).any()
+        ]
+        if lost:
+            raise _all_unreadable(f"the training images of {_few(lost)}")
+    return left
+
+
+def _all_unreadable(which: str) -> UserError:
+    return UserError(
+        f"None of {which} can be read.",
+        "Without them there is nothing to go by: `data.unreadable: skip` leaves out single images only.",
+        "Open and save them anew, or put others in their place.",
+    )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def _drawn(count: int, share: float, seed: int) -> Split:
     """A share of all images, at least two to either side: a spread cannot be told from one."""
     if count < 2 * LEAST:
@@ -60,9 +93,8 @@ def _drawn(count: int, share: float, seed: int) -> Split:
 
 
 def _too_small(names: list[str]) -> UserError:
-    few = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return UserError(
-        f"Too few images to split: {few}.",
+        f"Too few images to split: {_few(names)}.",
         "Each class needs at least two images, one to learn from and one to measure on.",
         "Add images to the class, or take its folder away.",
     )

@@ -46,6 +46,7 @@ class Train(Job):
 
         session = prepare(work.recipe, work.report)
         work.files.save_targets(session.targets)
+        work.files.save_depth(session.depth)
         trainer = Trainer(session)
         if work.files.resume_state.exists():
             checkpoint.restore(work.files, trainer)

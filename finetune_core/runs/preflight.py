@@ -8,7 +8,7 @@ from finetune_core import machine
 from finetune_core.data.cache import check_readable, known
 from finetune_core.data.overview import overview
 from finetune_core.data.pipeline import eval_side
-from finetune_core.data.split import Split, split
+from finetune_core.data.split import Split, readable, split
 from finetune_core.errors import UserError
 from finetune_core.findings import Finding, Mend, failed
 from finetune_core.network import catalogue
@@ -58,7 +58,7 @@ def _data(recipe: Recipe) -> Iterator[Finding]:
     yield Finding("ok", "Data", overview(samples, parts).line())
     for note in samples.notes:
         yield Finding("warn", "Data", note)
-    yield from _unreadable(samples, data)
+    yield from _unreadable(samples, parts, data)
     yield from _weighted(recipe, samples, parts)
     if len(parts.train) == 1:
         yield from _lone_image(recipe)
@@ -98,7 +98,7 @@ def _batch(recipe: Recipe) -> Iterator[Finding]:
 def _lone_image(recipe: Recipe, mend: Mend | None = None) -> Iterator[Finding]:
     """Look for batch norms that train where a step has one image, which are left with one value per channel."""
     title, size = "Batch norm", recipe.data.image_size
-    for phase in recipe.phases:
+    for phase in sorted(recipe.phases, key=lambda each: bool(each.hold)):  # what is certain comes first
         try:
             alone = _alone(recipe.model, phase, size)
         except UserError:  # an unknown backbone or group, which `layers` tells
@@ -143,7 +143,7 @@ def _grey(recipe: Recipe) -> Iterator[Finding]:
             yield Finding("warn", "Augmentation", f"{part.title} changes nothing: the images are grey.", mend=mend)
 
 
-def _unreadable(samples: Samples, data: Data) -> Iterator[Finding]:
+def _unreadable(samples: Samples, parts: Split, data: Data) -> Iterator[Finding]:
     """What decoding has shown, where it has been done; else a quick look at some headers."""
     decoded = known(samples, eval_side(data.image_size), data.channels)
     bad = decoded.bad if decoded else check_readable(samples, LOOKED_AT)
@@ -152,6 +152,11 @@ def _unreadable(samples: Samples, data: Data) -> Iterator[Finding]:
     index, reason = bad[0]
     what = f"{samples.name(index)} cannot be read."
     if data.unreadable == "skip":
+        try:
+            readable(samples, parts, [index for index, _ in bad])
+        except UserError as error:
+            yield failed("Unreadable images", error)
+            return
         yield Finding("warn", "Unreadable images", f"{what} Such images are left out.")
     else:
         hint = "Mend or remove it, or leave such images out (data.unreadable: skip)."

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import psutil
 
 from finetune_core import places
+from finetune_core.data.depth import Depth
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
@@ -185,6 +186,16 @@ class Run(Folder):
     def save_targets(self, targets: Targets) -> None:
         """Keep them."""
         self.write_json(self.targets_file, asdict(targets))
+
+    @property
+    def depth(self) -> Depth:
+        """The range that deep images were read by; an earlier run kept none, and each image then has its own."""
+        return Depth.restored(read_json(self.depth_file) or {})
+
+    def save_depth(self, depth: Depth) -> None:
+        """Keep it, if there were deep images."""
+        if depth != Depth():
+            self.write_json(self.depth_file, asdict(depth))
 
     def log_tail(self, lines: int = 40) -> str:
         """The end of the worker's log."""

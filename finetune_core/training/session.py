@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from finetune_core.data.cache import decoded
+from finetune_core.data.depth import Depth
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
-from finetune_core.data.split import split
+from finetune_core.data.split import readable, split
 from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.network.network import Network
@@ -34,6 +35,7 @@ class Session:
     train: Batches
     valid: Batches
     loss: nn.Module
+    depth: Depth  # the range that deep images were read by
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,7 +76,8 @@ def prepare(recipe: Recipe, report: Report = silent) -> Session:
     with distributed.in_turn():
         samples = data.source.samples(_counting(report, "Drawing the sample images"))
         images = decoded(samples, eval_side(data.image_size), data.unreadable, decoding, data.channels)
-    parts = split(samples, data.valid_share, data.split_seed).without([index for index, _ in images.bad])
+    parts = split(samples, data.valid_share, data.split_seed)
+    parts = readable(samples, parts, [index for index, _ in images.bad])
 
     targets = targets_from(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
     training.loss.check(targets.task)
@@ -110,7 +113,7 @@ def prepare(recipe: Recipe, report: Report = silent) -> Session:
         share=share,
     )
     loss = training.loss.call(targets).build().to(device)
-    return Session(recipe, device, network, targets, train, valid, loss)
+    return Session(recipe, device, network, targets, train, valid, loss, images.depth)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:

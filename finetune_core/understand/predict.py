@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from PIL import Image
 
-from finetune_core.data.image import read_image
+from finetune_core.data.depth import Depth
+from finetune_core.data.image import Picture, read_image
 from finetune_core.data.pipeline import eval_pipeline, eval_side
 from finetune_core.errors import UserError
 from finetune_core.network import build
@@ -27,14 +26,16 @@ class Predictor:
     targets: Targets
     size: int
     device: torch.device
+    depth: Depth | None = None
 
-    def __call__(self, images: Sequence[Image.Image | Path], top: int = 5) -> list[list[tuple[str, float]]]:
+    def __call__(self, images: Sequence[Picture], top: int = 5) -> list[list[tuple[str, float]]]:
         """What each image shows: the `top` likeliest classes or tags with their probabilities, or all numbers."""
         return [self._one(image, top) for image in images]
 
     @torch.inference_mode()
-    def _one(self, image: Image.Image | Path, top: int) -> list[tuple[str, float]]:
-        pixels = torch.from_numpy(read_image(image, eval_side(self.size), self.network.channels)).permute(2, 0, 1)
+    def _one(self, image: Picture, top: int) -> list[tuple[str, float]]:
+        read = read_image(image, eval_side(self.size), self.network.channels, self.depth)
+        pixels = torch.from_numpy(read).permute(2, 0, 1)
         x = eval_pipeline(self.size)(pixels).unsqueeze(0).to(self.device, torch.float32) / 255
         mean, std = (
             torch.tensor(v, device=self.device).view(1, -1, 1, 1) for v in (self.network.mean, self.network.std)
@@ -54,4 +55,4 @@ def load(run: Run) -> Predictor:
     network = build.restore(recipe.model, len(targets.names), run.best)
     device = choose_device("auto")
     network.module.to(device).eval()
-    return Predictor(network, targets, recipe.data.image_size, device)
+    return Predictor(network, targets, recipe.data.image_size, device, run.depth)

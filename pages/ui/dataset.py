@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from finetune_core.data import sheet
+from finetune_core.data import cache, sheet
+from finetune_core.data.depth import Depth
+from finetune_core.data.image import is_deep
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.places import expanded
 from finetune_core.records import Count
 
+SOON = 500  # images of which one may wait until the range of deep ones is measured
 KEPT = 4  # data sets whose lists are kept
 
 _listed: dict[str, Samples] = {}
@@ -50,17 +54,30 @@ def class_count(source: Source, otherwise: int = 10) -> int:
         return otherwise
 
 
+def depth(samples: Samples, paths: Iterable[Path | None]) -> Depth | None:
+    """The range by which training reads these files, if any of them is deep: of large data sets once it is known."""
+    if not any(path is not None and is_deep(path) for path in paths):
+        return None
+    return cache.depth_of(samples) if len(samples) <= SOON else cache.known_depth(samples)
+
+
 @lru_cache(maxsize=64)
 def contact_sheet(
-    paths: tuple[Path | None, ...], columns: int, side: int, background: sheet.Colour, captions: tuple[str, ...] = ()
+    paths: tuple[Path | None, ...],
+    columns: int,
+    side: int,
+    background: sheet.Colour,
+    captions: tuple[str, ...] = (),
+    channels: int = 3,
+    depth: Depth | None = None,
 ) -> bytes:
-    """A contact sheet as JPEG bytes; None leaves a hole."""
-    pictures = iter(sheet.thumbnails([path for path in paths if path is not None], side))
+    """A contact sheet as JPEG bytes, its pictures as the model's reader sees them; None leaves a hole."""
+    pictures = iter(sheet.thumbnails([path for path in paths if path is not None], side, channels, depth))
     tiles = [None if path is None else next(pictures) for path in paths]
     return sheet.jpeg(sheet.grid(tiles, columns, side=side, background=background, captions=captions))
 
 
-def _keep(cache: dict, place: str, value: object) -> None:
-    while len(cache) >= KEPT:
-        cache.pop(next(iter(cache)))
-    cache[place] = value
+def _keep(kept: dict, place: str, value: object) -> None:
+    while len(kept) >= KEPT:
+        kept.pop(next(iter(kept)))
+    kept[place] = value

@@ -6,10 +6,11 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import streamlit as st
-from PIL import Image, ImageOps
 
 from finetune_core import figures
+from finetune_core.data.image import Picture, read_image
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD
@@ -17,6 +18,7 @@ from finetune_core.runs.store import Run
 from pages.ui import shell, state, warm
 from pages.ui.chart import chart
 
+SIDE = 512  # px, the short side of the picture on the page
 Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
 
 FORMATS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
@@ -38,7 +40,13 @@ def try_image(run: Run) -> None:
                 icon=":material/image_search:",
             )
         return
-    left.image(picture, width="stretch", caption=f"It is: {shell.plain(truth)}" if truth else "Your image")
+    try:
+        left.image(
+            _seen(run, picture), width="stretch", caption=f"It is: {shell.plain(truth)}" if truth else "Your image"
+        )
+    except UserError as error:
+        shell.error_card(error)
+        return
     with right:
         warm.wait()
         try:
@@ -71,7 +79,7 @@ def _numbers(likely: Answer, truth: str) -> None:
 ANSWERS = {ONE_CLASS.key: _class, TAGS.key: _tags, NUMBERS.key: _numbers}
 
 
-def _chosen(run: Run) -> tuple[Image.Image | None, str]:
+def _chosen(run: Run) -> tuple[Picture | None, str]:
     """The picture to look at, and its true label where that is known."""
     upload = st.file_uploader("An image of yours", type=list(FORMATS), key=f"upload:{run.id}")
     key = f"sample:{run.id}"
@@ -79,7 +87,7 @@ def _chosen(run: Run) -> tuple[Image.Image | None, str]:
         state.keep(key, random.random())
     try:
         if upload is not None:
-            return _opened(upload), ""
+            return upload, ""
         if (place := state.value(key)) is not None:
             return _from_validation(run, place)
     except UserError as error:
@@ -87,22 +95,18 @@ def _chosen(run: Run) -> tuple[Image.Image | None, str]:
     return None, ""
 
 
-def _from_validation(run: Run, place: float) -> tuple[Image.Image, str]:
+def _from_validation(run: Run, place: float) -> tuple[Path, str]:
     """The validation image at `place` in [0, 1) of all of them, and its label in words."""
     data = run.recipe.data
     samples = data.source.samples()
     valid = split(samples, data.valid_share, data.split_seed).valid
     index = int(valid[int(place * len(valid))])
-    return _opened(samples.paths[index]), samples.label_words(index)
+    return samples.paths[index], samples.label_words(index)
 
 
-def _opened(file: Any) -> Image.Image:
-    try:
-        image = ImageOps.exif_transpose(Image.open(file))
-        return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        what = "This image cannot be read."
-        raise UserError(what, "It is damaged, or no image.", "Try a JPEG or PNG file.") from error
+def _seen(run: Run, picture: Picture) -> np.ndarray:
+    """The picture as the model's reader sees it, at a size for eyes. A UserError where it cannot be read."""
+    return read_image(picture, SIDE, run.recipe.data.channels, run.depth).squeeze()
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)

@@ -70,7 +70,7 @@ def _choice(samples: Samples) -> str:
 
 
 @st.fragment
-def sheet(samples: Samples) -> None:
+def sheet(samples: Samples, data: Data) -> None:
     """A contact sheet that one can leaf through."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         chosen = _choice(samples)
@@ -78,7 +78,9 @@ def sheet(samples: Samples) -> None:
         page = st.pagination(pages, key=f"sheet-page-{chosen}") if pages > 1 else 1
     per_page = COLUMNS * ROWS
     span = slice((page - 1) * per_page, page * per_page)
-    picture = dataset.contact_sheet(tuple(paths[span]), columns, TILE, state.background(), tuple(captions[span]))
+    shown, names = tuple(paths[span]), tuple(captions[span])
+    read = (data.channels, dataset.depth(samples, shown))
+    picture = dataset.contact_sheet(shown, columns, TILE, state.background(), names, *read)
     st.image(picture, width="stretch", alt=f"Pictures of {chosen}, page {page} of {pages}.")
 
 
@@ -121,17 +123,19 @@ def health(samples: Samples, data: Data) -> None:
         st.caption(f":material/info: {shell.plain(note)}")
 
     def draw(examined: doctor.Examined) -> None:
-        checks(doctor.findings(samples, examined, data.image_size), lambda images: _pictures(samples, images), "health")
+        found = doctor.findings(samples, examined, data.image_size)
+        checks(found, lambda images: _pictures(samples, images, data.channels), "health")
 
     examining.watch(examining.begin(samples, data), draw)
 
 
-def _pictures(samples: Samples, images: Sequence[int]) -> bytes:
+def _pictures(samples: Samples, images: Sequence[int], channels: int) -> bytes:
     """The first of some images in a row, with their names."""
     few = [samples.paths[index] for index in images[:COLUMNS]]
     names = tuple(path.name for path in few)
     holes = (None,) * (COLUMNS - len(few))
-    return dataset.contact_sheet((*few, *holes), COLUMNS, 96, state.background(), names)
+    depth = dataset.depth(samples, few)
+    return dataset.contact_sheet((*few, *holes), COLUMNS, 96, state.background(), names, channels, depth)
 
 
 def _nothing_named(data: Data) -> bool:
@@ -151,7 +155,7 @@ def main() -> None:
         if found:
             seen = overview(*found)
             counts(seen)
-            sheet(found[0])
+            sheet(found[0], data)
             health(found[0], data)
     if found:
         with left:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import ExifTags, Image
 
-from finetune_core.data.cache import decoded
+from finetune_core.data.cache import decoded, depth_of
+from finetune_core.data.depth import Depth, kind_of
 from finetune_core.data.image import FORMATS, MAX_ASPECT
 from finetune_core.data.pipeline import eval_side
-from finetune_core.data.split import Split, split
+from finetune_core.data.split import Split, readable, split
 from finetune_core.network.build import with_head
 from finetune_core.network.freezing import divide
 from finetune_core.network.network import Fitting, LayerGroup, Network
@@ -39,6 +40,7 @@ class Pictures:
     targets: Targets
     damaged: tuple[int, ...] = ()  # indices of files that cannot be read and are left out
     traits: frozenset[str] = frozenset()
+    depth: Depth | None = None  # the range that deep images are read by
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,11 @@ def look(recipe: Recipe, samples: Samples, thorough: bool = False) -> Pictures:
     if thorough and data.unreadable == "skip":
         bad = decoded(samples, eval_side(data.image_size), "skip", channels=data.channels).bad
     damaged = tuple(index for index, _ in bad)
-    parts = split(samples, data.valid_share, data.split_seed).without(damaged)
+    parts = readable(samples, split(samples, data.valid_share, data.split_seed), damaged)
     targets = targets_from(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
-    traits = _traits(samples, parts, eval_side(data.image_size)) if thorough else ()
-    return Pictures(samples, targets, damaged, frozenset(traits))
+    traits = frozenset(_traits(samples, parts, eval_side(data.image_size)) if thorough else ())
+    depth = depth_of(samples) if DEEP in traits else None
+    return Pictures(samples, targets, damaged, traits, depth)
 
 
 def _traits(samples: Samples, parts: Split, side: int) -> Iterator[str]:
@@ -95,7 +98,7 @@ def _traits(samples: Samples, parts: Split, side: int) -> Iterator[str]:
     for index in (*parts.train, *parts.valid):
         with Image.open(samples.paths[index], formats=FORMATS) as image:
             yield from _shape(image, side)
-            if image.mode.startswith(("I", "F")):
+            if kind_of(image.mode):
                 yield DEEP
             elif image.has_transparency_data:
                 yield CLEAR

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
+from finetune_core.data.depth import Depth, kind_of
 from finetune_core.data.image import MODES
 from finetune_core.data.pipeline import eval_calls, eval_side, train_calls
-from finetune_core.export.script.facts import CLEAR, DEEP, LARGE, LONG, ODD, TURNED, Pictures
+from finetune_core.export.script.facts import CLEAR, LARGE, LONG, ODD, TURNED, Pictures
 from finetune_core.parts import Call
 from finetune_core.parts.codetext import joined, listed, own_layers
 from finetune_core.parts.tasks import ROUNDING
@@ -69,13 +70,14 @@ def reading(recipe: Recipe, pictures: Pictures) -> str:
     """One file as small pixels: only what the files at hand ask for."""
     traits, mode = pictures.traits, MODES[recipe.data.channels]
     lines = [
+        *(_ranges(pictures.depth) if pictures.depth else []),
         *(TURNS if TURNED in traits else []),
         "def read(path):",
         f'    """A file as pixels (H, W, {recipe.data.channels}), its short side SIDE px."""',
         "    with Image.open(path) as image:",
         *(DRAFT if LARGE in traits else []),
         *(TURN if TURNED in traits else []),
-        *(EIGHT_BITS if DEEP in traits else []),
+        *(EIGHT_BITS if pictures.depth else []),
         *(RGBA if CLEAR in traits else []),
         *(PLAIN if ODD in traits else []),
         *(MIDDLE if LONG in traits else WHOLE),
@@ -84,6 +86,13 @@ def reading(recipe: Recipe, pictures: Pictures) -> str:
         f"    return np.array(small.convert({mode!r}))" + ("[..., None]" if mode == "L" else ""),
     ]
     return "\n".join(lines)
+
+
+def _ranges(depth: Depth) -> list[str]:
+    """Black and white of images of more than 8 bits, by Pillow's mode."""
+    known = {mode: getattr(depth, kind_of(mode)) for mode in ("I;16", "I", "F")}
+    lines = [f"    {mode!r}: {pair!r}," for mode, pair in known.items() if pair]
+    return ["RANGES = {  # of images of more than 8 bits: what is black and white in all of them", *lines, "}", "", ""]
 
 
 TURNS = """\
@@ -102,11 +111,10 @@ UPRIGHT = """\
     if turn is not None:
         small = small.transpose(turn)""".splitlines()
 EIGHT_BITS = """\
-        if image.mode.startswith(("I", "F")):  # 16 bits or more become 8
-            values, deep = np.nan_to_num(np.asarray(image, np.float32)), image.mode.startswith("I;16")
-            top = float(values.max(initial=0))
-            white = 65535.0 if deep else next((usual for usual in (1.0, 255.0, 65535.0) if top <= usual), top)
-            image = Image.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))""".splitlines()
+        if image.mode[:4] in RANGES:
+            (black, white), values = RANGES[image.mode[:4]], np.asarray(image, np.float64)
+            grey = np.nan_to_num(values, nan=black).clip(black, white) - black
+            image = Image.fromarray((grey * (255 / (white - black))).round().astype(np.uint8))""".splitlines()
 RGBA = """\
         image = image.convert("RGBA") if image.has_transparency_data else image""".splitlines()
 PLAIN = """\

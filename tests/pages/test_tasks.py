@@ -86,7 +86,7 @@ def test_classes_in_file_names_are_shown_as_one_types(open_page: Open, draft: Pa
     assert "10 → **0**" in texts(app)
     app.text_input(key="field:data.source.pattern").set_value("(").run()
     assert not app.exception
-    assert "not a regular expression" in texts(app)
+    assert "no regular expression" in texts(app)
 
 
 def test_lists_of_numbers_are_written_with_commas(open_page: Open, draft: Path, images: Path) -> None:

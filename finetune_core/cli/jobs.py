@@ -9,10 +9,11 @@ from typing import Any
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import check, open_run, print_json, read_recipe, work
 from finetune_core.parts import Job, Knob
+from finetune_core.parts.numbers import written
 from finetune_core.recipe import tree_of
 from finetune_core.runs import launch, store
 
-TYPES: dict[str, Any] = {"int": int, "float": float, "text": str}
+PLAIN = ("int", "float", "text", "numbers")  # kinds of knobs whose text the job reads itself
 
 
 def add_to(commands: Commands) -> None:
@@ -39,8 +40,9 @@ def _add_job(commands: Commands, kind: type[Job]) -> None:
 
 def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
     """An option for a knob; where it is not given the job's own default holds."""
-    name, default = f"--{knob.name.replace('_', '-')}", "" if knob.default in ("", {}) else f" (default {knob.default})"
-    how: dict[str, Any] = {"type": TYPES.get(knob.type, tree_of), "metavar": knob.name.upper()}
+    name = f"--{knob.name.replace('_', '-')}"
+    default = "" if knob.default in ("", {}) else f" (default {_told(knob.default)})"
+    how: dict[str, Any] = {"type": str if knob.type in PLAIN else tree_of, "metavar": knob.name.upper()}
     if knob.type == "bool":
         how = {"action": argparse.BooleanOptionalAction}
     elif knob.type == "choice":
@@ -48,6 +50,10 @@ def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
     elif knob.type in ("numbers", "list"):
         how |= {"nargs": "+"}
     parser.add_argument(name, default=argparse.SUPPRESS, help=f"{knob.help}{default}", **how)
+
+
+def _told(default: Any) -> str:
+    return written(default) if isinstance(default, float) else str(default)
 
 
 def _do(kind: type[Job], options: Options) -> int:

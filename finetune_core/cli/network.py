@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune_core.cli.parser import Commands, Options, count
+from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import phase_index, print_json, read_recipe, write
 from finetune_core.errors import UserError
+from finetune_core.parts.numbers import Scale, written
 from finetune_core.recipe import Recipe, milestones
 from finetune_core.recipe.names import freeze_to
 from finetune_core.recipe.presets import advice, with_thawed
@@ -27,7 +28,7 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--search", default="", metavar="TEXT", help="words that name or family hold (default: all)")
     commands.add(groups, "recipe", "json")
     one = commands.add(tree, "recipe", "json")
-    one.add_argument("--depth", type=count, metavar="N", help="modules down to this depth only")
+    one.add_argument("--depth", type=whole(1), metavar="N", help="modules down to this depth only")
     one = commands.add(phases, "recipe", "json")
     one.add_argument("--preset", choices=PRESETS, help="replace the phases by this preset")
     help = "replace the phases by a dictionary of milestones: {1: {'freeze_to': -1, 'duration': 1, 'lrs': [...]}, ...}"
@@ -35,9 +36,9 @@ def add_to(commands: Commands) -> None:
     help = f"set one phase's rates by rule: {', '.join(RATE_RULES)}, and its numbers (--rates slice 1e-5 1e-3)"
     one.add_argument("--rates", nargs="+", metavar=("RULE", "NUMBER"), help=help)
     help = "thaw from this group on, counted as in fastai: -1 the head alone, 0 all, 2 all but the first two"
-    one.add_argument("--freeze-to", type=int, metavar="N", help=help)
+    one.add_argument("--freeze-to", type=whole(), metavar="N", help=help)
     help = "the phase for --rates and --freeze-to, from 1 (default: the last)"
-    one.add_argument("--phase", type=int, metavar="N", help=help)
+    one.add_argument("--phase", type=whole(1), metavar="N", help=help)
     one.add_argument("--out", type=Path, metavar="FILE", help="write the recipe with these phases")
     one.add_argument("--export", action="store_true", help="print the phases as a dictionary of milestones")
     commands.add(plan, "recipe", "json")
@@ -114,7 +115,7 @@ def _groups(recipe: Recipe) -> dict[str, int]:
 
 def _phase_words(rate: float, held: int) -> str:
     still = f" ({held} parameter{'' if held == 1 else 's'} held)" if held else ""
-    return f"{rate:.2e}{still}" if rate else "frozen"
+    return f"{written(rate, 3)}{still}" if rate else "frozen"
 
 
 def _held(recipe: Recipe) -> list[dict[str, int]]:
@@ -177,9 +178,11 @@ def _rule(words: list[str]) -> tuple[str, list[float]]:
     if key not in RATE_RULES:
         raise UserError(f"There is no rule {key} for rates.", hint=f"There are {', '.join(RATE_RULES)}.")
     try:
-        return key, [float(number) for number in numbers]
-    except ValueError as error:
-        raise UserError(f"The rule {key} takes numbers, not {' '.join(numbers)}.", hint="Such as 1e-5.") from error
+        return key, [Scale().read(number) for number in numbers]
+    except UserError as error:
+        raise UserError(
+            f"The rule {key} takes numbers, not {' '.join(numbers)}.", str(error), "Such as 1e-5."
+        ) from error
 
 
 def _print_phases(recipe: Recipe, names: list[str]) -> None:
@@ -188,7 +191,7 @@ def _print_phases(recipe: Recipe, names: list[str]) -> None:
     for number, phase in enumerate(recipe.phases, start=1):
         print(f"phase {number}: {phase.epochs} epochs, {phase.schedule.title.lower()}")
         for name, rate in plan.peak_rates(phase, names).items():
-            print(f"  {name:20}{f'{rate:.2e}' if rate else 'frozen'}")
+            print(f"  {name:20}{written(rate, 3) if rate else 'frozen'}")
 
 
 def plan(options: Options) -> None:
@@ -207,4 +210,4 @@ def plan(options: Options) -> None:
         return
     print(f"{'step':>6}" + "".join(f"{name:>14}" for name in names))
     for row in rows:
-        print(f"{row['step']:>6}" + "".join(f"{row['lr'][name]:>14.4e}" for name in names))
+        print(f"{row['step']:>6}" + "".join(f"{written(row['lr'][name], 5):>14}" for name in names))

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from finetune_core import __version__, places
 from finetune_core.errors import UserError
+from finetune_core.parts.numbers import Scale
 
 Options = argparse.Namespace
 Command = Callable[[Options], int | None]
@@ -53,8 +54,14 @@ class Commands:
         return one
 
 
-def count(text: str) -> int:
-    """A number of things, at least one."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number} is too few; take at least 1")
-    return number
+def whole(low: int | None = None, high: int | None = None) -> Callable[[str], int]:
+    """What reads a whole number of an argument, as the fields of pages do."""
+    scale = Scale(low, high, whole=True)
+
+    def read(text: str) -> int:
+        try:
+            return int(scale.read(text))
+        except UserError as error:
+            raise argparse.ArgumentTypeError(f"it was {text!r}; {error}".removesuffix(".")) from error
+
+    return read

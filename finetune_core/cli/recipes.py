@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from finetune_core.cli.parser import Commands, Options
+from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import changed, check, print_json, read_recipe, write
 from finetune_core.errors import UserError
 from finetune_core.parts import FAMILIES, Part
@@ -17,7 +17,9 @@ from finetune_core.runs import launch, store
 
 def add_to(commands: Commands) -> None:
     """Add these commands."""
-    commands.add(studio).add_argument("--port", type=int, default=8501, help="port on localhost (default 8501)")
+    commands.add(studio).add_argument(
+        "--port", type=whole(1, 65535), default=8501, help="port on localhost (default 8501)"
+    )
     commands.add(init).add_argument("file", metavar="FILE", help="where to write it; - prints it")
     commands.add(parts, "json")
     one = commands.add(export, "set", "runs")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finetune_core.cli.parser import Commands, Options
+from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import open_run, print_json
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
@@ -20,7 +20,7 @@ def add_to(commands: Commands) -> None:
     commands.add(show, "run", "json")
     one = commands.add(predict, "run", "json")
     one.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
-    one.add_argument("--top", type=int, default=5, metavar="N", help="classes per image (default 5)")
+    one.add_argument("--top", type=whole(1), default=5, metavar="N", help="classes per image (default 5)")
 
 
 def runs(options: Options) -> None:

@@ -30,7 +30,9 @@ def changed(recipe: Recipe, pairs: Sequence[str]) -> Recipe:
         path, sign, text = pair.partition("=")
         if not sign:
             raise UserError(f"--set {pair} has no '='.", hint="Write it as --set phases.0.epochs=3.")
-        recipe = recipe.with_value(path, tree_of(text, f"value of {path}"))
+        value = tree_of(text, f"value of {path}")
+        # A number is left to its field, which reads what people write as it does on pages
+        recipe = recipe.with_value(path, text if type(value) in (int, float) else value)
     return recipe
 
 

@@ -11,15 +11,27 @@ from __future__ import annotations
 import importlib
 import math
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from textwrap import indent
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from finetune_core.errors import UserError
+from finetune_core.parts.numbers import Scale, apart
 
 # How the long module names are written in code that people read; layers of Thaw's own are shown with their source.
 OWN_LAYERS = "finetune_core.parts.modules"
@@ -95,15 +107,16 @@ def knob(
     high: float | None = None,
     unit: str = "",
     log: bool = False,
+    step: float | None = None,
     more: bool = False,
     words: Mapping[str, str] | None = None,
 ) -> Any:
     """Declare one field that a person sets: its name, its one sentence, its bounds (inclusive) and its unit.
 
-    `log` asks for a logarithmic scale, `more` puts the knob behind "more" on its page, `words` are what people call
-    each of several choices, where that is not the value itself.
+    `log` asks for a logarithmic scale, `step` for steps of this size, `more` puts the knob behind "more" on its page,
+    `words` are what people call each of several choices, where that is not the value itself.
     """
-    extra: dict[str, JsonValue] = {"unit": unit, "log": log, "more": more, "words": dict(words or {})}
+    extra: dict[str, JsonValue] = {"unit": unit, "log": log, "step": step, "more": more, "words": dict(words or {})}
     return Field(default, title=title, description=help, ge=low, le=high, json_schema_extra=extra)
 
 
@@ -123,6 +136,15 @@ class Knob:
     more: bool
     choices: tuple[Any, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)  # for choices
+    step: float | None = None
+
+    @property
+    def scale(self) -> Scale | None:
+        """Which numbers fit; None where it takes no single number."""
+        if self.type not in ("int", "float"):
+            return None
+        units = tuple(filter(None, (self.unit, self.title)))
+        return Scale(self.low, self.high, self.type == "int", self.log, self.step, units)
 
 
 class Section(BaseModel):
@@ -134,6 +156,16 @@ class Section(BaseModel):
     def knobs(cls) -> list[Knob]:
         """The fields declared with `knob`, in order."""
         return [_knob(name, info) for name, info in cls.model_fields.items() if info.title]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_read(cls, value: Any, info: ValidationInfo) -> Any:
+        """Numbers as people write them; pydantic would take yes for 1 and ask for a point."""
+        read = _readers(cls).get(info.field_name or "")
+        try:
+            return read(value) if read else value
+        except UserError as error:
+            raise ValueError(str(error).removesuffix(".")) from error
 
     @classmethod
     def parsed(cls, tree: Any, what: str) -> Self:
@@ -211,6 +243,38 @@ def _explained(error: ValidationError, what: str) -> UserError:
     )
 
 
+@cache
+def _readers(section: type[Section]) -> dict[str, Callable[[Any], Any]]:
+    """How numbers are read, for each field that holds any."""
+    return {name: read for name, info in section.model_fields.items() if (read := _reader(name, info))}
+
+
+def _reader(name: str, info: FieldInfo) -> Callable[[Any], Any] | None:
+    knob = _knob(name, info)
+    if knob.choices and all(isinstance(each, int) for each in knob.choices):
+        return Scale(whole=True).read
+    readers: dict[Any, Callable[[Any], Any]] = {dict[str, float]: _read_each, tuple[float, ...]: _read_several}
+    return knob.scale.read if knob.scale else readers.get(info.annotation)
+
+
+def _read_each(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _read_one(each, key) for key, each in value.items()}
+
+
+def _read_several(value: Any) -> Any:
+    several = apart(value) if isinstance(value, str) else value
+    return [_read_one(each, each) for each in several] if isinstance(several, (list, tuple)) else value
+
+
+def _read_one(value: Any, name: Any) -> float:
+    try:
+        return Scale().read(value)
+    except UserError as error:
+        raise UserError(f"For {reprlib.repr(name)}: {error}") from error
+
+
 def _knob(name: str, info: FieldInfo) -> Knob:
     extra: Any = info.json_schema_extra or {}
     bounds = {key: getattr(item, key) for item in info.metadata for key in ("ge", "le") if hasattr(item, key)}
@@ -227,6 +291,7 @@ def _knob(name: str, info: FieldInfo) -> Knob:
         high=bounds.get("le"),
         unit=extra.get("unit", ""),
         log=extra.get("log", False),
+        step=extra.get("step"),
         more=extra.get("more", False),
         choices=choices,
         words=extra.get("words", {}),

@@ -6,10 +6,11 @@ Nothing that affects the result lives anywhere else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import SerializeAsAny, field_validator, model_validator
@@ -20,6 +21,7 @@ from finetune_core.parts.backbones import Bundled, Timm
 from finetune_core.parts.heads import Linear
 from finetune_core.parts.losses import CrossEntropy
 from finetune_core.parts.mixing import Unmixed
+from finetune_core.parts.numbers import written
 from finetune_core.parts.optimizers import AdamW
 from finetune_core.parts.schedules import OneCycle
 from finetune_core.parts.sources import Blooms
@@ -28,13 +30,29 @@ from finetune_core.parts.transforms import STANDARD
 from finetune_core.recipe import holding, migrate
 
 # libyaml's where it is there, ten times as quick; both know plain data only
-LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SAFE: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 LARGEST = 1_000_000  # letters of a recipe
 MOST = 100_000  # values in one
 DEEPEST = 50  # levels of one
+
+
+class LOADER(SAFE):  # type: ignore[misc]
+    """Knows numbers in their plain form alone; the rest is text, which the fields read.
+
+    To YAML 010 is 8, 1_000 is 1000 and 1:30 is 90.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        letter: [(tag, pattern) for tag, pattern in known if not tag.endswith((":int", ":float"))]
+        for letter, known in SAFE.yaml_implicit_resolvers.items()
+    }
+
+
+for tag, pattern in (("int", r"[-+]?(0|[1-9]\d*)"), ("float", r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]\d+)?")):
+    LOADER.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"(?a:{pattern})$"), "+-.0123456789")
 
 
 class Data(Section):
@@ -49,7 +67,9 @@ class Data(Section):
         high=0.9,
     )
     split_seed: int = knob(0, "Split seed", "Another number gives another split.", low=0, high=2**31 - 1, more=True)
-    image_size: int = knob(128, "Image size", "Side of the square that the model sees.", low=32, high=1024, unit="px")
+    image_size: int = knob(
+        128, "Image size", "Side of the square that the model sees.", low=32, high=1024, unit="px", step=32
+    )
     channels: Literal[1, 3, 4] = knob(
         3,
         "Channels",
@@ -135,7 +155,9 @@ class Phase(Section):
     def _multipliers_are_positive(self) -> Self:
         for group, factor in self.multipliers.items():
             if not 0 < factor <= 1e4:
-                raise ValueError(f"the multiplier of {group} is {factor:g}; it must lie above 0 and at most 10000")
+                raise ValueError(
+                    f"the multiplier of {group} is {written(factor)}; it must lie above 0 and at most 10000"
+                )
         return self
 
 
@@ -226,7 +248,7 @@ class Training(Section):
     def _decay_is_no_growth(cls, value: dict[str, float]) -> dict[str, float]:
         for group, factor in value.items():
             if not 0 <= factor <= 1e4:
-                raise ValueError(f"the factor of {group} is {factor:g}; it must lie between 0 and 10000")
+                raise ValueError(f"the factor of {group} is {written(factor)}; it must lie between 0 and 10000")
         return value
 
 

@@ -155,7 +155,7 @@ def test_lr_find_tries_several_seeds_down_and_one_group(file: Path, capsys: Capt
     assert found["curve"][11]["lr"] == pytest.approx(1e-7)
     assert "no thawed layer group called tail" in _mistake(capsys, "lr-find", file, "--group", "tail")
     assert "make no test" in _mistake(capsys, "lr-find", file, "--low", "20")
-    assert "greater than or equal to 1" in _mistake(capsys, "lr-find", file, "--tries", "0")
+    assert "1 to 1000" in _mistake(capsys, "lr-find", file, "--tries", "0")
 
 
 def test_a_race_names_its_winner(file: Path, capsys: Capture) -> None:

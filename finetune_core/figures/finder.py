@@ -10,6 +10,7 @@ from finetune_core.figures.colours import BAND, EMBER, FAINT, GREY, ICE, faded, 
 from finetune_core.figures.series import Record, column, of_kind
 from finetune_core.figures.style import canvas, line, span, waiting
 from finetune_core.finder.suggest import band, middle, smoothed, together
+from finetune_core.parts.numbers import written
 
 SYMBOLS = {"steepest": "triangle-down", "minimum_tenth": "circle", "valley": "square"}
 
@@ -69,8 +70,8 @@ def finder(
     newest = curves[0] if curves else Curve("", (), (), ())
     down = len(newest.lrs) > 1 and newest.lrs[-1] < newest.lrs[0]
     figure = canvas(f"Loss while the rate {'falls' if down else 'rises'}", "learning rate", height=440)
-    told = "rate %{x:.2e}<br>loss %{y:.3f}<extra></extra>"
-    line(figure, newest.lrs, newest.smooth, newest.name or "loss", ICE, told, line={"width": 3})
+    told = "rate %{text}<br>loss %{y:.3f}<extra></extra>"
+    line(figure, newest.lrs, newest.smooth, newest.name or "loss", ICE, told, newest.lrs, line={"width": 3})
     for old in curves[1:]:
         line(figure, old.lrs, old.smooth, old.name, FAINT, None, line={"width": 1.5})
     if newest.low:
@@ -137,7 +138,7 @@ def _chosen(figure: go.Figure, newest: Curve, chosen: float | None, sweep: tuple
     loss = newest.loss_at(chosen)
     if loss is not None:
         marker = {"symbol": "diamond", "size": 13, "color": EMBER}
-        name = f"chosen: {chosen:.2g}"
+        name = f"chosen: {written(chosen, 3)}"
         figure.add_trace(go.Scatter(x=[chosen], y=[loss], mode="markers", marker=marker, name=name, hoverinfo="skip"))
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from finetune_core.figures.colours import FAINT, GREY, GRID
 from finetune_core.figures.series import kept
+from finetune_core.parts.numbers import written
 
 HEIGHT = 300
 
@@ -41,15 +42,19 @@ def canvas(title: str, x: str, height: int = HEIGHT) -> go.Figure:
     return figure
 
 
-def line(figure: go.Figure, x: Any, y: Any, name: str, colour: str, hover: str | None, **more: Any) -> None:
+def line(
+    figure: go.Figure, x: Any, y: Any, name: str, colour: str, hover: str | None, text: Any = None, **more: Any
+) -> None:
     """Add one line of at most 1500 points; `hover` formats its y, such as `%{y:.3f}` (None: it says nothing).
 
-    `more` goes to the trace.
+    `text` are numbers that it shows as `%{text}`, written as everywhere; `more` goes to the trace.
     """
     across, up = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     chosen = kept(up)
     style = {"color": colour, "width": 2, **more.pop("line", {})}
-    said = {"hovertemplate": hover} if hover else {"hoverinfo": "skip"}
+    said: dict[str, Any] = {"hovertemplate": hover} if hover else {"hoverinfo": "skip"}
+    if text is not None:
+        said["text"] = [written(value, 3) for value in np.asarray(text, dtype=float)[chosen]]
     options = {"mode": "lines", "name": name, "line": style, **said, **more}
     figure.add_trace(go.Scatter(x=across[chosen], y=up[chosen], **options))
 
@@ -122,12 +127,12 @@ def _words(trace: Any) -> str:
     if not len(values):
         return ""
     if len(values) == 1:
-        return f"{trace.name} at {values[0]:.3g}"
-    return f"{trace.name} from {values[0]:.3g} to {values[-1]:.3g}"
+        return f"{trace.name} at {written(values[0], 3)}"
+    return f"{trace.name} from {written(values[0], 3)} to {written(values[-1], 3)}"
 
 
 def _bars(name: str | None, names: Any, values: Any) -> str:
     """The first bars by name and value."""
     known = [(at, value) for at, value in zip(names, values, strict=True) if value is not None and np.isfinite(value)]
-    some = ", ".join(f"{at:.3g} {value:.3g}" if isinstance(at, float) else f"{at} {value:.3g}" for at, value in known)
+    some = ", ".join(f"{written(at, 3) if isinstance(at, float) else at} {written(value, 3)}" for at, value in known)
     return f"{name}: {some}" if name and known else some

@@ -11,6 +11,7 @@ from finetune_core.figures.style import canvas, line, phases, pinned, span, wait
 from finetune_core.parts.tasks import Score
 
 STEP = "optimizer step"
+RATE = "%{text}"  # a rate as it is written everywhere
 RATIO = 4.0  # peak rates further apart than this are shown on a logarithmic axis
 WIDE = 30.0  # norms further apart than this need one tick per decade only
 DECADES = 3.0  # how far below the lowest peak such an axis reaches
@@ -57,7 +58,7 @@ def planned_rates(
     steps = column(plan, "step")
     thawed = _thawed(planned)
     for name, values in thawed.items():
-        line(figure, steps, values, name, painted[name], "%{y:.2e}", line={"width": 2.5})
+        line(figure, steps, values, name, painted[name], RATE, values, line={"width": 2.5})
     _rate_axis(figure, thawed)
     _frame(figure, len(plan), starts, "nothing is thawed")
     return figure
@@ -82,12 +83,11 @@ def rates(
             values,
             f"{name}, planned",
             faint,
-            "%{y:.2e}",
+            None,
             showlegend=False,
-            hoverinfo="skip",
         )
     for name, values in logged.items():
-        line(figure, column(rows, "step"), values, name, painted[name], "%{y:.2e}", line={"width": 2.5})
+        line(figure, column(rows, "step"), values, name, painted[name], RATE, values, line={"width": 2.5})
     _rate_axis(figure, planned or logged)
     _frame(figure, len(plan) or None, starts, "after the first step")
     return figure

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from finetune_core.errors import UserError
+from finetune_core.parts.numbers import written
 from finetune_core.recipe import Phase
 
 LOW, HIGH, STEPS = 1e-7, 10.0, 100
@@ -29,7 +30,7 @@ class Sweep:
     def __post_init__(self) -> None:
         """Raise a UserError for rates or steps that make no test."""
         if not 0 < self.low < self.high:
-            what = f"Rates from {self.low:g} to {self.high:g} make no test."
+            what = f"Rates from {written(self.low)} to {written(self.high)} make no test."
             raise UserError(what, "The lowest must lie above 0 and below the highest.", "Such as 1e-7 and 10.")
         if self.steps < 2:
             raise UserError("The test needs at least 2 steps.", hint=f"Leave it at {STEPS}.")
@@ -45,11 +46,12 @@ def with_rate(phase: Phase, rate: float, group: str = "") -> Phase:
 
     A UserError where no recipe takes such a rate.
     """
-    factor = float(f"{rate / phase.learning_rate:.4g}")
+    factor = float(f"{rate / phase.learning_rate:.15g}")
     try:
         if group:
             return phase.replace(multipliers={**phase.multipliers, group: factor})
         return phase.replace(learning_rate=rate)
     except ValidationError as error:
-        what, why = f"The rate {rate:g} does not fit.", f"{error.errors()[0]['msg']}."
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        what, why = f"The rate {written(rate)} does not fit.", f"{why[0].upper()}{why[1:]}."
         raise UserError(what, why, "Take one nearer to the others.") from error

@@ -7,6 +7,7 @@ from pydantic import model_validator
 
 from finetune_core.errors import UserError
 from finetune_core.parts.base import Call, Part, knob
+from finetune_core.parts.numbers import written
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, TASKS, Kind, Targets
 
 EFFECTIVE = 0.999  # beta of the effective number of samples (Cui et al. 2019)
@@ -67,7 +68,9 @@ class Weighted(Loss):
     def _weights_count(self) -> Self:
         for weight in self.weights:
             if not 0 < weight <= HEAVIEST:
-                raise ValueError(f"a class weight is {weight:g}; it must lie above 0 and at most {HEAVIEST:g}")
+                raise ValueError(
+                    f"a class weight is {written(weight)}; it must lie above 0 and at most {written(HEAVIEST)}"
+                )
         return self
 
     def class_weights(self, counts: Sequence[int]) -> list[float]:

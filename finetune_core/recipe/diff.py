@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
 
 
@@ -25,5 +26,5 @@ def _leaves(tree: Any, place: str = "") -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "–" if value is None else str(value)
+        return ", ".join(map(_shown, value))
+    return "–" if value is None else written(value) if type(value) in (int, float) else str(value)

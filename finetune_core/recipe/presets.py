@@ -100,8 +100,8 @@ def group_rate(phase: Phase, names: Sequence[str], name: str, rate: float) -> tu
     """
     phase = known_only(phase, names)
     if name == HEAD:
-        return "learning_rate", float(f"{rate / phase.multipliers.get(name, 1.0):.6g}")
-    return "multipliers", {**phase.multipliers, name: float(f"{rate / phase.learning_rate:.6g}")}
+        return "learning_rate", float(f"{rate / phase.multipliers.get(name, 1.0):.15g}")
+    return "multipliers", {**phase.multipliers, name: float(f"{rate / phase.learning_rate:.15g}")}
 
 
 def all_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:

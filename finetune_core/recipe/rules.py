@@ -255,4 +255,4 @@ def _epochs(phases: Phases) -> int:
 
 def _rate(phase: Phase) -> float:
     """The head's rate, to which all else is relative."""
-    return float(f"{phase.learning_rate * phase.multipliers.get(HEAD, 1.0):.6g}")
+    return float(f"{phase.learning_rate * phase.multipliers.get(HEAD, 1.0):.15g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetune_core.parts.numbers import written
 from finetune_core.recipe import Phase, Recipe
 
 
@@ -45,7 +46,7 @@ def thawed_words(recipe: Recipe) -> str:
 
 def rate_words(recipe: Recipe) -> str:
     """The peak rate of the first phase, and of the last where it is another, as short as numbers can be."""
-    ends = (f"{recipe.phases[end].learning_rate:.2g}" for end in (0, -1))
+    ends = (written(recipe.phases[end].learning_rate, 3) for end in (0, -1))
     return " → ".join(dict.fromkeys(ends))
 
 

@@ -14,6 +14,7 @@ from finetune_core.finder import sweep
 from finetune_core.finder.suggest import suggest, together, winner
 from finetune_core.parts.base import knob
 from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Work
+from finetune_core.parts.numbers import Scale, written
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.records import Epoch, Event, Find, Lap, Record
@@ -152,7 +153,9 @@ class RangeTest(RateJob):
     @model_validator(mode="after")
     def _rates_rise(self) -> Self:
         if self.low >= self.high:
-            raise ValueError(f"rates from {self.low:g} to {self.high:g} make no test; the lowest must be the smaller")
+            raise ValueError(
+                f"rates from {written(self.low)} to {written(self.high)} make no test; the lowest must be the smaller"
+            )
         return self
 
     @property
@@ -188,7 +191,7 @@ class RangeTest(RateJob):
     def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
         """A suggestion a line, and how sure they are."""
         found = _last(rows)
-        rates = {key: "no suggestion" if found[key] is None else f"{found[key]:.2e}" for key in SUGGESTIONS}
+        rates = {key: "no suggestion" if found[key] is None else written(found[key], 3) for key in SUGGESTIONS}
         sure = [f"{found['confidence'].capitalize()} confidence. {found['why']}"] if found["confidence"] else []
         return [
             *(f"{title:22}{rates[key]}" for key, title in SUGGESTIONS.items()),
@@ -212,9 +215,10 @@ class Race(RateJob):
         if not isinstance(rates, (list, tuple)):
             return rates
         try:
-            named = {f"{float(rate):g}": float(rate) for rate in rates}
-        except (TypeError, ValueError) as error:
+            numbers = [Scale().read(rate) for rate in rates]
+        except UserError as error:
             raise ValueError("each rate must be a number, such as 1e-3") from error
+        named = {written(rate): rate for rate in numbers}
         if len(named) < len(rates):
             raise ValueError("two of the rates are the same")
         return named
@@ -303,6 +307,6 @@ def _last(rows: Rows) -> Mapping[str, Any]:
 
 def _place(place: Mapping[str, Any], score: Score) -> str:
     if place["valid_loss"] is None:
-        return f"{place['lr']:<12.3g}diverged at step {place['step']}"
+        return f"{written(place['lr'], 3):<12}diverged at step {place['step']}"
     losses = f"loss {place['train_loss']:.4f}   validation loss {place['valid_loss']:.4f}"
-    return f"{place['lr']:<12.3g}{losses}   {score.inside} {score.shown(place['valid_score'])}"
+    return f"{written(place['lr'], 3):<12}{losses}   {score.inside} {score.shown(place['valid_score'])}"

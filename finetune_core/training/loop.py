@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from finetune_core.errors import UserError
 from finetune_core.parts import Progress
+from finetune_core.parts.numbers import written
 from finetune_core.recipe import Phase, plan
 from finetune_core.records import Epoch, Event, Record, Step
 from finetune_core.training import distributed
@@ -341,6 +342,6 @@ def memory_mb(device: torch.device) -> float:
 def _diverged(step: int, lr: dict[str, float]) -> UserError:
     return UserError(
         f"Training broke down at step {step}: the loss is no longer a number.",
-        f"The learning rate ({max(lr.values()):.2g} there) is most likely too high.",
+        f"The learning rate ({written(max(lr.values()), 3)} there) is most likely too high.",
         "Run the learning-rate finder, or try a tenth of the rate.",
     )

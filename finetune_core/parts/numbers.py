@@ -88,6 +88,11 @@ class Scale:
             return f"At least {written(self.low or 0.0)}"
         return f"At most {written(self.high)}" if self.low is None else f"{written(self.low)} to {written(self.high)}"
 
+    @property
+    def slides(self) -> bool:
+        """Whether it is best gone through with a slider: even, of any numbers, and with two ends."""
+        return not (self.whole or self.log or self.low is None or self.high is None)
+
     def stepped(self, number: float, way: int) -> Number:
         """The next number up (`way` is 1) or down (-1): on a logarithmic scale 1, 2, 5, 10, …, else in even steps."""
         low, high = self._ends()
@@ -112,6 +117,19 @@ class Scale:
 
     def _kind(self) -> str:
         return "whole number" if self.whole else "number"
+
+
+@dataclass(frozen=True)
+class Several:
+    """Several numbers in one field."""
+
+    def read(self, value: str) -> tuple[Number, ...]:
+        """The numbers of a text; a UserError for what is none."""
+        return tuple(Scale().read(word) for word in apart(value))
+
+    def words(self) -> str:
+        """How they are told apart."""
+        return "Numbers, with “;” between them"
 
 
 def apart(value: str) -> list[str]:

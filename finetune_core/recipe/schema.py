@@ -33,7 +33,6 @@ from finetune_core.recipe import holding, migrate
 SAFE: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-
 LARGEST = 1_000_000  # letters of a recipe
 MOST = 100_000  # values in one
 DEEPEST = 50  # levels of one

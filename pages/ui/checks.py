@@ -35,6 +35,18 @@ def checks(findings: Iterable[Finding], picture: Picture | None = None, key: str
                 st.image(picture(finding.images), width="stretch", alt=finding.title)
 
 
+def refused() -> list[Finding]:
+    """What stands in fields of the draft and cannot be kept, each as an error; a click keeps what was there before."""
+    return [
+        Finding("error", entry.label, f"“{entry.text}” cannot be kept. {entry.why}.", mend=_given_up(entry))
+        for entry in state.all_refused()
+    ]
+
+
+def _given_up(entry: state.Refused) -> Mend | None:
+    return Mend(f"Keep {entry.kept}", entry.path, state.value_at(entry.path)) if entry.path else None
+
+
 def _mendable(key: str, words: str, mend: Mend) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         st.markdown(words, width="stretch")

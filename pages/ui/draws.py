@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from finetune_core.data import sheet
+from finetune_core.parts.numbers import written
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Recipe, stack
 from pages.ui import dataset
@@ -74,7 +75,7 @@ def rows(recipe: Recipe, view: View) -> tuple[list[list[Image.Image]], list[str]
     if view.kind == "mixed":
         return _mixed(recipe, view, samples)
     rungs = [ladder(recipe, image, view.position, COLUMNS, view.epoch, samples) for image in view.images]
-    return [[tile for _, tile in row] for row in rungs], [f"{strength:.3g}" for strength, _ in rungs[0]]
+    return [[tile for _, tile in row] for row in rungs], [written(strength, 3) for strength, _ in rungs[0]]
 
 
 def _mixed(recipe: Recipe, view: View, samples: Samples) -> tuple[list[list[Image.Image]], list[str]]:

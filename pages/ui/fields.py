@@ -7,7 +7,6 @@ draft in the widget's callback, so whatever is drawn afterwards already shows th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -15,7 +14,8 @@ from typing import Any
 import streamlit as st
 
 from finetune_core.parts import FAMILIES, Knob, Part, Section
-from pages.ui import state
+from finetune_core.parts.numbers import Several
+from pages.ui import numbers, state
 
 BAR = 24  # letters that fit into one bar of choices
 FEW = 5  # as many choices are shown side by side; more go into a list that unfolds
@@ -77,11 +77,6 @@ def side_by_side(words: Sequence[str]) -> Callable[..., Any]:
     return st.segmented_control if sum(map(len, words)) <= BAR else partial(st.pills, wrap=True)
 
 
-def rate_format(rate: float) -> str:
-    """How a rate is written in its field: small ones with an exponent, so that they can be read and compared."""
-    return "%g" if rate >= 1e-3 else "%.2e"
-
-
 def family(part: Part) -> type[Part]:
     """The family that a part belongs to."""
     return next(cls for cls in FAMILIES.values() if isinstance(part, cls))
@@ -99,18 +94,7 @@ def _choose(path: str, edit: Callable[[str, Any], None], kind: str) -> None:
 
 
 def _write(path: str, value: Any) -> None:
-    if isinstance(value, float):
-        value = float(f"{value:.10g}")  # sliders add up steps: 0.35000000000000003
     state.edit_value(path, value.strip() if isinstance(value, str) else value)
-
-
-def _listed(numbers: Iterable[float]) -> str:
-    return ", ".join(f"{number:g}" for number in numbers)
-
-
-def _write_numbers(path: str, text: str) -> None:
-    # What is no number is told by the recipe itself.
-    state.edit_value(path, [word for word in text.replace(";", ",").split(",") if word.strip()])
 
 
 def _knob(section: Section, name: str) -> Knob:
@@ -127,7 +111,9 @@ def _label(knob: Knob) -> str:
 
 def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "") -> None:
     value: Any = state.value_at(path)
-    value = _listed(value) if knob.type == "numbers" else value
+    if scale := (Several() if knob.type == "numbers" else knob.scale):
+        numbers.number(numbers.of_draft(path, label, scale), help=help)
+        return
     key = state.seed(f"field:{path}", value)
     common: dict[str, Any] = {"help": help or None, **state.callback(key, _write, path)}
     if knob.type == "bool":
@@ -139,39 +125,10 @@ def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "")
         )
     elif knob.type == "choice":
         st.selectbox(label, knob.choices, knob.choices.index(value), format_func=_words(knob), **common)
-    elif knob.type == "numbers":
-        common |= {"help": f"{knob.help} With commas between them.", **state.callback(key, _write_numbers, path)}
-        st.text_input(label, value, placeholder=placeholder or None, **common)
-    elif knob.type == "text":
-        st.text_input(label, value, placeholder=placeholder or None, **common)
-    elif knob.type == "float" and not knob.log and knob.low is not None and knob.high is not None:
-        st.slider(label, float(knob.low), float(knob.high), value, slider_step(knob), format="%.4g", **common)
     else:
-        _number(label, knob, value, common)
+        st.text_input(label, value, placeholder=placeholder or None, **common)
 
 
 def _words(knob: Knob) -> Callable[[Any], str]:
     """What people call each of a knob's choices."""
     return lambda choice: knob.words.get(str(choice), str(choice))
-
-
-def _number(label: str, knob: Knob, value: float, common: dict[str, Any]) -> None:
-    cast = int if knob.type == "int" else float
-    low = None if knob.low is None else cast(knob.low)
-    high = None if knob.high is None else cast(knob.high)
-    if knob.type == "int":
-        st.number_input(label, low, high, int(value), step=1, **common)
-    else:
-        st.number_input(label, low, high, float(value), step=_number_step(knob), format="%g", **common)
-
-
-def slider_step(knob: Knob) -> float:
-    """About a hundred stops, a round number apart."""
-    assert knob.low is not None
-    assert knob.high is not None
-    return 10.0 ** math.floor(math.log10((knob.high - knob.low) / 50))
-
-
-def _number_step(knob: Knob) -> float:
-    default = abs(float(knob.default or 0.0)) or 0.01
-    return 10.0 ** math.floor(math.log10(default))

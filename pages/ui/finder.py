@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
+import streamlit as st
 
 from finetune_core import figures
 from finetune_core.errors import UserError
@@ -96,11 +97,12 @@ def phase(run: Run) -> Phase:
 
 
 def begin(recipe: Recipe) -> None:
-    """Start a search in a worker; what stops it becomes a notice on the page."""
+    """Start a search in a worker and draw the page anew; what stops it becomes a notice there."""
     try:
         launch.start(store.create(starting_recipe(recipe), next_search()))
     except UserError as error:
         state.note(error)
+    st.rerun()
 
 
 def stop(run: Run) -> None:

@@ -57,12 +57,15 @@ def _offer(recipe: Recipe, backbone: Backbone) -> None:
             key=f"measure-{backbone.kind}-{backbone.architecture}",
             help="Times one image and a few training steps at your image and batch size. Half a minute or less; let "
             "nothing else run meanwhile.",
+            disabled=bool(shell.waiting()),
             on_click=_begin,
             args=(recipe, backbone),
         )
 
 
 def _begin(recipe: Recipe, backbone: Backbone) -> None:
+    if shell.waiting():
+        return
     try:
         launch.start(store.create(timing.to_measure(recipe, backbone), Measure()))
     except UserError as error:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 
 from finetune_core.errors import UserError
+from finetune_core.parts.numbers import Scale, written
 from finetune_core.recipe import Recipe, milestones, plan, rules
-from pages.ui import fields, phasing, state
+from pages.ui import fields, numbers, phasing, state
 from pages.ui.shell import error_card, plain
+
+FACTORS = Scale(0.0, 1e4, log=True)
 
 
 def more(recipe: Recipe, names: Sequence[str]) -> None:
@@ -54,7 +57,9 @@ def _decay(recipe: Recipe, names: Sequence[str]) -> None:
     except UserError:  # the checks tell
         factors = dict.fromkeys(names, 1.0)
     st.markdown("**Weight decay per group**")
-    st.caption(f"A factor on the optimizer's weight decay, {recipe.training.optimizer.weight_decay:g}; 0 is none.")
+    st.caption(
+        f"A factor on the optimizer's weight decay, {written(recipe.training.optimizer.weight_decay)}; 0 is none."
+    )
     with st.container(horizontal=True, gap="small"):
         for name in names:
             _factor(name, factors)
@@ -62,22 +67,16 @@ def _decay(recipe: Recipe, names: Sequence[str]) -> None:
 
 
 def _factor(name: str, factors: Mapping[str, float]) -> None:
-    key = state.seed(f"decay:{name}", factors[name])
-    st.number_input(
-        name,
-        0.0,
-        1e4,
-        factors[name],
-        step=0.1,
-        format="%g",
-        width=110,
-        **state.callback(key, _set_factor, factors, name),
+    on = {path: state.value_at(path) for path in ("model", "training.decay")}
+    now, take = partial(factors.get, name), partial(_set_factor, factors, name)
+    numbers.number(
+        numbers.Entry(f"decay:{name}", name, FACTORS, now, take, on, called=f"Weight decay of {name}"), width=130
     )
 
 
 def _set_factor(factors: Mapping[str, float], name: str, value: float) -> None:
-    changed = {**factors, name: float(f"{value:.10g}")}
-    state.edit_value("training.decay", {group: factor for group, factor in changed.items() if factor != 1.0})
+    changed = {**factors, name: value}
+    state.change_value("training.decay", {group: factor for group, factor in changed.items() if factor != 1.0})
 
 
 def _button(
@@ -107,27 +106,25 @@ def _rates(recipe: Recipe, names: Sequence[str]) -> None:
     st.caption(rule.help)
     offered = [float(f"{number:.3g}") for number in rule.defaults(recipe.phases, here)]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        numbers = [_number(f"rule:{here}:{key}", *each) for each in zip(rule.numbers, offered, strict=True)]
-        st.button("Set the rates", key="set-rates", on_click=_set_rates, args=(names, rule.key, numbers))
+        entries = [_entry(f"rule:{here}:{key}", *each) for each in zip(rule.numbers, offered, strict=True)]
+        for entry in entries:
+            numbers.number(entry, width=150)
+        wrong = any(map(numbers.wrong, entries))
+        st.button("Set the rates", key="set-rates", on_click=_set_rates, args=(names, key, entries), disabled=wrong)
 
 
-def _number(key: str, label: str, offered: float) -> float:
-    """A number of a rule; when what is offered changes, so does the field."""
-    step = 10.0 ** math.floor(math.log10(offered))
-    return st.number_input(
-        label,
-        0.0,
-        value=offered,
-        step=step,
-        format=fields.rate_format(offered),
-        key=f"{key}:{label}:{offered}",
-        width=150,
+def _entry(key: str, label: str, offered: float) -> numbers.Entry:
+    """The field for a number of a rule; when what is offered changes, so does the field."""
+    key = f"{key}:{label}:{offered}"
+    return numbers.Entry(
+        key, label, FACTORS, partial(state.value, f"{key}:kept", offered), partial(state.keep, f"{key}:kept")
     )
 
 
-def _set_rates(names: Sequence[str], key: str, numbers: Sequence[float]) -> None:
-    here = phasing.index()
-    _attempt(lambda: phasing.replace(rules.apply_rule(state.draft().phases, here, names, key, numbers), here))
+def _set_rates(names: Sequence[str], key: str, entries: Sequence[numbers.Entry]) -> None:
+    here, given = phasing.index(), [entry.now() for entry in entries]
+    if not any(map(numbers.wrong, entries)):
+        _attempt(lambda: phasing.replace(rules.apply_rule(state.draft().phases, here, names, key, given), here))
 
 
 def take_milestones(names: Sequence[str]) -> None:

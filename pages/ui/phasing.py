@@ -7,6 +7,7 @@ one phase, as at first, nothing of this is seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -33,6 +34,11 @@ def chosen() -> Phase:
 def place(name: str) -> str:
     """The dotted path of one of its values, such as `phases.0.epochs`."""
     return f"phases.{index()}.{name}"
+
+
+def standing(*names: str) -> dict[str, Any]:
+    """The draft's model and these values of the chosen phase by their paths: what a field for a group belongs to."""
+    return {path: state.value_at(path) for path in ("model", *map(place, names))}
 
 
 def label(title: str) -> str:
@@ -75,6 +81,8 @@ def edit(phase: Phase) -> None:
 
 def replace(made: Phases, number: int = 0) -> None:
     """Make these the draft's phases and look at one of them."""
+    if len(made) != len(state.draft().phases):  # another phase may now stand where one has a wrong entry
+        state.forget_under("phases.")
     state.edit(state.draft().replace(phases=made))
     choose(number)
 

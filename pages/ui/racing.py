@@ -10,6 +10,7 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.finder import sweep
 from finetune_core.finder.suggest import winner
+from finetune_core.parts.numbers import written
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, store
@@ -48,14 +49,16 @@ def panel(recipe: Recipe, search: Run | None) -> None:
     st.caption(f"The suggestions train for {sweep.RACE_STEPS} steps each, from the same start. It changes nothing.")
     with st.container(horizontal=True):
         enough = search is not None and len(rates) > 1 and not busy
-        st.button(
+        wait = shell.waiting()
+        race_them = st.button(
             "Race the suggestions",
             icon=":material/sports_score:",
             key="race",
-            disabled=not enough,
-            on_click=_begin,
-            args=(recipe, search, rates),
+            disabled=not enough or bool(wait),
+            help=wait or None,
         )
+        if race_them and search and enough and not wait:
+            _begin(recipe, search, rates)
         if race and race.status.active:
             st.button("Stop the race", key="stop-race", on_click=finder.stop, args=(race,))
     if race:
@@ -68,6 +71,7 @@ def _begin(recipe: Recipe, search: Run, rates: dict[str, float]) -> None:
         launch.start(store.create(finder.starting_recipe(recipe), job))
     except UserError as error:
         state.note(error)
+    st.rerun()
 
 
 def _show(race: Run) -> None:
@@ -79,14 +83,14 @@ def _show(race: Run) -> None:
         st.progress(status.share, text=words)
     job = race.job_as(Race)
     rates, steps = job.rates, job.steps
-    names = {key: f"{NAMES[key]} {rate:.2g}" if key in NAMES else key for key, rate in rates.items()}
+    names = {key: f"{NAMES[key]} {written(rate, 3)}" if key in NAMES else key for key, rate in rates.items()}
     chart(figures.race(rows, rates, names, steps), key="race-chart")
     best = winner(rows)
     table = [_row(row, names, best, race.recipe.task.score) for row in rows if row["kind"] == "place"]
     if table:
         st.dataframe(table, hide_index=True, width="stretch")
     if best and not status.active:
-        label, group = f"Apply the winner: {best['lr']:.2g}", finder.alone(race)
+        label, group = f"Apply the winner: {written(best['lr'], 3)}", finder.alone(race)
         st.button(label, icon=":material/check:", key="winner", on_click=finder.take, args=(best["lr"], group))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -12,9 +13,10 @@ from finetune_core.errors import UserError
 from finetune_core.figures.colours import faded
 from finetune_core.network import catalogue, tree
 from finetune_core.network.tree import Node, Tree
+from finetune_core.parts.numbers import Scale
 from finetune_core.recipe import Model, Phase, Recipe, holding, regroup
 from finetune_core.recipe.names import HEAD, freeze_to, thawed
-from pages.ui import phasing, shell, state, thawing, warm
+from pages.ui import numbers, phasing, shell, state, thawing, warm
 
 DEPTHS = {1: "Top", 2: "2 deep", 3: "3 deep", 0: "All"}
 SHOWN = 3  # matching parameters that are named
@@ -85,21 +87,28 @@ def _several(label: str, names: Sequence[str], chosen: Sequence[str], edit: Edit
 
 def _freeze_to(names: Sequence[str]) -> None:
     """fastai's number, for those who think in it."""
+    entry = numbers.Entry(
+        f"freeze-to:{phasing.index()}",
+        phasing.label("Freeze to"),
+        Scale(-len(names), len(names) - 1, whole=True, units=("groups",)),
+        partial(_freezes_to, names),
+        partial(_take_freeze_to, names),
+        phasing.standing("thaw"),
+    )
+    help = (
+        "The first group that trains, counted as in fastai's freeze_to: −1 is the head alone, 0 everything, "
+        "2 all but the first two groups."
+    )
+    numbers.number(entry, help=help)
+
+
+def _freezes_to(names: Sequence[str]) -> int | None:
+    """The number that stands for what is thawed; None where none does."""
     warm = thawed(phasing.chosen().thaw, names)
     first = len(names) - len(warm)
-    contiguous = bool(warm) and tuple(names[first:]) == warm
-    now = (first - len(names) if first else 0) if contiguous else None
-    key = state.seed("freeze-to", now)
-    st.number_input(
-        phasing.label("Freeze to"),
-        -len(names),
-        len(names) - 1,
-        now,
-        step=1,
-        help="The first group that trains, counted as in fastai's freeze_to: −1 is the head alone, 0 everything, "
-        "2 all but the first two groups.",
-        **state.callback(key, _take_freeze_to, names),
-    )
+    if not warm or tuple(names[first:]) != warm:
+        return None
+    return first - len(names) if first else 0
 
 
 def _take_freeze_to(names: Sequence[str], n: int) -> None:

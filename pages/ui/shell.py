@@ -21,12 +21,15 @@ from finetune_core.recipe.words import (
 from finetune_core.runs import preflight
 from pages.ui import path, state
 
+_WAITING = "thaw:waiting"
+
 
 def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerator:
     """Draw a page's head: title, one sentence, recipe strip, pending error. Returns the place for its primary action.
 
     Fill the place with `next_step` or `primary`; it is the same on every page.
     """
+    state.keep(_WAITING, waiting())
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom", key="head"):
         with st.container(width="content", gap=None):
             st.title(title, anchor=False)
@@ -46,10 +49,24 @@ def pending_error() -> None:
         error_card(pending)
 
 
+def waiting() -> str:
+    """What all that starts something waits for, in words: fields in which stands what cannot be kept."""
+    names = list(dict.fromkeys(entry.label.lower() for entry in state.all_refused()))
+    return f"Mend first: {', '.join(names)}." if names else ""
+
+
+def keep_waiting() -> None:
+    """After a field in a fragment: draw the page anew where what starts something must wait now, or no longer."""
+    if state.value(_WAITING, "") != (now := waiting()):
+        state.keep(_WAITING, now)
+        st.rerun()
+
+
 def next_step(slot: DeltaGenerator, key: str, *, disabled: bool = False, help: str = "") -> None:
     """The primary action of a page on the path: go on to the page after it."""
-    step = path.following(key)
-    if primary(slot, f"Next: {step.title}", icon=":material/arrow_forward:", disabled=disabled, help=help):
+    step, wait = path.following(key), waiting()
+    label, icon = f"Next: {step.title}", ":material/arrow_forward:"
+    if primary(slot, label, icon=icon, disabled=disabled or bool(wait), help=wait or help) and not wait:
         st.switch_page(step.script)
 
 

@@ -17,10 +17,9 @@ def set_thawed(names: Sequence[str], chosen: Collection[str]) -> None:
 
 
 def set_rate(names: Sequence[str], name: str, rate: float) -> None:
-    """Give one group its own peak rate; 0 changes nothing."""
-    if rate:
-        field, value = presets.group_rate(phasing.chosen(), names, name, rate)
-        state.edit_value(phasing.place(field), value)
+    """Give one group its own peak rate; a UserError where a recipe cannot hold it."""
+    field, value = presets.group_rate(phasing.chosen(), names, name, rate)
+    state.change_value(phasing.place(field), value)
 
 
 def apply(names: Sequence[str], key: str) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -10,6 +11,7 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.network import catalogue
+from finetune_core.parts.numbers import Scale
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import thawed
 from finetune_core.recipe.presets import advice, all_rates, current_preset, presets
@@ -19,6 +21,7 @@ from pages.ui import (
     backbones,
     dataset,
     fields,
+    numbers,
     outline,
     phase_rules,
     phasing,
@@ -30,7 +33,8 @@ from pages.ui import (
 )
 from pages.ui.checks import checks
 
-NAME, RATE, SIZE = 190, 150, 110  # px; the bar takes what is left
+NAME, RATE, SIZE = 190, 170, 110  # px; the bar takes what is left
+RATES = Scale(1e-12, 100.0, log=True, units=("learning rate",))
 
 
 def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
@@ -65,7 +69,7 @@ def share(counts: dict[str, int], warm: Sequence[str]) -> None:
 def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str]) -> None:
     """A row per group, stem first: toggle, bar, size, rate."""
     names = list(counts)
-    colours, rates = figures.group_colours(names), all_rates(phase, names)
+    colours = figures.group_colours(names)
     longest = math.sqrt(max(counts.values()))
     for name in names:
         learns = name in warm
@@ -73,7 +77,7 @@ def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str]) -> None:
             with st.container(width=NAME):
                 _toggle(names, name, learns)
             with st.container(width=RATE):
-                _rate(names, name, rates[name], learns)
+                _rate(names, name, learns)
             words = f"{name}: {counts[name]} parameters, {'thawed' if learns else 'frozen'}."
             picture = figures.layer_bar(math.sqrt(counts[name]) / longest, learns, colours[name])
             st.container(width="stretch").image(picture, width="stretch", alt=words)
@@ -99,19 +103,16 @@ def _thaw(names: Sequence[str], name: str, wanted: bool) -> None:
     thawing.set_thawed(names, warm | {name} if wanted else warm - {name})
 
 
-def _rate(names: Sequence[str], name: str, rate: float, thawed: bool) -> None:
-    shown = float(f"{rate:.3g}")
-    key = state.seed(f"rate:{name}", shown)
-    st.number_input(
+def _rate(names: Sequence[str], name: str, thawed: bool) -> None:
+    entry = numbers.Entry(
+        f"rate:{phasing.index()}:{name}",
         f"Learning rate of {name}",
-        min_value=0.0,
-        value=shown,
-        step=10.0 ** math.floor(math.log10(rate)) if rate > 0 else 1e-4,
-        format=fields.rate_format(rate),
-        disabled=not thawed,
-        label_visibility="collapsed",
-        **state.callback(key, thawing.set_rate, names, name),
+        RATES,
+        lambda: all_rates(phasing.chosen(), names).get(name),
+        partial(thawing.set_rate, names, name),
+        phasing.standing("learning_rate", "multipliers", "thaw"),
     )
+    numbers.number(entry, hidden=True, disabled=not thawed)
 
 
 def head(recipe: Recipe, features: int, outputs: int) -> None:

@@ -11,6 +11,7 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.finder import sweep
+from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs.store import Run
@@ -51,20 +52,25 @@ def _code(begun: Recipe) -> str:
 
 def _actions(place: st.delta_generator.DeltaGenerator, recipe: Recipe, newest: Run | None) -> None:
     """One primary action: find, then go on."""
+    wait, begin = shell.waiting(), False
     if newest and newest.status.active:
         place.button("Stop", icon=":material/stop_circle:", key="stop", on_click=finder.stop, args=(newest,))
     elif newest and newest.status.state == "finished" and finder.fits(newest, recipe):
-        place.button("Find again", icon=":material/refresh:", key="again", on_click=finder.begin, args=(recipe,))
+        begin = place.button(
+            "Find again", icon=":material/refresh:", key="again", disabled=bool(wait), help=wait or None
+        )
         shell.next_step(place, "rate")
     else:
-        place.button(
+        begin = place.button(
             "Find the rate",
             icon=":material/query_stats:",
             type="primary",
             key="primary",
-            on_click=finder.begin,
-            args=(recipe,),
+            disabled=bool(wait),
+            help=wait or None,
         )
+    if begin and not wait:
+        finder.begin(recipe)
 
 
 def _body(runs: list[Run], newest: Run | None) -> None:
@@ -115,7 +121,7 @@ def _sure(found: dict[str, Any]) -> str:
 def _suggestion(
     place: st.delta_generator.DeltaGenerator, key: str, title: str, reason: str, rate: float | None, group: str
 ) -> None:
-    label, args = f"{title}: {rate:.2g}" if rate else title, (rate, group)
+    label, args = f"{title}: {written(rate, 3)}" if rate else title, (rate, group)
     place.button(label, key=f"take-{key}", on_click=finder.take, args=args, disabled=rate is None, width="stretch")
     place.caption(reason)
 
@@ -134,7 +140,7 @@ def _more(recipe: Recipe, newest: Run | None) -> None:
         st.segmented_control(
             "Direction", ways, required=True, format_func=lambda down: ways[down], key=_kept("find-down", False)
         )
-        st.caption(f"Downwards from {sweep.DOWN_FROM:g}; the steepest fall counts there too.")
+        st.caption(f"Downwards from {written(sweep.DOWN_FROM)}; the steepest fall counts there too.")
     with moved:
         options = ("", *finder.thawed(phasing.chosen()))
         st.selectbox("Rate that moves", options, format_func=_moved, key=_kept("find-group", ""))

@@ -13,6 +13,7 @@ import streamlit as st
 from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
+from finetune_core.parts.numbers import written
 from finetune_core.parts.tasks import Score, Targets, Task
 from finetune_core.recipe import Recipe, plan
 from finetune_core.recipe.words import model_words, source_words, thawed_words, train_words
@@ -94,7 +95,7 @@ def _done(run: Run, recipe: Recipe) -> None:
             st.download_button("Script", write, "train.py", icon=":material/download:", on_click="ignore", help=help)
             help = "Takes this run's recipe and what it has learned as your draft, and opens Model & layers."
             if st.button("Thaw more", icon=":material/local_fire_department:", help=help):
-                state.edit(starts.with_weights_of(recipe, str(run.best)) if run.best.exists() else recipe)
+                state.take(starts.with_weights_of(recipe, str(run.best)) if run.best.exists() else recipe)
                 st.switch_page(path.PAGES["layers"].script)
             if st.button("Compare with other runs", icon=":material/stacked_line_chart:"):
                 st.switch_page(path.PAGES["runs"].script)
@@ -181,7 +182,7 @@ def _tiles(rows: live.Rows, score: Score) -> None:
     values = {
         f"Best {score.inside}": score.shown(best["valid_score"] if best else None),
         "Loss": f"{np.mean([row['loss'] for row in recent if row['loss'] is not None]):.3f}" if recent else "–",
-        "Learning rate": f"{max(steps[-1]['lr'].values()):.2g}" if steps else "–",
+        "Learning rate": written(max(steps[-1]["lr"].values()), 3) if steps else "–",
         "Images per second": f"{np.median([row['images_per_s'] for row in recent]):,.0f}" if recent else "–",
         "Memory": f"{steps[-1]['memory_mb'] / 1000:.1f} GB" if steps else "–",
     }
@@ -237,7 +238,7 @@ def _notes(rows: live.Rows) -> None:
 
 def _recipe(recipe: Recipe) -> None:
     if st.button("Use this recipe", icon=":material/edit:", help="Makes it your draft."):
-        state.edit(recipe)
+        state.take(recipe)
         st.switch_page(path.PAGES["train"].script)
     st.code(recipe.to_yaml(), language="yaml")
 

@@ -132,7 +132,7 @@ def _reuse(run: Run) -> None:
         if st.button("Open", icon=":material/open_in_full:"):
             st.switch_page(path.RUN.script, query_params={"run": run.id})
         if st.button("Use this recipe", icon=":material/edit:", help="Makes it your draft and opens Train."):
-            state.edit(run.recipe)
+            state.take(run.recipe)
             st.switch_page(path.PAGES["train"].script)
 
 

@@ -15,7 +15,7 @@ from finetune_core.recipe.plan import full_length, starts
 from finetune_core.runs import launch, preflight, store
 from pages.ui import fields, outline, path, phasing, scripts, shell, state
 from pages.ui.chart import chart, load
-from pages.ui.checks import checks
+from pages.ui.checks import checks, refused
 
 LEAD = "What will happen, before it happens."
 OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say where it runs, not how it learns
@@ -24,15 +24,12 @@ OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say w
 def show(recipe: Recipe) -> None:
     """The whole page."""
     slot = shell.page("train", "Train", LEAD)
-    found = preflight.findings(recipe)
+    found = [*refused(), *preflight.findings(recipe)]
     broken = [finding.title for finding in found if finding.level == "error"]
     why = f"Mend first: {', '.join(broken).lower()}." if broken else ""
-    shell.primary(
-        slot, "Launch", icon=":material/local_fire_department:", disabled=bool(broken), help=why, on_click=_launch
-    )
-    if launched := state.value("launched"):
-        state.keep("launched", None)
-        st.switch_page(path.RUN.script, query_params={"run": launched})
+    wanted = shell.primary(slot, "Launch", icon=":material/local_fire_department:", disabled=bool(broken), help=why)
+    if wanted and not broken:
+        _launch(recipe)
     phasing.chooser(recipe)
     _choices()
     _plan(recipe)
@@ -57,14 +54,15 @@ def _downloads(recipe: Recipe, broken: bool) -> None:
     st.download_button("train.py", write, "train.py", icon=icon, on_click="ignore", disabled=broken, help=help)
 
 
-def _launch() -> None:
+def _launch(recipe: Recipe) -> None:
     """Make the run folder and start its worker; the page then leads to the run."""
     try:
-        run = store.create(state.draft())
+        run = store.create(recipe)
         launch.start(run)
-        state.keep("launched", run.id)
     except UserError as error:
         state.note(error)
+        st.rerun()
+    st.switch_page(path.RUN.script, query_params={"run": run.id})
 
 
 def _choices() -> None:

@@ -69,7 +69,7 @@ def test_it_is_added_to_an_earlier_draft_on_the_page(
     assert recipes.load(file) == tiny.replace(augment=(*tiny.augment, new()))
     name = f"#{len(tiny.augment)}"
     assert app.toggle(key=f"on:{name}").label == f"**{new.title}**"
-    app.slider(key=f"field:augment.{name}.{new.strength}").set_value(0.7).run()
+    app.slider(key=f"slide:field:augment.{name}.{new.strength}").set_value(0.7).run()
     assert recipes.load(file).augment[-1] == new(chance=0.7)
     assert app.get("image")
 

@@ -47,7 +47,7 @@ def test_groups_are_split_joined_and_given_back(open_page: Open, tiny: Recipe) -
     again(app)
     assert draft().model.merge == (("stem", "layer1"),)
     assert app.toggle(key="thaw:stem+layer1")
-    app.number_input(key="freeze-to").set_value(-1)
+    app.text_input(key="freeze-to:0").set_value("-1")
     again(app)
     assert draft().phases[0].thaw == ("head",)
     app.button(key="own-groups").click()
@@ -104,10 +104,10 @@ def test_groups_that_cannot_be_are_a_card_with_a_way_back(open_page: Open) -> No
 
 def test_weight_decay_is_set_per_group(open_page: Open) -> None:
     app = open_page("layers")
-    app.number_input(key="decay:stem").set_value(0.0).run()
-    app.number_input(key="decay:head").set_value(2.0).run()
+    app.text_input(key="decay:stem").set_value("0.0").run()
+    app.text_input(key="decay:head").set_value("2.0").run()
     assert draft().training.decay == {"stem": 0.0, "head": 2.0}
-    app.number_input(key="decay:stem").set_value(1.0).run()
+    app.text_input(key="decay:stem").set_value("1.0").run()
     assert draft().training.decay == {"head": 2.0}
 
 

@@ -72,21 +72,21 @@ def test_two_of_a_kind_are_never_taken_for_each_other(opened: Opened) -> None:
     app = opened(WEAK, STRONG)
     click(app, "up:#1")
     assert amounts() == [0.8, 0.1]
-    assert [app.slider(key=f"field:augment.#{number}.amount").value for number in (0, 1)] == [0.1, 0.8]
-    app.slider(key="field:augment.#0.amount").set_value(0.3).run()
+    assert [app.slider(key=f"slide:field:augment.#{number}.amount").value for number in (0, 1)] == [0.1, 0.8]
+    app.slider(key="slide:field:augment.#0.amount").set_value(0.3).run()
     assert amounts() == [0.8, 0.3]
     app.toggle(key="on:#1").set_value(False).run()
     assert [(part.amount, part.active) for part in draft().augment] == [(0.8, False), (0.3, True)]
     click(app, "remove:#1")
     assert amounts() == [0.3]
-    app.slider(key="field:augment.#0.amount").set_value(0.2).run()
+    app.slider(key="slide:field:augment.#0.amount").set_value(0.2).run()
     assert amounts() == [0.2]
 
 
 @pytest.mark.parametrize(("press", "left"), [("up:#1", [0.8, 0.4]), ("remove:#0", [0.8]), ("remove:#1", [0.4])])
 def test_a_value_that_comes_with_a_move_reaches_its_own_transform(opened: Opened, press: str, left: list) -> None:
     app = opened(WEAK, STRONG)
-    app.slider(key="field:augment.#0.amount").set_value(0.4)
+    app.slider(key="slide:field:augment.#0.amount").set_value(0.4)
     click(app, press)
     assert amounts() == left
 
@@ -101,17 +101,17 @@ def test_what_was_removed_takes_nothing_more(opened: Opened) -> None:
 def test_another_tabs_swap_is_noticed_before_a_value_is_written(opened: Opened) -> None:
     app = opened(WEAK, STRONG)
     saved(draft().replace(augment=(STRONG, WEAK)))
-    app.slider(key="field:augment.#0.amount").set_value(0.4).run()
+    app.slider(key="slide:field:augment.#0.amount").set_value(0.4).run()
     assert not app.exception
     assert amounts() == [0.8, 0.1]
-    app.slider(key="field:augment.#2.amount").set_value(0.5).run()
+    app.slider(key="slide:field:augment.#2.amount").set_value(0.5).run()
     assert amounts() == [0.5, 0.1]
 
 
 def test_another_tabs_edit_elsewhere_disturbs_nothing(opened: Opened) -> None:
     app = opened(WEAK, STRONG)
     saved(draft().with_value("phases.0.epochs", 7))
-    app.slider(key="field:augment.#0.amount").set_value(0.4).run()
+    app.slider(key="slide:field:augment.#0.amount").set_value(0.4).run()
     assert amounts() == [0.4, 0.8]
 
 

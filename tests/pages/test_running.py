@@ -171,7 +171,7 @@ def test_without_suggestions_there_is_no_race():
 
 def test_the_number_field_sets_the_rate():
     app = page("rate")
-    app.number_input[0].set_value(0.02).run()
+    app.text_input(key="field:phases.0.learning_rate").set_value("0.02").run()
     assert load(places.runs_dir() / "draft.yaml").phases[0].learning_rate == 0.02
 
 

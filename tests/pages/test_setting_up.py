@@ -119,7 +119,7 @@ def test_augment_shows_draws_and_switches_transforms(open_page: Open, draft: Pat
     assert not app.exception
     assert recipes.load(draft).augment[place].active
     assert "v2.ColorJitter(hue=0.05)" in _code(app)
-    app.slider(key=f"field:augment.#{place}.amount").set_value(0.4).run()
+    app.slider(key=f"slide:field:augment.#{place}.amount").set_value(0.4).run()
     assert recipes.load(draft).augment[place].amount == 0.4
 
 
@@ -167,9 +167,9 @@ def test_layers_thaw_by_toggle_preset_and_rate(open_page: Open, draft: Path) -> 
     phase = recipes.load(draft).phases[0]
     assert phase.thaw == ("layer4", "head")
     assert phase.multipliers == {"layer4": 0.1}
-    app.number_input(key="rate:layer4").set_value(5e-4).run()
+    app.text_input(key="rate:0:layer4").set_value("5e-4").run()
     assert recipes.load(draft).phases[0].multipliers["layer4"] == pytest.approx(0.5)
-    app.number_input(key="rate:head").set_value(2e-3).run()
+    app.text_input(key="rate:0:head").set_value("2e-3").run()
     assert recipes.load(draft).phases[0].learning_rate == 2e-3
     assert not app.exception
 
@@ -250,7 +250,7 @@ def test_a_file_that_is_no_recipe_is_told_and_changes_nothing(open_page: Open, d
 
 def test_dropout_is_offered_where_the_backbone_has_it(open_page: Open, draft: Path) -> None:
     app = open_page("layers")
-    app.slider(key="field:model.backbone.drop_rate").set_value(0.3).run()
+    app.slider(key="slide:field:model.backbone.drop_rate").set_value(0.3).run()
     assert recipes.load(draft).model.backbone.drop_rate == 0.3
     recipes.load(draft).with_value("model.backbone", {"kind": "torchvision", "architecture": "resnet18"}).save(draft)
     app = open_page("layers")

@@ -1,0 +1,169 @@
+"""The number field, one for the whole studio: what is kept is what is shown.
+
+It is a text field, since a browser's own number field takes `0,003` for 3 and drops what is out of bounds without a
+word. What cannot be kept stays as it was typed, with a line below that says why and what is kept; all that starts
+something waits meanwhile (`shell.waiting`). Beside it lie − and +, or a slider where a scale is even.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from finetune_core.errors import UserError
+from finetune_core.parts.numbers import Scale, Several, listed, written
+from pages.ui import shell, state
+
+BUTTON = 26  # px across, of − and +
+BESIDE = 96  # px across, of a field beside a slider
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A field for a number or several: `now` is what is kept (None: nothing), `take` keeps another, or a UserError.
+
+    `on` are the values of the draft, by dotted path, that it belongs to: where one changes, a wrong entry goes. Without
+    any the number is none of the draft's. `called` is its name where it is told of, if that is not the label.
+    """
+
+    key: str
+    label: str
+    scale: Scale | Several
+    now: Callable[[], Any]
+    take: Callable[[Any], None]
+    on: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""  # of the draft's value, where it is one
+    called: str = ""
+
+
+def of_draft(path: str, label: str, scale: Scale | Several) -> Entry:
+    """The field for a value of the draft."""
+    now = partial(state.found_at, path)
+    return Entry(f"field:{path}", label, scale, now, partial(state.change_value, path), {path: now()}, path)
+
+
+def number(
+    entry: Entry, *, help: str = "", hidden: bool = False, disabled: bool = False, width: Any = "stretch"
+) -> None:
+    """Draw the field, `hidden` without its label."""
+    refused, scale = state.refused(entry.key), entry.scale
+    help = f"{help} {scale.words()}." if help else ""
+    with st.container(gap="xxsmall", width=width):
+        with st.container(horizontal=True, wrap=False, vertical_alignment="bottom", gap="xxsmall"):
+            if isinstance(scale, Scale) and scale.slides:
+                _slider(entry, scale, help)
+                _text(entry, refused, hidden=True, width=BESIDE)
+            else:
+                _text(entry, refused, help, hidden, disabled)
+                _buttons(entry, disabled)
+        if refused:
+            st.markdown(f":small[:orange[:material/error: {shell.plain(refused.why)}]]")
+    shell.keep_waiting()
+
+
+def wrong(entry: Entry) -> bool:
+    """Whether something stands in it that cannot be kept."""
+    return state.refused(entry.key) is not None
+
+
+def _text(
+    entry: Entry,
+    refused: state.Refused | None,
+    help: str = "",
+    hidden: bool = False,
+    disabled: bool = False,
+    width: Any = "stretch",
+) -> None:
+    shown = refused.text if refused else _shown(entry.now())
+    st.text_input(
+        entry.label,
+        shown,
+        help=help or None,
+        placeholder=entry.scale.words(),
+        disabled=disabled,
+        label_visibility="collapsed" if hidden else "visible",
+        width=width,
+        **state.callback(state.seed(entry.key, shown), _typed, entry),
+    )
+
+
+def _shown(kept: Any) -> str:
+    if kept is None:
+        return ""
+    return listed(kept) if isinstance(kept, tuple) else written(kept, 12)  # a group's rate is a product
+
+
+def _typed(entry: Entry, text: str) -> None:
+    try:
+        _keep(entry, entry.scale.read(text))
+    except UserError as error:
+        kept = _shown(entry.now())
+        why = (error.why or error.what).removesuffix(".") + (f"; kept at {kept}" if kept else "")
+        state.refuse(entry.key, state.Refused(entry.called or entry.label, text, why, entry.on, entry.path, kept))
+
+
+def _keep(entry: Entry, found: Any) -> None:
+    if found != entry.now():
+        entry.take(found)
+    state.forget(entry.key)
+
+
+def _slider(entry: Entry, scale: Scale, help: str) -> None:
+    assert scale.low is not None
+    assert scale.high is not None
+    now = float(entry.now())
+    st.slider(
+        entry.label,
+        float(scale.low),
+        float(scale.high),
+        now,
+        scale.even_step(),
+        format=" ",  # the number stands in the field
+        help=help or None,
+        **state.callback(state.seed(f"slide:{entry.key}", now), _slid, entry),
+    )
+
+
+def _slid(entry: Entry, number: float) -> None:
+    _attempt(entry, float(f"{number:.10g}"))  # sliders add up steps: 0.35000000000000003
+
+
+def _buttons(entry: Entry, disabled: bool) -> None:
+    if isinstance(entry.scale, Scale):
+        _button(entry, entry.scale, "minus", "remove", -1, disabled)
+        _button(entry, entry.scale, "plus", "add", 1, disabled)
+
+
+def _button(entry: Entry, scale: Scale, key: str, icon: str, way: int, disabled: bool) -> None:
+    now = entry.now()
+    beside = None if now is None else scale.stepped(now, way)
+    st.button(
+        f":material/{icon}:",
+        key=f"{key}:{entry.key}",
+        type="tertiary",
+        help=None if beside in (None, now) else f"{entry.label}: {_shown(beside)}",
+        disabled=disabled or beside in (None, now),
+        on_click=_step,
+        args=(entry, scale, way),
+        width=BUTTON,
+    )
+
+
+def _step(entry: Entry, scale: Scale, way: int) -> None:
+    typed = state.value(entry.key)
+    if typed not in (None, _shown(entry.now())):  # in the same breath, and not handed over yet
+        _typed(entry, typed)
+    if (now := entry.now()) is not None:
+        _attempt(entry, scale.stepped(now, way))
+        state.seed(entry.key, _shown(entry.now()))
+
+
+def _attempt(entry: Entry, number: float) -> None:
+    try:
+        _keep(entry, number)
+    except UserError as error:
+        state.note(error)

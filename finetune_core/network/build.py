@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune_core.network.groups import body_groups, layer_groups
 from finetune_core.network.network import Fitting, Network
 from finetune_core.parts import Call
-from finetune_core.parts.backbones import weight_files
+from finetune_core.parts.backbones import reading, state_dicts, weight_files
 from finetune_core.parts.backbones.spec import Body, Plan
 from finetune_core.parts.heads import STARTS
 from finetune_core.records import Report, silent
@@ -43,9 +42,13 @@ def build(
     body = model.backbone.weights.build(model.backbone, plan, report)
     network = with_head(body, model, outputs)
     _start(network.module.get_submodule(network.classifier), model.head, priors)
-    if body.trained:
-        _go_on(model.backbone, replace(body, classifier=network.classifier), report)
+    if body.trained is not None:
+        body.classifier = network.classifier
+        _go_on(model.backbone, body, report)
     model.backbone.take(channels, network)
+    network.notes = body.notes
+    for note in network.notes:
+        report(note)
     return network
 
 
@@ -57,7 +60,10 @@ def restore(model: Model, outputs: int, checkpoint: Path) -> Network:
     model.backbone.take(len(said.mean) or body.channels, body)
     network = with_head(body, model, outputs)
     network.mean, network.std = said.mean or network.mean, said.std or network.std
-    weight_files.fill(network.module, weight_files.tensors(checkpoint), (), checkpoint.name)
+    found = state_dicts.find(tree := reading.read(checkpoint), network.module, ())
+    if found.misfit:
+        raise state_dicts.misfitting(tree, found, checkpoint.name)
+    state_dicts.load(network.module, found.named)
     return network
 
 
@@ -89,7 +95,7 @@ def _go_on(backbone: Backbone, body: Body, report: Report) -> None:
     backbone.fill(body, body.trained, "the checkpoint")
     head, under = body.module.get_submodule(body.classifier), f"{body.classifier}."
     theirs = {name.removeprefix(under): value for name, value in body.trained.items() if name.startswith(under)}
-    if weight_files.fits(head, theirs, ()):
+    if state_dicts.fits(head, theirs):
         head.load_state_dict(theirs)
     else:
         report("The checkpoint's head does not fit: the head is new")

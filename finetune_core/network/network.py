@@ -40,3 +40,4 @@ class Network(Sighted):
     groups: tuple[LayerGroup, ...]
     fitting: Fitting
     arguments: Mapping[str, Any] = field(default_factory=dict)  # what the library's constructor was given besides
+    notes: tuple[str, ...] = ()  # what a person should know of its weights, such as what was left out

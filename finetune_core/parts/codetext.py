@@ -16,16 +16,26 @@ WIDTH = 120  # columns, as in the rest of the house
 
 # Every import that a piece of code may need, in the order in which they stand, by the name that it makes known.
 IMPORTS = {
+    "argparse": "import argparse",
+    "collections": "import collections",
     "copy": "import copy",
     "csv": "import csv",
+    "datetime": "import datetime",
+    "decimal": "import decimal",
+    "fractions": "import fractions",
     "json": "import json",
     "math": "import math",
     "os": "import os",
+    "pathlib": "import pathlib",
     "re": "import re",
+    "types": "import types",
+    "uuid": "import uuid",
+    "OrderedDict": "from collections import OrderedDict",
     "Iterator": "from collections.abc import Iterator",
     "Path": "from pathlib import Path",
     "Any": "from typing import Any",
     "np": "import numpy as np",
+    "safetensors.torch": "import safetensors.torch",
     "timm": "import timm",
     "timm.optim": "import timm.optim",
     "torch": "import torch",
@@ -39,7 +49,7 @@ IMPORTS = {
     "v2": "from torchvision.transforms import v2",
 }
 DEFINING = ("def ", "class ", "@")
-STANDARD = ("copy", "csv", "json", "math", "os", "re", "Iterator", "Path", "Any")
+STANDARD = tuple(IMPORTS)[: tuple(IMPORTS).index("Any") + 1]
 
 
 def importing(*sections: str) -> str:

@@ -16,11 +16,12 @@ from finetune_core.data.split import Split, readable, split
 from finetune_core.network.build import with_head
 from finetune_core.network.freezing import divide
 from finetune_core.network.network import Fitting, LayerGroup, Network
-from finetune_core.parts.backbones import weight_files
-from finetune_core.parts.backbones.spec import Body, Origin, Plan
+from finetune_core.parts.backbones import reading, state_dicts
+from finetune_core.parts.backbones.spec import Origin, Plan
+from finetune_core.parts.backbones.state_dicts import Found
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import Targets, targets_from
-from finetune_core.recipe import Model, Recipe
+from finetune_core.recipe import Recipe
 from finetune_core.records import Report
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class Blueprint:
     """The network, as code needs to know it: where everything is, in names."""
 
     origin: Origin
+    allowing: tuple[str, ...]  # code that goes before the reading, where the file holds more than tensors
     adapting: tuple[str, ...]  # code that makes `weights` fit, where the file holds other names
+    versioned: bool  # whether the network asks for the version of what it loads
     old_classifier: str
     fitting: Fitting
     keeps_head: bool  # whether the weights hold a head that fits
@@ -121,24 +124,30 @@ def outline(recipe: Recipe, outputs: int, report: Report | None = None) -> Bluep
     model = recipe.model
     plan = Plan(outputs, recipe.data.image_size)
     origin = model.backbone.weights.origin(model.backbone, plan, report)
-    body = _empty(model, replace(plan, arguments={**plan.arguments, **origin.arguments}))
-    first = len(origin.mean) if len(origin.mean) not in (0, body.channels) else 0
-    model.backbone.take(first or body.channels, body)
+    body = model.backbone.empty(replace(plan, arguments={**plan.arguments, **origin.arguments}))
+    usual, old_classifier = body.channels, body.classifier
+    model.backbone.take(len(origin.mean) or usual, body)
     body.mean, body.std = origin.mean or body.mean, origin.std or body.std
-    old_classifier = body.classifier
-    named = weight_files.tensors(origin.file) if origin.file and origin.state else {}
-    adapting = tuple(_adapting(model, origin, body, named)) if named else ()
+    file, head_too = origin.file if origin.state else None, model.backbone.weights.with_head
+    tree = reading.read(file) if file else {}
+    found = model.backbone.fitted(body, tree, file.name) if file and not head_too else Found()
+    first = body.channels if body.channels != usual else 0
     network = with_head(body, model, outputs)
+    if file and head_too:
+        body.classifier = network.classifier
+        found = model.backbone.fitted(body, tree, file.name)
     then = recipe.data.channels if recipe.data.channels != network.channels else 0
     model.backbone.take(recipe.data.channels, network)
     last = _last(network)
     spoken = (old_classifier, *(place for place, _ in network.fitting.layers), last)
     return Blueprint(
         origin,
-        adapting,
+        reading.allowing(file) if file else (),
+        found.steps,
+        state_dicts.versioned(network.module),
         old_classifier,
         network.fitting,
-        model.backbone.weights.with_head and _head_fits(network, named),
+        head_too and _head_fits(network, tree),
         {name: expression(network.module, name) for name in spoken if _exists(network.module, name)},
         expression(network.module, last),
         {group.name: _begins(network.module, group) for group in network.groups},
@@ -147,28 +156,6 @@ def outline(recipe: Recipe, outputs: int, report: Report | None = None) -> Bluep
         network.mean,
         network.std,
     )
-
-
-def _empty(model: Model, plan: Plan) -> Body:
-    """The network on the meta device, without memory for its weights."""
-    import torch
-
-    try:
-        with torch.device("meta"):
-            return model.backbone.bare(plan)
-    except (NotImplementedError, RuntimeError):  # some networks compute with tensors, for which meta has no numbers
-        return model.backbone.bare(plan)
-
-
-def _adapting(model: Model, origin: Origin, body: Body, named: Any) -> Iterator[str]:
-    """How the state dict of a file becomes one with the network's own names."""
-    from timm.models import load_state_dict
-
-    raw = load_state_dict(str(origin.file))
-    if raw.keys() != named.keys():
-        prefix = next(p for p in weight_files.PREFIXES if {name.removeprefix(p) for name in raw} == set(named))
-        yield f"weights = {{name.removeprefix({prefix!r}): value for name, value in weights.items()}}"
-    yield from model.backbone.adapting(body, named)
 
 
 def _last(network: Network) -> str:
@@ -186,7 +173,7 @@ def _last(network: Network) -> str:
 def _head_fits(network: Network, named: Any) -> bool:
     under = f"{network.classifier}."
     theirs = {name.removeprefix(under): value for name, value in named.items() if name.startswith(under)}
-    return weight_files.fits(network.module.get_submodule(network.classifier), theirs, ())
+    return state_dicts.fits(network.module.get_submodule(network.classifier), theirs)
 
 
 def _exists(module: nn.Module, path: str) -> bool:

@@ -15,8 +15,9 @@ ROOM = 116  # columns for a call on a line of its own
 
 def layers(facts: Facts) -> str:
     """The source of the layers that only Thaw has, where the network needs one."""
-    adapted = any(facts.blueprint.channels)
-    return own_layers(*(layer for _, layer in facts.blueprint.fitting.layers), names=["with_channels"] * adapted)
+    adapted = ["with_channels"] * any(facts.blueprint.channels)
+    read = [name for name in ("as_dict", "as_list") if any(name in line for line in facts.blueprint.allowing)]
+    return own_layers(*(layer for _, layer in facts.blueprint.fitting.layers), names=[*adapted, *read])
 
 
 def building(recipe: Recipe, facts: Facts) -> str:
@@ -29,28 +30,32 @@ def building(recipe: Recipe, facts: Facts) -> str:
     if first:
         lines.append(f"with_channels(model, {first})  # as the weights were trained")
     if origin.state and not with_head:
-        lines += [*_read(facts), *_filled(blueprint.old_classifier)]
+        lines += [*_read(facts), *_filled(facts, blueprint.old_classifier)]
     lines += fitting.opening
     for place, layer in fitting.layers:
         lines.append(f"{blueprint.places[place]} = {layer.code(room=ROOM)}")
     lines += _start(recipe, facts)
     if origin.state and with_head:  # a run's own weights go under the head that they may bring along
-        whole = blueprint.keeps_head
-        lines += [*_read(facts), *(["model.load_state_dict(weights)"] if whole else _filled(fitting.classifier))]
+        lines += [*_read(facts), *_filled(facts, "" if blueprint.keeps_head else fitting.classifier)]
     if then:
         lines.append(f"with_channels(model, {then})")
     return _with_constant("\n".join(lines), facts)
 
 
 def _read(facts: Facts) -> list[str]:
-    return [f"weights = {facts.blueprint.origin.state}", *facts.blueprint.adapting]
+    blueprint = facts.blueprint
+    return [*blueprint.allowing, f"weights = {blueprint.origin.state}", *blueprint.adapting]
 
 
-def _filled(classifier: str) -> list[str]:
-    return [
-        f'body = {{name: value for name, value in weights.items() if not name.startswith("{classifier}.")}}',
-        "model.load_state_dict(body, strict=False)  # all but the classifier",
-    ]
+def _filled(facts: Facts, but: str) -> list[str]:
+    """All of `weights` but for what is called so."""
+    lines = []
+    if but:
+        lines.append(f'weights = {{name: value for name, value in weights.items() if not name.startswith("{but}.")}}')
+    if facts.blueprint.versioned:
+        lines += ["weights = OrderedDict(weights)", "weights._metadata = model.state_dict()._metadata  # its version"]
+    load = "model.load_state_dict(weights, strict=False)  # all but the classifier" if but else ""
+    return [*lines, load or "model.load_state_dict(weights)"]
 
 
 def _start(recipe: Recipe, facts: Facts) -> list[str]:

@@ -6,20 +6,18 @@ torch and the libraries are imported when a network is built, not before.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from pydantic import SerializeAsAny
 
 from finetune_core.errors import UserError
-from finetune_core.parts.backbones import sockets
-from finetune_core.parts.backbones.spec import Body, Origin, Plan, Sighted
+from finetune_core.parts.backbones import sockets, state_dicts
+from finetune_core.parts.backbones.spec import Body, Origin, Plan, Sighted, Translation
+from finetune_core.parts.backbones.state_dicts import Found
 from finetune_core.parts.backbones.weights import Hub, Weights
 from finetune_core.parts.base import Call, Part, knob
 from finetune_core.records import Report
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 DROPS = ("drop_rate", "drop_path_rate")
 RGB = 3  # channels that published networks are made for
@@ -49,6 +47,9 @@ class Backbone(Part):
         more=True,
     )
 
+    SIZES: ClassVar[Sequence[str]] = ()  # arguments by which constructors are told the size of images
+    SIDE_BRANCHES: ClassVar[Sequence[str]] = ()  # layers that only the first training used; files may hold them
+
     def arguments(self, plan: Plan) -> dict[str, Any]:
         """What the library's constructor is told beside name, outputs and dropout."""
         raise NotImplementedError
@@ -69,13 +70,54 @@ class Backbone(Part):
         """The network with random weights; UserError as in `made`."""
         return self.made(self.call(plan), plan)
 
-    def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
-        """Copy a state dict into the network, all but its classifier; UserError where it does not fit."""
+    def translations(self, body: Body) -> Sequence[Translation]:
+        """The library's own ways to names and shapes of today, in the order in which they are tried."""
         raise NotImplementedError
 
-    def adapting(self, body: Body, named: Mapping[str, Tensor]) -> Sequence[str]:
-        """The code by which `fill` makes `weights` fit the `model`, nothing where they do."""
-        raise NotImplementedError
+    def empty(self, plan: Plan) -> Body:
+        """The network without memory for its weights, on torch's meta device; UserErrors as `made`."""
+        import torch
+
+        try:
+            with torch.device("meta"):
+                return self.bare(plan)
+        except (NotImplementedError, RuntimeError):  # some compute with tensors, for which meta has no numbers
+            return self.bare(plan)
+
+    def fill(self, body: Body, tree: Any, source: str) -> None:
+        """Copy what belongs to the network, of all that was read from a file, into it, but for its classifier.
+
+        UserErrors as in `fitted`, and where what is stored is no numbers. `source` is what people call the file.
+        """
+        found = self.fitted(body, tree, source)
+        state_dicts.fill(body.module, found, source)
+        body.notes = tuple(filter(None, (found.note(),)))
+
+    def fitted(self, body: Body, tree: Any, source: str) -> Found:
+        """What of a file belongs to the network, which becomes one for grey images or alpha where the file's is.
+
+        UserError with the true cause where it does not fit.
+        """
+        found = self._found(body, tree)
+        if channels := found.misfit.channels(body.channels):
+            self.take(channels, body)
+            found = self._found(body, tree)
+        if not found.misfit:
+            return found
+        self._check_size(body, tree, source)
+        raise state_dicts.misfitting(tree, found, source)
+
+    def _found(self, body: Body, tree: Any) -> Found:
+        return state_dicts.find(tree, body.module, (body.classifier, *self.SIDE_BRANCHES), self.translations(body))
+
+    def _check_size(self, body: Body, tree: Any, source: str) -> None:
+        """UserError where a file does not fit because the network was made for another size of images."""
+        rest = {name: value for name, value in body.arguments.items() if name not in self.SIZES}
+        if rest == dict(body.arguments):
+            return
+        usual = self.empty(Plan(2, arguments=rest))
+        if not self._found(usual, tree).misfit:
+            raise one_size(self, source, usual.side, body.side)
 
     def socket(self, body: Body) -> sockets.Socket:
         """Open the network for a head that pools by itself; UserError where its features cannot be had unpooled."""
@@ -111,6 +153,15 @@ class Backbone(Part):
     def drop_names(self) -> tuple[str, str]:
         """The constructor's words for dropout and stochastic depth."""
         raise NotImplementedError
+
+
+def one_size(backbone: Backbone, source: str, usual: int, wanted: int) -> UserError:
+    """The words for weights that cannot be had for images of another size than theirs."""
+    return UserError(
+        f"This network takes images of {usual} px only; the recipe has {wanted}.",
+        f"What {backbone.architecture} knows of places in an image cannot be stretched to other sizes ({source}).",
+        f"Use {usual} px (data.image_size), or choose another architecture.",
+    )
 
 
 def _per_channel(colours: tuple[float, ...], channels: int, alpha: float) -> tuple[float, ...]:

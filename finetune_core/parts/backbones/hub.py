@@ -1,4 +1,7 @@
-"""Fetching published weights: with progress, into a cache, and never waiting long for a network that is not there."""
+"""Published weights: whether they are on this machine, without torch, and fetching them where they are not.
+
+With progress, into a cache, and never waiting long for a network that is not there.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.parts.backbones.weight_files import OTHER_WAYS
 from finetune_core.records import Report
 
 PATIENCE = 4.0  # seconds until the first answer; a person waits for a card, not for retries
@@ -22,21 +27,92 @@ STALL = 20.0  # seconds without a byte in the middle of a download
 CHUNK = 1 << 18  # bytes
 
 
+USUAL_FILES = ("model.safetensors", "pytorch_model.bin")  # of a repository at Hugging Face, the better first
+
+
 class NotPublishedError(Exception):
     """The server answers, but has no such file."""
 
 
-def fetch(url: str, target: Path, report: Report) -> Path:
+@dataclass(frozen=True)
+class Published:
+    """A set of weights and where it is published: an address, or a repository at Hugging Face.
+
+    Written as one text: `https://…/resnet18-f37072fd.pth`, `timm/resnet18.a1_in1k` or `timm/name:file.bin`.
+    """
+
+    source: str
+
+    @property
+    def name(self) -> str:
+        """What people see of it."""
+        return self.source.partition(":")[0] if self._at_the_hub else self.source.rpartition("/")[2]
+
+    @property
+    def _at_the_hub(self) -> bool:
+        return "://" not in self.source
+
+    def here(self) -> Path | None:
+        """The file where it is on this machine already: in torch's cache, in Hugging Face's, or in ours."""
+        if not self._at_the_hub:
+            return next((target for _, target in self._targets() if target.is_file()), None)
+        from huggingface_hub import try_to_load_from_cache
+
+        repository, files = self._repository()
+        for file, (_, target) in zip(files, self._targets(), strict=True):
+            cached = try_to_load_from_cache(repository, file)
+            if isinstance(cached, str):
+                return Path(cached)
+            if target.is_file():
+                return target
+        return None
+
+    def fetched(self, report: Report, hint: str) -> Path:
+        """The file, downloaded if need be; UserError with this hint where it is not to be had."""
+        if found := self.here():
+            return found
+        for url, target in self._targets():
+            try:
+                return fetch(url, target, report, hint)
+            except NotPublishedError:
+                continue
+        raise UserError(f"The weights {self.name} are no longer published.", "The server has no such file.", hint)
+
+    def _targets(self) -> Iterator[tuple[str, Path]]:
+        """Each address that may have it, and where a download from there goes."""
+        if not self._at_the_hub:
+            yield self.source, torch_checkpoints() / self.name
+            return
+        host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        repository, files = self._repository()
+        for file in files:
+            # named in full, so that another default tag in a later timm is another file
+            own = places.cache_dir() / "weights" / f"{Path(repository).name}{Path(file).suffix}"
+            yield f"{host}/{repository}/resolve/main/{file}", own
+
+    def _repository(self) -> tuple[str, tuple[str, ...]]:
+        repository, _, file = self.source.partition(":")
+        return repository, (file,) if file else USUAL_FILES
+
+
+def torch_checkpoints() -> Path:
+    """Where torch keeps what it has downloaded; as torch.hub.get_dir, without torch."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
+    return Path(os.environ.get("TORCH_HOME", cache)).expanduser() / "hub" / "checkpoints"
+
+
+def fetch(url: str, target: Path, report: Report, hint: str = "") -> Path:
     """The file behind `url`, downloaded to `target` unless it lies there already.
 
     Raises UserError within PATIENCE seconds without a network, NotPublishedError where the server has no such file.
+    `hint` says what else there is.
     """
     if target.is_file():
         return target
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise _offline(target.name, "The network is switched off by HF_HUB_OFFLINE.")
+        raise _offline(target.name, "The network is switched off by HF_HUB_OFFLINE.", hint)
     report(f"Asking {url.split('/')[2]} for {target.name}")
-    answer = _answer(url, target.name)
+    answer = _answer(url, target.name, hint)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".part")
     try:
@@ -44,13 +120,14 @@ def fetch(url: str, target: Path, report: Report) -> Path:
             _copy(answer, file, target.name, report)
         shutil.move(draft, target)
     except (OSError, HTTPException) as error:
-        raise UserError(f"The download of {target.name} broke off.", f"{error}.", f"Try again. {OTHER_WAYS}") from error
+        what = f"The download of {target.name} broke off."
+        raise UserError(what, f"{error}.", f"Try again. {hint}".strip()) from error
     finally:
         Path(draft).unlink(missing_ok=True)
     return target
 
 
-def _answer(url: str, name: str) -> Any:
+def _answer(url: str, name: str, hint: str) -> Any:
     """An open response. In a thread, because looking up a host name obeys no timeout."""
     outcome: list[Any] = []
 
@@ -68,9 +145,9 @@ def _answer(url: str, name: str) -> Any:
     if isinstance(answer, urllib.error.HTTPError):
         if answer.code in (401, 403, 404, 410):  # the hub answers 401 for repositories that do not exist
             raise NotPublishedError(f"{url}: {answer.code}") from answer
-        raise _offline(name, f"{host} answers {answer.code} {answer.reason}.") from answer
+        raise _offline(name, f"{host} answers {answer.code} {answer.reason}.", hint) from answer
     if isinstance(answer, Exception):
-        raise _offline(name, f"{host} cannot be reached ({getattr(answer, 'reason', answer)}).") from answer
+        raise _offline(name, f"{host} cannot be reached ({getattr(answer, 'reason', answer)}).", hint) from answer
     return answer
 
 
@@ -86,5 +163,5 @@ def _copy(answer: Any, file: Any, name: str, report: Report) -> None:
         raise OSError(f"{done} of {total} bytes arrived")
 
 
-def _offline(name: str, why: str) -> UserError:
-    return UserError(f"The published weights {name} could not be downloaded.", why, f"Without a network: {OTHER_WAYS}")
+def _offline(name: str, why: str, hint: str) -> UserError:
+    return UserError(f"The published weights {name} could not be downloaded.", why, f"Without a network: {hint}")

@@ -1,29 +1,14 @@
-"""What both libraries of networks need: what classifies, files by address, and words for what cannot be built."""
+"""What both libraries of networks need: what classifies, and words for what cannot be built."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from finetune_core.errors import UserError
-from finetune_core.parts.backbones import hub, weight_files
 from finetune_core.parts.backbones.family import Backbone
-from finetune_core.records import Report
-
-
-def from_url(url: str, report: Report | None) -> Path | None:
-    """The file of an address: from torch's own cache, or downloaded into it if told `report`; else None."""
-    import torch
-
-    target = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if report is None:
-        return target if target.is_file() else None
-    try:
-        return hub.fetch(url, target, report)
-    except hub.NotPublishedError as error:
-        raise UserError(f"{target.name} is no longer published.", f"{error}.", weight_files.OTHER_WAYS) from error
+from finetune_core.parts.backbones.weights import other_ways
 
 
 def classifies(layer: object) -> bool:
@@ -66,14 +51,12 @@ def unknown(library: str, architecture: str, known: Sequence[str]) -> UserError:
     )
 
 
-def no_such_tag(library: str, architecture: str, tag: str, tags: Sequence[str]) -> UserError:
+def no_such_tag(backbone: Backbone, tag: str, tags: Sequence[str]) -> UserError:
     """The words for a set of weights that is not published."""
+    library, architecture = backbone.title, backbone.architecture
     if not tags:
-        return UserError(
-            f"{library} publishes no weights for {architecture}.",
-            "Only its design is published.",
-            weight_files.OTHER_WAYS,
-        )
+        what = f"{library} publishes no weights for {architecture}."
+        return UserError(what, "Only its design is published.", other_ways(backbone))
     return UserError(
         f"{library} has no weights {tag or '(default)'} for {architecture}.",
         f"There are {', '.join(tags)}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -44,7 +44,20 @@ class Body(Sighted):
 
     arguments: Mapping[str, Any]  # given to the library's constructor beside name and classes
     side: int  # px, of images that the network takes
-    trained: Mapping[str, Tensor] = field(default_factory=dict)  # of a whole network, to be filled in under its head
+    trained: Any = None  # what was read of a whole network, to be filled in under its head
+    notes: tuple[str, ...] = ()  # what a person should know of its weights, such as what was left out
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A library's own way to make another's or an earlier version's state dict one of today's.
+
+    `apply` takes it and the network and may raise where it does not know the names; `code` is the same, speaking of
+    `weights` and `model`.
+    """
+
+    code: str
+    apply: Callable[[dict[str, Tensor], nn.Module], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -84,5 +97,5 @@ class Maker(Protocol):
     def take(self, channels: int, network: Sighted) -> None:
         """Make a network one for so many channels."""
 
-    def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
-        """Copy a state dict into the network."""
+    def fill(self, body: Body, tree: Any, source: str) -> None:
+        """Copy what belongs to the network, of all that was read from a file, into it."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
 
-from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.parts.backbones import hub, sockets, weight_files
-from finetune_core.parts.backbones.spec import Body, Origin, Plan
+from finetune_core.parts.backbones import hub, sockets
+from finetune_core.parts.backbones.family import Backbone, one_size
+from finetune_core.parts.backbones.library import classifies, no_such_tag, not_to_plan, unknown
+from finetune_core.parts.backbones.spec import Body, Origin, Plan, Translation
+from finetune_core.parts.backbones.weights import other_ways
 from finetune_core.parts.base import Call, knob
 from finetune_core.records import Report
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-from finetune_core.parts.backbones.family import Backbone
-from finetune_core.parts.backbones.library import classifies, from_url, no_such_tag, not_to_plan, unknown
 
 
 class Timm(Backbone):
@@ -27,6 +23,11 @@ class Timm(Backbone):
     kind: ClassVar[str] = "timm"
     title: ClassVar[str] = "timm"
     architecture: str = knob("resnet10t", "Architecture", "timm's name for the network, such as resnet50.")
+
+    SIZES: ClassVar[Sequence[str]] = ("img_size",)
+    SIDE_BRANCHES: ClassVar[Sequence[str]] = ("AuxLogits",)
+    # functions by which its families' modules read other names than today's, or stretch positions
+    FILTERS: ClassVar[Sequence[str]] = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
 
     def arguments(self, plan: Plan) -> dict[str, Any]:
         """Those of the plan, and the image size where the network needs to know it."""
@@ -55,11 +56,21 @@ class Timm(Backbone):
         try:
             module = call.build()
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-            raise not_to_plan(self, arguments, error) from error
+            raise self._not_to_plan(plan, error) from error
         cfg = module.pretrained_cfg
         classifier = _timm_classifier(module, self.architecture)
         side = plan.image_size or arguments.get("img_size") or cfg["input_size"][-1]
         return Body(module, classifier, tuple(cfg["mean"]), tuple(cfg["std"]), arguments, side)
+
+    def _not_to_plan(self, plan: Plan, error: Exception) -> Exception:
+        """Words for what the constructor refused."""
+        import timm
+
+        arguments = self.arguments(plan)
+        if "img_size" in arguments and "loading state_dict" in str(error):  # published weights that cannot be stretched
+            cfg: Any = timm.get_pretrained_cfg(self.architecture)
+            return one_size(self, "its published weights", cfg.input_size[-1], arguments["img_size"])
+        return not_to_plan(self, arguments, error)
 
     def _check(self) -> None:
         import timm
@@ -83,64 +94,37 @@ class Timm(Backbone):
         name = f"{self.architecture}.{tag}" if tag else self.architecture
         tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{self.architecture}.*")]
         cfg = timm.get_pretrained_cfg(name, allow_unregistered=True) if not tag or tag in tags else None
-        if cfg is None or not (cfg.hf_hub_id or cfg.url):
-            raise no_such_tag("timm", self.architecture, tag, tags)
-        path = _timm_file(cfg, name, report)
+        if cfg is None or not source(cfg):
+            raise no_such_tag(self, tag, tags)
+        files = hub.Published(source(cfg))
+        path = files.fetched(report, other_ways(self)) if report else files.here()
         # what lies in a file of the hub is an ordinary state dict, whatever `custom_load` says of the authors' address
         overlay = {"file": str(path), "custom_load": cfg.custom_load and not cfg.hf_hub_id}
         loading = {"pretrained_cfg_overlay": overlay} if path else {}
         return Origin(self._call(name, plan, pretrained=True, **loading), path, None, tuple(cfg.mean), tuple(cfg.std))
 
-    def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
-        """Names as timm writes them, or as the family's authors did where timm can translate."""
-        import contextlib
-        import sys
-
-        if self.adapting(body, named):
-            # what is not the authors' format either: `fill` says what does not match
-            with contextlib.suppress(KeyError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
-                named = sys.modules[type(body.module).__module__].checkpoint_filter_fn(dict(named), body.module)
-        weight_files.fill(body.module, named, [body.classifier], source)
-
-    def adapting(self, body: Body, named: Mapping[str, Tensor]) -> Sequence[str]:
+    def translations(self, body: Body) -> Sequence[Translation]:
         """timm's translation of the authors' names, in the module of the family."""
-        import sys
+        return tuple(self._filters(sys.modules[type(body.module).__module__]))
 
-        family = type(body.module).__module__
-        translates = hasattr(sys.modules[family], "checkpoint_filter_fn")
-        if not translates or weight_files.fits(body.module, named, [body.classifier]):
-            return ()
-        return (f"weights = {family}.checkpoint_filter_fn(weights, model)",)
+    def _filters(self, family: Any) -> Iterator[Translation]:
+        for name in self.FILTERS:
+            if function := getattr(family, name, None):
+                given = ("weights", "model")[: len(inspect.signature(function).parameters)]
+                code = f"weights = {family.__name__}.{name}({', '.join(given)})"
+                yield Translation(code, _called(function, len(given)))
 
 
-def _timm_file(cfg: Any, name: str, report: Report | None) -> Path | None:
-    """The file of a pretrained tag: from the Hugging Face cache, our own cache, or downloaded into the latter."""
+def _called(function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
+    """With as many of its arguments as it takes."""
+    return lambda *given: function(*given[:arguments])
+
+
+def source(cfg: Any) -> str:
+    """Where timm's set of weights is published, as `hub.Published` has it; empty where it is not."""
     if not cfg.hf_hub_id:
-        return from_url(cfg.url, report)
-    from huggingface_hub import try_to_load_from_cache
-
-    files = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
-    # named in full, so that another default tag in a later timm is another file
-    own = {file: places.cache_dir() / "weights" / f"{Path(cfg.hf_hub_id).name}{Path(file).suffix}" for file in files}
-    for file in files:
-        cached = try_to_load_from_cache(cfg.hf_hub_id, file)
-        if isinstance(cached, str):
-            return Path(cached)
-        if own[file].is_file():
-            return own[file]
-    if report is None:
-        return None
-    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    for file in files:
-        try:
-            return hub.fetch(f"{host}/{cfg.hf_hub_id}/resolve/main/{file}", own[file], report)
-        except hub.NotPublishedError:
-            continue
-    raise UserError(
-        f"The hub has no weights for {name}.",
-        f"{cfg.hf_hub_id} is not there.",
-        f"Choose another tag. {weight_files.OTHER_WAYS}",
-    )
+        return cfg.url or ""
+    return f"{cfg.hf_hub_id}:{cfg.hf_hub_filename}" if cfg.hf_hub_filename else cfg.hf_hub_id
 
 
 def _timm_classifier(module: Any, architecture: str) -> str:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from finetune_core.errors import UserError
-from finetune_core.parts.backbones import sockets, weight_files
-from finetune_core.parts.backbones.spec import Body, Origin, Plan
+from finetune_core.parts.backbones import hub, sockets
+from finetune_core.parts.backbones.family import Backbone
+from finetune_core.parts.backbones.library import classifies, does_not_drop, no_such_tag, not_to_plan, unknown
+from finetune_core.parts.backbones.spec import Body, Origin, Plan, Translation
+from finetune_core.parts.backbones.weights import other_ways
 from finetune_core.parts.base import Call, knob
 from finetune_core.records import Report
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-from finetune_core.parts.backbones.family import Backbone
-from finetune_core.parts.backbones.library import classifies, does_not_drop, from_url, no_such_tag, not_to_plan, unknown
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TORCHVISION_SIDE = 224  # px that its networks of fixed size are built for unless told otherwise
@@ -35,7 +36,8 @@ class Torchvision(Backbone):
         name: {"aux_logits": False, "transform_input": True, "init_weights": True}
         for name in ("googlenet", "inception_v3")
     }
-    SIDE_BRANCHES: ClassVar[tuple[str, ...]] = ("aux1", "aux2", "AuxLogits")
+    SIDE_BRANCHES: ClassVar[Sequence[str]] = ("aux1", "aux2", "AuxLogits")
+    SIZES: ClassVar[Sequence[str]] = ("image_size", "input_size")
 
     def arguments(self, plan: Plan) -> dict[str, Any]:
         """Those of the plan and of the published networks, and the image size where the network needs to know it."""
@@ -95,32 +97,45 @@ class Torchvision(Backbone):
         self._check()
         sets = models.get_model_weights(self.architecture)
         if tag and tag not in sets.__members__:
-            raise no_such_tag("torchvision", self.architecture, tag, list(sets.__members__))
+            raise no_such_tag(self, tag, list(sets.__members__))
         chosen = sets[tag or "DEFAULT"]
-        path = from_url(chosen.url, report)
+        files = hub.Published(chosen.url)
+        path = files.fetched(report, other_ways(self)) if report else files.here()
         state = f"torchvision.models.get_weight({str(chosen)!r}).get_state_dict()"
         transforms = chosen.transforms()
         return Origin(self.call(plan), path, state, tuple(transforms.mean), tuple(transforms.std))
 
-    def fill(self, body: Body, named: Mapping[str, Tensor], source: str) -> None:
-        """Names as torchvision writes them; a ViT's positions are stretched to the size of the images."""
-        module: Any = body.module
-        if self.adapting(body, named):
-            from torchvision.models.vision_transformer import interpolate_embeddings
+    def translations(self, body: Body) -> Sequence[Translation]:
+        """What its constructors and layers do to earlier names when they load them, and a ViT's own stretching."""
+        return RENAMED if not hasattr(body.module, "patch_size") else (*RENAMED, STRETCHED)
 
-            named = interpolate_embeddings(module.image_size, module.patch_size, OrderedDict(named))
-        weight_files.fill(body.module, named, [body.classifier, *self.SIDE_BRANCHES], source)
 
-    def adapting(self, body: Body, named: Mapping[str, Tensor]) -> Sequence[str]:
-        """torchvision's own stretching."""
-        module: Any = body.module
-        positions = named.get("encoder.pos_embedding")
-        if positions is None or not hasattr(module, "patch_size"):
-            return ()
-        if positions.shape == module.encoder.pos_embedding.shape:
-            return ()
-        stretch = "torchvision.models.vision_transformer.interpolate_embeddings"
-        return (f"weights = {stretch}(model.image_size, model.patch_size, weights)",)
+def _renaming(before: str, after: str) -> Translation:
+    """A change of all names by a regular expression."""
+
+    def apply(named: dict[str, Tensor], _: nn.Module) -> Mapping[str, Tensor]:
+        return {re.sub(before, after, name): value for name, value in named.items()}
+
+    comprehension = f're.sub(r"{before}", r"{after}", name): value for name, value in weights.items()'
+    return Translation(f"weights = {{{comprehension}}}", apply)
+
+
+# As DenseNet's constructor does with its published files, and MLPBlock with those of version 1.
+RENAMED = (
+    _renaming(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2"),
+    _renaming(r"\.mlp\.linear_1\.", ".mlp.0."),
+    _renaming(r"\.mlp\.linear_2\.", ".mlp.3."),
+)
+
+
+def _stretched(named: dict[str, Tensor], module: Any) -> Mapping[str, Tensor]:
+    from torchvision.models.vision_transformer import interpolate_embeddings
+
+    return interpolate_embeddings(module.image_size, module.patch_size, OrderedDict(named))
+
+
+_STRETCH = "torchvision.models.vision_transformer.interpolate_embeddings"
+STRETCHED = Translation(f"weights = {_STRETCH}(model.image_size, model.patch_size, weights)", _stretched)
 
 
 def _torchvision_classifier(module: nn.Module, architecture: str) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.parts.backbones import weight_files
+from finetune_core.parts.backbones import reading, weight_files
 from finetune_core.parts.backbones.spec import Body, Maker, Origin, Plan
 from finetune_core.parts.base import Part, knob
 from finetune_core.records import Report
@@ -40,11 +40,11 @@ class Weights(Part):
         backbone.take(len(origin.mean) or body.channels, body)
         body.mean, body.std = origin.mean or body.mean, origin.std or body.std
         if origin.file and origin.state:
-            named = weight_files.tensors(origin.file)
+            tree = reading.read(origin.file)
             if self.with_head:
-                body.trained = named
+                body.trained = tree
             else:
-                backbone.fill(body, named, origin.file.name)
+                backbone.fill(body, tree, origin.file.name)
         return body
 
     def facts(self, backbone: Maker) -> str:
@@ -58,6 +58,10 @@ class Weights(Part):
     def missing(self) -> str:
         """What needs a look before they are of use, in a sentence, seen at a glance; empty where nothing does."""
         return ""
+
+    def set_wanted(self) -> str | None:
+        """The tag of the published set that they are, empty for the library's default; None where they are none."""
+        return None
 
 
 class Bundled(Weights):
@@ -90,7 +94,7 @@ class Bundled(Weights):
             raise UserError(
                 f"Thaw brings no weights for {backbone.kind} {backbone.architecture}.",
                 f"Bundled is: {there or 'nothing'}.",
-                "Choose a bundled backbone, published weights, a weights file, or random weights.",
+                "Choose a bundled backbone, or other weights for this one.",
             )
         return path
 
@@ -106,6 +110,10 @@ class Hub(Weights):
     def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """From the library's hub, or from what was downloaded before."""
         return backbone.published(self.tag, plan, report)
+
+    def set_wanted(self) -> str | None:
+        """The tag."""
+        return self.tag
 
     def facts(self, backbone: Maker) -> str:
         """Which set of which library."""
@@ -128,7 +136,7 @@ class OnDisk(Weights):
 
 
 class File(OnDisk):
-    """A weights file of your own for this architecture: .safetensors, or .pth / .pt holding tensors only."""
+    """A weights file of your own for this architecture: a safetensors file, or a state dict saved by torch.save."""
 
     kind: ClassVar[str] = "file"
     title: ClassVar[str] = "A file"
@@ -197,5 +205,10 @@ def _from_file(backbone: Maker, path: Path, plan: Plan) -> Origin:
     said = _said(backbone, path)
     call = backbone.call(replace(plan, arguments={**plan.arguments, **said.arguments}))
     path = path.absolute()
-    state = f"timm.models.load_state_dict({str(path)!r})"
-    return Origin(call, path, state, said.mean, said.std, said.arguments)
+    return Origin(call, path, reading.code(path), said.mean, said.std, said.arguments)
+
+
+def other_ways(backbone: Maker) -> str:
+    """What else than published weights a backbone can be given."""
+    bundled = "the bundled weights, " if Bundled().offered(backbone) else ""
+    return f"Choose {bundled}a weights file of your own, or random weights."

@@ -1,0 +1,279 @@
+"""From all that lies in a weights file to the state dict of one network, and into it.
+
+People save state dicts inside dictionaries, under prefixes, with an average beside them and a loss or an optimizer
+around them. No list of wrappings could hold them all: of every dictionary in the file and every prefix in it, that one
+is taken under which most of the network's own names are found. Where names are those of an older version or of the
+authors, the library's own translations are tried.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from finetune_core.errors import UserError
+from finetune_core.parts.backbones.spec import Translation
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+AVERAGED = re.compile(r"ema|averag|swa|teacher", re.IGNORECASE)  # better than what they are averages of
+DEEPEST = 5  # dictionaries inside each other
+SHOWN = 3  # names in a message
+TRACKED = "num_batches_tracked"  # a count for training alone; older files have none
+SAYS = ("arch", "architecture", "model_name", "model")  # under which training code writes a network's name down
+LOOKS = {  # other networks, by the names of their tensors
+    "a detection network": r"(^|\.)(rpn|roi_heads|fpn|bbox_embed|anchors?|regression_head|classification_head)\.",
+    "a segmentation network": r"(^|\.)(decode_head|aux_classifier|sem_seg_head|mask_decoder)\.",
+    "a language model": r"(^|\.)(lm_head|embed_tokens|wte|word_embeddings)\.",
+    "an adapter for another network": r"lora_[AB]\b",
+}
+
+Wanted = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """What does not match between a state dict and a network, by name; false where everything does."""
+
+    missing: Collection[str] = ()
+    foreign: Collection[str] = ()  # of the state dict, inside what the network has, too
+    misshapen: Mapping[str, tuple[Sequence[int], Sequence[int]]] = field(default_factory=dict)  # given, wanted
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.foreign or self.misshapen)
+
+    def rank(self) -> tuple[int, int]:
+        """The less the nearer: what the network misses, then what it does not know."""
+        return len(self.missing) + len(self.misshapen), len(self.foreign)
+
+    def channels(self, usual: int) -> int:
+        """Of the images that the file's network takes, if that alone sets it apart from one for `usual`; else 0."""
+        shapes = list(self.misshapen.values())
+        if self.missing or self.foreign or not shapes or any(len(given) != 4 for given, _ in shapes):
+            return 0
+        found = {given[1] for given, _ in shapes}
+        alike = all((*given[:1], usual, *given[2:]) == tuple(wanted) for given, wanted in shapes)
+        return found.pop() if alike and len(found) == 1 else 0
+
+    def words(self) -> str:
+        """The first few of them."""
+        problems = [f"{name} is missing" for name in self.missing]
+        problems += [f"{name} is not part of the network" for name in sorted(self.foreign)]
+        problems += [
+            f"{name} is {_shape(got)} instead of {_shape(want)}" for name, (got, want) in self.misshapen.items()
+        ]
+        return _some(problems, "; ")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file holds for a network: its state dict, as far as it is there, and how it is come by."""
+
+    named: Mapping[str, Tensor] = field(default_factory=dict)  # what the network wants of it, once it is found
+    misfit: Misfit = Misfit()
+    steps: tuple[str, ...] = ()  # code that makes it of all `weights` of the file, for the `model`
+    keys: tuple[str, ...] = ()  # of the dictionary in the file
+    strays: tuple[str, ...] = ()  # tensors of that dictionary that are left out
+    others: tuple[str, ...] = ()  # dictionaries that would have fitted as well
+
+    def note(self) -> str:
+        """What was left out, in words; empty where nothing was."""
+        count = f"{len(self.strays)} tensors are" if len(self.strays) > 1 else "1 tensor is"
+        strays = f"{count} no part of the network and left out: {_some(self.strays)}." if self.strays else ""
+        taken = f"Taken from {'.'.join(self.keys) or 'the outermost dictionary'}, not from {_some(self.others)}."
+        return " ".join(filter(None, (strays, taken if self.others else "")))
+
+
+def find(tree: Any, module: nn.Module, without: Sequence[str], translations: Sequence[Translation] = ()) -> Found:
+    """What fits a network best of all that was read from a file.
+
+    Whatever lies under the dotted names `without` (the old classifier, helpers that only training used) is left out on
+    both sides. `translations` are tried where names or shapes do not fit.
+    """
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items() if not _under(name, without)}
+
+    def judged(found: Found) -> Found:
+        return replace(found, misfit=_misfit(found.named, module, wanted, without))
+
+    dictionaries = sorted(_dictionaries(tree), key=lambda each: not AVERAGED.search(".".join(each[0])))
+    found = [judged(_under_prefix(keys, named, _prefix(named, wanted))) for keys, named in dictionaries]
+    if not any(not each.misfit for each in found):
+        shared = [_under_prefix(keys, named, prefix) for keys, named in dictionaries for prefix in _shared(named)]
+        for start in (*found, *map(judged, shared)):
+            for translation in translations:
+                start = min(start, judged(_translated(start, translation, module)), key=_rank)
+            found.append(start)
+    best = min(found, key=_rank, default=Found(misfit=Misfit(missing=tuple(wanted))))
+    fitting = {".".join(each.keys) for each in found if not each.misfit} - {".".join(best.keys)}
+    strays = _strays(dict(dictionaries).get(best.keys, {}), best, wanted, without)
+    named = {name: best.named[name] for name in wanted if name in best.named}
+    return replace(best, named=named, strays=strays, others=tuple(sorted(fitting)))
+
+
+def fill(module: nn.Module, found: Found, source: str) -> None:
+    """Copy what was found into a network that it fits, half precision widened; UserError where it is no numbers."""
+    own = module.state_dict()
+    broken = [name for name, value in found.named.items() if not _finite(value) and _finite(own[name])]
+    if broken:
+        raise UserError(
+            f"The weights in {source} are of no use.",
+            f"The file holds no numbers (NaN or infinity) in {_some(broken)}: the training it comes from had diverged.",
+            "Choose a file from before that, or another one.",
+        )
+    load(module, found.named)
+
+
+def load(module: nn.Module, named: Mapping[str, Tensor]) -> None:
+    """`load_state_dict` of as much as there is, for networks too that ask which version wrote it (MNASNet).
+
+    Other files than those of torch.save do not say; names and shapes were compared, so it is the network's own.
+    """
+    state: Any = OrderedDict(named)
+    state._metadata = getattr(module.state_dict(), "_metadata", {})
+    module.load_state_dict(state, strict=False)
+
+
+def versioned(module: nn.Module) -> bool:
+    """Whether a network asks that."""
+    from torch import nn
+
+    return type(module)._load_from_state_dict is not nn.Module._load_from_state_dict
+
+
+def fits(module: nn.Module, named: Mapping[str, Tensor]) -> bool:
+    """Whether names and shapes are exactly those of the network."""
+    return {name: value.shape for name, value in module.state_dict().items()} == {
+        name: value.shape for name, value in named.items()
+    }
+
+
+def misfitting(tree: Any, found: Found, source: str) -> UserError:
+    """The words for a file that does not fit."""
+    what = f"The weights in {source} do not fit this network."
+    names = [name for _, named in _dictionaries(tree) for name in named]
+    if _optimizers(tree) and not any(name for name in names if "." in name):
+        return UserError(what, "It holds the memory of an optimizer and no network.", "Choose the model's own file.")
+    if not names:
+        return UserError(
+            f"The weights file {source} holds no named tensors.",
+            "It is not a state dict.",
+            "Save model.state_dict() into it.",
+        )
+    looks = next((words for words, tell in LOOKS.items() if any(re.search(tell, name) for name in names)), "")
+    kind = f"This looks like a file for {looks or 'another architecture'}: {found.misfit.words()}."
+    said = _says(tree)
+    why = f"{kind} It says itself that it is for {said}." if said else kind
+    return UserError(what, why, "Choose the architecture that the file was made for, or another file.")
+
+
+def _translated(found: Found, translation: Translation, module: nn.Module) -> Found:
+    """After one of the library's translations, if it can do anything with these names."""
+    with suppress(KeyError, AttributeError, IndexError, RuntimeError, TypeError, ValueError, AssertionError):
+        named = translation.apply(OrderedDict(found.named), module)
+        return replace(found, named=dict(named), steps=(*found.steps, translation.code))
+    return found
+
+
+def _misfit(named: Mapping[str, Tensor], module: nn.Module, wanted: Wanted, without: Sequence[str]) -> Misfit:
+    unknown = [name for name in named if name not in wanted and not _under(name, without)]
+    return Misfit(
+        tuple(name for name in wanted if name not in named and not name.endswith(TRACKED)),
+        tuple(name for name in unknown if hasattr(module, name.partition(".")[0])),
+        {
+            name: (tuple(named[name].shape), shape)
+            for name, shape in wanted.items()
+            if name in named and tuple(named[name].shape) != shape
+        },
+    )
+
+
+def _rank(found: Found) -> tuple[int, int]:
+    return found.misfit.rank()
+
+
+def _dictionaries(tree: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+    """Each dictionary that holds tensors by name, with the keys that lead to it, outer ones first."""
+    import torch
+
+    if not isinstance(tree, Mapping) or len(keys) > DEEPEST:
+        return
+    inner = {key: value for key, value in tree.items() if isinstance(key, str)}
+    if named := {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}:
+        yield keys, named
+    for key, value in inner.items():
+        yield from _dictionaries(value, (*keys, key))
+
+
+def _under_prefix(keys: tuple[str, ...], named: Mapping[str, Tensor], prefix: str) -> Found:
+    """One dictionary, less a prefix and all that does not have it."""
+    steps = [f"weights = weights{''.join(f'[{key!r}]' for key in keys)}"] if keys else []
+    if prefix:
+        chosen = "" if all(name.startswith(prefix) for name in named) else f" if name.startswith({prefix!r})"
+        bare = f"name.removeprefix({prefix!r}): value for name, value in weights.items()"
+        steps.append(f"weights = {{{bare}{chosen}}}")
+    inner = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+    return Found(inner, steps=tuple(steps), keys=keys)
+
+
+def _prefix(named: Mapping[str, Tensor], wanted: Wanted) -> str:
+    """Under which most of the wanted names are found, of equals an average's; empty where none is."""
+    found: Counter[str] = Counter()
+    for name in named:
+        starts = [0, *(dot.end() for dot in re.finditer(r"\.", name))]
+        found.update(name[:start] for start in starts if name[start:] in wanted)
+    most = max(found.values(), default=0)
+    best = [prefix for prefix, count in found.items() if count == most]
+    return next((prefix for prefix in best if AVERAGED.search(prefix)), best[0] if best else "")
+
+
+def _shared(named: Mapping[str, Tensor]) -> Iterator[str]:
+    """The prefixes that most of the names have, the shortest first."""
+    prefix, names = "", list(named)
+    while names:
+        yield prefix
+        step, count = Counter(name.removeprefix(prefix).partition(".")[0] for name in names).most_common(1)[0]
+        prefix += f"{step}."
+        names = [name for name in names if name.startswith(prefix)] if 2 * count > len(named) else []
+
+
+def _strays(named: Mapping[str, Tensor], found: Found, wanted: Wanted, without: Sequence[str]) -> tuple[str, ...]:
+    """Names of the file's dictionary that came to nothing in the network."""
+    used = {id(value) for name, value in found.named.items() if name in wanted or _under(name, without)}
+    return tuple(name for name, value in named.items() if id(value) not in used) if not found.misfit else ()
+
+
+def _optimizers(tree: Any) -> bool:
+    """Whether the memory of an optimizer is in it."""
+    inner = tree.values() if isinstance(tree, Mapping) else ()
+    return any(isinstance(each, Mapping) and {"state", "param_groups"} <= set(each) for each in (tree, *inner))
+
+
+def _says(tree: Any) -> str:
+    """The architecture that training code has written down beside the tensors; empty where it has not."""
+    if not isinstance(tree, Mapping):
+        return ""
+    beside = [tree, *(vars(each) if hasattr(each, "__dict__") else each for each in map(tree.get, ("args", "config")))]
+    said = (each.get(key) for each in beside if isinstance(each, Mapping) for key in SAYS)
+    return next((each for each in said if isinstance(each, str) and each), "")
+
+
+def _finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or value.is_meta or bool(value.isfinite().all())
+
+
+def _under(name: str, paths: Sequence[str]) -> bool:
+    return any(name == path or name.startswith(f"{path}.") for path in paths)
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{between.join(names[:SHOWN])}{more}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape)) or "a single number"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from finetune_core.parts.heads import STARTS
 from finetune_core.records import Report, silent
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from finetune_core.parts.backbones import Backbone
     from finetune_core.parts.heads import Head
@@ -78,6 +78,18 @@ def description(model: Model, network: Network, outputs: int) -> dict[str, str]:
         "mean": ",".join(map(str, network.mean)),
         "std": ",".join(map(str, network.std)),
     }
+
+
+def apart(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict as safetensors takes it: on the CPU, and what a network uses twice (CoaT does) written twice."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in named.items():
+        plain = value.detach().cpu().contiguous()
+        place = plain.untyped_storage().data_ptr()
+        found[name] = plain.clone() if place in seen else plain
+        seen.add(place)
+    return found
 
 
 def with_head(body: Body, model: Model, outputs: int) -> Network:

@@ -13,11 +13,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from finetune_core.errors import UserError
+from finetune_core.parts.backbones.hub import Published
+from finetune_core.parts.backbones.library import no_such_tag
 from finetune_core.places import ASSETS
 from finetune_core.recipe.names import HEAD
 from finetune_core.recipe.regroup import regrouped
 
 if TYPE_CHECKING:
+    from finetune_core.parts.backbones import Backbone
     from finetune_core.parts.heads import Head
     from finetune_core.recipe import Model
 
@@ -46,6 +49,7 @@ class Tag:
     name: str
     licence: str = ""  # as the library states it; empty where it says nothing
     top1: float | None = None  # per cent on ImageNet-1k, where the library publishes it
+    source: str = ""  # where it is published, as `hub.Published` has it
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Entry:
     pieces: tuple[tuple[str, Counts], ...] = ()  # of each group that can be split, the same of its pieces
     drops: tuple[str, ...] = ()  # which of drop_rate and drop_path_rate the network can be told
     single: Counts = ()  # groups and pieces whose batch norm has one value per channel up to so many px; 0: at any size
+    one_size: bool = False  # whether what it has learned at that size cannot be stretched to another
 
     @property
     def pretrained(self) -> bool:
@@ -137,7 +142,7 @@ def _read() -> dict[str, Any]:
 
 def entry(library: str, architecture: str) -> Entry:
     """One architecture of `timm` or `torchvision`; UserError with near names where there is none."""
-    found = _by_name().get((library, architecture))
+    found = find(library, architecture)
     if found is None:
         names = [name for kind, name in _by_name() if kind == library]
         near = difflib.get_close_matches(architecture, names, n=3)
@@ -149,9 +154,28 @@ def entry(library: str, architecture: str) -> Entry:
     return found
 
 
+def find(library: str, architecture: str) -> Entry | None:
+    """One architecture, or None where there is none."""
+    return _by_name().get((library, architecture))
+
+
 @cache
 def _by_name() -> dict[tuple[str, str], Entry]:
     return {(each.library, each.architecture): each for each in entries()}
+
+
+def published(backbone: Backbone) -> Published | None:
+    """The published set of weights that a backbone asks for; None where it asks for none.
+
+    UserError where there is no such network or no such set.
+    """
+    wanted = backbone.weights.set_wanted()
+    if wanted is None:
+        return None
+    tags = {tag.name: tag for tag in entry(backbone.kind, backbone.architecture).tags}
+    if not tags or wanted not in ("", *tags):
+        raise no_such_tag(backbone, wanted, list(tags))
+    return Published((tags[wanted] if wanted else next(iter(tags.values()))).source)
 
 
 def search(words: str, libraries: Collection[str] = LIBRARIES) -> list[Entry]:
@@ -207,13 +231,20 @@ def _entry(tree: dict[str, Any]) -> Entry:
         **{
             **tree,
             "groups": _counts(tree["groups"]),
-            "tags": tuple(Tag(**tag) for tag in tree["tags"]),
+            "tags": tuple(
+                Tag(**{"source": usual_source(tree["architecture"], tag["name"]), **tag}) for tag in tree["tags"]
+            ),
             "unused": tuple(tree.get("unused", ())),
             "drops": tuple(tree.get("drops", ())),
             "single": _counts(tree.get("single", ())),
             "pieces": tuple((group, _counts(pieces)) for group, pieces in tree.get("pieces", ())),
         }
     )
+
+
+def usual_source(architecture: str, tag: str) -> str:
+    """Where nearly all of timm's sets are published; the file names the others."""
+    return f"timm/{architecture}.{tag}"
 
 
 def _counts(pairs: Sequence[tuple[str, int]]) -> Counts:

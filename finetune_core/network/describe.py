@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from finetune_core.parts.backbones import Backbone
     from finetune_core.parts.backbones.spec import Body
 
-from finetune_core.network.catalogue import FILE, Counts, Entry, Tag
+from finetune_core.network.catalogue import FILE, Counts, Entry, Tag, usual_source
 
 SMALLEST = 32  # px, the smallest image that a recipe takes
 LARGEST = 1_000_000_000  # weights; nobody fine-tunes more than that on one machine's GPU with a click
@@ -82,6 +82,7 @@ def _described(backbone: Backbone) -> Entry:
     about = _timm_facts if backbone.kind == "timm" else _torchvision_facts
     known = about(backbone.architecture, body.module)
     macs, single = _forward(body, stages)
+    one_size = known["fixed_size"] and _one_size(backbone, body)
     unpooled, unused = _unpooled(backbone, body, stages)
 
     def weights(names: Sequence[str]) -> int:
@@ -102,6 +103,7 @@ def _described(backbone: Backbone) -> Entry:
         ),
         drops=backbone.droppable(type(body.module)),
         single=single,
+        one_size=one_size,
         **known,
     )
 
@@ -174,8 +176,21 @@ def _unpooled(backbone: Backbone, body: Body, stages: Mapping[str, Stage]) -> tu
     return socket.features.width, tuple(name for name, names in parts if not left & set(names))
 
 
+def _one_size(backbone: Backbone, body: Body) -> bool:
+    """Whether its weights fit no network for images of another size; asked before the body is opened."""
+    from finetune_core.parts.backbones.spec import Plan
+
+    for side in (128, 2 * body.side, 256, 224):
+        with suppress(UserError):
+            if side != body.side:
+                return bool(backbone.found(backbone.bare(Plan(1000, side)), body.module.state_dict()).misfit)
+    return True
+
+
 def _timm_facts(architecture: str, module: Any) -> dict[str, Any]:
     import timm
+
+    from finetune_core.parts.backbones.timm import source
 
     def tags() -> Iterator[Tag]:
         default = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
@@ -183,7 +198,7 @@ def _timm_facts(architecture: str, module: Any) -> dict[str, Any]:
         names = [each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*")]
         for name in sorted(names, key=lambda each: (each != first, each)):
             tagged = timm.get_pretrained_cfg(f"{architecture}.{name}")
-            yield Tag(name, (tagged.license if tagged else None) or "")
+            yield Tag(name, (tagged.license if tagged else None) or "", source=source(tagged) if tagged else "")
 
     cfg = module.pretrained_cfg
     return {
@@ -202,7 +217,7 @@ def _torchvision_facts(architecture: str, module: Any) -> dict[str, Any]:
     tags = []
     for each in sorted(sets, key=lambda each: each is not default):
         top1 = each.meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1")
-        tags.append(Tag(each.name, top1=None if top1 is None or math.isnan(top1) else top1))
+        tags.append(Tag(each.name, top1=None if top1 is None or math.isnan(top1) else top1, source=each.url))
     return {
         "family": type(module).__module__.rpartition(".")[2],
         "input_size": default.transforms().crop_size[0],
@@ -213,11 +228,18 @@ def _torchvision_facts(architecture: str, module: Any) -> dict[str, Any]:
 
 def _tree(described: Entry) -> dict[str, Any]:
     tree = asdict(described)
-    tree["tags"] = [{key: value for key, value in tag.items() if value not in ("", None)} for tag in tree["tags"]]
+    tree["tags"] = [
+        {
+            key: value
+            for key, value in tag.items()
+            if value not in ("", None, usual_source(described.architecture, tag["name"]))
+        }
+        for tag in tree["tags"]
+    ]
     return {
         key: value
         for key, value in tree.items()
-        if key not in ("macs", "unpooled", "unused", "pieces", "drops", "single") or value
+        if key not in ("macs", "unpooled", "unused", "pieces", "drops", "single", "one_size") or value
     }
 
 

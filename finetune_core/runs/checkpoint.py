@@ -34,8 +34,7 @@ def _keep(folder: Folder, trainer: Trainer, *paths: Path) -> None:
     facts["targets"] = json.dumps(asdict(session.targets))
 
     def write(draft: Path) -> None:  # only by the process that writes: a copy of the network is large
-        tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.kept.state_dict().items()}
-        save_file(tensors, draft, facts)
+        save_file(build.apart(trainer.kept.state_dict()), draft, facts)
 
     for path in paths:
         folder.replace(path, write)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import field_validator, model_validator
@@ -54,7 +55,8 @@ class Train(Job):
         work.files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
         account = _Account(trainer, work)
         account.begin()
-        for made in trainer.run():
+        notes = [] if trainer.done else [Event("weights", 0, note) for note in session.network.notes]
+        for made in chain(notes, trainer.run()):
             if isinstance(made, Save):
                 checkpoint.save(work.files, trainer, made)
                 continue

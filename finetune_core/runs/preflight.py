@@ -14,6 +14,7 @@ from finetune_core.findings import Finding, Mend, failed
 from finetune_core.network import catalogue
 from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Weights
+from finetune_core.parts.backbones.family import one_size
 from finetune_core.parts.backbones.sockets import no_map
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import targets_from
@@ -35,7 +36,16 @@ def _layers_glance(recipe: Recipe) -> str:
     frozen = [number for number, phase in enumerate(recipe.phases, start=1) if not phase.thaw]
     where = f" in phase {frozen[0]}" if frozen and len(recipe.phases) > 1 else ""
     still = f"Every layer group is frozen{where}: nothing would be learned." if frozen else ""
-    return weights.missing() or still
+    return weights.missing() or _to_come(recipe) or still
+
+
+def _to_come(recipe: Recipe) -> str:
+    """What must be downloaded first, in a sentence; empty where nothing must, or where there is no such thing."""
+    try:
+        files = catalogue.published(recipe.model.backbone)
+    except UserError:  # has a finding of its own
+        return ""
+    return "" if files is None or files.here() else f"Not on this machine yet: {files.name}."
 
 
 def findings(recipe: Recipe) -> list[Finding]:
@@ -164,13 +174,33 @@ def _unreadable(samples: Samples, parts: Split, data: Data) -> Iterator[Finding]
 
 
 def _weights(recipe: Recipe) -> Iterator[Finding]:
-    weights = recipe.model.backbone.weights
+    backbone, weights = recipe.model.backbone, recipe.model.backbone.weights
     try:
-        facts = weights.facts(recipe.model.backbone)
+        catalogue.published(backbone)
+        facts = weights.facts(backbone)
     except UserError as error:
         yield failed("Weights", error)
         return
-    yield Finding("ok" if weights.trained else "warn", "Weights", f"{facts}.")
+    if to_come := _to_come(recipe):
+        yield Finding("warn", "Weights", f"{facts}. {to_come} A run downloads it when it starts.")
+    else:
+        yield Finding("ok" if weights.trained else "warn", "Weights", f"{facts}.")
+    yield from _size(recipe)
+
+
+def _size(recipe: Recipe) -> Iterator[Finding]:
+    """Whether weights can be had for images of the recipe's size, where the network has but one."""
+    backbone, wanted = recipe.model.backbone, recipe.data.image_size
+    entry = catalogue.find(backbone.kind, backbone.architecture)
+    if entry is None or not entry.one_size or entry.input_size == wanted:
+        return
+    weights, usual = backbone.weights, entry.input_size
+    mend = Mend(f"Use {usual} px", "data.image_size", usual)
+    if weights.set_wanted() is not None:
+        yield failed("Image size", one_size(backbone, "its published weights", usual, wanted), mend)
+    elif weights.trained and not weights.made_here:
+        text = f"This network takes images of one size only, mostly {usual} px; the recipe has {wanted}."
+        yield Finding("warn", "Image size", text, mend=mend)
 
 
 def _device(recipe: Recipe, facts: machine.Machine) -> Iterator[Finding]:

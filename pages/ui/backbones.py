@@ -8,9 +8,10 @@ import streamlit as st
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue, refit
 from finetune_core.parts.backbones import Backbone, Weights
+from finetune_core.parts.backbones.weights import other_ways
 from finetune_core.recipe.words import millions
 from finetune_core.training import timing
-from pages.ui import fields, measuring, shell, starts, state, thawing
+from pages.ui import downloading, fields, measuring, shell, starts, state, thawing
 
 COLUMNS = {
     "parameters": st.column_config.NumberColumn("Parameters (M)", format="%.1f"),
@@ -92,9 +93,15 @@ def _facts(backbone: Backbone) -> None:
         )
         return
     try:
-        st.caption(f":green[:material/check_circle:] {shell.plain(backbone.weights.facts(backbone))}")
+        files, facts = catalogue.published(backbone), backbone.weights.facts(backbone)
     except UserError as error:
         shell.error_card(error)
+        return
+    if files is None or files.here():
+        st.caption(f":green[:material/check_circle:] {shell.plain(facts)}")
+    else:
+        st.caption(f":orange[:material/cloud_download:] {shell.plain(facts)}. **Not on this machine yet.**")
+        downloading.panel(files, other_ways(backbone))
 
 
 def _size_hint(entry: catalogue.Entry, image_size: int) -> None:

@@ -98,16 +98,17 @@ class Backbone(Part):
 
         UserError with the true cause where it does not fit.
         """
-        found = self._found(body, tree)
+        found = self.found(body, tree)
         if channels := found.misfit.channels(body.channels):
             self.take(channels, body)
-            found = self._found(body, tree)
+            found = self.found(body, tree)
         if not found.misfit:
             return found
         self._check_size(body, tree, source)
         raise state_dicts.misfitting(tree, found, source)
 
-    def _found(self, body: Body, tree: Any) -> Found:
+    def found(self, body: Body, tree: Any) -> Found:
+        """What of a file comes nearest to the network, whether it fits or not."""
         return state_dicts.find(tree, body.module, (body.classifier, *self.SIDE_BRANCHES), self.translations(body))
 
     def _check_size(self, body: Body, tree: Any, source: str) -> None:
@@ -116,7 +117,7 @@ class Backbone(Part):
         if rest == dict(body.arguments):
             return
         usual = self.empty(Plan(2, arguments=rest))
-        if not self._found(usual, tree).misfit:
+        if not self.found(usual, tree).misfit:
             raise one_size(self, source, usual.side, body.side)
 
     def socket(self, body: Body) -> sockets.Socket:

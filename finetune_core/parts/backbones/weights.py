@@ -118,7 +118,7 @@ class Hub(Weights):
     def facts(self, backbone: Maker) -> str:
         """Which set of which library."""
         tag = f"set {self.tag}" if self.tag else "the default set"
-        return f"Published by {backbone.title}: {tag} for {backbone.architecture}, downloaded once"
+        return f"Published by {backbone.title}: {tag} for {backbone.architecture}"
 
 
 class OnDisk(Weights):

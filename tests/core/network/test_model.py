@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.network.build import build, description, restore
+from finetune_core.network.build import apart, build, description, restore
 from finetune_core.network.network import Network
 from finetune_core.parts.backbones import (
     Bundled,
@@ -665,6 +665,16 @@ class TestCheckpoint:
         again = restore(model, 5, path)
         assert torch.equal(scores(again.module, size), scores(network.module, size))
         assert (again.mean, again.std, again.groups) == (network.mean, network.std, network.groups)
+
+
+def test_what_a_network_uses_twice_is_saved_twice(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 2)
+    state = torch.nn.ModuleList([layer, layer]).state_dict()
+    with pytest.raises(RuntimeError, match="share memory"):
+        save_file(state, tmp_path / "w.safetensors")
+    save_file(apart(state), tmp_path / "w.safetensors")
+    again = load_file(tmp_path / "w.safetensors")
+    assert all(torch.equal(again[name], value) for name, value in state.items())
 
 
 def test_random_weights_say_so_loudly_and_follow_the_seed() -> None:

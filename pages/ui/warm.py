@@ -17,7 +17,15 @@ import streamlit as st
 
 from finetune_core.places import ROOT
 
-LIGHT = ("numpy", "PIL.Image", "pandas", "pandas.io.formats.style", "plotly.graph_objects", "plotly.io")
+LIGHT = (
+    "numpy",
+    "PIL.Image",
+    "pandas",
+    "pandas.io.formats.style",
+    "plotly.graph_objects",
+    "plotly.io",
+    "huggingface_hub.file_download",
+)
 HEAVY = (
     "torch",
     "torchvision.transforms.v2",

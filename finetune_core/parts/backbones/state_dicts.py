@@ -9,7 +9,7 @@ authors, the library's own translations are tried.
 from __future__ import annotations
 
 import re
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -196,17 +196,21 @@ def _rank(found: Found) -> tuple[int, int]:
     return found.misfit.rank()
 
 
-def _dictionaries(tree: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
-    """Each dictionary that holds tensors by name, with the keys that lead to it, outer ones first."""
+def _dictionaries(tree: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+    """Each dictionary that holds tensors by name, with the keys that lead to it: outer ones first, each once."""
     import torch
 
-    if not isinstance(tree, Mapping) or len(keys) > DEEPEST:
-        return
-    inner = {key: value for key, value in tree.items() if isinstance(key, str)}
-    if named := {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}:
-        yield keys, named
-    for key, value in inner.items():
-        yield from _dictionaries(value, (*keys, key))
+    waiting: deque[tuple[tuple[str, ...], Any]] = deque([((), tree)])
+    seen: set[int] = set()
+    while waiting:
+        keys, node = waiting.popleft()
+        if not isinstance(node, Mapping) or id(node) in seen or len(keys) > DEEPEST:
+            continue
+        seen.add(id(node))
+        inner = {key: value for key, value in node.items() if isinstance(key, str)}
+        if named := {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}:
+            yield keys, named
+        waiting.extend(((*keys, key), value) for key, value in inner.items())
 
 
 def _under_prefix(keys: tuple[str, ...], named: Mapping[str, Tensor], prefix: str) -> Found:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -30,6 +31,8 @@ from finetune_core.parts.codetext import importing
 from finetune_core.parts.heads import MLP, Head, Linear
 from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Model, Recipe
+from finetune_core.runs.store import create
+from finetune_core.runs.worker import work
 
 State = dict[str, torch.Tensor]
 NAME = "squeezenet1_1"
@@ -256,6 +259,22 @@ def test_what_is_left_out_is_named_and_counted(tmp_path: Path) -> None:
     network = from_file(saved(tmp_path, {"model": zeros(state), "model_ema": state}))
     assert network.notes == ("Taken from model_ema, not from model.",)
     assert from_file(saved(tmp_path, {"state_dict": state, "epoch": 3})).notes == ()
+
+
+def test_a_run_says_what_was_left_out(tiny: Recipe, tmp_path: Path) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    weights = saved(tmp_path, {**under("model.", state), "criterion.weight": torch.ones(7)})
+    run = create(tiny.with_value("model.backbone.weights", weights.model_dump()).with_value("phases.0.epochs", 1))
+    assert work(run) == 0
+    told = [row["text"] for row in run.records()[0] if row["kind"] == "event" and row["name"] == "weights"]
+    assert told == ["1 tensor is no part of the network and left out: criterion.weight."]
+
+
+def test_a_file_that_holds_itself_ends(tmp_path: Path) -> None:
+    state = original().state_dict()
+    circle: dict[str, Any] = {}
+    circle.update({f"again {number}": circle for number in range(1000)}, state_dict=state)
+    assert holds(from_file(saved(tmp_path, circle)), state)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

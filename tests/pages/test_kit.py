@@ -74,8 +74,8 @@ def test_an_unreadable_draft_is_set_aside_and_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cls", _every_part(), ids=lambda cls: f"{cls.__mro__[1].__name__}-{cls.kind}")
 def test_every_slider_has_round_steps(cls: type[Part]) -> None:
     for knob in cls.knobs():
-        if knob.type == "float" and knob.low is not None and knob.high is not None:
-            assert 20 <= (knob.high - knob.low) / fields.slider_step(knob) <= 1000
+        if knob.type == "float" and not knob.log and knob.scale and None not in (knob.low, knob.high):
+            assert 20 <= (knob.high - knob.low) / knob.scale.even_step() <= 1000
 
 
 def test_words_for_the_default_recipe() -> None:

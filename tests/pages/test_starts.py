@@ -82,7 +82,7 @@ def test_curves_of_different_starts_are_told_apart(open_page):
     assert button(app, "Steepest: 0.001"), "the one from the recipe's own weights comes first"
     app.selectbox(key="find-start").set_value(str(run.best)).run()
     assert not app.exception
-    assert button(app, "Steepest: 1e-05")
+    assert button(app, "Steepest: 1e-5")
 
 
 def test_a_run_is_chosen_as_the_weights_of_the_model(open_page):

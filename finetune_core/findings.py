@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from finetune_core.errors import UserError
-
-
-@dataclass(frozen=True)
-class Mend:
-    """A change of one value of the recipe, by dotted path, that settles a finding."""
-
-    title: str
-    path: str
-    value: Any
+from finetune_core.errors import Mend, UserError
 
 
 @dataclass(frozen=True)
@@ -30,6 +21,11 @@ class Finding:
     error: UserError | None = None
     mend: Mend | None = None
     images: tuple[int, ...] = ()
+
+    @property
+    def mends(self) -> tuple[Mend, ...]:
+        """The clicks that would settle it."""
+        return (self.mend,) if self.mend else self.error.mends if self.error else ()
 
     def line(self) -> str:
         """One line for a terminal."""

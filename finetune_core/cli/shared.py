@@ -97,7 +97,7 @@ def work(run: store.Run, quiet: bool = False) -> int:
 
         code = do(run, watch, report)
     if code == 2:
-        raise UserError(**(run.status.error or {"what": "The run failed."}))
+        raise UserError.said(run.status.error or {"what": "The run failed."})
     if not quiet and not code:
         print(run.path)
     return code

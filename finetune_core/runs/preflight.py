@@ -9,8 +9,8 @@ from finetune_core.data.cache import check_readable, known
 from finetune_core.data.overview import overview
 from finetune_core.data.pipeline import eval_side
 from finetune_core.data.split import Split, readable, split
-from finetune_core.errors import UserError
-from finetune_core.findings import Finding, Mend, failed
+from finetune_core.errors import Mend, UserError
+from finetune_core.findings import Finding, failed
 from finetune_core.network import catalogue
 from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Weights

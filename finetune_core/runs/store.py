@@ -103,7 +103,7 @@ class Run(Folder):
         try:
             saved = Status(**_known(_today(read_json(self.status_file) or {})))
         except UserError as error:
-            return Status(state="failed", message=error.what, error=vars(error))
+            return Status(state="failed", message=error.what, error=error.words())
         return replace(saved, state="lost") if saved.active and not self.alive() else saved
 
     def report(self, **changes: Any) -> None:

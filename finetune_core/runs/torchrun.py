@@ -137,7 +137,7 @@ def _judged(run: Run, code: int) -> int:
         what = f"One of the {run.recipe.training.processes} processes that trained together ended without a word."
         why = f"torchrun gave exit code {code}: it was killed, or the memory ran out."
         error = UserError(what, why, "What was saved last remains: resume the run. The log may say more.")
-        run.report(state="failed", message=error.what, error=vars(error))
+        run.report(state="failed", message=error.what, error=error.words())
     return 2
 
 

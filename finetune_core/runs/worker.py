@@ -130,7 +130,7 @@ class _Desk:
 def _failed(run: Run, error: UserError) -> None:
     """Say it in the folder; of several processes the first that fails says why, and the others only miss it."""
     if distributed.size() == 1 or run.status.state != "failed":
-        run.report(state="failed", message=error.what, error=vars(error))
+        run.report(state="failed", message=error.what, error=error.words())
 
 
 class _Stopping:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 
 import streamlit as st
 
-from finetune_core.findings import Finding, Mend
-from pages.ui import state
+from finetune_core.errors import Mend
+from finetune_core.findings import Finding
+from pages.ui import shell, state
 from pages.ui.shell import plain
 
 MARKS = {
@@ -27,10 +28,9 @@ def checks(findings: Iterable[Finding], picture: Picture | None = None, key: str
     with st.container(border=True, gap="xsmall", key=key):
         for number, finding in enumerate(rows):
             words = f"{MARKS[finding.level]} **{plain(finding.title)}**  {plain(finding.text)}"
-            if finding.mend:
-                _mendable(f"{key}-mend-{number}", words, finding.mend)
-            else:
-                st.markdown(words)
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(words, width="stretch")
+                shell.mends(finding.mends, f"{key}-mend-{number}")
             if finding.images and picture:
                 st.image(picture(finding.images), width="stretch", alt=finding.title)
 
@@ -45,16 +45,3 @@ def refused() -> list[Finding]:
 
 def _given_up(entry: state.Refused) -> Mend | None:
     return Mend(f"Keep {entry.kept}", entry.path, state.value_at(entry.path)) if entry.path else None
-
-
-def _mendable(key: str, words: str, mend: Mend) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
-        st.markdown(words, width="stretch")
-        st.button(
-            mend.title,
-            icon=":material/healing:",
-            type="tertiary",
-            key=key,
-            on_click=state.edit_value,
-            args=(mend.path, mend.value),
-        )

@@ -90,7 +90,7 @@ def _stop(run: Run) -> None:
 def _outcome(recipe: Recipe, backbone: Backbone, run: Run) -> None:
     found, status = _known(recipe, backbone), run.status
     if status.error:
-        shell.error_card(UserError(**status.error))
+        shell.error_card(UserError.said(status.error))
     elif found and status.state == "finished":
         st.caption(f":material/timer: On this machine: {found.sentence()}")
     else:

@@ -99,7 +99,7 @@ def _shown(kept: Any) -> str:
 
 def _typed(entry: Entry, text: str) -> None:
     try:
-        _keep(entry, entry.scale.read(text))
+        _keep(entry, entry.scale.read(_shown(entry.scale.read(text))))  # a third is kept as it will be shown
     except UserError as error:
         kept = _shown(entry.now())
         why = (error.why or error.what).removesuffix(".") + (f"; kept at {kept}" if kept else "")

@@ -77,7 +77,7 @@ def _begin(recipe: Recipe, search: Run, rates: dict[str, float]) -> None:
 def _show(race: Run) -> None:
     rows, status = live.records(race), race.status
     if status.error:
-        shell.error_card(UserError(**status.error))
+        shell.error_card(UserError.said(status.error))
     if status.active:
         words = "Racing" if status.state == "running" else status_words(status)
         st.progress(status.share, text=words)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from finetune_core.errors import UserError
+from finetune_core.errors import Mend, UserError
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import (
     augment_words,
@@ -128,6 +128,22 @@ def error_card(error: UserError) -> None:
             st.text(error.why)
         if error.hint:
             st.markdown(f":blue[:material/lightbulb:] {plain(error.hint)}")
+        if error.mends:
+            with st.container(horizontal=True, gap="small"):
+                mends(error.mends, f"error-mend-{abs(hash(str(error)))}")
+
+
+def mends(found: Sequence[Mend], key: str) -> None:
+    """A button for each change that settles something."""
+    for number, mend in enumerate(found):
+        st.button(
+            mend.title,
+            icon=":material/healing:",
+            type="tertiary",
+            key=f"{key}-{number}",
+            on_click=state.edit_value,
+            args=(mend.path, mend.value),
+        )
 
 
 def empty(title: str, text: str, *, icon: str = ":material/hourglass_empty:") -> DeltaGenerator:

@@ -31,7 +31,7 @@ def show(recipe: Recipe) -> None:
     slot = shell.page("rate", "Learning rate", LEAD)
     _actions(slot.container(horizontal=True), recipe, newest)
     if newest and newest.status.error:
-        shell.error_card(UserError(**newest.status.error))
+        shell.error_card(UserError.said(newest.status.error))
         with st.expander("Log"):
             st.code(newest.log_tail(), language=None)
     phasing.chooser(recipe)

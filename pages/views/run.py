@@ -38,7 +38,7 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
     if status.state == "finished" and job.trains:
         _done(run, recipe)
     elif status.error:
-        shell.error_card(UserError(**status.error))
+        shell.error_card(UserError.said(status.error))
     live.watch(run, lambda: _body(run, recipe) if job.trains else _job_body(run, recipe, job))
     load()
 

@@ -71,3 +71,15 @@ def test_the_page_and_the_terminal_say_the_same_of_what_was_left_out(
     note = capsys.readouterr().out.splitlines()[-1]
     assert note.startswith("Left out: 1 .heic.")
     assert note in said.replace("\\", "")
+
+
+def test_a_question_about_folders_is_answered_by_a_click(open_page: Open, tmp_path: Path) -> None:
+    for name in ("1/cat/1", "1/cat/2", "1/dog/1", "2/cat/3", "2/dog/2", "2/dog/3"):
+        (tmp_path / "days" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "days" / f"{name}.png")
+    app, said = drawn(open_page, tmp_path, {"kind": "folder", "path": str(tmp_path / "days")})
+    assert "What are the classes" in said
+    next(button for button in app.button if button.label == "cat, dog").click().run()
+    show(app)
+    assert {metric.label: metric.value for metric in app.metric}["Classes"] == "2"
+    assert [each.value for each in app.metric if each.label == "Images"] == ["6"]

@@ -45,7 +45,8 @@ def list_names(folder: str | Path, pattern: str) -> Samples:
     paths = tuple(path for path, _ in fitting)
     numbers = tuple(number[label] for _, label in fitting)
     named = tuple(map(shown, classes))
-    return ordered(Samples(paths, numbers, named, None, root, (*notes, *left_out(found.others))))
+    said = left_out(found.others)
+    return ordered(Samples(paths, numbers, named, None, root, (*notes, *said.look), passed=said.passed))
 
 
 def labelled(paths: Sequence[Path], pattern: str) -> Labelled:
@@ -73,7 +74,7 @@ def _none_fits(root: Path, images: Sequence[Path], pattern: str) -> UserError:
     what = f"No class was found in the names of the files in {shown(root)}."
     if not images:
         return UserError(
-            what, " ".join(("There are no images.", *left_out(below(root).others))), "Choose another folder."
+            what, " ".join(("There are no images.", *left_out(below(root).others).look)), "Choose another folder."
         )
     why = f"The pattern {pattern} fits none of {len(images)} images, such as {shown(images[0].name)}."
     return UserError(what, why, HINT)

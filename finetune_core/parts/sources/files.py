@@ -121,23 +121,32 @@ def _reading(folder: Path) -> Iterator[None]:
         raise UserError(f"The folder {place} cannot be read.", f"{error.strerror}.", hint) from error
 
 
-def left_out(others: Iterable[tuple[Path, str]]) -> tuple[str, ...]:
-    """Notes that name and count what is no image: pictures that cannot be read, and everything else."""
+@dataclass(frozen=True)
+class Notes:
+    """Sentences about what was left out: what deserves a look, and what is rightly passed over."""
+
+    look: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+
+
+def left_out(others: Iterable[tuple[Path, str]]) -> Notes:
+    """Name and count what is no image: pictures that cannot be read, what may be a mistake, and the rest."""
     examples: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for path, what in others:
         counts[what] += 1
         examples.setdefault(what, shown(path.name))
-    foreign = {what: count for what, count in counts.items() if what in FOREIGN}
-    rest = {what: count for what, count in counts.items() if what not in FOREIGN}
-    notes = []
-    if foreign:
-        formats = _all((f"{count} {what}" for what, count in _most_first(foreign)), MOST)
-        notes.append(f"Left out: {formats}. Thaw cannot read such pictures: save them as JPEG or PNG.")
-    if rest:
-        words = _all((_counted(what, count, examples[what]) for what, count in _most_first(rest)), MOST)
-        notes.append(f"Left out, being no images: {words}.")
-    return tuple(notes)
+    most_first = sorted(counts, key=lambda what: (-counts[what], what))
+
+    def said(kinds: Iterable[str]) -> str:
+        return _all((_counted(what, counts[what], examples[what]) for what in kinds), MOST)
+
+    foreign = [what for what in most_first if what in FOREIGN]
+    doubtful = [what for what in most_first if what in (BARE, NO_FILE, LOOP)]
+    rest = [what for what in most_first if what not in (*foreign, *doubtful)]
+    look = [f"Left out: {said(foreign)}. Thaw cannot read such pictures: save them as JPEG or PNG."] if foreign else []
+    look += [f"Left out: {said(doubtful)}."] if doubtful else []
+    return Notes(tuple(look), (f"Passed over, being no images: {said(rest)}.",) if rest else ())
 
 
 def few(names: Iterable[object], most: int = MOST) -> str:
@@ -149,10 +158,6 @@ def _all(words: Iterable[str], most: int) -> str:
     said = [*words]
     more = f" and {len(said) - most} more" if len(said) > most else ""
     return ", ".join(said[:most]) + more
-
-
-def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
 def _counted(what: str, count: int, example: str) -> str:

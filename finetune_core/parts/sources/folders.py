@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from finetune_core.errors import UserError
+from finetune_core.errors import Mend, UserError
 from finetune_core.parts.sources.files import ENDINGS, IMAGE, LOOP, Found, below, few, files_below, inside, left_out
 from finetune_core.parts.sources.samples import Samples, natural
 from finetune_core.parts.sources.split_names import MEASURED, TRAIN, part_of
@@ -126,8 +126,9 @@ def _ask(root: Path, folders: Sequence[Path]) -> None:
     raise UserError(
         f"What are the classes in {shown(root)}: {outer}, or {inner}?",
         "All its folders hold folders of the same names.",
-        'Say which (data.source.classes: "outer" or "inner"; on the data page under More). '
-        "If they are for training and validation, call them train and val.",
+        'Say which (data.source.classes is "outer" or "inner"). If they are for training and validation, call them '
+        "train and val.",
+        [Mend(outer, "data.source.classes", "outer"), Mend(inner, "data.source.classes", "inner")],
     )
 
 
@@ -160,13 +161,11 @@ def _listed(root: Path, how: Layout) -> Samples:
         for path in place.found.images
     ]
     others = [each for found in (*beside, *(place.found for place in places)) for each in found.others]
-    notes = (
-        *_beside(how, loose),
-        *_empty(place.name for place in places if not place.found.images),
-        *left_out([*others, *twice]),
-    )
+    left = left_out([*others, *twice])
+    empty = _empty(place.name for place in places if not place.found.images)
+    notes = (*_beside(how, loose), *empty, *left.look)
     paths, labels, parts = zip(*rows, strict=True)
-    return Samples(paths, labels, tuple(names), parts if how.parts else None, root, notes)
+    return Samples(paths, labels, tuple(names), parts if how.parts else None, root, notes, passed=left.passed)
 
 
 def _places(how: Layout) -> tuple[list[_Place], list[tuple[Path, str]]]:
@@ -217,7 +216,7 @@ def _no_images(root: Path) -> UserError:
     return UserError(
         f"There are no images in {shown(root)}.",
         " ".join(
-            (f"Thaw looks for {', '.join(ENDINGS)} in sub-folders, one per class.", *left_out(below(root).others))
+            (f"Thaw looks for {', '.join(ENDINGS)} in sub-folders, one per class.", *left_out(below(root).others).look)
         ),
         "Choose the folder that holds the class folders.",
     )

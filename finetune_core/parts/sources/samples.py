@@ -21,7 +21,8 @@ class Samples:
 
     `classes` are the classes, tags or numbers. In a single-label task `labels` index into them, else each label holds
     a value for each (0 or 1 for tags). `fixed` says "train" or "valid" per image where the data bring their own split;
-    `root` is the folder that all paths lie under; `notes` are sentences about what was left out, for people.
+    `root` is the folder that all paths lie under; `notes` are sentences about what was left out and deserves a look,
+    `passed` about what is rightly passed over.
     """
 
     paths: tuple[Path, ...]
@@ -31,6 +32,7 @@ class Samples:
     root: Path = field(default_factory=Path)
     notes: tuple[str, ...] = ()
     task: Kind = ONE_CLASS.key
+    passed: tuple[str, ...] = ()
 
     @property
     def about(self) -> Task:

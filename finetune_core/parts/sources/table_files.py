@@ -289,7 +289,7 @@ def _fitted(file: Path, row: Row, columns: Sequence[str]) -> Row:
 
 def _notes(text: str, encoding: str, headed: bool, comments: int) -> Iterator[str]:
     if encoding in ("cp1252", "latin-1"):
-        word = next(word for word in re.findall(r"\w+", text) if not word.isascii())
+        word = next(word for word in re.findall(r"[^\s,;|]+", text) if not word.isascii())
         yield f"The table is not in UTF-8: it is read as Windows writes text in the West, such as {shown(word)}."
     if not headed:
         yield "The table has no header: its columns are called column 1, column 2 and so on."

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from finetune_core.cli import main
-from finetune_core.findings import Finding, Mend
+from finetune_core.errors import Mend
+from finetune_core.findings import Finding
 from finetune_core.parts.heads import MLP, ConcatPool, Linear
 from finetune_core.recipe import Recipe
 from finetune_core.runs import preflight, store

@@ -236,7 +236,10 @@ def test_folders_of_the_same_folders_are_a_question_with_two_answers(tmp_path: P
     put(tmp_path, *(f"day {day}/{name}/{day}.png" for day in (1, 2) for name in ("cat", "dog")), "day 1/owl/1.png")
     with pytest.raises(UserError, match=r"What are the classes in .*: day 1, day 2, or cat, dog\?") as caught:
         list_folder(tmp_path)
-    assert "data.source.classes" in caught.value.hint
+    assert [(mend.title, mend.value) for mend in caught.value.mends] == [
+        ("day 1, day 2", "outer"),
+        ("cat, dog", "inner"),
+    ]
     assert list_folder(tmp_path, "outer").classes == ("day 1", "day 2")
     inner = list_folder(tmp_path, "inner")
     assert inner.classes == ("cat", "dog", "owl")
@@ -262,7 +265,7 @@ def test_what_systems_put_into_folders_is_no_class_and_no_image(tmp_path: Path, 
     junk(tmp_path, "a/Thumbs.db", "b/.DS_Store")
     samples = list_folder(tmp_path)
     assert (samples.classes, len(samples)) == (("a", "b"), 2)
-    assert "5 hidden or system files and folders" in samples.notes[-1]
+    assert "5 hidden or system files and folders" in samples.passed[0]
 
 
 def test_formats_are_taken_where_they_can_be_read_else_named_and_counted(tmp_path: Path) -> None:
@@ -274,7 +277,8 @@ def test_formats_are_taken_where_they_can_be_read_else_named_and_counted(tmp_pat
     samples = list_folder(tmp_path)
     assert len(samples) == 4 + avif
     assert "Left out: 4 .heic, 1 .cr2." in samples.notes[0]
-    assert "1 .txt, 1 file without an ending (README)" in samples.notes[1]
+    assert samples.notes[1] == "Left out: 1 file without an ending (README)."
+    assert samples.passed == ("Passed over, being no images: 1 .txt.",)
 
 
 def test_broken_links_and_loops_are_counted_and_no_image_comes_twice_in_a_class(tmp_path: Path) -> None:

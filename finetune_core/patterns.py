@@ -1,7 +1,7 @@
 """Regular expressions that people write: compiled, tried, and never for ever.
 
 A pattern such as `(a+)+$` can take longer than the universe on thirty letters, and Python's own `re` cannot be told to
-stop; the library `regex` reads the same patterns and can.
+stop; the library `regex` can. Only patterns that mean the same to both are taken.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Pattern:
         """Compile; a UserError with this hint where it is none."""
         self.text = text
         try:
-            _check_size(text)
+            _check(text)
             self._compiled = regex.compile(text)
-        except (regex.error, RecursionError, OverflowError, MemoryError) as error:
+        except (regex.error, re.error, RecursionError, OverflowError, MemoryError) as error:
             what = f"{_short(text)} is no regular expression."
             raise UserError(what, f"{str(error).capitalize()}.", hint) from error
         self.groups: int = self._compiled.groups
@@ -44,7 +44,11 @@ class Pattern:
             ) from error
 
 
-def _check_size(text: str) -> None:
+def _check(text: str) -> None:
+    """Take what `re` takes, for scripts use that, and leave out what `regex` alone reads another meaning into."""
+    re.compile(text)
+    if re.search(r"(?<!\\)\{(?!\d*,?\d*\})", text) or "[:" in text:
+        raise regex.error("braces hold counts such as {2} or {1,3}, and [: begins nothing")
     if len(text) > LONGEST:
         raise regex.error(f"it has {len(text)} letters, {LONGEST} are allowed")
     if math.prod(max(1, int(count)) for count in re.findall(r"\{\s*(\d{1,20})", text)) > REPEATS:

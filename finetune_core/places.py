@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from finetune_core.errors import UserError
+from finetune_core.wording import shown
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 ASSETS = ROOT / "assets"
@@ -63,12 +64,6 @@ def stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return facts.st_mtime_ns, facts.st_size
-
-
-def shown(name: str | Path) -> str:
-    """A file name that any terminal and page can show: undecodable bytes and control characters are spelled out."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 @contextmanager

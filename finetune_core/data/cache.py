@@ -28,6 +28,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.places import cache_dir, no_room, write_whole, writing
 from finetune_core.records import Count
+from finetune_core.wording import count, few
 
 VERSION = 3  # of what the cached pixels look like: raise it whenever `read_image` changes
 SPARE = 64 << 20  # bytes of disk that a build leaves free
@@ -251,13 +252,11 @@ def _ahead(look: Callable[[Given], Found], things: Sequence[Given]) -> Iterator[
 def _check(samples: Samples, bad: Sequence[tuple[int, str]], unreadable: Literal["stop", "skip"]) -> None:
     if not bad or (unreadable == "skip" and len(bad) < len(samples)):
         return
-    names = "; ".join(f"{samples.name(index)} ({reason.rstrip('.')})" for index, reason in bad[:5])
-    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+    names = few((f"{samples.name(index)} ({reason.rstrip('.')})" for index, reason in bad), between="; ")
     hint = "Mend or remove them" + (
         "." if unreadable == "skip" else ", or set `data.unreadable: skip` to leave them out."
     )
-    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
-    raise UserError(f"{count} of {len(samples)} cannot be read.", f"{names}{more}.", hint)
+    raise UserError(f"{count(len(bad), 'image')} of {len(samples)} cannot be read.", f"{names}.", hint)
 
 
 def _estimate(samples: Samples, side: int, looked_at: int = 64) -> int:

@@ -46,6 +46,9 @@ class Depth:
         return cls(**{kind: (pair[0], pair[1]) for kind, pair in saved.items() if pair})
 
 
+UP_TO_16_BITS = Depth(int16=(0.0, 65535.0))  # of runs from before data sets had ranges
+
+
 def kind_of(mode: str) -> str:
     """Which kind of deep pixels Pillow means by a mode; empty for 8 bits and less."""
     return "int16" if mode.startswith("I;16") else {"I": "int32", "F": "float32"}.get(mode, "")

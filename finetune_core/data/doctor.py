@@ -13,6 +13,7 @@ from finetune_core.data import cache
 from finetune_core.data.image import UnreadableError, read_size
 from finetune_core.findings import Finding
 from finetune_core.records import Count
+from finetune_core.wording import count, few
 
 if TYPE_CHECKING:
     from finetune_core.parts.sources.samples import Samples
@@ -60,10 +61,9 @@ def _unreadable(samples: Samples, examined: Examined) -> Finding | None:
     bad = tuple(examined.reasons)
     if not bad:
         return None
-    names = ", ".join(f"{samples.name(index)} ({examined.reasons[index].rstrip('.')})" for index in bad[:3])
-    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    text = f"{names}{more}. Mend or remove them, or leave them out (under More)."
-    return Finding("warn", f"{_counted(len(bad), 'file')} cannot be read", text, images=bad)
+    names = few((f"{samples.name(index)} ({examined.reasons[index].rstrip('.')})" for index in bad), 3)
+    text = f"{names}. Mend or remove them, or leave them out (under More)."
+    return Finding("warn", f"{count(len(bad), 'file')} cannot be read", text, images=bad)
 
 
 def _small(examined: Examined, image_size: int) -> Finding | None:
@@ -71,7 +71,7 @@ def _small(examined: Examined, image_size: int) -> Finding | None:
     if not small:
         return None
     text = f"Their shorter side is below {image_size} px, so the model sees them enlarged and soft."
-    title = f"{_counted(len(small), 'image')} smaller than the model's input"
+    title = f"{count(len(small), 'image')} smaller than the model's input"
     return Finding("warn", title, text, images=small)
 
 
@@ -92,11 +92,6 @@ def _few(samples: Samples) -> Finding | None:
     rare = [name for name, count in samples.counts().items() if count < FEW]
     if not rare:
         return None
-    shown = ", ".join(rare[:4]) + (" …" if len(rare) > 4 else "")
-    text = f"{shown}: fewer than {FEW} images each, so the validation result of these will jump about."
+    text = f"{few(rare)}: fewer than {FEW} images each, so the validation result of these will jump about."
     what = samples.about.there(len(rare))
     return Finding("warn", f"{what} with few images", text)
-
-
-def _counted(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"

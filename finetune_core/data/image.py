@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from finetune_core.data.depth import Depth, Range, eight_bit, extent, kind_of
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import files
-from finetune_core.places import shown
+from finetune_core.wording import shown
 
 FORMATS = tuple(files.FORMATS)  # what a file is counts, not what its name says
 SHALLOW = (b"\xff\xd8", b"GIF8", b"BM", b"RIFF")  # how files begin that never hold more than 8 bits

@@ -9,6 +9,7 @@ import numpy as np
 from finetune_core.data.split import Split
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import TASKS, Kind, Task
+from finetune_core.wording import count
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Overview:
 
     def line(self) -> str:
         """One line for people."""
-        return f"{self.about.there(len(self.names))}, {self.train} images to train on, {self.valid} to measure on."
+        there = self.about.there(len(self.names))
+        return f"{there}, {count(self.train, 'image')} to train on, {self.valid:,} to measure on."
 
 
 def overview(samples: Samples, parts: Split) -> Overview:
@@ -52,4 +54,4 @@ def overview(samples: Samples, parts: Split) -> Overview:
         Share(name, *(len(np.intersect1d(some, part, assume_unique=True)) for part in (parts.train, parts.valid)))
         for name, some in zip(samples.classes, members, strict=True)
     )
-    return Overview(samples.task, len(parts.train), len(parts.valid), names, (*samples.notes, *samples.passed))
+    return Overview(samples.task, len(parts.train), len(parts.valid), names, (*samples.notes, *samples.remarks))

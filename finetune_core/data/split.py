@@ -9,6 +9,7 @@ import numpy as np
 
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.samples import Samples
+from finetune_core.wording import few
 
 LEAST = 2  # images on either side, where they have no classes
 
@@ -67,7 +68,7 @@ def readable(samples: Samples, parts: Split, bad: Collection[int]) -> Split:
             if np.isin(parts.train, members).any() and not np.isin(left.train, members).any()
         ]
         if lost:
-            raise _all_unreadable(f"the training images of {_few(lost)}")
+            raise _all_unreadable(f"the training images of {few(lost)}")
     return left
 
 
@@ -77,10 +78,6 @@ def _all_unreadable(which: str) -> UserError:
         "Without them there is nothing to go by: `data.unreadable: skip` leaves out single images only.",
         "Open and save them anew, or put others in their place.",
     )
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _drawn(count: int, share: float, seed: int) -> Split:
@@ -94,7 +91,7 @@ def _drawn(count: int, share: float, seed: int) -> Split:
 
 def _too_small(names: list[str]) -> UserError:
     return UserError(
-        f"Too few images to split: {_few(names)}.",
+        f"Too few images to split: {few(names)}.",
         "Each class needs at least two images, one to learn from and one to measure on.",
         "Add images to the class, or take its folder away.",
     )

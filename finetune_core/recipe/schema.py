@@ -309,9 +309,8 @@ def load(path: Path) -> Recipe:
 def text_of(path: Path) -> str:
     """The text of a recipe file; UserErrors as `load`."""
     try:
-        if (size := path.stat().st_size) > LARGEST:
-            why = f"It has {size / 1e6:.1f} MB; recipes have some thousand letters."
-            raise UserError(f"{path} is no recipe.", why, "Check the path, or write one with `init`.")
+        if path.stat().st_size > 4 * LARGEST:  # bytes, of which a letter has up to four
+            raise _too_large(str(path))
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(
@@ -329,8 +328,10 @@ def loads(text: str, name: str = "") -> Recipe:
 def tree_of(text: str, name: str = "") -> Any:
     """The plain data of a recipe's text; a UserError where it is no YAML, or more than any recipe holds."""
     try:
-        _check_depth(text[: LARGEST + 1])
-        tree = yaml.load(text[: LARGEST + 1], LOADER)
+        if len(text) > LARGEST:
+            raise _too_large(name)
+        _check_depth(text)
+        tree = yaml.load(text, LOADER)
     except (yaml.YAMLError, ValueError, OverflowError, KeyError, AttributeError, TypeError, RecursionError) as error:
         # YAML's own words are YAMLErrors; a date such as 2024-13-45 or a bracket 3,000 deep ends otherwise
         raise UserError(
@@ -339,6 +340,11 @@ def tree_of(text: str, name: str = "") -> Any:
     if sum(1 for _ in islice(_values(tree), MOST + 1)) > MOST:  # a few lines of aliases can stand for billions
         raise UserError(f"The recipe {name} holds too much.", f"It has more than {MOST} values.", "Take some out.")
     return tree
+
+
+def _too_large(name: str) -> UserError:
+    why = f"It has more than {LARGEST:,} letters; recipes have some thousand."
+    return UserError(f"{name or 'This'} is no recipe.", why, "Check the path, or write one with `init`.")
 
 
 def _check_depth(text: str) -> None:

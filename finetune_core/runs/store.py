@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import psutil
 
 from finetune_core import places
-from finetune_core.data.depth import Depth
+from finetune_core.data.depth import UP_TO_16_BITS, Depth
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
@@ -189,13 +189,13 @@ class Run(Folder):
 
     @property
     def depth(self) -> Depth:
-        """The range that deep images were read by; an earlier run kept none, and each image then has its own."""
-        return Depth.restored(read_json(self.depth_file) or {})
+        """The range that deep images were read by; runs that kept none took all that 16 bits can hold."""
+        saved = read_json(self.depth_file)
+        return UP_TO_16_BITS if saved is None else Depth.restored(saved)
 
     def save_depth(self, depth: Depth) -> None:
-        """Keep it, if there were deep images."""
-        if depth != Depth():
-            self.write_json(self.depth_file, asdict(depth))
+        """Keep it."""
+        self.write_json(self.depth_file, asdict(depth))
 
     def log_tail(self, lines: int = 40) -> str:
         """The end of the worker's log."""

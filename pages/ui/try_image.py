@@ -13,6 +13,7 @@ from finetune_core import figures
 from finetune_core.data.image import Picture, read_image
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
+from finetune_core.parts.sources import files
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD
 from finetune_core.runs.store import Run
 from pages.ui import shell, state, warm
@@ -21,7 +22,7 @@ from pages.ui.chart import chart
 SIDE = 512  # px, the short side of the picture on the page
 Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
 
-FORMATS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+FORMATS = [ending[1:] for ending in files.ENDINGS]  # as the uploader wants them
 
 
 def try_image(run: Run) -> None:

@@ -86,8 +86,8 @@ def look(recipe: Recipe, samples: Samples, thorough: bool = False) -> Pictures:
     """What there is to say about the images; every file is opened only if `thorough`."""
     data = recipe.data
     bad: tuple[tuple[int, str], ...] = ()
-    if thorough and data.unreadable == "skip":
-        bad = decoded(samples, eval_side(data.image_size), "skip", channels=data.channels).bad
+    if thorough:
+        bad = decoded(samples, eval_side(data.image_size), data.unreadable, channels=data.channels).bad
     damaged = tuple(index for index, _ in bad)
     parts = readable(samples, split(samples, data.valid_share, data.split_seed), damaged)
     targets = targets_from(samples.task, samples.classes, [samples.labels[index] for index in parts.train])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from finetune_core.errors import UserError
-from finetune_core.places import shown
+from finetune_core.wording import shown
 
 OPENING = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # of what torch.save wrote before 2020
 PICKLED = 5  # pickles in such a file: a magic number, a version, the machine, what was saved, keys of its storages

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import pickles
-from finetune_core.places import shown
+from finetune_core.wording import shown
 
 Form = Literal["safetensors", "torch"]
 

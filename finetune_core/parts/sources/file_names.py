@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.files import below, few, left_out
+from finetune_core.parts.sources.files import below, left_out
 from finetune_core.parts.sources.folders import existing_folder
 from finetune_core.parts.sources.samples import Samples, natural, ordered
 from finetune_core.patterns import Pattern
-from finetune_core.places import shown
+from finetune_core.wording import count, few, shown
 
 HINT = r"Write one like ^(.+)_\d+$: what comes before the last _ and its number is the class."
 
@@ -40,13 +40,13 @@ def list_names(folder: str | Path, pattern: str) -> Samples:
         raise UserError(f"There is only one class: {shown(classes[0])}.", "Telling apart needs at least two.", HINT)
     number = {name: index for index, name in enumerate(classes)}
     left = [path.name for path, label in zip(found.images, labels, strict=True) if not label]
-    notes = [f"The pattern does not fit {len(left)} images, which are left out: {few(left)}."] if left else []
+    notes = [f"The pattern does not fit {count(len(left), 'image')} and leaves out: {few(left)}."] if left else []
     notes += ["The pattern fits the names with their ending only, and is tried on those."] if whole else []
     paths = tuple(path for path, _ in fitting)
     numbers = tuple(number[label] for _, label in fitting)
     named = tuple(map(shown, classes))
     said = left_out(found.others)
-    return ordered(Samples(paths, numbers, named, None, root, (*notes, *said.look), passed=said.passed))
+    return ordered(Samples(paths, numbers, named, None, root, (*notes, *said.look), remarks=said.remarks))
 
 
 def labelled(paths: Sequence[Path], pattern: str) -> Labelled:

@@ -1,6 +1,6 @@
 """Which files are images: the one place that decides it, and that says and counts what is left out.
 
-`images_below` also stands, word for word, in every exported script: both list the same images.
+`kind`, `files_below` and `images_below` also stand, word for word, in every exported script: both list the same images.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from PIL import features
 
 from finetune_core.errors import UserError
-from finetune_core.places import shown
+from finetune_core.wording import count, few, shown
 
 # By Pillow's name for the format. The ending lets a file in; what it then is, the reader finds in the file itself.
 FORMATS: Mapping[str, tuple[str, ...]] = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png", ".apng"),
     "WEBP": (".webp",),
     "BMP": (".bmp", ".dib"),
@@ -44,8 +44,8 @@ SYSTEM = (
     "network trash folder", "temporary items", "desktop.ini", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "icon\r",
 )  # fmt: skip
 
+# `kind` and `files_below` say these in letters, for their own source is what scripts show.
 IMAGE, FOLDER, HIDDEN, NO_FILE, LOOP, BARE = "image", "folder", "hidden", "no file", "loop", "no ending"
-MOST = 5  # names in a note
 
 
 def kind(path: Path) -> str:
@@ -126,7 +126,7 @@ class Notes:
     """Sentences about what was left out: what deserves a look, and what is rightly passed over."""
 
     look: tuple[str, ...] = ()
-    passed: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def left_out(others: Iterable[tuple[Path, str]]) -> Notes:
@@ -139,7 +139,7 @@ def left_out(others: Iterable[tuple[Path, str]]) -> Notes:
     most_first = sorted(counts, key=lambda what: (-counts[what], what))
 
     def said(kinds: Iterable[str]) -> str:
-        return _all((_counted(what, counts[what], examples[what]) for what in kinds), MOST)
+        return few(_counted(what, counts[what], examples[what]) for what in kinds)
 
     foreign = [what for what in most_first if what in FOREIGN]
     doubtful = [what for what in most_first if what in (BARE, NO_FILE, LOOP)]
@@ -149,20 +149,10 @@ def left_out(others: Iterable[tuple[Path, str]]) -> Notes:
     return Notes(tuple(look), (f"Passed over, being no images: {said(rest)}.",) if rest else ())
 
 
-def few(names: Iterable[object], most: int = MOST) -> str:
-    """The first of some names, each once and safe to print, and how many more there are."""
-    return _all(dict.fromkeys(shown(str(name)) for name in names), most)
-
-
-def _all(words: Iterable[str], most: int) -> str:
-    said = [*words]
-    more = f" and {len(said) - most} more" if len(said) > most else ""
-    return ", ".join(said[:most]) + more
-
-
-def _counted(what: str, count: int, example: str) -> str:
-    one, many = WORDS.get(what, (what, what))
-    return f"{count} {one if count == 1 else many}" + (f" ({example})" if what in WORDS else "")
+def _counted(what: str, number: int, example: str) -> str:
+    if what not in WORDS:
+        return f"{number} {what}"
+    return f"{count(number, *WORDS[what])} ({example})"
 
 
 WORDS = {

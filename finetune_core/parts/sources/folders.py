@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from finetune_core.errors import Mend, UserError
-from finetune_core.parts.sources.files import ENDINGS, IMAGE, LOOP, Found, below, few, files_below, inside, left_out
+from finetune_core.parts.sources.files import ENDINGS, LOOP, Found, below, inside, left_out
 from finetune_core.parts.sources.samples import Samples, natural
 from finetune_core.parts.sources.split_names import MEASURED, TRAIN, part_of
-from finetune_core.places import shown
+from finetune_core.wording import count, few, shown
 
 Classes = Literal["auto", "outer", "inner"]
 
@@ -111,7 +111,7 @@ def _unpacked(folder: Path) -> Path:
 
 
 def _has_classes(folder: Path) -> bool:
-    return any(what == IMAGE for path in inside(folder)[0] for _, what in files_below(path))
+    return any(below(path).images for path in inside(folder)[0])
 
 
 def _ask(root: Path, folders: Sequence[Path]) -> None:
@@ -165,7 +165,7 @@ def _listed(root: Path, how: Layout) -> Samples:
     empty = _empty(place.name for place in places if not place.found.images)
     notes = (*_beside(how, loose), *empty, *left.look)
     paths, labels, parts = zip(*rows, strict=True)
-    return Samples(paths, labels, tuple(names), parts if how.parts else None, root, notes, passed=left.passed)
+    return Samples(paths, labels, tuple(names), parts if how.parts else None, root, notes, remarks=left.remarks)
 
 
 def _places(how: Layout) -> tuple[list[_Place], list[tuple[Path, str]]]:
@@ -197,7 +197,7 @@ def _check(root: Path, how: Layout, full: Sequence[_Place], loose: Sequence[Path
 
 def _beside(how: Layout, loose: Sequence[Path]) -> Iterator[str]:
     if loose:
-        yield f"Left out beside the class folders: {_images_word(len(loose))}, such as {shown(loose[0].name)}."
+        yield f"Left out beside the class folders: {count(len(loose), 'image')}, such as {shown(loose[0].name)}."
     if how.beside:
         tops = " and ".join(shown(top.name) for top in how.tops)
         yield f"The folders beside {tops} were left out: {few(path.name for path in how.beside)}."
@@ -206,10 +206,6 @@ def _beside(how: Layout, loose: Sequence[Path]) -> Iterator[str]:
 def _empty(names: Iterable[str]) -> Iterator[str]:
     if empty := sorted(set(names), key=natural):
         yield f"Folders without images were left out: {few(empty)}."
-
-
-def _images_word(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
 
 
 def _no_images(root: Path) -> UserError:
@@ -222,10 +218,10 @@ def _no_images(root: Path) -> UserError:
     )
 
 
-def _flat(root: Path, count: int) -> UserError:
+def _flat(root: Path, number: int) -> UserError:
     return UserError(
         f"The images in {shown(root)} have no classes.",
-        f"All {_images_word(count)} lie directly in the folder; a sub-folder's name is what tells the class.",
+        f"All {count(number, 'image')} lie directly in the folder; a sub-folder's name is what tells the class.",
         "Make one sub-folder per class and move the images into them, or take the classes from a table or from the "
         "files' names.",
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.files import few
+from finetune_core.parts.numbers import Scale
 from finetune_core.parts.sources.samples import natural
 from finetune_core.parts.sources.table_files import TableFile
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS
-from finetune_core.places import shown
+from finetune_core.wording import few, shown
 
 YES = frozenset({"1", "1.0", "true", "yes", "y", "t", "x", "+", "ja", "oui", "si", "wahr"})
 NO = frozenset({"0", "0.0", "false", "no", "n", "f", "-", "nein", "non", "falsch"})
@@ -22,8 +21,7 @@ SEPARATORS = {";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}  # b
 LIKELY = frozenset({"label", "labels", "class", "classes", "category", "target", "species", "klass", "y"})
 BRACKETED = re.compile(r"[\[({].*[\])}]", re.DOTALL)
 QUOTED = r"""'([^']*)'|"([^"]*)\""""
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
+DECIMAL = re.compile(r"\D?(\d+,(\d{1,2}|\d{4,})|0\d*,\d{3}|\d{4,},\d{3})")  # with a comma that parts no thousands
 
 
 @dataclass(frozen=True)
@@ -104,23 +102,27 @@ def _marked(table: TableFile, columns: Sequence[str]) -> Labels:
 
 
 def _numbers(table: TableFile, columns: Sequence[str], separator: str) -> Labels:
-    found: list[list[float]] = []
-    commas: list[str] = []
-    for name in columns:
-        cells = [cell.replace("\N{MINUS SIGN}", "-") for cell in table.column(name)]
-        if any(map(WITH_COMMA.fullmatch, cells)) and not any("." in cell for cell in cells):
-            cells, commas = [cell.replace(",", ".") for cell in cells], [*commas, name]
-        found.append([_number(name, row.line, cell) for row, cell in zip(table.rows, cells, strict=True)])
+    found = {name: _column_numbers(table, name) for name in columns}
+    commas = [name for name in columns if _decimal_comma(table.column(name))]
     notes = (f"In {few(commas)} a comma stands before the decimals.",) if commas else ()
-    return Labels(tuple(columns), tuple(zip(*found, strict=True)), "numbers", notes=notes)
+    return Labels(tuple(columns), tuple(zip(*found.values(), strict=True)), "numbers", notes=notes)
 
 
-def _number(column: str, line: int, cell: str) -> float:
-    value = float(cell) if NUMBER.fullmatch(cell) else math.nan
-    if not math.isfinite(value):
-        what = f"{column} is no number in row {line}: {cell!r:.40}."
-        raise UserError(what, hint="Mend the table, or name only the columns with numbers.")
-    return value
+def _column_numbers(table: TableFile, name: str) -> list[float]:
+    cells, numbers = table.column(name), []
+    commas = _decimal_comma(cells)
+    for row, cell in zip(table.rows, cells, strict=True):
+        try:
+            numbers.append(float(Scale().read(cell.replace(",", ".") if commas else cell)))
+        except UserError as error:
+            hint = "Mend the table, or name only the columns with numbers."
+            raise UserError(f"{name} is no number in row {row.line}: {cell!r:.40}.", error.what, hint) from error
+    return numbers
+
+
+def _decimal_comma(cells: Sequence[str]) -> bool:
+    """Whether the commas of a column stand before decimals: some cell leaves no doubt, and none has a point."""
+    return any(map(DECIMAL.fullmatch, cells)) and not any("." in cell for cell in cells)
 
 
 READERS: Mapping[str, Reader] = {ONE_CLASS.key: _classes, TAGS.key: _tags, NUMBERS.key: _numbers}

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.files import ENDINGS, IMAGE, files_below, kind
-from finetune_core.places import shown
+from finetune_core.parts.sources.files import ENDINGS, IMAGE, below, kind
+from finetune_core.wording import shown
 
-MOST = 500_000  # files below a table's folder that are looked at
+MOST = 500_000  # images below a table's folder that are looked at
 DEEPEST = 12  # folders that a path may lose
 
 
@@ -64,12 +63,22 @@ class Lookup:
             raise UserError(f"It cannot be told which image {shown(cell)} means.", f"There are {names}.", hint)
         return found[0] if found else None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was not looked at."""
+        cut = "_index" in self.__dict__ and len(self._below) == MOST
+        return (f"Only {MOST:,} images below the table's folder were looked at.",) if cut else ()
+
+    @cached_property
+    def _below(self) -> tuple[Path, ...]:
+        return below(self.folder).images[:MOST]
+
     @cached_property
     def _index(self) -> dict[str, list[Path]]:
         """The images below the folder by every end of their paths, with and without the file's ending."""
         index: dict[str, list[Path]] = {}
-        for path, what in islice(files_below(self.folder), MOST):
-            for key in _ends(path.relative_to(self.folder)) if what == IMAGE else ():
+        for path in self._below:
+            for key in _ends(path.relative_to(self.folder)):
                 index.setdefault(key.casefold(), []).append(path)
         return index
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from finetune_core.parts.tasks import ONE_CLASS, TASKS, Kind, Task
-from finetune_core.places import shown
+from finetune_core.wording import shown
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Samples:
     `classes` are the classes, tags or numbers. In a single-label task `labels` index into them, else each label holds
     a value for each (0 or 1 for tags). `fixed` says "train" or "valid" per image where the data bring their own split;
     `root` is the folder that all paths lie under; `notes` are sentences about what was left out and deserves a look,
-    `passed` about what is rightly passed over.
+    `remarks` what is good to know.
     """
 
     paths: tuple[Path, ...]
@@ -32,7 +32,7 @@ class Samples:
     root: Path = field(default_factory=Path)
     notes: tuple[str, ...] = ()
     task: Kind = ONE_CLASS.key
-    passed: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def about(self) -> Task:

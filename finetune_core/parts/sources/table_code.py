@@ -40,7 +40,8 @@ def _rows(listing: Listing, exclusive: bool) -> Iterator[str]:
     yield from _paths(listing)
     yield 'rows = [(path, row) for path, row in rows if kind(path) == "image"]'
     if listing.again:
-        yield "rows = list({path: (path, row) for path, row in rows}.values())  # each image once"
+        yield "once = {path: (path, row) for path, row in reversed(rows)}"
+        yield "rows = [row for row in rows if once[row[0]] is row]  # each image once"
     if exclusive:
         yield f"rows.sort(key=lambda row: CLASSES.index(row[1][{listing.columns[0]!r}]))  # class by class"
     yield "paths = [path for path, row in rows]"
@@ -92,10 +93,25 @@ def _marks(listing: Listing) -> Iterator[str]:
 
 
 def _numbers(listing: Listing) -> Iterator[str]:
-    signs = ((",", "."), ("\N{MINUS SIGN}", "-"))
-    cells = _cells(listing)
-    mended = "".join(f".replace({sign!r}, {to!r})" for sign, to in signs if any(sign in cell for cell in cells))
-    yield f"labels = np.array([[float(row[name]{mended}) for name in NUMBERS] for path, row in rows])"
+    columns = [listing.table.column(name) for name in listing.columns]
+    read = {
+        cell: value
+        for cells, values in zip(columns, zip(*listing.labels.values, strict=True), strict=True)
+        for cell, value in zip(cells, values, strict=True)
+    }
+    value = "float(row[name])"
+    if not all(map(_plain, read.items())):  # written otherwise than Python writes numbers
+        yield bracketed("VALUES = {", [f"{cell!r}: {number!r}" for cell, number in read.items()], "}")
+        value = "VALUES[row[name]]"
+    yield f"labels = np.array([[{value} for name in NUMBERS] for path, row in rows])"
+
+
+def _plain(pair: tuple[str, float]) -> bool:
+    """Whether Python reads a cell as the same number."""
+    try:
+        return float(pair[0]) == pair[1]
+    except ValueError:
+        return False
 
 
 def _cells(listing: Listing) -> set[str]:

@@ -16,8 +16,9 @@ from itertools import islice
 from pathlib import Path
 
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.files import ENDINGS, few
-from finetune_core.places import expanded, shown
+from finetune_core.parts.sources.files import ENDINGS
+from finetune_core.places import expanded
+from finetune_core.wording import few, shown
 
 DELIMITERS = (",", ";", "\t", "|", " ")  # the first of equals is taken
 LARGEST = 256 << 20  # bytes

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.files import few
 from finetune_core.parts.sources.labels import LIKELY, Labels, read_labels
 from finetune_core.parts.sources.lookup import Lookup
 from finetune_core.parts.sources.samples import Samples, ordered
@@ -22,7 +21,10 @@ from finetune_core.parts.sources.table_files import (
     read_table,
 )
 from finetune_core.parts.tasks import TASKS, Kind
-from finetune_core.places import shown
+from finetune_core.places import is_there
+from finetune_core.wording import count, few, shown
+
+SIDES = (TRAIN, "valid")  # of a split, as samples say it
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class Listing:
     labels: Labels
     columns: tuple[str, ...]
     split: str = ""
-    again: int = 0  # rows that say the same of an image again and are left out
-    notes: tuple[str, ...] = ()
+    again: bool = False  # whether rows are left out that say the same of an image again
+    notes: tuple[str, ...] = ()  # on what is left out
+    remarks: tuple[str, ...] = ()  # on how it was understood
 
 
 def list_table(
@@ -50,10 +53,17 @@ def list_table(
 
 
 def samples(listing: Listing, task: Kind) -> Samples:
-    """What a listing offers."""
-    fixed = _fixed(listing.table, listing.split) if listing.split else None
-    names = tuple(map(shown, listing.labels.names))
-    found = Samples(listing.images, listing.labels.values, names, fixed, listing.table.path.parent, listing.notes, task)
+    """What a listing offers. A UserError where a class stands only among the images to measure on."""
+    found = Samples(
+        listing.images,
+        listing.labels.values,
+        tuple(map(shown, listing.labels.names)),
+        _fixed(listing.table, listing.split) if listing.split else None,
+        listing.table.path.parent,
+        listing.notes,
+        task,
+        listing.remarks,
+    )
     return ordered(replace(found, notes=(*found.notes, *_unlearned(found))))
 
 
@@ -65,27 +75,41 @@ def read(
     `image` is the column with their paths (empty: the one that names most images), `labels` the columns with the
     labels, by comma (empty: all others). For single-label one column names the class; for multi-label either one
     column holds the tags with `separator` between them (empty: found by looking), or each column is a tag and says yes
-    or no; for regression each column is a number. `split` names a column that says train or valid; empty takes one
-    that says nothing else. Raises UserErrors.
+    or no; for regression each column is a number. `split` names a column that says train or valid; where neither it nor
+    the labels are named, one that says nothing else is taken. Raises UserErrors.
     """
     lookup = Lookup(existing_table(path).parent)
     table = read_table(path, lookup.names_image)
     where = _column(table, image) if image.strip() else _image_column(table, lookup)
-    aside = _column(table, split) if split.strip() else _split_column(table, where)
+    parting = _column(table, split) if split.strip() else _split_column(table, where)
+    aside = parting if split.strip() or not labels.strip() else ""
     wanted, beside = _label_columns(table, labels, task, (where, aside))
-    table, images, gone, looked = _with_images(table, lookup, where)
-    again = len(images)
-    table, images = _each_once(table, images, wanted)
-    again -= len(images)
-    told = (f"The column {aside} says what to train on and what to measure on.",) if aside and not split.strip() else ()
+    remarks = [*table.notes, *_chosen(wanted, beside, parting, aside, split)]
+    table, images, gone = _with_images(table, lookup, where)
+    rows = len(images)
+    table, images = _each_once(table, images, [*wanted, *([aside] if aside else [])])
     try:
         found = read_labels(table, wanted, task, separator)
     except UserError as error:  # which rows that were left out may explain
         raise UserError(error.what, " ".join(filter(None, (error.why, *table.notes, *gone))), error.hint) from error
-    doubled = (f"{again} {'row says' if again == 1 else 'rows say'} the same again and count once.",) if again else ()
-    chosen = (f"Learned is the column {wanted[0]}; the others are left out: {few(beside)}.",) if beside else ()
-    said = (*table.notes, *told, *chosen, *gone, *looked, *doubled, *found.notes)
-    return Listing(table, images, where, found, wanted, aside, again, said)
+    remarks += [*_looked_for(table, images, where), *_again(rows - len(images)), *found.notes]
+    notes = (*gone, *lookup.notes)
+    return Listing(table, images, where, found, wanted, aside, rows > len(images), notes, tuple(remarks))
+
+
+def _chosen(wanted: Sequence[str], beside: Sequence[str], parting: str, aside: str, split: str) -> Iterator[str]:
+    """Remarks on columns that were chosen without being named."""
+    if beside:
+        yield f"Learned is the column {wanted[0]}; the others are left out: {few(beside)}."
+    if aside and not split.strip():
+        yield f"The column {aside} says what to train on and what to measure on."
+    if parting and not aside:
+        yield f"The column {parting} says train and valid, but is not named as the split column: chance splits."
+
+
+def _again(rows: int) -> Iterator[str]:
+    if rows:
+        yield f"{count(rows, 'row says', 'rows say')} the same again and {'counts' if rows == 1 else 'count'} once."
 
 
 def _column(table: TableFile, name: str) -> str:
@@ -144,49 +168,44 @@ def _numbered(table: TableFile) -> bool:
     return len(table.columns) > 2 and all(cell.isdecimal() for cell in table.column("column 1"))
 
 
-def _with_images(
-    table: TableFile, lookup: Lookup, where: str
-) -> tuple[TableFile, tuple[Path, ...], list[str], list[str]]:
-    """The rows whose image is there, those images; notes on the other rows, and on images found by looking."""
+def _with_images(table: TableFile, lookup: Lookup, where: str) -> tuple[TableFile, tuple[Path, ...], tuple[str, ...]]:
+    """The rows whose image is there, those images, and notes on the other rows."""
     cells = table.column(where)
     found = lookup.found(cells)
-    there = [(row, path, cell) for row, path, cell in zip(table.rows, found, cells, strict=True) if path]
+    there = [(row, path) for row, path in zip(table.rows, found, strict=True) if path]
     if not there:
         raise _none_there(table, cells)
-    kept, images, named = zip(*there, strict=True)
-    gone = [(row, cell) for row, path, cell in zip(table.rows, found, cells, strict=True) if not path]
-    return replace(table, rows=kept), images, [*_missing(table, gone)], [*_looked_for(table, images, named)]
+    rows, images = zip(*there, strict=True)
+    gone = [(row.line, cell) for row, path, cell in zip(table.rows, found, cells, strict=True) if not path]
+    return replace(table, rows=rows), images, tuple(_missing(table.path.parent, gone))
 
 
-def _missing(table: TableFile, gone: Sequence[tuple[Row, str]]) -> Iterator[str]:
-    folder = table.path.parent
-    empty = [row.line for row, cell in gone if not cell]
-    other = [cell for _, cell in gone if cell and os.path.isfile(os.path.join(folder, cell))]
+def _missing(folder: Path, gone: Sequence[tuple[int, str]]) -> Iterator[str]:
+    """Notes on cells (line, text) that lead to no image."""
+    other = [cell for _, cell in gone if cell and is_there(os.path.join(folder, cell), file=True)]
     known = {*other, ""}
-    rest = [cell for _, cell in gone if cell not in known]
-    for names, words in (
-        (rest, ("1 row names an image that is", "{} rows name images that are", "not there")),
-        (other, ("1 row names a file that is", "{} rows name files that are", "no image by its ending")),
-    ):
-        if names:
-            one, many, what = words
-            yield f"{one if len(names) == 1 else many.format(len(names))} {what}: {few(_short(names))}."
-    if empty:
-        yield f"{len(empty)} {'row names' if len(empty) == 1 else 'rows name'} no image: row {few(empty)}."
-
-
-def _short(names: Sequence[str]) -> list[str]:
-    return [name if len(name) <= 60 else f"{name[:59]}…" for name in names]
-
-
-def _looked_for(table: TableFile, images: Sequence[Path], cells: Sequence[str]) -> Iterator[str]:
-    """A note on images that were found elsewhere than their cells say."""
-    folder = table.path.parent
-    other = [(cell, path) for cell, path in zip(cells, images, strict=True) if path != folder / cell]
+    if rest := [cell for _, cell in gone if cell not in known]:
+        verb = count(len(rest), "row names an image that is", "rows name images that are")
+        yield f"{verb} not there: {few(map(_short, rest))}."
     if other:
+        verb = count(len(other), "row names a file that is", "rows name files that are")
+        yield f"{verb} no image by its ending: {few(map(_short, other))}."
+    if empty := [line for line, cell in gone if not cell]:
+        yield f"{count(len(empty), 'row names', 'rows name')} no image: row {few(empty)}."
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:59]}…"
+
+
+def _looked_for(table: TableFile, images: Sequence[Path], where: str) -> Iterator[str]:
+    """A remark on images that were found elsewhere than their cells say."""
+    folder = table.path.parent
+    if other := [each for each in zip(table.column(where), images, strict=True) if each[1] != folder / each[0]]:
         cell, path = other[0]
-        where = shown(path.relative_to(folder) if path.is_relative_to(folder) else path)
-        yield f"{len(other)} images were found by looking, such as {shown(cell)} as {where}."
+        place = shown(path.relative_to(folder) if path.is_relative_to(folder) else path)
+        verb = count(len(other), "image was", "images were")
+        yield f"{verb} found by looking, such as {shown(cell)} as {place}."
 
 
 def _none_there(table: TableFile, cells: Sequence[str]) -> UserError:
@@ -238,6 +257,3 @@ def _unlearned(found: Samples) -> Iterator[str]:
     for names, words in ((unknown, "to learn from"), (unmeasured, "to measure on")):
         if names:
             yield f"By the table's own split there is no image {words} that shows {few(names)}."
-
-
-SIDES = (TRAIN, "valid")

@@ -147,8 +147,9 @@ def test_the_range_is_that_of_the_run_wherever_its_network_looks(tiny: Recipe, d
     assert np.array_equal(row[0], eval_pipeline(32)(as_tensor(plain)).permute(1, 2, 0))
 
 
-def test_ordinary_images_keep_no_range(tiny: Recipe) -> None:
+def test_ordinary_images_have_no_range_and_earlier_runs_that_of_all_16_bits(tiny: Recipe) -> None:
     run = store.create(tiny.with_value("phases.0.epochs", 1))
     assert work(run) == 0
-    assert not run.depth_file.exists()
     assert run.depth == Depth()
+    run.depth_file.unlink()
+    assert run.depth == Depth(int16=(0.0, 65535.0))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from finetune_core.errors import UserError
 from finetune_core.parts.schedules import OneCycle
-from finetune_core.recipe import Phase, Recipe, load, parse
+from finetune_core.recipe import Phase, Recipe, load, loads, parse
 
 
 def test_the_default_recipe_survives_yaml(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: &a [*a]", "holds too much"),
         ("x: " + "[" * 30_000, "50 levels deep"),
         ("- " * 30_000, "50 levels deep"),
-        ("version: 2\nphases:\n" + "- {epochs: 3}\n" * 300_000, "4.2 MB"),
+        ("version: 2\nphases:\n" + "- {epochs: 3}\n" * 300_000, "more than 1,000,000 letters"),
     ],
 )
 def test_a_file_that_would_fill_the_memory_or_end_the_process_is_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -80,6 +80,8 @@ def test_a_file_that_would_fill_the_memory_or_end_the_process_is_refused(tmp_pat
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(UserError, match=says):
         load(tmp_path / "r.yaml")
+    with pytest.raises(UserError, match=says):
+        loads(text)
 
 
 def test_a_missing_file_is_a_users_mistake(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, features
 
 from finetune_core.errors import UserError
+from finetune_core.parts.codetext import importing
+from finetune_core.parts.sources import Table
 from finetune_core.parts.sources.file_names import list_names
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.parts.sources.samples import Samples
@@ -32,6 +35,10 @@ def junk(root: Path, *names: str) -> Path:
 def images(tmp_path: Path) -> Path:
     """0.png to 3.png, and the same below img."""
     return put(tmp_path, *(f"{place}{number}.png" for place in ("", "img/") for number in range(4)))
+
+
+def every_note(samples: Samples) -> tuple[str, ...]:
+    return (*samples.notes, *samples.remarks)
 
 
 CLASSES = ["cat", "dog", "cat", "dog"]
@@ -142,7 +149,7 @@ def test_a_table_that_cannot_be_read_right_names_the_row_or_the_cause(
     ],
 )
 def test_what_a_table_leaves_out_or_means_is_said(images: Path, text: str | bytes, note: str) -> None:
-    assert any(note in each for each in of_table(images, text).notes)
+    assert any(note in each for each in every_note(of_table(images, text)))
 
 
 def test_an_image_that_is_gone_does_not_lead_to_another_of_its_name(tmp_path: Path) -> None:
@@ -159,7 +166,7 @@ def test_images_in_a_folder_beside_the_table_are_found(tmp_path: Path, ending: s
     put(tmp_path, f"{folder}/x1.png", f"{folder}/x2.png")
     samples = of_table(tmp_path, f"image_id,label\nx1{ending},cat\nx2{ending},dog\n")
     assert [path.parent for path in samples.paths] == [tmp_path / folder] * 2
-    assert any("found by looking" in note for note in samples.notes)
+    assert any("found by looking" in note for note in samples.remarks)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +200,47 @@ def test_a_column_per_tag_says_yes_or_no_in_many_words(images: Path, marks: tupl
 def test_numbers_with_a_decimal_comma_are_numbers(images: Path) -> None:
     samples = of_table(images, "file;age;size\n0.png;1,5;2\n1.png;\N{MINUS SIGN}2;1e3\n", "regression")
     assert samples.labels == ((1.5, 2.0), (-2.0, 1000.0))
-    assert any("comma" in note for note in samples.notes)
-    with pytest.raises(UserError, match="size is no number in row 2: '1_0'"):
-        of_table(images, "file;size\n0.png;1_0\n1.png;2\n", "regression")
+    assert any("comma" in note for note in samples.remarks)
+
+
+def test_numbers_are_read_as_in_fields_and_scripts_read_the_same(images: Path) -> None:
+    text = "file;size\n0.png;1 234\n1.png;\N{MINUS SIGN}2\n2.png;1e-3\n"
+    assert of_table(images, text, "regression").labels == ((1234.0,), (-2.0,), (0.001,))
+    source = Table(path=str(images / "labels.csv"), task="regression")
+    told: dict[str, Any] = {}
+    exec(importing(source.code(source.samples())), told)
+    assert told["labels"].tolist() == [[1234.0], [-2.0], [0.001]]
+
+
+@pytest.mark.parametrize("cell", ["1_0", "12,500", "many", "nan", "1e999", "0x1F"])
+def test_what_is_no_number_or_two_is_refused_with_its_row(images: Path, cell: str) -> None:
+    with pytest.raises(UserError, match=f"size is no number in row 2: '{cell}'") as caught:
+        of_table(images, f"file;size\n0.png;{cell}\n1.png;3\n", "regression")
+    assert caught.value.why
+
+
+def test_an_image_on_both_sides_of_a_split_is_refused(images: Path) -> None:
+    text = "file,label,part\n0.png,a,train\n1.png,b,train\n2.png,a,test\n3.png,b,test\n0.png,a,test\n"
+    with pytest.raises(UserError, match="Row 2 and row 6 say different things"):
+        of_table(images, text)
+
+
+def test_a_split_column_is_taken_where_no_columns_are_named_else_told_of(images: Path) -> None:
+    text = "file,label,part\n0.png,a,train\n1.png,b,train\n2.png,a,test\n3.png,b,test\n"
+    assert of_table(images, text).fixed == ("train", "valid", "train", "valid")
+    named = of_table(images, text, labels="label")
+    assert named.fixed is None
+    assert any("chance splits" in note for note in named.remarks)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_told_of(tmp_path: Path) -> None:
+    put(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/1.png", "secret/1.png")
+    (tmp_path / "secret").chmod(0)
+    (tmp_path / "train/b").chmod(0)
+    for look in (lambda: list_folder(tmp_path), lambda: of_table(tmp_path, "id,label\n1,a\n2,b\n")):
+        with pytest.raises(UserError, match="cannot be read"):
+            look()
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -265,7 +310,7 @@ def test_what_systems_put_into_folders_is_no_class_and_no_image(tmp_path: Path, 
     junk(tmp_path, "a/Thumbs.db", "b/.DS_Store")
     samples = list_folder(tmp_path)
     assert (samples.classes, len(samples)) == (("a", "b"), 2)
-    assert "5 hidden or system files and folders" in samples.passed[0]
+    assert "5 hidden or system files and folders" in samples.remarks[0]
 
 
 def test_formats_are_taken_where_they_can_be_read_else_named_and_counted(tmp_path: Path) -> None:
@@ -278,7 +323,7 @@ def test_formats_are_taken_where_they_can_be_read_else_named_and_counted(tmp_pat
     assert len(samples) == 4 + avif
     assert "Left out: 4 .heic, 1 .cr2." in samples.notes[0]
     assert samples.notes[1] == "Left out: 1 file without an ending (README)."
-    assert samples.passed == ("Passed over, being no images: 1 .txt.",)
+    assert samples.remarks == ("Passed over, being no images: 1 .txt.",)
 
 
 def test_broken_links_and_loops_are_counted_and_no_image_comes_twice_in_a_class(tmp_path: Path) -> None:
@@ -319,7 +364,17 @@ def test_a_pattern_may_hold_the_ending(tmp_path: Path, pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"((?:a{1,1000}){1,1000})b", r"(\w+)\d{1000000000}", "(" * 5000, "(a", "(((a{900}){900}){900})"]
+    "pattern",
+    [
+        r"((?:a{1,1000}){1,1000})b",
+        r"(\w+)\d{1000000000}",
+        "(" * 5000,
+        "(a",
+        r"(\p{L}+)",
+        "(a){e}",
+        "([[:alpha:]]+)",
+        "(((a{900}){900}){900})",
+    ],
 )
 def test_a_pattern_that_would_take_for_ever_or_all_memory_is_refused(tmp_path: Path, pattern: str) -> None:
     put(tmp_path, "a" * 200 + ".png", "b.png")

@@ -12,7 +12,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources import Blooms, Folder
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.parts.sources.samples import natural
-from finetune_core.places import shown
+from finetune_core.wording import shown
 
 
 def put(root: Path, *names: str) -> Path:

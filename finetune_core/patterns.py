@@ -46,9 +46,9 @@ class Pattern:
 
 def _check(text: str) -> None:
     """Take what `re` takes, for scripts use that, and leave out what `regex` alone reads another meaning into."""
-    re.compile(text)
     if re.search(r"(?<!\\)\{(?!\d*,?\d*\})", text) or "[:" in text:
         raise regex.error("braces hold counts such as {2} or {1,3}, and [: begins nothing")
+    re.compile(text)
     if len(text) > LONGEST:
         raise regex.error(f"it has {len(text)} letters, {LONGEST} are allowed")
     if math.prod(max(1, int(count)) for count in re.findall(r"\{\s*(\d{1,20})", text)) > REPEATS:

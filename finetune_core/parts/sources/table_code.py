@@ -32,7 +32,7 @@ def _reading(listing: Listing) -> Iterator[str]:
     yield f"    rows = list(csv.reader(file, delimiter={table.delimiter!r}, skipinitialspace=True))"
     yield "rows = [[cell.strip() for cell in row] for row in rows]"
     yield f"rows = [row for row in rows if any(row)]{f'[{table.before}:]' if table.before else ''}"
-    yield 'rows = [dict(zip(COLUMNS, [*row, *[""] * len(COLUMNS)])) for row in rows]'
+    yield 'rows = [dict(zip(COLUMNS, [*row, *[""] * len(COLUMNS)])) for row in rows]  # short ones end in empty cells'
 
 
 def _rows(listing: Listing, exclusive: bool) -> Iterator[str]:

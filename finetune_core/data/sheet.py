@@ -16,6 +16,7 @@ from finetune_core.data.image import UnreadableError, read_image
 MISSING = (150, 158, 170)
 FIELD = 12  # px, of the board that stands for transparency
 WORKERS = 4
+LONGEST = 100  # letters of a caption that are looked at
 Colour = tuple[int, int, int]
 
 
@@ -85,6 +86,7 @@ def _rounded(side: int) -> Image.Image:
 def _captioned(tile: Image.Image, text: str) -> Image.Image:
     side = tile.width
     font = ImageFont.load_default(max(11, side // 9))
+    text = text[:LONGEST]
     while len(text) > 4 and font.getlength(text) > side - 14:
         text = text[:-2].rstrip("…") + "…"
     height = int(side * 0.2)

@@ -20,6 +20,7 @@ from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import targets_from
 from finetune_core.recipe import Data, Model, Phase, Recipe, Training, plan
 from finetune_core.recipe.names import HEAD, matching
+from finetune_core.wording import count
 
 FEW = 50  # validation images, below which the result is mostly luck
 LOOKED_AT = 200  # images whose headers are read
@@ -161,6 +162,8 @@ def _unreadable(samples: Samples, parts: Split, data: Data) -> Iterator[Finding]
         return
     index, reason = bad[0]
     what = f"{samples.name(index)} cannot be read."
+    if len(bad) > 1:
+        what = f"{count(len(bad), 'image')} cannot be read, such as {samples.name(index)}."
     if data.unreadable == "skip":
         try:
             readable(samples, parts, [index for index, _ in bad])

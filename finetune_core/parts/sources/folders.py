@@ -94,6 +94,8 @@ def _own_split(root: Path, folders: Sequence[Path]) -> Layout | None:
     for folder in folders:
         named.setdefault(part_of(folder.name), []).append(_unpacked(folder))
     train, measured = named.get(TRAIN, []), [folder for part in MEASURED for folder in named.get(part, [])]
+    if len(train) == 1 and not measured and _alone(train[0], folders):
+        return Layout(tuple(train), (), tuple(folder for folder in folders if not train[0].is_relative_to(folder)))
     if len(train) != 1 or not measured:
         return None
     if not _has_classes(train[0]):
@@ -101,6 +103,14 @@ def _own_split(root: Path, folders: Sequence[Path]) -> Layout | None:
     tops = (*train, *[folder for folder in measured if _has_classes(folder)][:1])
     beside = tuple(folder for folder in folders if not any(top.is_relative_to(folder) for top in tops))
     return Layout(tops, ("train", "valid") if len(tops) > 1 else (), beside)
+
+
+def _alone(train: Path, folders: Sequence[Path]) -> bool:
+    """Whether a folder to learn from is the only one that holds class folders, and images in these alone."""
+    inner, loose = inside(train)
+    others = [folder for folder in folders if not train.is_relative_to(folder)]
+    many = sum(bool(below(path).images) for path in inner) > 1
+    return bool(others) and many and not loose.images and not any(map(_has_classes, others))
 
 
 def _unpacked(folder: Path) -> Path:
@@ -174,7 +184,7 @@ def _places(how: Layout) -> tuple[list[_Place], list[tuple[Path, str]]]:
     for number, top in enumerate(how.tops):
         for path in sorted(_folders(top), key=os.path.islink):
             where = os.path.realpath(path)
-            if path.is_symlink() and where in real:
+            if path.is_symlink() and where in real and len(how.tops) == 1:
                 twice.append((path, LOOP))
             else:
                 places.append(_Place(path, how.parts[number] if how.parts else "", below(path)))
@@ -231,7 +241,9 @@ def _no_classes_inside(train: Path) -> UserError:
     return UserError(
         f"The images in {shown(train)} have no classes.",
         "Its name says that it is to be learned from, but there are no class folders with images in it.",
-        "Make one sub-folder per class in it, or take the classes from a table or from the files' names.",
+        "Make one sub-folder per class in it, or take the classes from a table or from the files' names. If it is a "
+        'class itself, set data.source.classes to "outer".',
+        [Mend(f"{shown(train.name)} is a class", "data.source.classes", "outer")],
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from finetune_core.parts.numbers import Scale
 from finetune_core.parts.sources.samples import natural
 from finetune_core.parts.sources.table_files import TableFile
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS
-from finetune_core.wording import few, shown
+from finetune_core.wording import count, few, shown
 
 YES = frozenset({"1", "1.0", "true", "yes", "y", "t", "x", "+", "ja", "oui", "si", "wahr"})
 NO = frozenset({"0", "0.0", "false", "no", "n", "f", "-", "nein", "non", "falsch"})
@@ -20,6 +21,7 @@ PLAIN = frozenset({"0", "1", "0.0", "1.0", "true", "false", "yes", "no"})  # wha
 SEPARATORS = {";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}  # between tags; the first that is there
 LIKELY = frozenset({"label", "labels", "class", "classes", "category", "target", "species", "klass", "y"})
 BRACKETED = re.compile(r"[\[({].*[\])}]", re.DOTALL)
+MISSING = frozenset({"na", "n/a", "nan", "null", "none", "nil", "?", "#n/a", "#ref!", "#value!", "#name?", "unknown"})
 QUOTED = r"""'([^']*)'|"([^"]*)\""""
 DECIMAL = re.compile(r"\D?(\d+,(\d{1,2}|\d{4,})|0\d*,\d{3}|\d{4,},\d{3})")  # with a comma that parts no thousands
 
@@ -32,7 +34,8 @@ class Labels:
     values: tuple[Any, ...]
     how: str
     separator: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # on what deserves a look
+    remarks: tuple[str, ...] = ()  # on how they were read
 
 
 Reader = Callable[[TableFile, Sequence[str], str], Labels]
@@ -56,9 +59,24 @@ def _classes(table: TableFile, columns: Sequence[str], separator: str) -> Labels
         raise UserError(f"{rows} no class in {columns[0]}.", why, "Fill them in, or take the rows out.")
     names = sorted(set(cells), key=natural)
     if len(names) < 2:
-        raise UserError(f"There is only one class: {shown(names[0])}.", "Telling apart needs at least two.")
+        hint = "Add rows of a second class, or learn another column."
+        raise UserError(f"There is only one class: {shown(names[0])}.", "Telling apart needs at least two.", hint)
     number = {name: index for index, name in enumerate(names)}
-    return Labels(tuple(names), tuple(number[cell] for cell in cells), "class")
+    return Labels(tuple(names), tuple(number[cell] for cell in cells), "class", notes=tuple(_doubts(names, cells)))
+
+
+def _doubts(names: Sequence[str], cells: Sequence[str]) -> Iterator[str]:
+    """Notes on classes that may be none, or one: as programs write what is missing, and in other capitals."""
+    for name in names:
+        if name.casefold() in MISSING:
+            rows = count(cells.count(name), "row", "rows")
+            yield f"{name} is learned as a class ({rows}). If it means that nothing is known, take these rows out."
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(unicodedata.normalize("NFKC", name).casefold(), []).append(name)
+    for several in alike.values():
+        if len(several) > 1:
+            yield f"{few(several)} are {len(several)} classes, for they are not written alike."
 
 
 def _tags(table: TableFile, columns: Sequence[str], separator: str) -> Labels:
@@ -67,10 +85,20 @@ def _tags(table: TableFile, columns: Sequence[str], separator: str) -> Labels:
         return _marked(table, columns)
     if not separator and any(map(BRACKETED.fullmatch, cells)):
         return _named(columns[0], [listed_tags(cell) for cell in cells], "list")
-    found = separator or next((each for each in SEPARATORS if any(each in cell for cell in cells)), "")
+    found = separator or _separator(cells)
     tags = [{tag.strip() for tag in cell.split(found or None)} - {""} for cell in cells]
-    notes = (f"The tags in {columns[0]} are read with {SEPARATORS[found]} between them.",) if found != separator else ()
-    return replace(_named(columns[0], tags, "tags"), separator=found, notes=notes)
+    remarks = (
+        (f"The tags in {columns[0]} are read with {SEPARATORS[found]} between them.",) if found != separator else ()
+    )
+    return replace(_named(columns[0], tags, "tags"), separator=found, remarks=remarks)
+
+
+def _separator(cells: Sequence[str]) -> str:
+    """What stands in most cells; a blank only where nothing else does, since tags may hold blanks."""
+    often = {each: sum(each in cell for cell in cells) for each in SEPARATORS}
+    blanks = often.pop(" ")
+    found = max(often, key=often.__getitem__)
+    return found if often[found] else " " * bool(blanks)
 
 
 def listed_tags(cell: str) -> set[str]:
@@ -104,8 +132,8 @@ def _marked(table: TableFile, columns: Sequence[str]) -> Labels:
 def _numbers(table: TableFile, columns: Sequence[str], separator: str) -> Labels:
     found = {name: _column_numbers(table, name) for name in columns}
     commas = [name for name in columns if _decimal_comma(table.column(name))]
-    notes = (f"In {few(commas)} a comma stands before the decimals.",) if commas else ()
-    return Labels(tuple(columns), tuple(zip(*found.values(), strict=True)), "numbers", notes=notes)
+    remarks = (f"In {few(commas)} a comma stands before the decimals.",) if commas else ()
+    return Labels(tuple(columns), tuple(zip(*found.values(), strict=True)), "numbers", remarks=remarks)
 
 
 def _column_numbers(table: TableFile, name: str) -> list[float]:

@@ -12,6 +12,7 @@ WORDS = {
     **dict.fromkeys(("eval", "evaluation", "evaluate", "evaluating", "holdout"), "eval"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+YES_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 MEASURED = ("val", "dev", "eval", "test")  # the first of these that is there is measured on
 BESIDE = frozenset(
     {
@@ -39,12 +40,23 @@ def part_of(name: str) -> str:
 
     Case, digits and words such as `set` or `images` do not matter: Training, train_set, seg_train, val2017, TestData.
     """
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name) if name.isascii() else []
-    lower = [word.lower() for word in words]
+    lower = words_of(name) if name.isascii() else []
     if "hold" in lower and "out" in lower:
         return "eval"
     telling = [_bare(word) for word in lower if word not in BESIDE]
     return WORDS.get(telling[0], "") if len(telling) == 1 else ""
+
+
+def part_in(column: str, cell: str) -> str:
+    """The same of a cell in a column; fastai's `is_valid` says it by yes and no."""
+    if column.casefold() in ("is_valid", "is_val", "is_test") and cell.casefold() in YES_NO:
+        return "val" if YES_NO[cell.casefold()] else TRAIN
+    return part_of(cell)
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name, in lower case: `ImageId` and `image_id` have two."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
 
 
 def _bare(word: str) -> str:

@@ -10,7 +10,8 @@ from finetune_core.parts.sources import files
 from finetune_core.parts.sources.code import called, names, rule
 from finetune_core.parts.sources.labels import QUOTED, YES
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.parts.sources.split_names import TRAIN, part_of
+from finetune_core.parts.sources.split_names import TRAIN, part_in
+from finetune_core.parts.sources.table_files import LONGEST
 from finetune_core.parts.sources.tables import Listing
 
 
@@ -28,6 +29,8 @@ def _reading(listing: Listing) -> Iterator[str]:
     """The file as rows, by the names of their columns."""
     table = listing.table
     yield listed("COLUMNS", table.columns)
+    if any(len(cell) > 1 << 17 for row in table.rows for cell in row.cells):
+        yield f"csv.field_size_limit({LONGEST})  # for long cells"
     yield f'with open(DATA / {table.path.name!r}, newline="", encoding={table.encoding!r}) as file:'
     yield f"    rows = list(csv.reader(file, delimiter={table.delimiter!r}, skipinitialspace=True))"
     yield "rows = [[cell.strip() for cell in row] for row in rows]"
@@ -129,5 +132,7 @@ HOW: Mapping[str, Callable[[Listing], Iterator[str]]] = {
 
 def _aside(listing: Listing) -> Iterator[str]:
     if listing.split:
-        learned = sorted({word for word in listing.table.column(listing.split) if part_of(word) == TRAIN})
+        learned = sorted(
+            {word for word in listing.table.column(listing.split) if part_in(listing.split, word) == TRAIN}
+        )
         yield f"aside = [row[{listing.split!r}] not in {learned!r} for path, row in rows]"

@@ -16,15 +16,22 @@ from itertools import islice
 from pathlib import Path
 
 from finetune_core.errors import UserError
-from finetune_core.parts.sources.files import ENDINGS
+from finetune_core.parts.sources.files import ENDINGS, FOREIGN
 from finetune_core.places import expanded
 from finetune_core.wording import few, shown
 
 DELIMITERS = (",", ";", "\t", "|", " ")  # the first of equals is taken
 LARGEST = 256 << 20  # bytes
+LONGEST = 1 << 24  # letters of a cell: masks and embeddings are long
 FIRST = "Write a header such as file,label and below it one row per image."
 FEW = 20  # rows, whose images are looked for to tell delimiters
+USUAL = frozenset(  # names of columns
+    {"file", "files", "filename", "file_name", "image", "images", "image_id", "img", "path", "id", "name", "photo"}
+)
+PICTURES = (*ENDINGS, *sorted(FOREIGN))
 TRIED = 200  # rows, by which delimiter and columns are told
+csv.field_size_limit(LONGEST)  # of the whole process, and more than Python's own
+
 FORMATS = {  # by how files that are no tables begin
     b"PK\x03\x04": "an Excel or another packed file",
     b"\xd0\xcf\x11\xe0": "an Excel file of the old kind",
@@ -88,7 +95,7 @@ def read_table(path: str | Path, names_image: Callable[[str], bool]) -> TableFil
     rows = _rows(file, text, delimiter)[bool(told) :]
     begin, headed = _beginning(rows, names_image)
     body = rows[begin + headed :]
-    kept = [row for row in body if not _comment(rows, row)]
+    kept = [row for row in body if not _comment(rows, row, names_image)]
     if not kept:
         why, hint = ("", "Write one row per image below the header.") if headed else ("The file is empty.", FIRST)
         raise UserError(f"The table {shown(file.name)} has no rows.", why, hint)
@@ -216,38 +223,51 @@ def _rows(file: Path, text: str, delimiter: str) -> list[Row]:
 
 
 def _cause(error: str) -> tuple[str, str]:
-    if "unexpected end" in error or "limit" in error:
+    if "limit" in error:
+        return f"A cell has more than {LONGEST:,} letters.", "Leave that column out, or close a quotation mark."
+    if "unexpected end" in error:
         return "A quotation mark opens in it that is never closed.", "Close it, or take it out."
     if "expected after" in error:
         return "Something stands behind a closing quotation mark.", "Write quotation marks within a cell twice."
     return f"{error.capitalize()}.", "Mend the row."
 
 
-def _beginning(rows: Sequence[Row], names_image: Callable[[str], bool]) -> tuple[int, bool]:
-    """How many comments stand first, and whether a header comes after them: a row that names no image.
-
-    Where any cell ends like an image those cells are the names, and nothing has to be looked for.
-    """
-    begin, some = 0, [cell for row in rows[:TRIED] for cell in row.cells]
-    is_image = looks_like_image if any(map(looks_like_image, some)) else names_image
-    while begin < len(rows) and (_comment(rows, rows[begin]) or _above(rows[begin : begin + 2], is_image)):
+def _beginning(rows: Sequence[Row], is_image: Callable[[str], bool]) -> tuple[int, bool]:
+    """How many comments stand first, and whether a header comes after them."""
+    begin = 0
+    while begin < len(rows) and (_comment(rows, rows[begin], is_image) or _above(rows[begin : begin + 2])):
         begin += 1
-    return begin, begin < len(rows) and not any(map(is_image, rows[begin].cells))
+    return begin, begin < len(rows) and not _says_data(rows[begin], rows[begin + 1 : begin + TRIED], is_image)
+
+
+def _says_data(first: Row, rows: Sequence[Row], is_image: Callable[[str], bool]) -> bool:
+    """Whether a first row is no header: it names an image, or says what rows below say in the same column."""
+    if any(map(looks_like_image, first.cells)):
+        return True
+    for place, cell in enumerate(first.cells):
+        if cell and any(cell == row.cells[place] for row in rows if place < len(row.cells)):
+            return True
+    usual = any(cell.casefold() in USUAL for cell in first.cells)  # nothing has to be looked for
+    return not usual and any(map(is_image, first.cells))
 
 
 def looks_like_image(cell: str) -> bool:
-    """Whether a cell ends like an image file."""
-    return cell.lower().endswith(ENDINGS)
+    """Whether a cell ends like an image file, one that Thaw can read or another."""
+    return cell.lower().endswith(PICTURES)
 
 
-def _above(two: Sequence[Row], is_image: Callable[[str], bool]) -> bool:
+def _above(two: Sequence[Row]) -> bool:
     """Whether the first of two rows is a comment above a header, though it has as many cells."""
-    return len(two) > 1 and two[0].cells[0].startswith("#") and not any(map(is_image, (*two[0].cells, *two[1].cells)))
+    if len(two) < 2 or not two[0].cells[0].startswith("#"):
+        return False
+    return not any(map(looks_like_image, (*two[0].cells, *two[1].cells))) and two[1].cells[0].casefold() in USUAL
 
 
-def _comment(rows: Sequence[Row], row: Row) -> bool:
-    """Whether a row is a comment: it begins with #, names no image, and has not as many cells as others."""
-    return row.cells[0].startswith("#") and not any(map(looks_like_image, row.cells)) and _filled(row) != _width(rows)
+def _comment(rows: Sequence[Row], row: Row, is_image: Callable[[str], bool]) -> bool:
+    """Whether a row is a comment: it begins with #, has not as many cells as others, and names no image."""
+    if not row.cells[0].startswith("#") or _filled(row) == _width(rows):
+        return False
+    return not any(looks_like_image(cell) or is_image(cell) for cell in row.cells)
 
 
 def _width(rows: Sequence[Row]) -> int:
@@ -265,6 +285,8 @@ def _columns(file: Path, header: Row | None, rows: Sequence[Row]) -> tuple[str, 
     if header is None:
         return tuple(f"column {number}" for number in range(1, max(map(_filled, rows)) + 1))
     cells = header.cells[: _filled(header)]
+    if all(_filled(row) == len(cells) + 1 for row in rows):  # R writes names of rows, and none above them
+        cells = ("", *cells)
     names = tuple(cell.lstrip("# ").strip() or f"column {number}" for number, cell in enumerate(cells, start=1))
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         what = f"Two columns of {shown(file.name)} have the same name: {few(twice)}."

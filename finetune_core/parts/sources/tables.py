@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources.labels import LIKELY, Labels, read_labels
 from finetune_core.parts.sources.lookup import Lookup
 from finetune_core.parts.sources.samples import Samples, ordered
-from finetune_core.parts.sources.split_names import TRAIN, part_of
+from finetune_core.parts.sources.split_names import TRAIN, part_in, words_of
 from finetune_core.parts.sources.table_files import (
     TRIED,
     Row,
@@ -24,6 +24,10 @@ from finetune_core.parts.tasks import TASKS, Kind
 from finetune_core.places import is_there
 from finetune_core.wording import count, few, shown
 
+IMAGE_WORDS = frozenset(
+    {"id", "ids", "image", "images", "img", "file", "files", "filename", "path", "photo", "picture"}
+)
+ABOUT_ROWS = frozenset({"id", "index", "row", "split", "set", "subset", "fold", "is_valid", "is_test", "is_train"})
 SIDES = (TRAIN, "valid")  # of a split, as samples say it
 
 
@@ -92,15 +96,15 @@ def read(
         found = read_labels(table, wanted, task, separator)
     except UserError as error:  # which rows that were left out may explain
         raise UserError(error.what, " ".join(filter(None, (error.why, *table.notes, *gone))), error.hint) from error
-    remarks += [*_looked_for(table, images, where), *_again(rows - len(images)), *found.notes]
-    notes = (*gone, *lookup.notes)
+    remarks += [*_looked_for(table, images, where), *_again(rows - len(images)), *found.remarks]
+    notes = (*gone, *lookup.notes, *found.notes)
     return Listing(table, images, where, found, wanted, aside, rows > len(images), notes, tuple(remarks))
 
 
 def _chosen(wanted: Sequence[str], beside: Sequence[str], parting: str, aside: str, split: str) -> Iterator[str]:
     """Remarks on columns that were chosen without being named."""
     if beside:
-        yield f"Learned is the column {wanted[0]}; the others are left out: {few(beside)}."
+        yield f"Learned {'is' if len(wanted) == 1 else 'are'} {few(wanted)}; not learned: {few(beside)}."
     if aside and not split.strip():
         yield f"The column {aside} says what to train on and what to measure on."
     if parting and not aside:
@@ -121,12 +125,16 @@ def _column(table: TableFile, name: str) -> str:
 
 
 def _image_column(table: TableFile, lookup: Lookup) -> str:
-    """The column that names most images among the first rows: by their ending, else by those that are there."""
-    some = {name: [row.cells[place] for row in table.rows[:TRIED]] for place, name in enumerate(table.columns)}
+    """The column that names most images among the first rows: by their ending, else by those that are there.
+
+    Row numbers may lead to files that are called by number, too: of several that do alike, a name such as id or file
+    decides, then which has a value of its own in each row. A UserError asks where that leaves two.
+    """
+    some = {name: table.column(name)[:TRIED] for name in table.columns if not _nameless(table, name)}
     for is_image in (looks_like_image, lookup.names_image):
         counts = {name: sum(map(is_image, cells)) for name, cells in some.items()}
-        if any(counts.values()):
-            return max(counts, key=counts.__getitem__)
+        if most := max(counts.values()):
+            return _decided([name for name in some if counts[name] == most], some)
     raise UserError(
         "The table names no image files.",
         f"In no column do the first rows end like an image or name one that is there; the columns are "
@@ -135,10 +143,29 @@ def _image_column(table: TableFile, lookup: Lookup) -> str:
     )
 
 
+def _decided(names: Sequence[str], cells: Mapping[str, Sequence[str]]) -> str:
+    """The one of several columns that names images, as far as that can be told."""
+    called = [name for name in names if IMAGE_WORDS & {*words_of(name)}]
+    distinct = [name for name in called or names if len({*cells[name]}) == len(cells[name])] or called or names
+    if len(distinct) > 1 and not called:
+        raise UserError(
+            f"Which column names the images: {few(distinct)}?",
+            "Each of them leads to images that are there.",
+            "Say which (the image column, under More).",
+        )
+    return distinct[0]
+
+
+def _nameless(table: TableFile, name: str) -> bool:
+    """Whether a column of row numbers, as pandas and R write it, stands before others that have names."""
+    numbered = name.startswith(("column ", "Unnamed: ")) and all(cell.isdecimal() for cell in table.column(name))
+    return numbered and not all(each.startswith("column ") for each in table.columns)
+
+
 def _split_column(table: TableFile, image: str) -> str:
     """A column in which every word says train or valid, and both are said."""
     for name in table.columns:
-        parts = {part_of(cell) for cell in {*table.column(name)}}
+        parts = {part_in(name, cell) for cell in {*table.column(name)}}
         if name != image and TRAIN in parts and "" not in parts and len(parts) > 1:
             return name
     return ""
@@ -150,8 +177,8 @@ def _label_columns(
     """The columns to learn, and those that are left out because one of them says by its name that it is the class."""
     if named := tuple(_column(table, name) for name in labels.split(",") if name.strip()):
         return named, ()
-    # a column of row numbers, as pandas writes it, has no name
-    others = [name for name in table.columns if name not in taken and not (name == "column 1" and _numbered(table))]
+    others = [name for name in table.columns if name not in taken and not _nameless(table, name)]
+    others = [name for name in others if name.casefold() not in ABOUT_ROWS] or others
     if not others:
         raise UserError(
             f"{table.name} has no column with labels.",
@@ -159,13 +186,8 @@ def _label_columns(
             "Give it a column that says what is on each image.",
         )
     likely = [name for name in others if name.casefold() in LIKELY]
-    if TASKS[task].exclusive and len(likely) == 1:
-        return (likely[0],), tuple(name for name in others if name != likely[0])
-    return tuple(others), ()
-
-
-def _numbered(table: TableFile) -> bool:
-    return len(table.columns) > 2 and all(cell.isdecimal() for cell in table.column("column 1"))
+    wanted = (likely[0],) if TASKS[task].exclusive and len(likely) == 1 else tuple(others)
+    return wanted, tuple(name for name in table.columns if name not in (*wanted, *taken))
 
 
 def _with_images(table: TableFile, lookup: Lookup, where: str) -> tuple[TableFile, tuple[Path, ...], tuple[str, ...]]:
@@ -232,7 +254,7 @@ def _each_once(table: TableFile, images: Sequence[Path], wanted: Sequence[str]) 
 
 def _fixed(table: TableFile, aside: str) -> tuple[str, ...]:
     cells = table.column(aside)
-    parts = tuple(part_of(cell) for cell in cells)
+    parts = tuple(part_in(aside, cell) for cell in cells)
     if "" in parts:
         row = table.rows[parts.index("")]
         why = f"Row {row.line} says {cells[parts.index('')]!r:.40}; understood are train, val, test and such words."

@@ -86,6 +86,13 @@ def rows(form: str, header: str = "file,label\n") -> str:
         rows("{i}.png,{label}\n") + "1.png,dog\n",
         rows("{i},{i}.png,{label}\n", ",file,label\n"),
         rows("{i}.png,7,{label}\n", "file,weight,label\n"),
+        "".join(f"{label},{i},img/{i}.png\n" for i, label in enumerate(CLASSES)).join(["label,,file\n", ""]),
+        rows("{i}.png,{label},x\n", "file,label,Unnamed: 0\n").replace(",x", ",7"),
+        "id,label\n" + "".join(f"{i},{label}\n" for i, label in enumerate(CLASSES)),
+        '"","id","y"\n' + "".join(f'"{9 - i}",{i},"{label}"\n' for i, label in enumerate(CLASSES)),
+        '"id" "y"\n' + "".join(f'"{9 - i}" {i} "{label}"\n' for i, label in enumerate(CLASSES)),
+        ",id,label\n" + "".join(f"{3 - i},{i},{label}\n" for i, label in enumerate(CLASSES)),
+        rows("{i}.png,{label}," + "7" * 200_000 + "\n", "file,label,mask\n"),
     ],
 )
 def test_a_table_is_read_as_it_was_meant(images: Path, text: str | bytes) -> None:
@@ -145,7 +152,13 @@ def test_a_table_that_cannot_be_read_right_names_the_row_or_the_cause(
         ("file,label,set\n0.png,a,train\n1.png,b,train\n2.png,a,Test\n", "The column set says what to train on"),
         ("file,label,set\n0.png,a,train\n1.png,b,train\n2.png,a,Test\n", "no image to measure on that shows b"),
         ("file,label\n0.png,cat\n1.png,dog\n1.png,dog\n", "1 row says the same again"),
-        ("file,label,age\n0.png,cat,3\n1.png,dog,4\n", "Learned is the column label; the others are left out: age."),
+        ("file,label\n0.png,cat\n1.png,NA\n2.png,NA\n", "NA is learned as a class (2 rows)"),
+        ("file,label\n0.png,cat\n1.png,Cat\n2.png,dog\n", "Cat, cat are 2 classes"),
+        ("0.heic,cat\n1.png,dog\n2.png,cat\n", "1 row names an image that is not there: 0.heic"),
+        ("7,cat\n1,dog\n2,cat\n", "1 row names an image that is not there: 7"),
+        ("0;cat\n1.png;dog\n2.png;cat\n", "has no header"),
+        ("file,label,is_valid\n0.png,a,False\n1.png,b,False\n2.png,a,True\n", "The column is_valid says what"),
+        ("file,label,age\n0.png,cat,3\n1.png,dog,4\n", "Learned is label; not learned: age."),
     ],
 )
 def test_what_a_table_leaves_out_or_means_is_said(images: Path, text: str | bytes, note: str) -> None:
@@ -243,6 +256,20 @@ def test_a_folder_that_may_not_be_read_is_told_of(tmp_path: Path) -> None:
             look()
 
 
+def test_which_of_two_columns_names_the_images_is_asked_or_told_by_its_name(images: Path) -> None:
+    ages = "".join(f"{3 - i},{i}\n" for i in range(4))
+    samples = of_table(images, f"age,id\n{ages}", "regression")
+    assert samples.classes == ("age",)
+    assert [path.name for path in samples.paths] == ["0.png", "1.png", "2.png", "3.png"]
+    with pytest.raises(UserError, match="Which column names the images: age, size"):
+        of_table(images, f"age,size\n{ages}", "regression")
+
+
+def test_numbers_and_tags_leave_out_what_is_about_rows(images: Path) -> None:
+    text = "file,id,age,split\n0.png,7,3,train\n1.png,8,4,train\n2.png,9,5,test\n"
+    assert of_table(images, text, "regression").classes == ("age",)
+
+
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +302,14 @@ def test_folders_for_training_and_validation_are_told_by_their_names(
 def test_classes_that_are_called_like_parts_stay_classes(tmp_path: Path) -> None:
     put(tmp_path, *(f"{name}/1.png" for name in ("train", "test tube", "bus")))
     assert list_folder(tmp_path).classes == ("bus", "test tube", "train")
+
+
+def test_a_folder_to_learn_from_beside_others_is_learned_from_alone(tmp_path: Path) -> None:
+    put(tmp_path, "train/a/1.png", "train/b/1.png", "unlabeled/1.png")
+    samples = list_folder(tmp_path)
+    assert (samples.classes, samples.fixed) == (("a", "b"), None)
+    assert any("unlabeled" in note for note in samples.notes)
+    assert list_folder(tmp_path, "outer").classes == ("train", "unlabeled")
 
 
 def test_folders_of_the_same_folders_are_a_question_with_two_answers(tmp_path: Path) -> None:

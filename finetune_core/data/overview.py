@@ -54,4 +54,4 @@ def overview(samples: Samples, parts: Split) -> Overview:
         Share(name, *(len(np.intersect1d(some, part, assume_unique=True)) for part in (parts.train, parts.valid)))
         for name, some in zip(samples.classes, members, strict=True)
     )
-    return Overview(samples.task, len(parts.train), len(parts.valid), names, (*samples.notes, *samples.remarks))
+    return Overview(samples.task, len(parts.train), len(parts.valid), names, samples.notes)

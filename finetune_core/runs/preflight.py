@@ -68,7 +68,8 @@ def _data(recipe: Recipe) -> Iterator[Finding]:
         return
     yield Finding("ok", "Data", overview(samples, parts).line())
     for note in samples.notes:
-        yield Finding("warn", "Data", note)
+        if note not in samples.remarks:
+            yield Finding("warn", "Data", note)
     yield from _unreadable(samples, parts, data)
     yield from _weighted(recipe, samples, parts)
     if len(parts.train) == 1:

@@ -119,7 +119,7 @@ def balance(samples: Samples, parts: Split, seen: Overview) -> None:
 
 def health(samples: Samples, data: Data) -> None:
     """What is wrong or worth a word, with the very pictures."""
-    for note in (*samples.notes, *samples.remarks):
+    for note in samples.notes:
         st.caption(f":material/info: {shell.plain(note)}")
 
     def draw(examined: doctor.Examined) -> None:

@@ -69,7 +69,9 @@ class Blooms(Source):
 
         with writing("the sample images"):
             folder = ensure(cache_dir() / "blooms-v1", count)
-        return replace(list_folder(folder), remarks=())  # what Thaw keeps beside its flowers is no news to anyone
+        return replace(
+            list_folder(folder), notes=(), remarks=()
+        )  # what Thaw keeps beside its flowers is no news to anyone
 
     def code(self, samples: Samples) -> str:
         """What is drawn needs no rule for what is left out."""

@@ -46,7 +46,9 @@ def list_names(folder: str | Path, pattern: str) -> Samples:
     numbers = tuple(number[label] for _, label in fitting)
     named = tuple(map(shown, classes))
     said = left_out(found.others)
-    return ordered(Samples(paths, numbers, named, None, root, (*notes, *said.look), remarks=said.remarks))
+    return ordered(
+        Samples(paths, numbers, named, None, root, (*notes, *said.look, *said.remarks), remarks=said.remarks)
+    )
 
 
 def labelled(paths: Sequence[Path], pattern: str) -> Labelled:

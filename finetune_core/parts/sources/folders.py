@@ -173,7 +173,7 @@ def _listed(root: Path, how: Layout) -> Samples:
     others = [each for found in (*beside, *(place.found for place in places)) for each in found.others]
     left = left_out([*others, *twice])
     empty = _empty(place.name for place in places if not place.found.images)
-    notes = (*_beside(how, loose), *empty, *left.look)
+    notes = (*_beside(how, loose), *empty, *left.look, *left.remarks)
     paths, labels, parts = zip(*rows, strict=True)
     return Samples(paths, labels, tuple(names), parts if how.parts else None, root, notes, remarks=left.remarks)
 

@@ -21,8 +21,8 @@ class Samples:
 
     `classes` are the classes, tags or numbers. In a single-label task `labels` index into them, else each label holds
     a value for each (0 or 1 for tags). `fixed` says "train" or "valid" per image where the data bring their own split;
-    `root` is the folder that all paths lie under; `notes` are sentences about what was left out and deserves a look,
-    `remarks` what is good to know.
+    `root` is the folder that all paths lie under; `notes` are sentences about what was left out and how
+    the rest was understood; those among them that are only good to know are `remarks`.
     """
 
     paths: tuple[Path, ...]

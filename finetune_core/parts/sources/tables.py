@@ -45,7 +45,7 @@ class Listing:
     columns: tuple[str, ...]
     split: str = ""
     again: bool = False  # whether rows are left out that say the same of an image again
-    notes: tuple[str, ...] = ()  # on what is left out
+    notes: tuple[str, ...] = ()  # on what is left out, and the remarks
     remarks: tuple[str, ...] = ()  # on how it was understood
 
 
@@ -97,7 +97,7 @@ def read(
     except UserError as error:  # which rows that were left out may explain
         raise UserError(error.what, " ".join(filter(None, (error.why, *table.notes, *gone))), error.hint) from error
     remarks += [*_looked_for(table, images, where), *_again(rows - len(images)), *found.remarks]
-    notes = (*gone, *lookup.notes, *found.notes)
+    notes = (*gone, *lookup.notes, *found.notes, *remarks)
     return Listing(table, images, where, found, wanted, aside, rows > len(images), notes, tuple(remarks))
 
 

@@ -37,10 +37,6 @@ def images(tmp_path: Path) -> Path:
     return put(tmp_path, *(f"{place}{number}.png" for place in ("", "img/") for number in range(4)))
 
 
-def every_note(samples: Samples) -> tuple[str, ...]:
-    return (*samples.notes, *samples.remarks)
-
-
 CLASSES = ["cat", "dog", "cat", "dog"]
 
 
@@ -162,7 +158,7 @@ def test_a_table_that_cannot_be_read_right_names_the_row_or_the_cause(
     ],
 )
 def test_what_a_table_leaves_out_or_means_is_said(images: Path, text: str | bytes, note: str) -> None:
-    assert any(note in each for each in every_note(of_table(images, text)))
+    assert any(note in each for each in of_table(images, text).notes)
 
 
 def test_an_image_that_is_gone_does_not_lead_to_another_of_its_name(tmp_path: Path) -> None:

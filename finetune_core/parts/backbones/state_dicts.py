@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from finetune_core.errors import UserError
@@ -33,7 +34,27 @@ LOOKS = {  # other networks, by the names of their tensors
     "an adapter for another network": r"lora_[AB]\b",
 }
 
-Wanted = Mapping[str, tuple[int, ...]]
+# How a translation fails on names that it was not made for: it looks up and reshapes without asking, and some ask by
+# `assert`. That only says that the file is not of the kind it knows.
+NOT_ITS_KIND = (LookupError, AttributeError, RuntimeError, TypeError, ValueError, AssertionError)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What of a network is to be found: all but what lies under some dotted names, which is left out on both sides."""
+
+    module: nn.Module
+    without: Sequence[str]  # the old classifier, helpers that only training used
+
+    @cached_property
+    def wanted(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes by name."""
+        state = self.module.state_dict()
+        return {name: tuple(value.shape) for name, value in state.items() if not _under(name, self.without)}
+
+    def unwanted(self, named: Mapping[str, Tensor]) -> list[str]:
+        """The names that come to nothing in it."""
+        return [name for name in named if name not in self.wanted and not _under(name, self.without)]
 
 
 @dataclass(frozen=True)
@@ -78,7 +99,9 @@ class Found:
     misfit: Misfit = Misfit()
     steps: tuple[str, ...] = ()  # code that makes it of all `weights` of the file, for the `model`
     keys: tuple[str, ...] = ()  # of the dictionary in the file
-    strays: tuple[str, ...] = ()  # tensors of that dictionary that are left out
+    prefix: str = ""  # of its names in that dictionary
+    outside: tuple[str, ...] = ()  # names in that dictionary without the prefix
+    strays: tuple[str, ...] = ()  # tensors of that dictionary that are left out, once it is found
     others: tuple[str, ...] = ()  # dictionaries that would have fitted as well
 
     def note(self) -> str:
@@ -92,27 +115,18 @@ class Found:
 def find(tree: Any, module: nn.Module, without: Sequence[str], translations: Sequence[Translation] = ()) -> Found:
     """What fits a network best of all that was read from a file.
 
-    Whatever lies under the dotted names `without` (the old classifier, helpers that only training used) is left out on
-    both sides. `translations` are tried where names or shapes do not fit.
+    Whatever lies under the dotted names `without` is left out on both sides. `translations` are tried where names or
+    shapes do not fit.
     """
-    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items() if not _under(name, without)}
-
-    def judged(found: Found) -> Found:
-        return replace(found, misfit=_misfit(found.named, module, wanted, without))
-
+    sought = Sought(module, without)
     dictionaries = sorted(_dictionaries(tree), key=lambda each: not AVERAGED.search(".".join(each[0])))
-    found = [judged(_under_prefix(keys, named, _prefix(named, wanted))) for keys, named in dictionaries]
-    if not any(not each.misfit for each in found):
-        shared = [_under_prefix(keys, named, prefix) for keys, named in dictionaries for prefix in _shared(named)]
-        for start in (*found, *map(judged, shared)):
-            for translation in translations:
-                start = min(start, judged(_translated(start, translation, module)), key=_rank)
-            found.append(start)
-    best = min(found, key=_rank, default=Found(misfit=Misfit(missing=tuple(wanted))))
+    found = [_under_prefix(keys, named, _prefix(named, sought.wanted), sought) for keys, named in dictionaries]
+    if all(each.misfit for each in found):
+        shared = [_under_prefix(keys, named, each, sought) for keys, named in dictionaries for each in _shared(named)]
+        found += [_translated(each, translations, sought) for each in (*found, *shared)]
+    best = min(found, key=_rank, default=Found(misfit=Misfit(missing=tuple(sought.wanted))))
     fitting = {".".join(each.keys) for each in found if not each.misfit} - {".".join(best.keys)}
-    strays = _strays(dict(dictionaries).get(best.keys, {}), best, wanted, without)
-    named = {name: best.named[name] for name in wanted if name in best.named}
-    return replace(best, named=named, strays=strays, others=tuple(sorted(fitting)))
+    return _sorted_out(best, sought, tuple(sorted(fitting)))
 
 
 def fill(module: nn.Module, found: Found, source: str) -> None:
@@ -171,19 +185,32 @@ def misfitting(tree: Any, found: Found, source: str) -> UserError:
     return UserError(what, why, "Choose the architecture that the file was made for, or another file.")
 
 
-def _translated(found: Found, translation: Translation, module: nn.Module) -> Found:
-    """After one of the library's translations, if it can do anything with these names."""
-    with suppress(KeyError, AttributeError, IndexError, RuntimeError, TypeError, ValueError, AssertionError):
-        named = translation.apply(OrderedDict(found.named), module)
-        return replace(found, named=dict(named), steps=(*found.steps, translation.code))
+def _translated(found: Found, translations: Sequence[Translation], sought: Sought) -> Found:
+    """After those of the library's translations that bring it nearer to the network."""
+    for translation in translations:
+        with suppress(*NOT_ITS_KIND):
+            named = dict(translation.apply(OrderedDict(found.named), sought.module))
+            after = replace(found, named=named, misfit=_misfit(named, sought), steps=(*found.steps, translation.code))
+            found = min(found, after, key=_rank)
     return found
 
 
-def _misfit(named: Mapping[str, Tensor], module: nn.Module, wanted: Wanted, without: Sequence[str]) -> Misfit:
-    unknown = [name for name in named if name not in wanted and not _under(name, without)]
+def _sorted_out(found: Found, sought: Sought, others: tuple[str, ...]) -> Found:
+    """With what the network wants alone, and the names of what it does not.
+
+    These are told after the last step, for a translation stretches tensors, and makes several of one: what has another
+    name or other numbers by then is used all the same.
+    """
+    named = {name: found.named[name] for name in sought.wanted if name in found.named}
+    strays = (*found.outside, *(f"{found.prefix}{name}" for name in sought.unwanted(found.named)))
+    return replace(found, named=named, strays=() if found.misfit else strays, others=others)
+
+
+def _misfit(named: Mapping[str, Tensor], sought: Sought) -> Misfit:
+    wanted, unwanted = sought.wanted, sought.unwanted(named)
     return Misfit(
         tuple(name for name in wanted if name not in named and not name.endswith(TRACKED)),
-        tuple(name for name in unknown if hasattr(module, name.partition(".")[0])),
+        tuple(name for name in unwanted if hasattr(sought.module, name.partition(".")[0])),
         {
             name: (tuple(named[name].shape), shape)
             for name, shape in wanted.items()
@@ -213,18 +240,19 @@ def _dictionaries(tree: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor
         waiting.extend(((*keys, key), value) for key, value in inner.items())
 
 
-def _under_prefix(keys: tuple[str, ...], named: Mapping[str, Tensor], prefix: str) -> Found:
+def _under_prefix(keys: tuple[str, ...], named: Mapping[str, Tensor], prefix: str, sought: Sought) -> Found:
     """One dictionary, less a prefix and all that does not have it."""
     steps = [f"weights = weights{''.join(f'[{key!r}]' for key in keys)}"] if keys else []
+    outside = tuple(name for name in named if not name.startswith(prefix))
     if prefix:
-        chosen = "" if all(name.startswith(prefix) for name in named) else f" if name.startswith({prefix!r})"
+        chosen = f" if name.startswith({prefix!r})" if outside else ""
         bare = f"name.removeprefix({prefix!r}): value for name, value in weights.items()"
         steps.append(f"weights = {{{bare}{chosen}}}")
     inner = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
-    return Found(inner, steps=tuple(steps), keys=keys)
+    return Found(inner, _misfit(inner, sought), tuple(steps), keys, prefix, outside)
 
 
-def _prefix(named: Mapping[str, Tensor], wanted: Wanted) -> str:
+def _prefix(named: Mapping[str, Tensor], wanted: Collection[str]) -> str:
     """Under which most of the wanted names are found, of equals an average's; empty where none is."""
     found: Counter[str] = Counter()
     for name in named:
@@ -243,12 +271,6 @@ def _shared(named: Mapping[str, Tensor]) -> Iterator[str]:
         step, count = Counter(name.removeprefix(prefix).partition(".")[0] for name in names).most_common(1)[0]
         prefix += f"{step}."
         names = [name for name in names if name.startswith(prefix)] if 2 * count > len(named) else []
-
-
-def _strays(named: Mapping[str, Tensor], found: Found, wanted: Wanted, without: Sequence[str]) -> tuple[str, ...]:
-    """Names of the file's dictionary that came to nothing in the network."""
-    used = {id(value) for name, value in found.named.items() if name in wanted or _under(name, without)}
-    return tuple(name for name, value in named.items() if id(value) not in used) if not found.misfit else ()
 
 
 def _optimizers(tree: Any) -> bool:

@@ -6,9 +6,11 @@ import datetime
 import decimal
 import fractions
 import pathlib
+import re
 import types
 import uuid
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,10 @@ from finetune_core.export import script
 from finetune_core.export.script import network as network_code
 from finetune_core.network.build import build, description, restore
 from finetune_core.network.network import Network
-from finetune_core.parts.backbones import Checkpoint, File, Hub, RandomWeights, Torchvision
+from finetune_core.parts.backbones import Checkpoint, File, Hub, RandomWeights, Timm, Torchvision
+from finetune_core.parts.backbones.family import Backbone
+from finetune_core.parts.backbones.spec import Plan, Translation
+from finetune_core.parts.backbones.state_dicts import find
 from finetune_core.parts.codetext import importing
 from finetune_core.parts.heads import MLP, Head, Linear
 from finetune_core.parts.tasks import single_label
@@ -300,6 +305,54 @@ def test_networks_for_other_images(channels: int, tmp_path: Path) -> None:
     kind = {1: "grey images", 4: "images with transparency"}[channels]
     with pytest.raises(UserError, match=f"Its weights were made for {kind}"):
         from_file(weights)
+
+
+def facebooks(state: State) -> State:
+    """ConvNeXt's names in its authors' files; `norm` and `head` stand apart there."""
+    changes = [
+        (r"^stem\.", "downsample_layers.0."),
+        (r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1."),
+        (r"^stages\.(\d)\.blocks\.", r"stages.\1."),
+        ("conv_dw", "dwconv"),
+        (r"mlp\.fc", "pwconv"),
+        (r"^head\.norm\.", "norm."),
+        (r"^head\.fc\.", "head."),
+    ]
+    return {reduce(lambda text, change: re.sub(*change, text), changes, name): value for name, value in state.items()}
+
+
+TRANSLATED: dict[str, tuple[Backbone, Callable[[State], State], int]] = {
+    "stretched by timm": (Timm(architecture="vit_tiny_patch16_224"), dict, 128),
+    "renamed by torchvision": (Torchvision(architecture="densenet121"), lambda state: before_2018(state), 128),
+    "renamed by timm": (Timm(architecture="test_convnext"), facebooks, 160),
+}
+
+
+@pytest.mark.parametrize("stray", [False, True])
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("what", TRANSLATED)
+def test_what_a_translation_makes_is_not_left_out(what: str, prefix: str, stray: bool, tmp_path: Path) -> None:
+    """Neither what it has stretched nor what it has renamed; what it passes on and nobody wants still is."""
+    backbone, before, size = TRANSLATED[what]
+    content = under(prefix, before(backbone.bare(Plan(10)).module.state_dict()))
+    if stray:
+        content[f"{prefix}criterion.weight"] = torch.ones(7)
+    model = Model(backbone=backbone.replace(weights=saved(tmp_path, content)))
+    notes = (f"1 tensor is no part of the network and left out: {prefix}criterion.weight.",)
+    assert build(model, 3, image_size=size).notes == (notes if stray else ())
+
+
+def test_several_tensors_made_of_one_leave_nothing_out() -> None:
+    network = torch.nn.ModuleDict({name: torch.nn.Linear(4, 4, bias=False) for name in "qkv"})
+    code = "weights = dict(zip(('q.weight', 'k.weight', 'v.weight'), weights['qkv.weight'].chunk(3)))"
+    parted = Translation(
+        code, lambda named, _: dict(zip(network.state_dict(), named["qkv.weight"].chunk(3), strict=True))
+    )
+    whole = torch.arange(48.0).reshape(12, 4)
+    found = find({"qkv.weight": whole}, network, (), [parted])
+    assert not found.misfit
+    assert found.strays == ()
+    assert torch.equal(torch.cat(list(found.named.values())), whole)
 
 
 # --- torchvision's own ways ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_core.errors import UserError
@@ -13,6 +14,8 @@ from finetune_core.wording import shown
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 ASSETS = ROOT / "assets"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP)
 
 
 def cache_dir() -> Path:
@@ -66,32 +69,48 @@ def stamp(path: Path) -> tuple[int, int] | None:
     return facts.st_mtime_ns, facts.st_size
 
 
+@dataclass(frozen=True)
+class Place:
+    """A folder that is written to, and the environment variable by which a person moves it."""
+
+    folder: Path
+    variable: str
+
+
+def cache_place() -> Place:
+    """The cache as such a place."""
+    return Place(cache_dir(), "THAW_CACHE")
+
+
 @contextmanager
-def writing(what: str, needed: int | None = None) -> Iterator[None]:
-    """Turn the refusal of a full or write-protected disk into a UserError; `needed` bytes are named if known."""
+def writing(what: str, needed: int | None = None, place: Place | None = None) -> Iterator[None]:
+    """Turn the refusal of a full or write-protected disk into a UserError; `needed` bytes are named if known.
+
+    What is written lies in `place`, the cache unless told otherwise.
+    """
+    place = place or cache_place()
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise no_room(what, needed) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in FULL:
+            raise no_room(what, needed, place) from error
+        if error.errno in REFUSED:
             raise UserError(
                 f"There is no place for {what}.",
-                f"{shown(cache_dir())} cannot be written: {(error.strerror or 'refused').lower()}.",
-                "Set the environment variable THAW_CACHE to a folder of yours.",
+                f"{shown(place.folder)} cannot be written: {(error.strerror or 'refused').lower()}.",
+                f"Set the environment variable {place.variable} to a folder of yours.",
             ) from error
         raise
 
 
-def no_room(what: str, needed: int | None) -> UserError:
+def no_room(what: str, needed: int | None, place: Place | None = None) -> UserError:
     """The words for a full disk; `needed` bytes are named if known."""
-    folder = cache_dir()
-    while not folder.exists():
-        folder = folder.parent
-    free = f"{shutil.disk_usage(folder).free / 1e9:.1f} GB is free in {shown(cache_dir())}"
+    place = place or cache_place()
+    there = next(each for each in (place.folder, *place.folder.absolute().parents) if each.exists())
+    free = f"{shutil.disk_usage(there).free / 1e9:.1f} GB is free in {shown(place.folder)}"
     why = f"They need about {needed / 1e9:.1f} GB and {free}." if needed is not None else f"{free}."
     return UserError(
         f"The disk has no room for {what}.",
         why,
-        "Free some space, or set the environment variable THAW_CACHE to a folder on a larger disk.",
+        f"Free some space, or set the environment variable {place.variable} to a folder on a larger disk.",
     )

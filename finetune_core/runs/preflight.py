@@ -15,6 +15,7 @@ from finetune_core.network import catalogue
 from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Weights
 from finetune_core.parts.backbones.family import one_size
+from finetune_core.parts.backbones.hub import Published
 from finetune_core.parts.backbones.sockets import no_map
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import targets_from
@@ -43,9 +44,12 @@ def _layers_glance(recipe: Recipe) -> str:
 def _to_come(recipe: Recipe) -> str:
     """What must be downloaded first, in a sentence; empty where nothing must, or where there is no such thing."""
     try:
-        files = catalogue.published(recipe.model.backbone)
+        return _not_here(catalogue.published(recipe.model.backbone))
     except UserError:  # has a finding of its own
         return ""
+
+
+def _not_here(files: Published | None) -> str:
     return "" if files is None or files.here() else f"Not on this machine yet: {files.name}."
 
 
@@ -180,12 +184,12 @@ def _unreadable(samples: Samples, parts: Split, data: Data) -> Iterator[Finding]
 def _weights(recipe: Recipe) -> Iterator[Finding]:
     backbone, weights = recipe.model.backbone, recipe.model.backbone.weights
     try:
-        catalogue.published(backbone)
+        to_come = _not_here(catalogue.published(backbone))
         facts = weights.facts(backbone)
     except UserError as error:
         yield failed("Weights", error)
         return
-    if to_come := _to_come(recipe):
+    if to_come:
         yield Finding("warn", "Weights", f"{facts}. {to_come} A run downloads it when it starts.")
     else:
         yield Finding("ok" if weights.trained else "warn", "Weights", f"{facts}.")

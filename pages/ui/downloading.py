@@ -59,7 +59,7 @@ def panel(files: Published, hint: str) -> None:
     known = _known.get(files.source)
     if known is None or known.over():
         if known is not None and known.error:
-            _failed(known.error)
+            _failed(files, known.error)
         label = "Try again" if known is not None and known.error else "Download now"
         st.button(
             label,
@@ -80,7 +80,10 @@ def panel(files: Published, hint: str) -> None:
     tick()
 
 
-def _failed(error: Exception) -> None:
+def _failed(files: Published, error: Exception) -> None:
+    """Words with ways on stay until they are followed; a bug is raised once, so that it can be tried again."""
     if not isinstance(error, UserError):
+        with _lock:
+            _known.pop(files.source, None)
         raise error
     shell.error_card(error)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -90,6 +90,41 @@ def test_where_the_hub_cannot_be_reached_it_says_so_and_can_be_tried_again(
     again.click().run()
     over()
     assert "Not on this machine yet" not in words(app.run())
+
+
+def test_a_cache_that_is_a_file_is_told_in_words(
+    open_page: Open, address: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address.parent.mkdir(parents=True)
+    save_file(timm.create_model("test_resnet").state_dict(), address)
+    app = draw(open_page)
+    (places.cache_dir() / "weights").unlink(missing_ok=True)
+    places.cache_dir().mkdir(parents=True, exist_ok=True)
+    (places.cache_dir() / "weights").write_text("a file")
+    app.button(key="download-weights").click().run()
+    over()
+    app.run()
+    assert not app.exception
+    assert "There is no place for the weights" in words(app)
+    assert any(str(places.cache_dir() / "weights") in each.value for each in app.text)
+
+
+def test_a_bug_is_raised_once(open_page: Open, address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = Event()
+
+    def broken(*_: Any) -> None:
+        drawn.wait(20)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Published, "fetched", broken)
+    app = draw(open_page)
+    app.button(key="download-weights").click().run()
+    drawn.set()
+    over()
+    assert app.run().exception
+    app.run()
+    assert not app.exception, "the page is there again"
+    assert app.button(key="download-weights").label == "Download now"
 
 
 def test_two_clicks_are_one_download(address: Path) -> None:

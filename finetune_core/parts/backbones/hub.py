@@ -6,8 +6,6 @@ With progress, into a cache, and never waiting long for a network that is not th
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
 import time
 import urllib.error
@@ -55,7 +53,7 @@ class Published:
     def here(self) -> Path | None:
         """The file where it is on this machine already: in torch's cache, in Hugging Face's, or in ours."""
         if not self._at_the_hub:
-            return next((target for _, target in self._targets() if target.is_file()), None)
+            return next((target for _, target in self._targets() if _is_file(target)), None)
         from huggingface_hub import try_to_load_from_cache
 
         repository, files = self._repository()
@@ -63,7 +61,7 @@ class Published:
             cached = try_to_load_from_cache(repository, file)
             if isinstance(cached, str):
                 return Path(cached)
-            if target.is_file():
+            if _is_file(target):
                 return target
         return None
 
@@ -98,7 +96,13 @@ class Published:
 def torch_checkpoints() -> Path:
     """Where torch keeps what it has downloaded; as torch.hub.get_dir, without torch."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return Path(os.environ.get("TORCH_HOME", cache)).expanduser() / "hub" / "checkpoints"
+    home = os.path.expanduser(os.environ.get("TORCH_HOME", cache))  # noqa: PTH111 - as torch: no error without a user
+    return Path(home) / "hub" / "checkpoints"
+
+
+def _is_file(path: Path) -> bool:
+    """Also in folders that may not be read, where `Path.is_file` raises."""
+    return places.is_there(str(path), file=True)
 
 
 def fetch(url: str, target: Path, report: Report, hint: str = "") -> Path:
@@ -107,24 +111,27 @@ def fetch(url: str, target: Path, report: Report, hint: str = "") -> Path:
     Raises UserError within PATIENCE seconds without a network, NotPublishedError where the server has no such file.
     `hint` says what else there is.
     """
-    if target.is_file():
+    if _is_file(target):
         return target
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise _offline(target.name, "The network is switched off by HF_HUB_OFFLINE.", hint)
     report(f"Asking {url.split('/')[2]} for {target.name}")
-    answer = _answer(url, target.name, hint)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".part")
     try:
-        with answer, os.fdopen(handle, "wb") as file:
-            _copy(answer, file, target.name, report)
-        shutil.move(draft, target)
+        with (
+            _answer(url, target.name, hint) as answer,
+            places.writing(f"the weights {target.name}", place=_place(target)),
+        ):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            places.replace_file(target, lambda draft: _copy(answer, draft, target.name, report))
     except (OSError, HTTPException) as error:
         what = f"The download of {target.name} broke off."
         raise UserError(what, f"{error}.", f"Try again. {hint}".strip()) from error
-    finally:
-        Path(draft).unlink(missing_ok=True)
     return target
+
+
+def _place(target: Path) -> places.Place:
+    """Where it is written, and what moves it elsewhere: our own variable, or torch's."""
+    return places.Place(target.parent, "THAW_CACHE" if places.cache_dir() in target.parents else "TORCH_HOME")
 
 
 def _answer(url: str, name: str, hint: str) -> Any:
@@ -151,14 +158,15 @@ def _answer(url: str, name: str, hint: str) -> Any:
     return answer
 
 
-def _copy(answer: Any, file: Any, name: str, report: Report) -> None:
+def _copy(answer: Any, draft: Path, name: str, report: Report) -> None:
     total, done, told = int(answer.headers.get("Content-Length") or 0), 0, 0.0
-    while chunk := answer.read(CHUNK):
-        file.write(chunk)
-        done += len(chunk)
-        if time.monotonic() - told > 0.2:
-            told = time.monotonic()
-            report(f"Downloading {name}", done / 1e6, total / 1e6, "MB")
+    with draft.open("wb") as file:
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+            done += len(chunk)
+            if time.monotonic() - told > 0.2:
+                told = time.monotonic()
+                report(f"Downloading {name}", done / 1e6, total / 1e6, "MB")
     if total and done != total:
         raise OSError(f"{done} of {total} bytes arrived")
 

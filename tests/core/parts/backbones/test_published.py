@@ -1,8 +1,12 @@
 """Published weights: whether they are here is known at once and without torch, and hints name what there is."""
 
+import errno
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import timm
@@ -11,9 +15,10 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from finetune_core import places
+from finetune_core.errors import UserError
 from finetune_core.network import catalogue
 from finetune_core.network.build import build
-from finetune_core.parts.backbones import File, Hub, RandomWeights, Timm, Torchvision
+from finetune_core.parts.backbones import File, Hub, RandomWeights, Timm, Torchvision, hub
 from finetune_core.parts.backbones.family import Backbone
 from finetune_core.parts.backbones.hub import Published, torch_checkpoints
 from finetune_core.parts.backbones.spec import Plan
@@ -148,3 +153,60 @@ def test_families_of_one_size(name: str) -> None:
 @pytest.mark.parametrize("name", ["gmlp_s16_224", "nest_small", "pit_s_224", "visformer_small", "levit_512"])
 def test_more_families_of_one_size(name: str) -> None:
     assert catalogue.entry("timm", name).one_size
+
+
+# --- where there is no room for them ---------------------------------------------------------------------------------
+
+
+class Answer(io.BytesIO):
+    """A server that has the file."""
+
+    headers = MappingProxyType({"Content-Length": "4"})
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "_answer", lambda *_: Answer(b"file"))
+
+
+@pytest.mark.usefixtures("answering")
+@pytest.mark.parametrize(
+    ("source", "variable"), [("https://a/w-1.pth", "TORCH_HOME"), ("timm/test_resnet.r160_in1k", "THAW_CACHE")]
+)
+@pytest.mark.parametrize("blocked", ["itself", "above", "a link to itself"])
+def test_a_folder_that_cannot_be_is_told_in_words(
+    source: str, variable: str, blocked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.symlink_to(home) if blocked == "a link to itself" else home.write_text("a file")
+    monkeypatch.setenv(variable, str(home / "inner" if blocked == "above" else home))
+    assert Published(source).here() is None
+    with pytest.raises(UserError, match="There is no place for the weights") as caught:
+        Published(source).fetched(lambda *_: None, "")
+    assert str(home) in caught.value.why
+    assert variable in caught.value.hint
+
+
+@pytest.mark.usefixtures("answering")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_full_or_protected_disk_is_told_with_its_folder(
+    number: int, no_caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for act in ("mkdir", "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, act, refused)
+            with pytest.raises(UserError, match=r"There is no place for|no room for") as caught:
+                Published("https://a/w-1.pth").fetched(lambda *_: None, "")
+        assert str(no_caches / "torch" / "hub" / "checkpoints") in caught.value.why
+        assert "TORCH_HOME" in caught.value.hint
+    assert not [each for each in no_caches.rglob("*") if each.is_file()], "no part of it is left"
+    assert Published("https://a/w-1.pth").fetched(lambda *_: None, "").read_bytes() == b"file"
+
+
+def test_a_home_of_nobody_is_as_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", "~nobody-of-this-name/torch")
+    assert torch_checkpoints() == Path(torch.hub.get_dir()) / "checkpoints"
+    assert Published("https://a/w-1.pth").here() is None

@@ -60,7 +60,7 @@ def restore(model: Model, outputs: int, checkpoint: Path) -> Network:
     model.backbone.take(len(said.mean) or body.channels, body)
     network = with_head(body, model, outputs)
     network.mean, network.std = said.mean or network.mean, said.std or network.std
-    found = state_dicts.find(tree := reading.read(checkpoint), network.module, ())
+    found = state_dicts.find(tree := reading.read(weight_files.opened(checkpoint)), network.module, ())
     if found.misfit:
         raise state_dicts.misfitting(tree, found, checkpoint.name)
     state_dicts.load(network.module, found.named)

@@ -16,7 +16,7 @@ from finetune_core.data.split import Split, readable, split
 from finetune_core.network.build import with_head
 from finetune_core.network.freezing import divide
 from finetune_core.network.network import Fitting, LayerGroup, Network
-from finetune_core.parts.backbones import reading, state_dicts
+from finetune_core.parts.backbones import reading, state_dicts, weight_files
 from finetune_core.parts.backbones.spec import Origin, Plan
 from finetune_core.parts.backbones.state_dicts import Found
 from finetune_core.parts.sources.samples import Samples
@@ -50,6 +50,7 @@ class Blueprint:
 
     origin: Origin
     allowing: tuple[str, ...]  # code that goes before the reading, where the file holds more than tensors
+    own: tuple[str, ...]  # names in Thaw's own modules that this code speaks of
     adapting: tuple[str, ...]  # code that makes `weights` fit, where the file holds other names
     versioned: bool  # whether the network asks for the version of what it loads
     old_classifier: str
@@ -128,14 +129,15 @@ def outline(recipe: Recipe, outputs: int, report: Report | None = None) -> Bluep
     usual, old_classifier = body.channels, body.classifier
     model.backbone.take(len(origin.mean) or usual, body)
     body.mean, body.std = origin.mean or body.mean, origin.std or body.std
-    file, head_too = origin.file if origin.state else None, model.backbone.weights.with_head
+    file = weight_files.opened(origin.file) if origin.file and origin.state else None
+    head_too = model.backbone.weights.with_head
     tree = reading.read(file) if file else {}
-    found = model.backbone.fitted(body, tree, file.name) if file and not head_too else Found()
+    found = model.backbone.fitted(body, tree, file.path.name) if file and not head_too else Found()
     first = body.channels if body.channels != usual else 0
     network = with_head(body, model, outputs)
     if file and head_too:
         body.classifier = network.classifier
-        found = model.backbone.fitted(body, tree, file.name)
+        found = model.backbone.fitted(body, tree, file.path.name)
     then = recipe.data.channels if recipe.data.channels != network.channels else 0
     model.backbone.take(recipe.data.channels, network)
     last = _last(network)
@@ -143,6 +145,7 @@ def outline(recipe: Recipe, outputs: int, report: Report | None = None) -> Bluep
     return Blueprint(
         origin,
         reading.allowing(file) if file else (),
+        reading.own(file) if file else (),
         found.steps,
         state_dicts.versioned(network.module),
         old_classifier,

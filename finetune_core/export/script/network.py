@@ -16,8 +16,8 @@ ROOM = 116  # columns for a call on a line of its own
 def layers(facts: Facts) -> str:
     """The source of the layers that only Thaw has, where the network needs one."""
     adapted = ["with_channels"] * any(facts.blueprint.channels)
-    read = [name for name in ("as_dict", "as_list") if any(name in line for line in facts.blueprint.allowing)]
-    return own_layers(*(layer for _, layer in facts.blueprint.fitting.layers), names=[*adapted, *read])
+    names = [*adapted, *facts.blueprint.own]
+    return own_layers(*(layer for _, layer in facts.blueprint.fitting.layers), names=names)
 
 
 def building(recipe: Recipe, facts: Facts) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from finetune_core.errors import UserError
+from finetune_core.parts.backbones.refusals import damaged, refused
 from finetune_core.wording import shown
 
 OPENING = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # of what torch.save wrote before 2020
@@ -73,30 +74,39 @@ TORCHS = re.compile(
 )
 
 
-def made_by_torch(path: Path, opening: bytes) -> bool:
-    """Whether torch.save has written a file that begins like this; UserError where it is something like it."""
+def harmless(path: Path, opening: bytes) -> dict[str, str] | None:
+    """What a file of torch.save names beside tensors, by what is taken for it; None where it begins like another.
+
+    UserError where it is something like it, or names what loading would call.
+    """
     if opening.startswith(b"PK"):
-        names = _entries(path)
-        if any(name.endswith("constants.pkl") for name in names):
-            raise _refused(
-                path,
-                "is a TorchScript archive.",
-                "It holds code beside its weights, which Thaw does not run.",
-                "Save its tensors: torch.save(torch.jit.load(path).state_dict(), other_path).",
-            )
-        if not any(name.endswith("data.pkl") for name in names):
-            inside = f", with {shown(names[0])} and more" if names else ""
-            raise _refused(path, "holds no weights.", f"It is a zip archive{inside}.", "Unpack it first.")
+        _check_entries(path)
     elif not PICKLE.match(opening):
-        return False
+        return None
     elif not opening.startswith(OPENING):
         why = "It was written by pickle.dump, not by torch.save."
-        raise _refused(path, "holds no weights that can be read.", why, SAVE_TENSORS)
-    _check(path, named(path))
-    return True
+        raise refused(path, "holds no weights that can be read.", why, SAVE_TENSORS)
+    names = _named(path)
+    _check(path, names)
+    return {name: HARMLESS[name] for name in sorted(names & HARMLESS.keys())}
 
 
-def named(path: Path) -> set[str]:
+def _check_entries(path: Path) -> None:
+    """UserError where a zip archive is none of torch.save."""
+    names = _entries(path)
+    if any(name.endswith("constants.pkl") for name in names):
+        raise refused(
+            path,
+            "is a TorchScript archive.",
+            "It holds code beside its weights, which Thaw does not run.",
+            "Save its tensors: torch.save(torch.jit.load(path).state_dict(), other_path).",
+        )
+    if not any(name.endswith("data.pkl") for name in names):
+        inside = f", with {shown(names[0])} and more" if names else ""
+        raise refused(path, "holds no weights.", f"It is a zip archive{inside}.", "Unpack it first.")
+
+
+def _named(path: Path) -> set[str]:
     """The classes and functions that the pickle of a file asks for, by dotted name."""
     try:
         if zipfile.is_zipfile(path):
@@ -107,7 +117,7 @@ def named(path: Path) -> set[str]:
         with path.open("rb") as file:
             return {name for _ in range(PICKLED) for name in _globals(file)}
     except (ValueError, zipfile.BadZipFile, EOFError, OSError, KeyError, IndexError) as error:
-        raise _cut_off(path) from error
+        raise damaged(path) from error
 
 
 def _globals(file: IO[bytes]) -> Iterator[str]:
@@ -138,14 +148,14 @@ def _check(path: Path, names: set[str]) -> None:
     else:
         some = ", ".join(map(shown, strange[:3])) + f" and {len(strange) - 3} more" * (len(strange) > 3)
         why = f"Loading it would call {some}, and so could run code hidden in it; Thaw does not."
-    raise _refused(path, "holds more than tensors.", why, SAVE_TENSORS)
+    raise refused(path, "holds more than tensors.", why, SAVE_TENSORS)
 
 
 def unloadable(path: Path, error: Exception) -> UserError:
     """The words for what torch refuses to load all the same."""
     said = re.search(r"(?:GLOBAL|global|operand|persistent) .*", str(error))
     why = f"torch.load does not take it for tensors alone: {said.group() if said else str(error).splitlines()[0]}."
-    return _refused(path, "holds more than tensors.", why, SAVE_TENSORS)
+    return refused(path, "holds more than tensors.", why, SAVE_TENSORS)
 
 
 def _entries(path: Path) -> list[str]:
@@ -153,12 +163,4 @@ def _entries(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
     except zipfile.BadZipFile as error:
-        raise _cut_off(path) from error
-
-
-def _cut_off(path: Path) -> UserError:
-    return _refused(path, "cannot be read.", "It is cut off or damaged.", "Copy or download it again.")
-
-
-def _refused(path: Path, what: str, why: str, hint: str) -> UserError:
-    return UserError(f"The weights file {shown(path.name)} {what}", why, hint)
+        raise damaged(path) from error

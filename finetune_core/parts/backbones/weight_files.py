@@ -6,7 +6,6 @@ All of it without torch, so that pages can show the facts of a file at once.
 from __future__ import annotations
 
 import json
-import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,31 +14,38 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finetune_core.errors import UserError
+from finetune_core.parts import openings
 from finetune_core.parts.backbones import pickles
+from finetune_core.parts.backbones.refusals import AGAIN, ANOTHER, damaged
 from finetune_core.wording import shown
 
 Form = Literal["safetensors", "torch"]
 
-AGAIN = "Copy or download it again."
-ANOTHER = "Choose a weights file made for PyTorch."
 LARGEST_HEADER = 100_000_000  # bytes; the safetensors format allows no more
-OPENING = 512  # bytes that tell what a file is
 
-# What is taken for weights by mistake: how it begins, what it is, what to do.
-MISTAKES = (
-    (rb"version https://git-lfs", "It is a pointer of Git LFS; the weights are not here.", "Run git lfs pull there."),
-    (rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml)", "It is a web page: the download went wrong.", AGAIN),
-    (rb"(\xef\xbb\xbf)?\s*[{\[]\s*[\"'{}\]]", "It is JSON, such as an index or a server's error.", ANOTHER),
-    (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", "It is a packed archive.", "Unpack it first."),
-    (rb".{257}ustar", "It is a tar archive.", "Unpack it first."),
-    (rb"\x89HDF", "It is an HDF5 file, as Keras writes it.", ANOTHER),
-    (rb".{4}TFL3", "It is a TensorFlow Lite file.", ANOTHER),
-    (rb"GGUF|ggml", "It is a GGUF file, for language models.", ANOTHER),
-    (rb"\x93NUMPY", "It is a NumPy array.", ANOTHER),
-    (rb"\x08[\x00-\x10]\x12.pytorch", "It is an ONNX file.", ANOTHER),
-    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF", "It is a picture.", ANOTHER),
-    (rb"%PDF", "It is a PDF.", ANOTHER),
-)
+# What to do about what is taken for weights by mistake, and what else there is to say of it.
+HINTS = {
+    openings.POINTER: "Run git lfs pull there.",
+    openings.PAGE: AGAIN,
+    openings.XML: AGAIN,
+    openings.PACKED: "Unpack it first.",
+    openings.TAR: "Unpack it first.",
+}
+MORE = {
+    openings.POINTER: "; the weights are not here",
+    openings.PAGE: ": the download went wrong",
+    openings.XML: ", such as a server's error",
+    openings.JSON: ", such as an index or a server's error",
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A weights file that has been looked at: how it is to be read."""
+
+    path: Path
+    form: Form
+    harmless: Mapping[str, str] = field(default_factory=dict)  # what it names beside tensors, by what is taken for it
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class FileFacts:
 def facts(path: Path) -> FileFacts:
     """Read a file's own description without torch; UserError if there is no such file or it holds no weights."""
     size = _size(path)
-    if form(path) == "torch":
+    if opened(path).form == "torch":
         return FileFacts(size)
     header = _header(path, size)
     said = header.pop("__metadata__", {})
@@ -85,23 +91,23 @@ def facts(path: Path) -> FileFacts:
         raise damaged(path, f"Its description cannot be understood ({error}).") from error
 
 
-def form(path: Path) -> Form:
-    """How a file is to be read, by its content; UserError with the true cause where it holds no weights at all."""
+def opened(path: Path) -> Opened:
+    """Look at a file, by its content; UserError with the true cause where it holds no weights at all."""
     size = _size(path)
     with path.open("rb") as file:
-        opening = file.read(OPENING)
+        opening = file.read(openings.LENGTH)
     if not opening:
         raise damaged(path, "It is empty.")
-    for tell, what, hint in MISTAKES:
-        if re.match(tell, opening, re.DOTALL):
-            raise damaged(path, what, hint)
-    if pickles.made_by_torch(path, opening):
-        return "torch"
+    harmless = pickles.harmless(path, opening)
+    if harmless is not None:
+        return Opened(path, "torch", harmless)
+    if what := openings.told(opening):
+        raise damaged(path, f"It is {what}{MORE.get(what, '')}.", HINTS.get(what, ANOTHER))
     if opening.isascii() and b"\0" not in opening:
         raise damaged(path, "It is a text.", ANOTHER)
     if opening[8:9] == b"{" or path.suffix.lower() == ".safetensors":
         _header(path, size)
-        return "safetensors"
+        return Opened(path, "safetensors")
     raise damaged(path, "It is neither a safetensors file nor made by torch.save.", ANOTHER)
 
 
@@ -150,8 +156,3 @@ def _plain(value: Any) -> bool:
 
 def _numbers(text: str | None) -> tuple[float, ...]:
     return tuple(float(part) for part in text.strip("[]() ").split(",")) if text else ()
-
-
-def damaged(path: Path, why: str, hint: str = AGAIN) -> UserError:
-    """The words for a file that holds no weights that can be read."""
-    return UserError(f"The weights file {shown(path.name)} cannot be read.", why, hint)

@@ -40,7 +40,7 @@ class Weights(Part):
         backbone.take(len(origin.mean) or body.channels, body)
         body.mean, body.std = origin.mean or body.mean, origin.std or body.std
         if origin.file and origin.state:
-            tree = reading.read(origin.file)
+            tree = reading.read(weight_files.opened(origin.file))
             if self.with_head:
                 body.trained = tree
             else:
@@ -205,7 +205,7 @@ def _from_file(backbone: Maker, path: Path, plan: Plan) -> Origin:
     said = _said(backbone, path)
     call = backbone.call(replace(plan, arguments={**plan.arguments, **said.arguments}))
     path = path.absolute()
-    return Origin(call, path, reading.code(path), said.mean, said.std, said.arguments)
+    return Origin(call, path, reading.code(weight_files.opened(path)), said.mean, said.std, said.arguments)
 
 
 def other_ways(backbone: Maker) -> str:

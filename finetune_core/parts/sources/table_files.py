@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from finetune_core.errors import UserError
+from finetune_core.parts import openings
 from finetune_core.parts.sources.files import ENDINGS, FOREIGN
 from finetune_core.places import expanded
 from finetune_core.wording import few, shown
@@ -30,18 +31,8 @@ USUAL = frozenset(  # names of columns
 )
 PICTURES = (*ENDINGS, *sorted(FOREIGN))
 TRIED = 200  # rows, by which delimiter and columns are told
-csv.field_size_limit(LONGEST)  # of the whole process, and more than Python's own
-
-FORMATS = {  # by how files that are no tables begin
-    b"PK\x03\x04": "an Excel or another packed file",
-    b"\xd0\xcf\x11\xe0": "an Excel file of the old kind",
-    b"%PDF": "a PDF file",
-    b"\x89PNG": "a picture",
-    b"\xff\xd8\xff": "a picture",
-    b"GIF8": "a picture",
-    b"SQLite": "a database",
-    b"PAR1": "a Parquet file",
-}
+SAVE = "Save it as CSV in UTF-8."
+OURS = {openings.ZIP: "an Excel or another packed file"}  # words where a table is meant
 MARKS = (  # of encodings, longest first, for the mark of UTF-16 begins that of UTF-32
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -49,6 +40,7 @@ MARKS = (  # of encodings, longest first, for the mark of UTF-16 begins that of 
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+csv.field_size_limit(LONGEST)  # of the whole process, and more than Python's own
 
 
 @dataclass(frozen=True)
@@ -129,11 +121,11 @@ def _text(file: Path) -> tuple[str, str]:
     """What stands in a file, and its encoding: as its mark says, else UTF-8, else what Windows writes in the West."""
     data = _bytes(file)
     if not (marked := _marked(data)):
-        what = next((what for start, what in FORMATS.items() if data.startswith(start)), "")
+        if what := openings.told(data[: openings.LENGTH]):
+            raise UserError(f"{shown(file)} is no table.", f"It is {OURS.get(what, what)}.", SAVE)
         odd = sum(data.count(bytes([code])) for code in range(32) if code not in b"\t\n\r\f\v")
-        if what or odd * 50 > len(data):
-            why = f"It is {what}." if what else "It holds bytes that no text has."
-            raise UserError(f"The table {shown(file)} is no text.", why, "Save it as CSV in UTF-8.")
+        if odd * 50 > len(data):
+            raise UserError(f"The table {shown(file)} is no text.", "It holds bytes that no text has.", SAVE)
     for encoding in marked or ("utf-8", "cp1252", "latin-1"):
         try:
             return data.decode(encoding), encoding

@@ -82,7 +82,10 @@ DETECTION = "fasterrcnn_mobilenet_v3_large_320_fpn"
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (of_bytes(b""), "It is empty"),
     "a web page": (of_bytes(PAGE), "web page: the download went wrong"),
-    "an error as XML": (of_bytes(b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'), "web page"),
+    "an error as XML": (
+        of_bytes(b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'),
+        "XML, such as a server's error",
+    ),
     "an error as JSON": (of_bytes(b'{"error": "Repository not found"}'), "JSON"),
     "a pointer": (of_bytes(POINTER), "Git LFS"),
     "a text": (of_bytes(b"epoch,loss\n1,0.5\n"), "It is a text"),

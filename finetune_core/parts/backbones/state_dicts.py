@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones.spec import Translation
+from finetune_core.wording import count, few
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,7 +89,7 @@ class Misfit:
         problems += [
             f"{name} is {_shape(got)} instead of {_shape(want)}" for name, (got, want) in self.misshapen.items()
         ]
-        return _some(problems, "; ")
+        return few(problems, SHOWN, "; ")
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ class Found:
 
     def note(self) -> str:
         """What was left out, in words; empty where nothing was."""
-        count = f"{len(self.strays)} tensors are" if len(self.strays) > 1 else "1 tensor is"
-        strays = f"{count} no part of the network and left out: {_some(self.strays)}." if self.strays else ""
-        taken = f"Taken from {'.'.join(self.keys) or 'the outermost dictionary'}, not from {_some(self.others)}."
+        are = f"{count(len(self.strays), 'tensor')} {'is' if len(self.strays) == 1 else 'are'}"
+        strays = f"{are} no part of the network and left out: {few(self.strays, SHOWN)}." if self.strays else ""
+        taken = f"Taken from {'.'.join(self.keys) or 'the outermost dictionary'}, not from {few(self.others, SHOWN)}."
         return " ".join(filter(None, (strays, taken if self.others else "")))
 
 
@@ -134,9 +135,10 @@ def fill(module: nn.Module, found: Found, source: str) -> None:
     own = module.state_dict()
     broken = [name for name, value in found.named.items() if not _finite(value) and _finite(own[name])]
     if broken:
+        where = f"The file holds no numbers (NaN or infinity) in {few(broken, SHOWN)}"
         raise UserError(
             f"The weights in {source} are of no use.",
-            f"The file holds no numbers (NaN or infinity) in {_some(broken)}: the training it comes from had diverged.",
+            f"{where}: the training it comes from had diverged.",
             "Choose a file from before that, or another one.",
         )
     load(module, found.named)
@@ -259,7 +261,7 @@ def _prefix(named: Mapping[str, Tensor], wanted: Collection[str]) -> str:
         starts = [0, *(dot.end() for dot in re.finditer(r"\.", name))]
         found.update(name[:start] for start in starts if name[start:] in wanted)
     most = max(found.values(), default=0)
-    best = [prefix for prefix, count in found.items() if count == most]
+    best = [prefix for prefix, times in found.items() if times == most]
     return next((prefix for prefix in best if AVERAGED.search(prefix)), best[0] if best else "")
 
 
@@ -268,9 +270,9 @@ def _shared(named: Mapping[str, Tensor]) -> Iterator[str]:
     prefix, names = "", list(named)
     while names:
         yield prefix
-        step, count = Counter(name.removeprefix(prefix).partition(".")[0] for name in names).most_common(1)[0]
+        step, times = Counter(name.removeprefix(prefix).partition(".")[0] for name in names).most_common(1)[0]
         prefix += f"{step}."
-        names = [name for name in names if name.startswith(prefix)] if 2 * count > len(named) else []
+        names = [name for name in names if name.startswith(prefix)] if 2 * times > len(named) else []
 
 
 def _optimizers(tree: Any) -> bool:
@@ -294,11 +296,6 @@ def _finite(value: Tensor) -> bool:
 
 def _under(name: str, paths: Sequence[str]) -> bool:
     return any(name == path or name.startswith(f"{path}.") for path in paths)
-
-
-def _some(names: Sequence[str], between: str = ", ") -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{between.join(names[:SHOWN])}{more}"
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -26,7 +26,10 @@ class Lookup:
 
     def names_image(self, cell: str) -> bool:
         """Whether a single cell means an image that is there, however it is written."""
-        return bool(cell) and (self._direct(cell) is not None or bool(self._near(_steps(cell))))
+        if self._direct(cell):
+            return True
+        steps = _steps(cell)
+        return any(self._near(steps[number:]) for number in range(min(DEEPEST, len(steps))))
 
     def found(self, cells: Sequence[str]) -> list[Path | None]:
         """The image of each cell, None where there is none. A UserError where a cell may mean several."""

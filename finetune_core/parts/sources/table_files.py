@@ -178,12 +178,18 @@ def _delimiter(text: str, names_image: Callable[[str], bool]) -> str:
     if len(best) > 1 and images[best[0]]:  # a name that holds another delimiter: which of them is there?
         there = {each: _count(parted[each][:FEW], names_image) for each in best}
         best = [each for each in best if there[each] == max(there.values())]
-    return max(best, key=lambda each: _alike(parted[each]))
+    return max(best, key=lambda each: (*_alike(parted[each]), -_others_within(parted[each])))
 
 
 def _count(rows: Sequence[Row], is_image: Callable[[str], bool]) -> int:
     """Rows in which an image stands beside something else."""
     return sum(len(row.cells) > 1 and any(map(is_image, row.cells)) for row in rows)
+
+
+def _others_within(rows: Sequence[Row]) -> int:
+    """How often names of images hold what may part cells: seldom, where cells are parted right."""
+    cells = [cell for row in rows for cell in row.cells if looks_like_image(cell)]
+    return sum(cell.count(each) for cell in cells for each in DELIMITERS[:-1])
 
 
 def _alike(rows: Sequence[Row]) -> tuple[bool, float]:

@@ -120,6 +120,7 @@ def _tried(source: Table) -> tuple[Samples | None, str]:
 @given(written=tables())
 @example(written=Written(b"file,label\n#7.png,cat\nx1.png,dog\n", {"#7.png": "cat", "x1.png": "dog"}))
 @example(written=Written(b"label,file\n#1,#7.png\ndog,x1.png\n", {"#7.png": "#1", "x1.png": "dog"}))
+@example(written=Written(b"a,b;/home/me/x1.png\ncat;/home/me/c,omma.png\n", {"x1.png": "a,b", "c,omma.png": "cat"}))
 def test_what_is_read_is_what_was_written_or_the_row_is_named(written: Written) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import SerializeAsAny, field_validator, model_validator
@@ -38,20 +38,25 @@ MOST = 100_000  # values in one
 DEEPEST = 50  # levels of one
 
 
-class LOADER(SAFE):  # type: ignore[misc]
-    """Knows numbers in their plain form alone; the rest is text, which the fields read.
+PLAIN_NUMBERS = {"int": r"[-+]?(0|[1-9]\d*)", "float": r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]\d+)?"}
+
+
+def _with_plain_numbers(safe: type[Any]) -> type[Any]:
+    """A loader that knows numbers in their plain form alone; the rest is text, which the fields read.
 
     To YAML 010 is 8, 1_000 is 1000 and 1:30 is 90.
     """
-
-    yaml_implicit_resolvers: ClassVar = {
+    loader: Any = type("_Loader", (safe,), {})
+    loader.yaml_implicit_resolvers = {
         letter: [(tag, pattern) for tag, pattern in known if not tag.endswith((":int", ":float"))]
-        for letter, known in SAFE.yaml_implicit_resolvers.items()
+        for letter, known in safe.yaml_implicit_resolvers.items()
     }
+    for kind, pattern in PLAIN_NUMBERS.items():
+        loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?a:{pattern})$"), "+-.0123456789")
+    return loader
 
 
-for tag, pattern in (("int", r"[-+]?(0|[1-9]\d*)"), ("float", r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]\d+)?")):
-    LOADER.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"(?a:{pattern})$"), "+-.0123456789")
+_Loader = _with_plain_numbers(SAFE)
 
 
 class Data(Section):
@@ -331,7 +336,7 @@ def tree_of(text: str, name: str = "") -> Any:
         if len(text) > LARGEST:
             raise _too_large(name)
         _check_depth(text)
-        tree = yaml.load(text, LOADER)
+        tree = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, OverflowError, KeyError, AttributeError, TypeError, RecursionError) as error:
         # YAML's own words are YAMLErrors; a date such as 2024-13-45 or a bracket 3,000 deep ends otherwise
         raise UserError(
@@ -350,7 +355,7 @@ def _too_large(name: str) -> UserError:
 def _check_depth(text: str) -> None:
     """Raise a RecursionError before libyaml would: it recurses in C, and ends the whole process."""
     depth = 0
-    for event in yaml.parse(text, LOADER):
+    for event in yaml.parse(text, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise RecursionError(f"it is more than {DEEPEST} levels deep")

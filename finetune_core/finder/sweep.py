@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from finetune_core.errors import UserError
+from finetune_core.parts.base import reason
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import Phase
 
@@ -52,6 +53,5 @@ def with_rate(phase: Phase, rate: float, group: str = "") -> Phase:
             return phase.replace(multipliers={**phase.multipliers, group: factor})
         return phase.replace(learning_rate=rate)
     except ValidationError as error:
-        why = error.errors()[0]["msg"].removeprefix("Value error, ")
-        what, why = f"The rate {written(rate)} does not fit.", f"{why[0].upper()}{why[1:]}."
-        raise UserError(what, why, "Take one nearer to the others.") from error
+        what, hint = f"The rate {written(rate)} does not fit.", "Take one nearer to the others."
+        raise UserError(what, reason(error), hint) from error

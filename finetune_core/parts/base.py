@@ -230,17 +230,20 @@ class Part(Section):
         return {"kind": self.kind, **handler(self)}
 
 
+def reason(error: ValidationError) -> str:
+    """Why the first of the values does not fit, as a sentence."""
+    words = error.errors()[0]["msg"].removeprefix("Value error, ").removesuffix(".")
+    return f"{words[0].upper()}{words[1:]}."
+
+
 def _explained(error: ValidationError, what: str) -> UserError:
     first, more = error.errors()[0], error.error_count() - 1
     place = ".".join(str(step) for step in first["loc"]) or what[0].lower() + what[1:]
     others = f" ({more} more like this.)" if more else ""
     if first["type"] == "extra_forbidden":
         return UserError(f"{what} has an unknown field {place}.{others}", hint="Remove it or mend its spelling.")
-    reason = first["msg"].removeprefix("Value error, ")
-    reason = reason[0].upper() + reason[1:]
-    return UserError(
-        f"{what}'s value for {place} does not fit.{others}", f"{reason}.", f"It was {reprlib.repr(first['input']):.80}."
-    )
+    was = f"It was {reprlib.repr(first['input']):.80}."
+    return UserError(f"{what}'s value for {place} does not fit.{others}", reason(error), was)
 
 
 @cache

@@ -20,6 +20,7 @@ import yaml
 from pydantic import ValidationError
 
 from finetune_core.errors import UserError
+from finetune_core.parts.base import reason
 from finetune_core.parts.schedules import OneCycle
 from finetune_core.recipe import Phase, plan
 from finetune_core.recipe.names import freeze_to
@@ -162,8 +163,8 @@ def _phase(epoch: int, entry: Mapping[str, Any], names: Sequence[str], notes: li
     except UserError as error:
         raise UserError(f"Milestone {epoch}: {error.what}", error.why, error.hint) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"Milestone {epoch} has a {first['loc'][-1]} that does not fit.", f"{first['msg']}.") from error
+        name = error.errors()[0]["loc"][-1]
+        raise UserError(f"Milestone {epoch} has a {name} that does not fit.", reason(error)) from error
 
 
 def _odd(epoch: int, rates: Mapping[str, float], thawed: Sequence[str]) -> list[str]:

@@ -38,12 +38,12 @@ LIST = re.compile(r"\s*;\s*|,?\s+")
 ALIKE = {"pixel": "px", "degree": "°", "deg": "°"}
 LONGEST = 200  # letters of a number
 STOPS = 100  # about so many steps from end to end of a scale that is not logarithmic
-NEAR = 1e-5  # a logarithmic scale that starts at 0 goes down to this share of its end, then to 0
+NEAR = 1e-5  # a logarithmic scale that starts at 0 goes down to this share of its end (else of 1), then to 0
 
 
 def written(number: float, digits: int | None = None) -> str:
     """A number as it is written everywhere: `0.003`, `1e-9`, `5`; of `digits` significant ones, else exact."""
-    if isinstance(number, int):
+    if digits is None and isinstance(number, int):
         return str(int(number))
     number = float(number if digits is None else f"{number:.{digits}g}")
     base, _, power = repr(number + 0.0).partition("e")  # + 0.0: there is one zero
@@ -96,14 +96,19 @@ class Scale:
     def stepped(self, number: float, way: int) -> Number:
         """The next number up (`way` is 1) or down (-1): on a logarithmic scale 1, 2, 5, 10, …, else in even steps."""
         low, high = self._ends()
+        beside = inside = min(max(number, low), high)
+        if inside == number:
+            beside = min(max(self._beside(number, way), low), high)
+        return round(beside) if self.whole else beside
+
+    def _beside(self, number: float, way: int) -> float:
+        """The next number, whether it fits or not."""
+        low, high = self._ends()
         if not self.log:
-            beside = _even(number, self.even_step(), way)
-        elif self.whole:
-            beside = _doubled(number, way)
-        else:
-            beside = _one_two_five(number, way, smallest=high * NEAR if low <= 0 and high < math.inf else 0.0)
-        inside = min(max(beside, low), high)
-        return round(inside) if self.whole else inside
+            return _even(number, self.even_step(), way)
+        if self.whole:
+            return _doubled(number, way)
+        return _one_two_five(number, way, smallest=(high if high < math.inf else 1.0) * NEAR if low <= 0 else 0.0)
 
     def even_step(self) -> float:
         """The step of a scale that is not logarithmic: a round number, a hundredth of the way or so."""
@@ -254,7 +259,9 @@ def _doubled(number: float, way: int) -> float:
 
 
 def _one_two_five(number: float, way: int, smallest: float) -> float:
-    """The nearest of 1, 2 and 5 times a power of ten beyond the number; below the smallest lies 0."""
+    """The nearest of 1, 2 and 5 times a power of ten beyond the number; below the smallest lies 0, then the same."""
+    if number < 0 or (number == 0 and way < 0):
+        return 0.0 - _one_two_five(-number, -way, smallest)
     if number < smallest or (way < 0 and number <= smallest):
         return smallest if way > 0 else 0.0
     decade = math.floor(math.log10(number))

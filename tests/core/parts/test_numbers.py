@@ -146,6 +146,8 @@ def test_a_number_is_written_one_way() -> None:
         "1e22",
     ]
     assert written(0.00123456, 3) == "0.00123"
+    assert written(12345678, 3) == written(12345678.0, 3) == "12300000"
+    assert written(7, 3) == "7"
     assert listed((0.5, 1.0)) == "0.5, 1"
 
 
@@ -186,6 +188,19 @@ def test_steps_are_round_and_of_the_scale() -> None:
     decay = SCALES["AdamW.weight_decay"]
     assert decay.stepped(0.0, 1) == pytest.approx(1e-5)
     assert decay.stepped(1e-5, -1) == 0.0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize("ends", [(0, None), (None, None), (None, 10), (-5, None), (1, None), (0, 10)])
+def test_any_scale_can_be_stepped_from_anywhere(ends: tuple[float, float], log: bool, whole: bool) -> None:
+    scale = Scale(*ends, whole=whole, log=log)
+    for number in (0, 1, 3, 7, -4, -1e300, 1e300):
+        low, high = scale.stepped(number, -1), scale.stepped(number, 1)
+        assert scale.read(low) <= scale.read(high)
+    assert Scale(0, None, log=True).stepped(0, 1) == 1e-5
+    assert Scale(0, None, log=True).stepped(1e-5, -1) == 0
+    assert Scale(log=True).stepped(-2, -1) == -5
 
 
 class TestRecipes:

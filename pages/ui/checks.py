@@ -8,7 +8,7 @@ import streamlit as st
 
 from finetune_core.errors import Mend
 from finetune_core.findings import Finding
-from pages.ui import shell, state
+from pages.ui import refused, shell, state
 from pages.ui.shell import plain
 
 MARKS = {
@@ -35,13 +35,13 @@ def checks(findings: Iterable[Finding], picture: Picture | None = None, key: str
                 st.image(picture(finding.images), width="stretch", alt=finding.title)
 
 
-def refused() -> list[Finding]:
+def unkept() -> list[Finding]:
     """What stands in fields of the draft and cannot be kept, each as an error; a click keeps what was there before."""
     return [
         Finding("error", entry.label, f"“{entry.text}” cannot be kept. {entry.why}.", mend=_given_up(entry))
-        for entry in state.all_refused()
+        for entry in refused.of_draft()
     ]
 
 
-def _given_up(entry: state.Refused) -> Mend | None:
+def _given_up(entry: refused.Refused) -> Mend | None:
     return Mend(f"Keep {entry.kept}", entry.path, state.value_at(entry.path)) if entry.path else None

@@ -16,7 +16,7 @@ import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.parts.numbers import Scale, Several, listed, written
-from pages.ui import shell, state
+from pages.ui import refused, shell, state
 
 BUTTON = 26  # px across, of − and +
 BESIDE = 96  # px across, of a field beside a slider
@@ -50,35 +50,35 @@ def number(
     entry: Entry, *, help: str = "", hidden: bool = False, disabled: bool = False, width: Any = "stretch"
 ) -> None:
     """Draw the field, `hidden` without its label."""
-    refused, scale = state.refused(entry.key), entry.scale
+    mistake, scale = refused.at(entry.key), entry.scale
     help = f"{help} {scale.words()}." if help else ""
     with st.container(gap="xxsmall", width=width):
         with st.container(horizontal=True, wrap=False, vertical_alignment="bottom", gap="xxsmall"):
             if isinstance(scale, Scale) and scale.slides:
                 _slider(entry, scale, help)
-                _text(entry, refused, hidden=True, width=BESIDE)
+                _text(entry, mistake, hidden=True, width=BESIDE)
             else:
-                _text(entry, refused, help, hidden, disabled)
+                _text(entry, mistake, help, hidden, disabled)
                 _buttons(entry, disabled)
-        if refused:
-            st.markdown(f":small[:orange[:material/error: {shell.plain(refused.why)}]]")
+        if mistake:
+            st.markdown(f":small[:orange[:material/error: {shell.plain(mistake.why)}]]")
     shell.keep_waiting()
 
 
 def wrong(entry: Entry) -> bool:
     """Whether something stands in it that cannot be kept."""
-    return state.refused(entry.key) is not None
+    return refused.at(entry.key) is not None
 
 
 def _text(
     entry: Entry,
-    refused: state.Refused | None,
+    mistake: refused.Refused | None,
     help: str = "",
     hidden: bool = False,
     disabled: bool = False,
     width: Any = "stretch",
 ) -> None:
-    shown = refused.text if refused else _shown(entry.now())
+    shown = mistake.text if mistake else _shown(entry.now())
     st.text_input(
         entry.label,
         shown,
@@ -103,13 +103,13 @@ def _typed(entry: Entry, text: str) -> None:
     except UserError as error:
         kept = _shown(entry.now())
         why = (error.why or error.what).removesuffix(".") + (f"; kept at {kept}" if kept else "")
-        state.refuse(entry.key, state.Refused(entry.called or entry.label, text, why, entry.on, entry.path, kept))
+        refused.refuse(entry.key, refused.Refused(entry.called or entry.label, text, why, entry.on, entry.path, kept))
 
 
 def _keep(entry: Entry, found: Any) -> None:
     if found != entry.now():
         entry.take(found)
-    state.forget(entry.key)
+    refused.forget(entry.key)
 
 
 def _slider(entry: Entry, scale: Scale, help: str) -> None:

@@ -15,7 +15,7 @@ from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, Recipe, rules
 from finetune_core.recipe.rules import Phases
 from finetune_core.recipe.words import epoch_words, phase_words
-from pages.ui import state
+from pages.ui import refused, state
 from pages.ui.shell import plain
 
 _CHOSEN = "thaw:phase"
@@ -82,7 +82,7 @@ def edit(phase: Phase) -> None:
 def replace(made: Phases, number: int = 0) -> None:
     """Make these the draft's phases and look at one of them."""
     if len(made) != len(state.draft().phases):  # another phase may now stand where one has a wrong entry
-        state.forget_under("phases.")
+        refused.forget_under("phases.")
     state.edit(state.draft().replace(phases=made))
     choose(number)
 

@@ -19,7 +19,7 @@ from finetune_core.recipe.words import (
     train_words,
 )
 from finetune_core.runs import preflight
-from pages.ui import path, state
+from pages.ui import path, refused, state
 
 _WAITING = "thaw:waiting"
 
@@ -29,6 +29,7 @@ def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerat
 
     Fill the place with `next_step` or `primary`; it is the same on every page.
     """
+    refused.tidy()
     state.keep(_WAITING, waiting())
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom", key="head"):
         with st.container(width="content", gap=None):
@@ -51,7 +52,7 @@ def pending_error() -> None:
 
 def waiting() -> str:
     """What all that starts something waits for, in words: fields in which stands what cannot be kept."""
-    names = list(dict.fromkeys(entry.label.lower() for entry in state.all_refused()))
+    names = list(dict.fromkeys(entry.label.lower() for entry in refused.of_draft()))
     return f"Mend first: {', '.join(names)}." if names else ""
 
 
@@ -141,7 +142,7 @@ def mends(found: Sequence[Mend], key: str) -> None:
             icon=":material/healing:",
             type="tertiary",
             key=f"{key}-{number}",
-            on_click=state.edit_value,
+            on_click=refused.settle,
             args=(mend.path, mend.value),
         )
 

@@ -6,8 +6,7 @@ Widgets are drawn from it (`seed`) and write to it in their callbacks, before th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,7 @@ from finetune_core.recipe import Recipe, stack
 
 _SEEDED = "thaw:seeded:"
 _DRAFT, _STAMP, _NOTICE, _NAMES = "thaw:draft", "thaw:draft-stamp", "thaw:notice", "thaw:names"
-_REFUSED = "thaw:refused"
-
-
-@dataclass(frozen=True)
-class Refused:
-    """What a person typed into a field and cannot be kept, and why.
-
-    It stands in the field until it is mended or the values of the draft that it was typed over (`on`, by dotted path)
-    are others. `path` is that of the value that the field shows, where it is one of the draft's; `kept` how that reads.
-    """
-
-    label: str
-    text: str
-    why: str
-    on: Mapping[str, Any]
-    path: str = ""
-    kept: str = ""
+_TAKEN = "thaw:taken"
 
 
 def draft_file() -> Path:
@@ -81,14 +64,17 @@ def change_value(path: str, value: Any) -> None:
     """The same, but a value that does not fit is a UserError."""
     if _has(path):
         edit(draft().with_value(_placed(path), value))
-    for key in [key for key, entry in _entries().items() if entry.path == path]:
-        forget(key)
 
 
 def take(recipe: Recipe) -> None:
     """Make another recipe the draft; what stood in fields of the one before goes."""
-    st.session_state.pop(_REFUSED, None)
+    keep(_TAKEN, taken() + 1)
     edit(recipe)
+
+
+def taken() -> int:
+    """How often another recipe has become the draft of this session."""
+    return value(_TAKEN, 0)
 
 
 def start_over(recipe: Recipe) -> None:
@@ -200,46 +186,6 @@ def _hand_over(key: str, take: Callable[..., None], *args: Any) -> None:
     chosen = st.session_state.get(key)
     if chosen is not None and chosen != st.session_state.get(_SEEDED + key):
         take(*args, chosen)
-
-
-def refuse(key: str, entry: Refused) -> None:
-    """Let what cannot be kept stand in the field of this key."""
-    st.session_state[_REFUSED] = {**_entries(), key: entry}
-
-
-def refused(key: str) -> Refused | None:
-    """What stands in the field of this key and cannot be kept."""
-    entry = _entries().get(key)
-    if entry and not _stands(entry):
-        forget(key)
-        return None
-    return entry
-
-
-def all_refused() -> list[Refused]:
-    """What stands in fields of the draft and cannot be kept, on whatever page."""
-    entries = [refused(key) for key in _entries()]
-    return [entry for entry in entries if entry and entry.on]
-
-
-def forget(key: str) -> None:
-    """Let the field of this key show what is kept."""
-    st.session_state[_REFUSED] = {other: entry for other, entry in _entries().items() if other != key}
-
-
-def forget_under(path: str) -> None:
-    """The same for every field of the draft's values under this path."""
-    for key, entry in _entries().items():
-        if any(each.startswith(path) for each in entry.on):
-            forget(key)
-
-
-def _entries() -> dict[str, Refused]:
-    return st.session_state.get(_REFUSED, {})
-
-
-def _stands(entry: Refused) -> bool:
-    return all(_has(path) and value_at(path) == value for path, value in entry.on.items())
 
 
 def value(key: str, default: Any = None) -> Any:

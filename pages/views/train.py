@@ -15,7 +15,7 @@ from finetune_core.recipe.plan import full_length, starts
 from finetune_core.runs import launch, preflight, store
 from pages.ui import fields, outline, path, phasing, scripts, shell, state
 from pages.ui.chart import chart, load
-from pages.ui.checks import checks, refused
+from pages.ui.checks import checks, unkept
 
 LEAD = "What will happen, before it happens."
 OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say where it runs, not how it learns
@@ -24,7 +24,7 @@ OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say w
 def show(recipe: Recipe) -> None:
     """The whole page."""
     slot = shell.page("train", "Train", LEAD)
-    found = [*refused(), *preflight.findings(recipe)]
+    found = [*unkept(), *preflight.findings(recipe)]
     broken = [finding.title for finding in found if finding.level == "error"]
     why = f"Mend first: {', '.join(broken).lower()}." if broken else ""
     wanted = shell.primary(slot, "Launch", icon=":material/local_fire_department:", disabled=bool(broken), help=why)

@@ -13,7 +13,7 @@ import math
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from textwrap import indent
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
@@ -31,7 +31,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from finetune_core.errors import UserError
-from finetune_core.parts.numbers import Scale, apart
+from finetune_core.parts.numbers import Scale, Several, read_for
 
 # How the long module names are written in code that people read; layers of Thaw's own are shown with their source.
 OWN_LAYERS = "finetune_core.parts.modules"
@@ -113,11 +113,13 @@ def knob(
 ) -> Any:
     """Declare one field that a person sets: its name, its one sentence, its bounds (inclusive) and its unit.
 
-    `log` asks for a logarithmic scale, `step` for steps of this size, `more` puts the knob behind "more" on its page,
-    `words` are what people call each of several choices, where that is not the value itself.
+    Of numbers in a tuple or under names the bounds hold for each. `log` asks for a logarithmic scale, `step` for steps
+    of this size, `more` puts the knob behind "more" on its page, `words` are what people call each of several choices,
+    where that is not the value itself.
     """
+    bounds: dict[str, JsonValue] = {"low": low, "high": high}
     extra: dict[str, JsonValue] = {"unit": unit, "log": log, "step": step, "more": more, "words": dict(words or {})}
-    return Field(default, title=title, description=help, ge=low, le=high, json_schema_extra=extra)
+    return Field(default, title=title, description=help, json_schema_extra=bounds | extra)
 
 
 @dataclass(frozen=True)
@@ -137,12 +139,18 @@ class Knob:
     choices: tuple[Any, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)  # for choices
     step: float | None = None
+    named: bool = False  # numbers under names, such as those of layer groups
 
     @property
-    def scale(self) -> Scale | None:
-        """Which numbers fit; None where it takes no single number."""
-        if self.type not in ("int", "float"):
-            return None
+    def scale(self) -> Scale | Several | None:
+        """Which numbers fit, of those under names each; None where it takes none."""
+        if self.type == "numbers":
+            return Several(self.each)
+        return self.each if self.named or self.type in ("int", "float") else None
+
+    @property
+    def each(self) -> Scale:
+        """Which single number fits."""
         units = tuple(filter(None, (self.unit, self.title)))
         return Scale(self.low, self.high, self.type == "int", self.log, self.step, units)
 
@@ -156,6 +164,11 @@ class Section(BaseModel):
     def knobs(cls) -> list[Knob]:
         """The fields declared with `knob`, in order."""
         return [_knob(name, info) for name, info in cls.model_fields.items() if info.title]
+
+    @classmethod
+    def knob(cls, name: str) -> Knob:
+        """The one of this name."""
+        return _knob(name, cls.model_fields[name])
 
     @field_validator("*", mode="before")
     @classmethod
@@ -256,31 +269,19 @@ def _reader(name: str, info: FieldInfo) -> Callable[[Any], Any] | None:
     knob = _knob(name, info)
     if knob.choices and all(isinstance(each, int) for each in knob.choices):
         return Scale(whole=True).read
-    readers: dict[Any, Callable[[Any], Any]] = {dict[str, float]: _read_each, tuple[float, ...]: _read_several}
-    return knob.scale.read if knob.scale else readers.get(info.annotation)
+    if knob.named:
+        return partial(_read_each, knob.each)
+    return knob.scale.read if knob.scale else None
 
 
-def _read_each(value: Any) -> Any:
+def _read_each(scale: Scale, value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {key: _read_one(each, key) for key, each in value.items()}
-
-
-def _read_several(value: Any) -> Any:
-    several = apart(value) if isinstance(value, str) else value
-    return [_read_one(each, each) for each in several] if isinstance(several, (list, tuple)) else value
-
-
-def _read_one(value: Any, name: Any) -> float:
-    try:
-        return Scale().read(value)
-    except UserError as error:
-        raise UserError(f"For {reprlib.repr(name)}: {error}") from error
+    return {name: read_for(name, each, scale) for name, each in value.items()}
 
 
 def _knob(name: str, info: FieldInfo) -> Knob:
     extra: Any = info.json_schema_extra or {}
-    bounds = {key: getattr(item, key) for item in info.metadata for key in ("ge", "le") if hasattr(item, key)}
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     types: dict[Any, str] = {float: "float", int: "int", bool: "bool", str: "text", tuple[float, ...]: "numbers"}
     kind = "choice" if choices else types.get(info.annotation, "list")
@@ -290,11 +291,12 @@ def _knob(name: str, info: FieldInfo) -> Knob:
         help=info.description or "",
         type=kind,
         default=info.get_default(call_default_factory=True),
-        low=bounds.get("ge"),
-        high=bounds.get("le"),
+        low=extra.get("low"),
+        high=extra.get("high"),
         unit=extra.get("unit", ""),
         log=extra.get("log", False),
         step=extra.get("step"),
+        named=info.annotation == dict[str, float],
         more=extra.get("more", False),
         choices=choices,
         words=extra.get("words", {}),

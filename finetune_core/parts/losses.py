@@ -1,17 +1,13 @@
 """Losses: what the training makes small."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
-
-from pydantic import model_validator
+from typing import Any, ClassVar, Literal
 
 from finetune_core.errors import UserError
 from finetune_core.parts.base import Call, Part, knob
-from finetune_core.parts.numbers import written
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, TASKS, Kind, Targets
 
 EFFECTIVE = 0.999  # beta of the effective number of samples (Cui et al. 2019)
-HEAVIEST = 1e4  # a class weight; beyond it the others no longer count
 MOST_POSITIVE = 100.0  # how much more a rare tag's images may count
 
 
@@ -54,6 +50,8 @@ class Weighted(Loss):
         (),
         "Table of weights",
         "One weight per class, in the order in which Data lists them; read when the weights come by table.",
+        low=1e-9,
+        high=1e4,  # beyond it the others no longer count
         more=True,
     )
     divide: Literal["weights", "images"] = knob(
@@ -63,15 +61,6 @@ class Weighted(Loss):
         "then a batch of heavy classes takes a larger step.",
         more=True,
     )
-
-    @model_validator(mode="after")
-    def _weights_count(self) -> Self:
-        for weight in self.weights:
-            if not 0 < weight <= HEAVIEST:
-                raise ValueError(
-                    f"a class weight is {written(weight)}; it must lie above 0 and at most {written(HEAVIEST)}"
-                )
-        return self
 
     def class_weights(self, counts: Sequence[int]) -> list[float]:
         """One weight per class, their mean being 1; those of the table as they are. UserError if it does not fit."""

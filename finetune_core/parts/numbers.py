@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from numbers import Real
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeGuard
 
 from finetune_core.errors import UserError
 
@@ -37,6 +38,7 @@ PLAIN = re.compile(r"\d+[.,]?\d*|[.,]\d+")
 LIST = re.compile(r"\s*;\s*|,?\s+")
 ALIKE = {"pixel": "px", "degree": "°", "deg": "°"}
 LONGEST = 200  # letters of a number
+SHOWN = 12  # digits of a number in a field: a group's rate is a product
 STOPS = 100  # about so many steps from end to end of a scale that is not logarithmic
 NEAR = 1e-5  # a logarithmic scale that starts at 0 goes down to this share of its end (else of 1), then to 0
 
@@ -65,6 +67,7 @@ class Scale:
     log: bool = False
     step: float | None = None
     units: tuple[str, ...] = ()
+    steps: ClassVar[bool] = True  # whether − and + lead on
 
     def read(self, value: Any) -> Number:
         """The number that a text means, or that is one already; a UserError says in words why it does not fit."""
@@ -80,18 +83,40 @@ class Scale:
             _refuse(f"Whole numbers only: {math.floor(number)} or {math.ceil(number)}.")
         return int(number) if self.whole else number
 
+    def times(self, factor: float) -> Scale:
+        """The scale of what is `factor` times a number of this one."""
+        low, high = (None if end is None else float(f"{end * factor:.{SHOWN}g}") for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
+
+    def within(self, other: Scale) -> Scale:
+        """The same, as far as the other scale reaches."""
+        low = max(filter(_given, (self.low, other.low)), default=None)
+        high = min(filter(_given, (self.high, other.high)), default=None)
+        return replace(self, low=low, high=high)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has an end."""
+        return self.low is not None or self.high is not None
+
     def words(self) -> str:
         """The numbers that fit: `1 to 1000`."""
-        if self.low is None and self.high is None:
+        if not self.bounded:
             return f"A finite {self._kind()}"
         if self.high is None:
             return f"At least {written(self.low or 0.0)}"
         return f"At most {written(self.high)}" if self.low is None else f"{written(self.low)} to {written(self.high)}"
 
+    def shown(self, kept: Number | None) -> str:
+        """How a field shows what is kept."""
+        return "" if kept is None else written(kept, None if self.whole else SHOWN)
+
     @property
-    def slides(self) -> bool:
-        """Whether it is best gone through with a slider: even, of any numbers, and with two ends."""
-        return not (self.whole or self.log or self.low is None or self.high is None)
+    def track(self) -> tuple[float, float, float] | None:
+        """From where to where, and in which steps, a slider goes; None where none is of use: it wants an even scale."""
+        if self.whole or self.log or self.low is None or self.high is None:
+            return None
+        return float(self.low), float(self.high), self.even_step()
 
     def stepped(self, number: float, way: int) -> Number:
         """The next number up (`way` is 1) or down (-1): on a logarithmic scale 1, 2, 5, 10, …, else in even steps."""
@@ -126,15 +151,37 @@ class Scale:
 
 @dataclass(frozen=True)
 class Several:
-    """Several numbers in one field."""
+    """Several numbers in one field, each of a scale; it answers as a `Scale` does."""
 
-    def read(self, value: str) -> tuple[Number, ...]:
-        """The numbers of a text; a UserError for what is none."""
-        return tuple(Scale().read(word) for word in apart(value))
+    each: Scale = Scale()
+    steps: ClassVar[bool] = False
+    track: ClassVar[None] = None
+
+    def read(self, value: Any) -> tuple[Number, ...]:
+        """The numbers of a text, or of a list; a UserError names the first that does not fit."""
+        several = apart(value) if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+        return tuple(read_for(each, each, self.each) for each in several)
 
     def words(self) -> str:
-        """How they are told apart."""
-        return "Numbers, with “;” between them"
+        """How they are told apart, and which fit."""
+        bounds = f", each {self.each.words()}" if self.each.bounded else ""
+        return f"Numbers, with “;” between them{bounds}"
+
+    def shown(self, kept: tuple[Number, ...] | None) -> str:
+        """How a field shows what is kept."""
+        return listed(kept or ())
+
+    def stepped(self, numbers: tuple[Number, ...], way: int) -> tuple[Number, ...]:
+        """The same: none of them comes next."""
+        return numbers
+
+
+def read_for(name: Any, value: Any, scale: Scale) -> Number:
+    """The number that stands for something, such as a layer group; a UserError says for what."""
+    try:
+        return scale.read(value)
+    except UserError as error:
+        raise UserError(f"For {reprlib.repr(name)}: {error}") from error
 
 
 def apart(value: str) -> list[str]:
@@ -149,6 +196,10 @@ def apart(value: str) -> list[str]:
             one, two = f"{words[0]}.{words[1]}", " and ".join(words)
             _refuse(f"{one}, or {two}? Write one of them, with “;” between numbers.")
     return words
+
+
+def _given(end: float | None) -> TypeGuard[float]:
+    return end is not None
 
 
 # Reading
@@ -183,8 +234,7 @@ def _typed(text: str, scale: Scale) -> float:
 
 
 def _needed(scale: Scale) -> str:
-    bounded = scale.low is not None or scale.high is not None
-    return f"A {'whole number' if scale.whole else 'number'}{f', {scale.words()}' if bounded else ''}"
+    return f"A {'whole number' if scale.whole else 'number'}{f', {scale.words()}' if scale.bounded else ''}"
 
 
 def _tidied(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from finetune_core.parts.numbers import Scale
 from finetune_core.recipe import Phase, plan
 from finetune_core.recipe.names import HEAD, thaw_patterns, thawed
 
@@ -102,6 +103,14 @@ def group_rate(phase: Phase, names: Sequence[str], name: str, rate: float) -> tu
     if name == HEAD:
         return "learning_rate", float(f"{rate / phase.multipliers.get(name, 1.0):.15g}")
     return "multipliers", {**phase.multipliers, name: float(f"{rate / phase.learning_rate:.15g}")}
+
+
+def group_scale(phase: Phase, name: str) -> Scale:
+    """Which peak rates `group_rate` can give a group: those of a phase, as far as a factor reaches."""
+    rates, factors = phase.knob("learning_rate").each, phase.knob("multipliers").each
+    if name == HEAD:
+        return rates.times(phase.multipliers.get(name, 1.0))
+    return rates.within(factors.times(phase.learning_rate))
 
 
 def all_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:

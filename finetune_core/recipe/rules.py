@@ -17,6 +17,7 @@ from finetune_core.recipe import Phase, plan
 from finetune_core.recipe.names import HEAD, freeze_to, matching, thaw_patterns
 
 Phases = tuple[Phase, ...]
+NUMBER = Phase.knob("multipliers").each  # a rule's numbers are rates, and what they are divided or multiplied by
 
 HEAD_SHARE = 1 / 3  # of the epochs of a two-stage run: a linear head is soon as good as frozen features let it be
 SLICE = 100.0  # between the head's rate and the stem's once everything thaws, as fastai's fine_tune

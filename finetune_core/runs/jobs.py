@@ -207,7 +207,7 @@ class Race(RateJob):
 
     kind: ClassVar[str] = "race"
     title: ClassVar[str] = "Race of rates"
-    rates: dict[str, float] = knob({}, "Rates", "The contenders.")
+    rates: dict[str, float] = knob({}, "Rates", "The contenders.", low=1e-12, high=1e4, log=True)
     steps: int = knob(sweep.RACE_STEPS, "Steps", "Steps of each contender.", low=1, high=1_000_000)
 
     @field_validator("rates", mode="before")
@@ -224,14 +224,6 @@ class Race(RateJob):
         if len(named) < len(rates):
             raise ValueError("two of the rates are the same")
         return named
-
-    @field_validator("rates")
-    @classmethod
-    def _usable(cls, rates: dict[str, float]) -> dict[str, float]:
-        for name, rate in rates.items():
-            if not 0 < rate < math.inf:
-                raise ValueError(f"the rate {name} must lie above 0 and be finite")
-        return rates
 
     def run(self, work: Work) -> Doing:
         """One contender after the other, each from the same start."""

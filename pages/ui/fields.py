@@ -13,8 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from finetune_core.parts import FAMILIES, Knob, Part, Section
-from finetune_core.parts.numbers import Several
+from finetune_core.parts import FAMILIES, Knob, Part
 from pages.ui import numbers, state
 
 BAR = 24  # letters that fit into one bar of choices
@@ -24,7 +23,7 @@ FEW = 5  # as many choices are shown side by side; more go into a list that unfo
 def field(path: str, *, explain: bool = True, label: str | None = None, placeholder: str = "") -> None:
     """One knob of the draft, such as `data.valid_share`; `explain` writes its sentence below, else it is a tooltip."""
     section_path, _, name = path.rpartition(".")
-    knob = _knob(state.value_at(section_path), name)
+    knob = state.value_at(section_path).knob(name)
     _widget(path, knob, label or _label(knob), "" if explain else knob.help, placeholder)
     if explain and knob.help:
         st.caption(knob.help)
@@ -97,10 +96,6 @@ def _write(path: str, value: Any) -> None:
     state.edit_value(path, value.strip() if isinstance(value, str) else value)
 
 
-def _knob(section: Section, name: str) -> Knob:
-    return next(knob for knob in section.knobs() if knob.name == name)
-
-
 def _drawable(knob: Knob) -> bool:
     return knob.type != "list" and knob.name != "active"
 
@@ -111,7 +106,7 @@ def _label(knob: Knob) -> str:
 
 def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "") -> None:
     value: Any = state.value_at(path)
-    if scale := (Several() if knob.type == "numbers" else knob.scale):
+    if scale := knob.scale:
         numbers.number(numbers.of_draft(path, label, scale), help=help)
         return
     key = state.seed(f"field:{path}", value)

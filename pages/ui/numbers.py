@@ -15,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 from finetune_core.errors import UserError
-from finetune_core.parts.numbers import Scale, Several, listed, written
+from finetune_core.parts.numbers import Scale, Several
 from pages.ui import refused, shell, state
 
 BUTTON = 26  # px across, of − and +
@@ -54,12 +54,14 @@ def number(
     help = f"{help} {scale.words()}." if help else ""
     with st.container(gap="xxsmall", width=width):
         with st.container(horizontal=True, wrap=False, vertical_alignment="bottom", gap="xxsmall"):
-            if isinstance(scale, Scale) and scale.slides:
-                _slider(entry, scale, help)
+            if scale.track:
+                _slider(entry, scale.track, help)
                 _text(entry, mistake, hidden=True, width=BESIDE)
             else:
                 _text(entry, mistake, help, hidden, disabled)
-                _buttons(entry, disabled)
+                if scale.steps:
+                    _button(entry, "minus", "remove", -1, disabled)
+                    _button(entry, "plus", "add", 1, disabled)
         if mistake:
             st.markdown(f":small[:orange[:material/error: {shell.plain(mistake.why)}]]")
     shell.keep_waiting()
@@ -78,7 +80,7 @@ def _text(
     disabled: bool = False,
     width: Any = "stretch",
 ) -> None:
-    shown = mistake.text if mistake else _shown(entry.now())
+    shown = mistake.text if mistake else entry.scale.shown(entry.now())
     st.text_input(
         entry.label,
         shown,
@@ -91,17 +93,12 @@ def _text(
     )
 
 
-def _shown(kept: Any) -> str:
-    if kept is None:
-        return ""
-    return listed(kept) if isinstance(kept, tuple) else written(kept, 12)  # a group's rate is a product
-
-
 def _typed(entry: Entry, text: str) -> None:
     try:
-        _keep(entry, entry.scale.read(_shown(entry.scale.read(text))))  # a third is kept as it will be shown
+        found: Any = entry.scale.read(text)
+        _keep(entry, entry.scale.read(entry.scale.shown(found)))  # a third is kept as it will be shown
     except UserError as error:
-        kept = _shown(entry.now())
+        kept = entry.scale.shown(entry.now())
         why = (error.why or error.what).removesuffix(".") + (f"; kept at {kept}" if kept else "")
         refused.refuse(entry.key, refused.Refused(entry.called or entry.label, text, why, entry.on, entry.path, kept))
 
@@ -112,16 +109,15 @@ def _keep(entry: Entry, found: Any) -> None:
     refused.forget(entry.key)
 
 
-def _slider(entry: Entry, scale: Scale, help: str) -> None:
-    assert scale.low is not None
-    assert scale.high is not None
+def _slider(entry: Entry, track: tuple[float, float, float], help: str) -> None:
+    low, high, step = track
     now = float(entry.now())
     st.slider(
         entry.label,
-        float(scale.low),
-        float(scale.high),
+        low,
+        high,
         now,
-        scale.even_step(),
+        step,
         format=" ",  # the number stands in the field
         help=help or None,
         **state.callback(state.seed(f"slide:{entry.key}", now), _slid, entry),
@@ -132,37 +128,31 @@ def _slid(entry: Entry, number: float) -> None:
     _attempt(entry, float(f"{number:.10g}"))  # sliders add up steps: 0.35000000000000003
 
 
-def _buttons(entry: Entry, disabled: bool) -> None:
-    if isinstance(entry.scale, Scale):
-        _button(entry, entry.scale, "minus", "remove", -1, disabled)
-        _button(entry, entry.scale, "plus", "add", 1, disabled)
-
-
-def _button(entry: Entry, scale: Scale, key: str, icon: str, way: int, disabled: bool) -> None:
+def _button(entry: Entry, key: str, icon: str, way: int, disabled: bool) -> None:
     now = entry.now()
-    beside = None if now is None else scale.stepped(now, way)
+    beside: Any = None if now is None else entry.scale.stepped(now, way)
     st.button(
         f":material/{icon}:",
         key=f"{key}:{entry.key}",
         type="tertiary",
-        help=None if beside in (None, now) else f"{entry.label}: {_shown(beside)}",
+        help=None if beside in (None, now) else f"{entry.label}: {entry.scale.shown(beside)}",
         disabled=disabled or beside in (None, now),
         on_click=_step,
-        args=(entry, scale, way),
+        args=(entry, way),
         width=BUTTON,
     )
 
 
-def _step(entry: Entry, scale: Scale, way: int) -> None:
+def _step(entry: Entry, way: int) -> None:
     typed = state.value(entry.key)
-    if typed not in (None, _shown(entry.now())):  # in the same breath, and not handed over yet
+    if typed not in (None, entry.scale.shown(entry.now())):  # in the same breath, and not handed over yet
         _typed(entry, typed)
     if (now := entry.now()) is not None:
-        _attempt(entry, scale.stepped(now, way))
-        state.seed(entry.key, _shown(entry.now()))
+        _attempt(entry, entry.scale.stepped(now, way))
+        state.seed(entry.key, entry.scale.shown(entry.now()))
 
 
-def _attempt(entry: Entry, number: float) -> None:
+def _attempt(entry: Entry, number: Any) -> None:
     try:
         _keep(entry, number)
     except UserError as error:

@@ -8,12 +8,10 @@ from functools import partial
 import streamlit as st
 
 from finetune_core.errors import UserError
-from finetune_core.parts.numbers import Scale, written
-from finetune_core.recipe import Recipe, milestones, plan, rules
+from finetune_core.parts.numbers import written
+from finetune_core.recipe import Recipe, Training, milestones, plan, rules
 from pages.ui import fields, numbers, phasing, state
 from pages.ui.shell import error_card, plain
-
-FACTORS = Scale(0.0, 1e4, log=True)
 
 
 def more(recipe: Recipe, names: Sequence[str]) -> None:
@@ -69,9 +67,8 @@ def _decay(recipe: Recipe, names: Sequence[str]) -> None:
 def _factor(name: str, factors: Mapping[str, float]) -> None:
     on = {path: state.value_at(path) for path in ("model", "training.decay")}
     now, take = partial(factors.get, name), partial(_set_factor, factors, name)
-    numbers.number(
-        numbers.Entry(f"decay:{name}", name, FACTORS, now, take, on, called=f"Weight decay of {name}"), width=130
-    )
+    scale, called = Training.knob("decay").each, f"Weight decay of {name}"
+    numbers.number(numbers.Entry(f"decay:{name}", name, scale, now, take, on, called=called), width=130)
 
 
 def _set_factor(factors: Mapping[str, float], name: str, value: float) -> None:
@@ -117,7 +114,7 @@ def _entry(key: str, label: str, offered: float) -> numbers.Entry:
     """The field for a number of a rule; when what is offered changes, so does the field."""
     key = f"{key}:{label}:{offered}"
     return numbers.Entry(
-        key, label, FACTORS, partial(state.value, f"{key}:kept", offered), partial(state.keep, f"{key}:kept")
+        key, label, rules.NUMBER, partial(state.value, f"{key}:kept", offered), partial(state.keep, f"{key}:kept")
     )
 
 

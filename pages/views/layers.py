@@ -11,10 +11,9 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.network import catalogue
-from finetune_core.parts.numbers import Scale
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import thawed
-from finetune_core.recipe.presets import advice, all_rates, current_preset, presets
+from finetune_core.recipe.presets import advice, all_rates, current_preset, group_scale, presets
 from finetune_core.recipe.words import millions
 from finetune_core.runs import preflight
 from pages.ui import (
@@ -34,7 +33,6 @@ from pages.ui import (
 from pages.ui.checks import checks
 
 NAME, RATE, SIZE = 190, 170, 110  # px; the bar takes what is left
-RATES = Scale(1e-12, 100.0, log=True, units=("learning rate",))
 
 
 def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
@@ -107,7 +105,7 @@ def _rate(names: Sequence[str], name: str, thawed: bool) -> None:
     entry = numbers.Entry(
         f"rate:{phasing.index()}:{name}",
         f"Learning rate of {name}",
-        RATES,
+        group_scale(phasing.chosen(), name),
         lambda: all_rates(phasing.chosen(), names).get(name),
         partial(thawing.set_rate, names, name),
         phasing.standing("learning_rate", "multipliers", "thaw"),

@@ -10,15 +10,16 @@ import finetune_core.runs.jobs  # noqa: F401 - the jobs are parts, too
 from finetune_core import recipe as recipes
 from finetune_core.cli import main
 from finetune_core.errors import UserError
-from finetune_core.parts import FAMILIES
-from finetune_core.parts.numbers import Scale, apart, listed, written
+from finetune_core.parts import FAMILIES, Section
+from finetune_core.parts.numbers import Scale, Several, apart, listed, written
 from finetune_core.recipe import Data, Phase, Recipe, Training
+from finetune_core.recipe.presets import group_rate, group_scale
 
 SCALES = {
     f"{section.__name__}.{knob.name}": knob.scale
     for section in (*(kind for family in FAMILIES.values() for kind in family.kinds().values()), Data, Phase, Training)
     for knob in section.knobs()
-    if knob.scale
+    if isinstance(knob.scale, Scale)
 }
 SCALE = st.sampled_from(list(SCALES.values()))
 RATE, EPOCHS, SHARE, SIZE = (
@@ -226,6 +227,27 @@ class TestRecipes:
     def test_a_name_like_a_number_stays_a_name(self, name: str) -> None:
         assert recipes.loads(Recipe(name=name).to_yaml()).name == name
 
+    @pytest.mark.parametrize(
+        ("path", "value", "words"),
+        [
+            ("phases.0.multipliers", {"layer3": 1, "layer4": -1}, "For 'layer4': 1e-45 to 10000. It was {"),
+            ("phases.0.multipliers", {"layer4": 0}, "For 'layer4': 1e-45 to 10000."),
+            ("phases.0.multipliers", {"layer4": "1,234"}, "For 'layer4': 1.234 or 1234?"),
+            ("training.decay", {"stem": 1e5}, "For 'stem': 0 to 10000."),
+            ("training.loss.weights", [1, -1], "For -1: 1e-9 to 10000."),
+            ("training.loss.weights", "1; 1e9", "For '1e9': 1e-9 to 10000."),
+            ("training.loss.weights", {"a": 1}, "For {'a': 1}: A number, 1e-9 to 10000."),
+            ("phases.0.schedule", {"kind": "table", "shares": [1, 2]}, "For 2: 0 to 1."),
+        ],
+    )
+    def test_bounds_hold_for_each_of_several_and_the_wrong_one_is_named(
+        self, path: str, value: object, words: str
+    ) -> None:
+        with pytest.raises(UserError) as refused:
+            Recipe().with_value(path, value)
+        assert words in str(refused.value)
+        assert f"value for {path}" in str(refused.value)
+
     def test_numbers_within_values_are_read_too(self) -> None:
         assert Phase(multipliers={"layer4": "0,1"}).multipliers == {"layer4": 0.1}
         weighted = Recipe().with_value("training.loss.weights", "0,5; 1")
@@ -254,6 +276,41 @@ def test_the_command_line_answers_alike(capsys: pytest.CaptureFixture[str], tmp_
     assert (code, "1.234 or 1234?" in said) == (2, True), said
     code, said = told("tree", file, "--depth", "0")
     assert (code, "At least 1" in said) == (2, True), said
+
+
+def _sections(cls: type[Section] = Section) -> list[type[Section]]:
+    return [each for sub in cls.__subclasses__() for each in (sub, *_sections(sub))]
+
+
+def test_no_knob_has_bounds_that_nothing_holds() -> None:
+    loose = [
+        f"{section.__name__}.{knob.name}"
+        for section in _sections()
+        for knob in section.knobs()
+        if (knob.low, knob.high) != (None, None) and knob.scale is None
+    ]
+    assert loose == []
+
+
+def test_several_numbers_answer_as_one_does() -> None:
+    several = Several(Scale(0.0, 1.0))
+    assert several.read("0,5; 1") == several.read([0.5, 1]) == (0.5, 1.0)
+    assert several.read(several.shown((0.25, 1.0))) == (0.25, 1.0)
+    assert several.read(1) == (1.0,)
+    assert several.words() == "Numbers, with “;” between them, each 0 to 1"
+    assert Several().words() == "Numbers, with “;” between them"
+    assert several.stepped((0.5,), 1) == (0.5,)
+
+
+def test_a_group_takes_the_rates_that_its_factor_reaches() -> None:
+    phase = Phase(learning_rate=1e-5, multipliers={"head": 0.5})
+    assert group_scale(phase, "layer4").words() == "1e-9 to 0.1"
+    assert group_scale(phase, "head").words() == "5e-10 to 50"
+    assert group_scale(Phase(), "layer4").words() == "1e-9 to 30"
+    for name in ("layer4", "head"):
+        for end in (group_scale(phase, name).low, group_scale(phase, name).high):
+            field, value = group_rate(phase, ("layer4", "head"), name, end or 0.0)
+            assert phase.replace(**{field: value})
 
 
 def test_bounds_in_words() -> None:

@@ -96,10 +96,10 @@ def phase(run: Run) -> Phase:
     return run.recipe.phases[rate_job(run).index]
 
 
-def begin(recipe: Recipe) -> None:
-    """Start a search in a worker and draw the page anew; what stops it becomes a notice there."""
+def begin(recipe: Recipe, job: RateJob) -> None:
+    """Start a search or a race in a worker and draw the page anew; what stops it becomes a notice there."""
     try:
-        launch.start(store.create(starting_recipe(recipe), next_search()))
+        launch.start(store.create(starting_recipe(recipe), job))
     except UserError as error:
         state.note(error)
     st.rerun()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import Backbone
@@ -16,9 +17,12 @@ from pages.ui import live, shell, state
 
 def panel(recipe: Recipe, backbone: Backbone) -> None:
     """What was measured, and the button to measure; while it is measured, how far that is."""
+    place = st.empty()
     run = running(backbone)
+    if run is None and _offer(place.container(), recipe, backbone):
+        run = _begun(recipe, backbone)
+        place.empty()
     if run is None:
-        _offer(recipe, backbone)
         return
 
     @st.fragment(run_every=live.EVERY)
@@ -45,31 +49,32 @@ def _known(recipe: Recipe, backbone: Backbone) -> timing.Latency | None:
     return timing.known(recipe).get(timing.name(backbone.kind, backbone.architecture))
 
 
-def _offer(recipe: Recipe, backbone: Backbone) -> None:
+def _offer(place: DeltaGenerator, recipe: Recipe, backbone: Backbone) -> bool:
+    """Draw what is known, and the button; true where it was clicked."""
     found = _known(recipe, backbone)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if found:
-            st.caption(f":material/timer: On this machine: {found.sentence()}", width="content")
-        st.button(
-            "Measure again" if found else "Measure on this machine",
-            icon=None if found else ":material/timer:",
-            type="tertiary",
-            key=f"measure-{backbone.kind}-{backbone.architecture}",
-            help="Times one image and a few training steps at your image and batch size. Half a minute or less; let "
-            "nothing else run meanwhile.",
-            disabled=bool(shell.waiting()),
-            on_click=_begin,
-            args=(recipe, backbone),
-        )
+    row = place.container(horizontal=True, vertical_alignment="center")
+    if found:
+        row.caption(f":material/timer: On this machine: {found.sentence()}", width="content")
+    return shell.start(
+        row,
+        "Measure again" if found else "Measure on this machine",
+        icon=None if found else ":material/timer:",
+        key=f"measure-{backbone.kind}-{backbone.architecture}",
+        kind="tertiary",
+        help="Times one image and a few training steps at your image and batch size. Half a minute or less; let "
+        "nothing else run meanwhile.",
+    )
 
 
-def _begin(recipe: Recipe, backbone: Backbone) -> None:
-    if shell.waiting():
-        return
+def _begun(recipe: Recipe, backbone: Backbone) -> Run | None:
+    """A measurement that has just been started; what stops it is shown here, since a dialog may lie over the page."""
     try:
-        launch.start(store.create(timing.to_measure(recipe, backbone), Measure()))
+        run = store.create(timing.to_measure(recipe, backbone), Measure())
+        launch.start(run)
     except UserError as error:
-        state.note(error)
+        shell.error_card(error)
+        return None
+    return run
 
 
 def _progress(run: Run) -> None:

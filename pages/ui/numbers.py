@@ -2,7 +2,7 @@
 
 It is a text field, since a browser's own number field takes `0,003` for 3 and drops what is out of bounds without a
 word. What cannot be kept stays as it was typed, with a line below that says why and what is kept; all that starts
-something waits meanwhile (`shell.waiting`). Beside it lie − and +, or a slider where a scale is even.
+something waits meanwhile (`shell.start`). Beside it lie − and +, or a slider where a scale is even.
 """
 
 from __future__ import annotations

@@ -13,16 +13,17 @@ from finetune_core.finder.suggest import winner
 from finetune_core.parts.numbers import written
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
-from finetune_core.runs import launch, store
+from finetune_core.runs import store
 from finetune_core.runs.jobs import Race
 from finetune_core.runs.store import Run
-from pages.ui import finder, live, phasing, shell, state
+from pages.ui import finder, live, phasing, shell
 from pages.ui.badge import status_words
 from pages.ui.chart import chart
 
 NAMES = {key: title for key, (title, _) in finder.SUGGESTIONS.items()} | {"slide": finder.SLIDE[0]}
 ALIKE = 1.3  # rates within this factor of each other would run the same race
 MOST = 3
+FEW = "Find the rate first: a race needs two suggestions that differ."
 
 
 def contenders(found: dict[str, Any]) -> dict[str, float]:
@@ -48,30 +49,15 @@ def panel(recipe: Recipe, search: Run | None) -> None:
     st.markdown("**Race**")
     st.caption(f"The suggestions train for {sweep.RACE_STEPS} steps each, from the same start. It changes nothing.")
     with st.container(horizontal=True):
-        enough = search is not None and len(rates) > 1 and not busy
-        wait = shell.waiting()
-        race_them = st.button(
-            "Race the suggestions",
-            icon=":material/sports_score:",
-            key="race",
-            disabled=not enough or bool(wait),
-            help=wait or None,
-        )
-        if race_them and search and enough and not wait:
-            _begin(recipe, search, rates)
+        why = "Wait for the run on this page." if busy else "" if len(rates) > 1 else FEW
+        icon = ":material/sports_score:"
+        place = st.container(width="content")
+        if shell.start(place, "Race the suggestions", icon=icon, key="race", kind="secondary", why=why):
+            finder.begin(recipe, Race(rates=rates, phase=phasing.index() + 1, group=finder.alone(search)))
         if race and race.status.active:
             st.button("Stop the race", key="stop-race", on_click=finder.stop, args=(race,))
     if race:
         live.watch(race, lambda: _show(race))
-
-
-def _begin(recipe: Recipe, search: Run, rates: dict[str, float]) -> None:
-    job = Race(rates=rates, phase=phasing.index() + 1, group=finder.alone(search))
-    try:
-        launch.start(store.create(finder.starting_recipe(recipe), job))
-    except UserError as error:
-        state.note(error)
-    st.rerun()
 
 
 def _show(race: Run) -> None:

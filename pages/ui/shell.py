@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -27,7 +28,7 @@ _WAITING = "thaw:waiting"
 def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerator:
     """Draw a page's head: title, one sentence, recipe strip, pending error. Returns the place for its primary action.
 
-    Fill the place with `next_step` or `primary`; it is the same on every page.
+    Fill the place with `next_step`, `start` or `primary`; it is the same on every page.
     """
     refused.tidy()
     state.keep(_WAITING, waiting())
@@ -52,8 +53,13 @@ def pending_error() -> None:
 
 def waiting() -> str:
     """What all that starts something waits for, in words: fields in which stands what cannot be kept."""
-    names = list(dict.fromkeys(entry.label.lower() for entry in refused.of_draft()))
-    return f"Mend first: {', '.join(names)}." if names else ""
+    return mend_first(entry.label for entry in refused.of_draft())
+
+
+def mend_first(names: Iterable[str]) -> str:
+    """What must be mended before something starts, in words; empty where nothing must."""
+    told = ", ".join(dict.fromkeys(names)).lower()
+    return f"Mend first: {told}." if told else ""
 
 
 def keep_waiting() -> None:
@@ -63,34 +69,43 @@ def keep_waiting() -> None:
         st.rerun()
 
 
-def next_step(slot: DeltaGenerator, key: str, *, disabled: bool = False, help: str = "") -> None:
-    """The primary action of a page on the path: go on to the page after it."""
-    step, wait = path.following(key), waiting()
-    label, icon = f"Next: {step.title}", ":material/arrow_forward:"
-    if primary(slot, label, icon=icon, disabled=disabled or bool(wait), help=wait or help) and not wait:
+def next_step(slot: DeltaGenerator, key: str, *, why: str = "") -> None:
+    """The primary action of a page on the path: go on to the page after it, unless there is a `why` not to."""
+    step = path.following(key)
+    if start(slot, f"Next: {step.title}", icon=":material/arrow_forward:", why=why):
         st.switch_page(step.script)
 
 
-def primary(
-    slot: DeltaGenerator,
+def start(
+    place: DeltaGenerator,
     label: str,
     *,
     icon: str | None = None,
-    disabled: bool = False,
+    key: str = "primary",
+    kind: Literal["primary", "secondary", "tertiary"] = "primary",
+    why: str = "",
     help: str = "",
-    on_click: Callable[[], None] | None = None,
 ) -> bool:
-    """The one primary button of a page; true in the run that its click starts."""
-    return slot.button(
+    """A button that starts something or leads on; true in the run that its click causes, where nothing holds it back.
+
+    `why` says what does; fields in which stands what cannot be kept always do.
+    """
+    why = why or waiting()
+    clicked = place.button(
         label,
-        key="primary",
-        type="primary",
+        key=key,
+        type=kind,
         icon=icon,
-        icon_position="right",
-        disabled=disabled,
-        help=help or None,
-        on_click=on_click,
+        icon_position="right" if kind == "primary" else "left",
+        disabled=bool(why),
+        help=why or help or None,
     )
+    return clicked and not why
+
+
+def primary(slot: DeltaGenerator, label: str, *, icon: str) -> bool:
+    """The one primary button of a page, where it starts nothing; true in the run that its click causes."""
+    return slot.button(label, key="primary", type="primary", icon=icon, icon_position="right")
 
 
 def recipe_strip(recipe: Recipe, here: str = "") -> None:

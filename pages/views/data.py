@@ -168,7 +168,7 @@ def main() -> None:
                 f"Write where they lie: a path on this machine, such as {data.source.example}.",
                 icon=":material/folder_open:",
             )
-    shell.next_step(slot, "data", disabled=found is None, help="" if found else "First choose images that can be read.")
+    shell.next_step(slot, "data", why="" if found else "First choose images that can be read.")
     warm.start()
 
 

@@ -162,7 +162,7 @@ def main() -> None:
     head(recipe, features, outputs)
     shell.code(lambda: script.layers(recipe, scripts.facts(recipe), phasing.index()))
     broken = any(finding.error for finding in found)
-    shell.next_step(slot, "layers", disabled=broken, help="Thaw at least one group." if broken else "")
+    shell.next_step(slot, "layers", why="Thaw at least one group." if broken else "")
 
 
 main()

@@ -52,25 +52,16 @@ def _code(begun: Recipe) -> str:
 
 def _actions(place: st.delta_generator.DeltaGenerator, recipe: Recipe, newest: Run | None) -> None:
     """One primary action: find, then go on."""
-    wait, begin = shell.waiting(), False
+    wanted = False
     if newest and newest.status.active:
         place.button("Stop", icon=":material/stop_circle:", key="stop", on_click=finder.stop, args=(newest,))
     elif newest and newest.status.state == "finished" and finder.fits(newest, recipe):
-        begin = place.button(
-            "Find again", icon=":material/refresh:", key="again", disabled=bool(wait), help=wait or None
-        )
+        wanted = shell.start(place, "Find again", icon=":material/refresh:", key="again", kind="secondary")
         shell.next_step(place, "rate")
     else:
-        begin = place.button(
-            "Find the rate",
-            icon=":material/query_stats:",
-            type="primary",
-            key="primary",
-            disabled=bool(wait),
-            help=wait or None,
-        )
-    if begin and not wait:
-        finder.begin(recipe)
+        wanted = shell.start(place, "Find the rate", icon=":material/query_stats:")
+    if wanted:
+        finder.begin(recipe, finder.next_search())
 
 
 def _body(runs: list[Run], newest: Run | None) -> None:

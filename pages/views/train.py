@@ -25,10 +25,8 @@ def show(recipe: Recipe) -> None:
     """The whole page."""
     slot = shell.page("train", "Train", LEAD)
     found = [*unkept(), *preflight.findings(recipe)]
-    broken = [finding.title for finding in found if finding.level == "error"]
-    why = f"Mend first: {', '.join(broken).lower()}." if broken else ""
-    wanted = shell.primary(slot, "Launch", icon=":material/local_fire_department:", disabled=bool(broken), help=why)
-    if wanted and not broken:
+    broken = shell.mend_first(finding.title for finding in found if finding.error)
+    if shell.start(slot, "Launch", icon=":material/local_fire_department:", why=broken):
         _launch(recipe)
     phasing.chooser(recipe)
     _choices()

@@ -124,6 +124,15 @@ def test_no_page_draws_a_number_otherwise() -> None:
     assert drawn == []
 
 
+def test_no_page_starts_anything_otherwise() -> None:
+    texts = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "pages").rglob("*.py")}
+    launching = {name for name, text in texts.items() if "launch.start(" in text}
+    assert launching == {"finder.py", "measuring.py", "train.py"}
+    assert not any("shell.waiting(" in text for text in texts.values())
+    for name in ("rate.py", "racing.py", "measuring.py", "train.py"):
+        assert "shell.start(" in texts[name]
+
+
 class TestWrongEntries:
     """They stand until they are mended or what they stand for has changed, and hold back what would start."""
 
@@ -146,6 +155,9 @@ class TestWrongEntries:
         assert draft().phases[0].epochs == 6
 
     def test_a_click_that_comes_with_the_entry_starts_nothing(self, open_page: Open, blooms: None) -> None:
+        app = open_page("layers")
+        app.text_input(key="rate:0:layer4").set_value("much")
+        app.button(key="measure-timm-resnet10t").click().run()
         app = open_page("train")
         app.text_input(key=EPOCHS).set_value("0")
         app.button(key="primary").click().run()

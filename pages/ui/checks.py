@@ -28,7 +28,9 @@ def checks(findings: Iterable[Finding], picture: Picture | None = None, key: str
     with st.container(border=True, gap="xsmall", key=key):
         for number, finding in enumerate(rows):
             words = f"{MARKS[finding.level]} **{plain(finding.title)}**  {plain(finding.text)}"
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            with st.container(
+                horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"
+            ):
                 st.markdown(words, width="stretch")
                 shell.mends(finding.mends, f"{key}-mend-{number}")
             if finding.images and picture:

@@ -144,8 +144,7 @@ def _button(entry: Entry, key: str, icon: str, way: int, disabled: bool) -> None
 
 
 def _step(entry: Entry, way: int) -> None:
-    typed = state.value(entry.key)
-    if typed not in (None, entry.scale.shown(entry.now())):  # in the same breath, and not handed over yet
+    if (typed := state.told(entry.key)) is not None:  # in the same breath, and not handed over yet
         _typed(entry, typed)
     if (now := entry.now()) is not None:
         _attempt(entry, entry.scale.stepped(now, way))

@@ -6,6 +6,7 @@ Widgets are drawn from it (`seed`) and write to it in their callbacks, before th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from finetune_core.parts import Transform
 from finetune_core.places import replace_file, runs_dir, stamp
 from finetune_core.recipe import Recipe, stack
 
-_SEEDED = "thaw:seeded:"
+ECHO = 1.5  # seconds in which what a widget held before may still be on its way here
+_SEEDED, _BEFORE = "thaw:seeded:", "thaw:before:"
 _DRAFT, _STAMP, _NOTICE, _NAMES = "thaw:draft", "thaw:draft-stamp", "thaw:notice", "thaw:names"
 _TAKEN = "thaw:taken"
 
@@ -168,6 +170,7 @@ def seed(key: str, value: Any) -> str:
     dialog, say) would else report its blank default as if a person had chosen it, and the draft would follow.
     """
     if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[_BEFORE + key] = st.session_state.get(key), time.monotonic()
         st.session_state[key] = value
     st.session_state[_SEEDED + key] = value
     return key
@@ -177,15 +180,23 @@ def callback(key: str, take: Callable[..., None], *args: Any) -> dict[str, Any]:
     """What makes a seeded widget hand a person's new value to `take(*args, value)`.
 
     Streamlit also calls back for widgets that it lost sight of, when a dialog closes or a page is left in a hurry; they
-    report what they were seeded with, or nothing, and that is passed over: it would undo what has changed since.
+    report what they were seeded with, or nothing, and that is passed over: it would undo what has changed since. So is
+    an echo: a click says what stands in all widgets, also in those that have got another value on its way here.
     """
     return {"key": key, "on_change": _hand_over, "args": (key, take, *args)}
 
 
 def _hand_over(key: str, take: Callable[..., None], *args: Any) -> None:
-    chosen = st.session_state.get(key)
-    if chosen is not None and chosen != st.session_state.get(_SEEDED + key):
+    if (chosen := told(key)) is not None:
         take(*args, chosen)
+
+
+def told(key: str) -> Any:
+    """What a person has put into a seeded widget and has not been taken yet; None where that is nothing."""
+    chosen = st.session_state.get(key)
+    before, since = st.session_state.get(_BEFORE + key, (None, 0.0))
+    echo = chosen == before and time.monotonic() - since < ECHO
+    return None if echo or chosen == st.session_state.get(_SEEDED + key) else chosen
 
 
 def value(key: str, default: Any = None) -> Any:

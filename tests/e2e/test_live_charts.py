@@ -74,7 +74,7 @@ def test_a_click_on_the_curve_takes_its_rate(studio, tab):
     tab.mouse.move(*middle)
     tab.locator(".hoverlayer .hovertext").wait_for()
     tab.mouse.click(*middle)
-    field = tab.get_by_role("spinbutton", name="Learning rate")
+    field = tab.get_by_role("textbox", name="Learning rate")
     expect(field).not_to_have_value("0.003")
     rate = float(field.input_value())
     assert 5e-4 < rate < 2e-3

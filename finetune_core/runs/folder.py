@@ -8,6 +8,7 @@ control.json        what a person asked for: {"ask": "stop"}
 worker.json         who works on it: process id and start time
 worker.log          what the worker printed, with the traceback of a bug
 targets.json        what the model's outputs stand for: task, names, units
+images.json         the names and the images on either side that it began with
 depth.json          of images with more than 8 bits: which values are black and white
 checkpoints/        last.safetensors, best.safetensors, phase-1.safetensors …, resume.pt
 """
@@ -38,6 +39,7 @@ class Folder:
         self.control_file = path / "control.json"
         self.owner_file = path / "worker.json"
         self.targets_file = path / "targets.json"
+        self.images_file = path / "images.json"
         self.depth_file = path / "depth.json"
         self.classes_file = path / "classes.json"  # what runs had instead before there were tasks
         self.log = path / "worker.log"

@@ -46,7 +46,8 @@ class Train(Job):
         from finetune_core.training.loop import Save, Trainer
         from finetune_core.training.session import prepare
 
-        session = prepare(work.recipe, work.report)
+        session = prepare(work.recipe, work.report, work.files.begun)
+        work.files.save_begun(session.images)
         work.files.save_targets(session.targets)
         work.files.save_depth(session.depth)
         trainer = Trainer(session)
@@ -55,7 +56,8 @@ class Train(Job):
         work.files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
         account = _Account(trainer, work)
         account.begin()
-        notes = [] if trainer.done else [Event("weights", 0, note) for note in session.network.notes]
+        told = {"weights": () if trainer.done else session.network.notes, "data": session.changes}
+        notes = [Event(name, trainer.done, note) for name, said in told.items() for note in said]
         for made in chain(notes, trainer.run()):
             if isinstance(made, Save):
                 checkpoint.save(work.files, trainer, made)

@@ -16,6 +16,7 @@ import psutil
 
 from finetune_core import places
 from finetune_core.data.depth import UP_TO_16_BITS, Depth
+from finetune_core.data.kept import Kept
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
@@ -186,6 +187,18 @@ class Run(Folder):
     def save_targets(self, targets: Targets) -> None:
         """Keep them."""
         self.write_json(self.targets_file, asdict(targets))
+
+    @property
+    def begun(self) -> Kept | None:
+        """What the run began with: of earlier runs the names alone, None before the worker has read the data."""
+        if saved := read_json(self.images_file):
+            return Kept(**{name: tuple(paths) for name, paths in saved.items()})
+        return Kept(self.targets.names) if self.targets else None
+
+    def save_begun(self, images: Kept) -> None:
+        """Keep it, once and for all."""
+        if not self.images_file.exists():
+            self.write_json(self.images_file, asdict(images))
 
     @property
     def depth(self) -> Depth:

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from finetune_core.data.cache import decoded
 from finetune_core.data.depth import Depth
+from finetune_core.data.kept import Kept, kept
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
-from finetune_core.data.split import readable, split
+from finetune_core.data.split import Split, readable, split
 from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.network.network import Network
 from finetune_core.parts.losses import Weighted
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import Targets, targets_from
 from finetune_core.recipe import Recipe, Training
 from finetune_core.records import Count, Report, silent
@@ -36,6 +38,8 @@ class Session:
     valid: Batches
     loss: nn.Module
     depth: Depth  # the range that deep images were read by
+    images: Kept  # those that it learns from and is measured on
+    changes: tuple[str, ...] = ()  # notes on what has changed since the run began
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,8 +70,11 @@ class Session:
         return x.div_(255).sub_(mean).div_(std)
 
 
-def prepare(recipe: Recipe, report: Report = silent) -> Session:
-    """Read and decode the data, build the network with its weights. Raises UserErrors before any compute."""
+def prepare(recipe: Recipe, report: Report = silent, begun: Kept | None = None) -> Session:
+    """Read and decode the data, build the network with its weights. Raises UserErrors before any compute.
+
+    A run that goes on has `begun` with certain images, and keeps to them and their split.
+    """
     device = choose_device(recipe.training.device)
     set_tf32(recipe.training.tf32)
     data, training = recipe.data, recipe.training
@@ -75,8 +82,10 @@ def prepare(recipe: Recipe, report: Report = silent) -> Session:
     decoding = _counting(report, "Decoding the images, once")
     with distributed.in_turn():
         samples = data.source.samples(_counting(report, "Drawing the sample images"))
+        samples, parts, changes = _again(begun, samples) if begun else (samples, None, ())
+        parts = parts or split(samples, data.valid_share, data.split_seed)
         images = decoded(samples, eval_side(data.image_size), data.unreadable, decoding, data.channels)
-    parts = split(samples, data.valid_share, data.split_seed)
+    begins = kept(samples, parts)
     parts = readable(samples, parts, [index for index, _ in images.bad])
 
     targets = targets_from(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
@@ -113,7 +122,13 @@ def prepare(recipe: Recipe, report: Report = silent) -> Session:
         share=share,
     )
     loss = training.loss.call(targets).build().to(device)
-    return Session(recipe, device, network, targets, train, valid, loss, images.depth)
+    return Session(recipe, device, network, targets, train, valid, loss, images.depth, begins, changes)
+
+
+def _again(begun: Kept, samples: Samples) -> tuple[Samples, Split | None, tuple[str, ...]]:
+    """The images that a run began with, and its split where that was kept."""
+    begun.check(samples)
+    return begun.held(samples) if begun.train else (samples, None, ())
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:

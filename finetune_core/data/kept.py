@@ -1,0 +1,83 @@
+"""What a run learned from when it began: names and images, so that going on later learns from the same.
+
+A folder renamed between stop and resume would swap what the network says, and an image more would draw another split,
+in which images that were learned from are measured on. Neither shows in a loss.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from finetune_core.data.split import Split
+from finetune_core.errors import UserError
+from finetune_core.parts.sources.samples import Samples
+from finetune_core.wording import count, few
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The names, and the images on either side by their paths below the data's root.
+
+    Runs from before this was kept have no paths.
+    """
+
+    names: tuple[str, ...]
+    train: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ()
+
+    def check(self, samples: Samples) -> None:
+        """A UserError where the names are others."""
+        if samples.classes != self.names:
+            raise _other_names(self.names, samples)
+
+    def held(self, samples: Samples) -> tuple[Samples, Split, tuple[str, ...]]:
+        """The images that are still there and no others, each on its side, and notes on what has changed since."""
+        there, known = _paths(samples), {*self.train, *self.valid}
+        here = [index for index, path in enumerate(there) if path in known]
+        aside = {*self.valid}
+        on_valid = np.array([there[index] in aside for index in here], bool)
+        gone = sorted(known.difference(there))
+        if on_valid.all() or not on_valid.any():
+            raise UserError(
+                "The images that the run learned from, or those that it was measured on, are gone.",
+                f"It had {count(len(gone), 'image')} more, such as {few(gone, 1)}.",
+                "Put them back, or start a new run from its weights.",
+            )
+        parts = Split(np.flatnonzero(~on_valid), np.flatnonzero(on_valid))
+        return samples.taking(here), parts, tuple(_changes(gone, sorted({*there} - known)))
+
+
+def kept(samples: Samples, parts: Split) -> Kept:
+    """What to keep of the data that a run begins with."""
+    paths = _paths(samples)
+    train, valid = (tuple(paths[index] for index in side) for side in (parts.train, parts.valid))
+    return Kept(samples.classes, train, valid)
+
+
+def _paths(samples: Samples) -> list[str]:
+    return [os.path.relpath(path, samples.root) for path in samples.paths]
+
+
+def _changes(gone: list[str], new: list[str]) -> list[str]:
+    notes = []
+    if gone:
+        verb = count(len(gone), "image is", "images are")
+        notes.append(f"{verb} gone since the run began, such as {few(gone, 1)}: it goes on with the others.")
+    if new:
+        verb = count(len(new), "image is", "images are")
+        notes.append(f"{verb} new since the run began, such as {few(new, 1)}: a run keeps to the images it began with.")
+    return notes
+
+
+def _other_names(names: tuple[str, ...], samples: Samples) -> UserError:
+    what = samples.about.nouns
+    gone, new = [n for n in names if n not in samples.classes], [n for n in samples.classes if n not in names]
+    said = [f"gone: {few(gone)}"] * bool(gone) + [f"new: {few(new)}"] * bool(new) or ["they stand in another order"]
+    return UserError(
+        f"The {what} are not those that the run began with.",
+        f"{'; '.join(said).capitalize()}. Going on, the network would say one for another.",
+        "Put the data back as they were, or start a new run from its weights.",
+    )

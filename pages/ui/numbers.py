@@ -94,6 +94,8 @@ def _text(
 
 
 def _typed(entry: Entry, text: str) -> None:
+    if state.is_echo(entry.key):
+        return
     try:
         found: Any = entry.scale.read(text)
         _keep(entry, entry.scale.read(entry.scale.shown(found)))  # a third is kept as it will be shown
@@ -125,7 +127,8 @@ def _slider(entry: Entry, track: tuple[float, float, float], help: str) -> None:
 
 
 def _slid(entry: Entry, number: float) -> None:
-    _attempt(entry, float(f"{number:.10g}"))  # sliders add up steps: 0.35000000000000003
+    if not state.is_echo(f"slide:{entry.key}"):
+        _attempt(entry, float(f"{number:.10g}"))  # sliders add up steps: 0.35000000000000003
 
 
 def _button(entry: Entry, key: str, icon: str, way: int, disabled: bool) -> None:

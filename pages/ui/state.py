@@ -180,8 +180,7 @@ def callback(key: str, take: Callable[..., None], *args: Any) -> dict[str, Any]:
     """What makes a seeded widget hand a person's new value to `take(*args, value)`.
 
     Streamlit also calls back for widgets that it lost sight of, when a dialog closes or a page is left in a hurry; they
-    report what they were seeded with, or nothing, and that is passed over: it would undo what has changed since. So is
-    an echo: a click says what stands in all widgets, also in those that have got another value on its way here.
+    report what they were seeded with, or nothing, and that is passed over: it would undo what has changed since.
     """
     return {"key": key, "on_change": _hand_over, "args": (key, take, *args)}
 
@@ -194,9 +193,17 @@ def _hand_over(key: str, take: Callable[..., None], *args: Any) -> None:
 def told(key: str) -> Any:
     """What a person has put into a seeded widget and has not been taken yet; None where that is nothing."""
     chosen = st.session_state.get(key)
+    return None if chosen == st.session_state.get(_SEEDED + key) else chosen
+
+
+def is_echo(key: str) -> bool:
+    """Whether a widget says what it held until a moment ago: a new value may still be on its way to it.
+
+    Every message from the browser says what stands in all widgets. Only for widgets of many values: of two, the one
+    before is also what a person chooses next.
+    """
     before, since = st.session_state.get(_BEFORE + key, (None, 0.0))
-    echo = chosen == before and time.monotonic() - since < ECHO
-    return None if echo or chosen == st.session_state.get(_SEEDED + key) else chosen
+    return st.session_state.get(key) == before and time.monotonic() - since < ECHO
 
 
 def value(key: str, default: Any = None) -> Any:

@@ -89,3 +89,13 @@ def test_what_the_doctor_has_read_is_not_read_again(images: Path, monkeypatch: p
     doctor.examine(samples, 32)
     monkeypatch.setattr(cache, "read_image", lambda *_: pytest.fail("decoded again"))
     assert len(decoded(samples, 32)) == len(samples)
+
+
+@pytest.mark.timeout(60)
+def test_a_caption_of_a_thousand_tags_is_cut_at_once() -> None:
+    """Letter by letter it took a page of eight such images 43 seconds, and this one for ever."""
+    tile = Image.new("RGB", (96, 96))
+    long, short = ("x" * length for length in (1_000_000, 1_000))
+    assert sheet.jpeg(sheet.grid([tile], 1, side=96, captions=[long])) == sheet.jpeg(
+        sheet.grid([tile], 1, side=96, captions=[short])
+    )

@@ -221,6 +221,11 @@ def test_numbers_are_read_as_in_fields_and_scripts_read_the_same(images: Path) -
     assert told["labels"].tolist() == [[1234.0], [-2.0], [0.001]]
 
 
+def test_a_column_with_points_has_commas_between_thousands(images: Path) -> None:
+    text = "file;size\n0.png;1,250.5\n1.png;0,5\n"
+    assert of_table(images, text, "regression").labels == ((1250.5,), (0.5,))
+
+
 @pytest.mark.parametrize("cell", ["1_0", "12,500", "many", "nan", "1e999", "0x1F"])
 def test_what_is_no_number_or_two_is_refused_with_its_row(images: Path, cell: str) -> None:
     with pytest.raises(UserError, match=f"size is no number in row 2: '{cell}'") as caught:

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.e2e
 def test_a_backbone_chosen_in_a_hurry_keeps_the_draft_whole(studio: Studio, page: Page) -> None:
     page.goto(f"{studio.url}/layers")
     choose_network(page, "mobilenetv2_100", "/nowhere/weights.safetensors")
-    expect(page.get_by_text("weights file /nowhere/weights.safetensors")).to_be_visible()  # the last that was typed has arrived
+    expect(
+        page.get_by_text("weights file /nowhere/weights.safetensors")
+    ).to_be_visible()  # the last that was typed has arrived
     draft = recipe.load(studio.runs / "draft.yaml")
     names = catalogue.layer_names(draft.model)
     assert draft.model.backbone.weights.path == "/nowhere/weights.safetensors"

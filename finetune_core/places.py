@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from finetune_core.errors import UserError
 from finetune_core.wording import shown
 
+DRAFT = ".draft"  # how the names of files end that are being written
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 ASSETS = ROOT / "assets"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -28,14 +31,58 @@ def runs_dir() -> Path:
     return Path(os.environ.get("THAW_RUNS") or "runs").absolute()
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside this one, then put it in its place: no reader ever sees half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+def replace_file(path: Path, write: Callable[[Path], object], lasting: bool = False) -> None:
+    """Let `write` make a file beside this one, then put it in its place: no reader ever sees half of it.
+
+    A `lasting` one is on the disk itself before the one before it goes, so that a power cut leaves one of the two.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}{DRAFT}")
     try:
+        draft.touch()
+        mode = draft.stat().st_mode  # what the person's umask says; some libraries write for the owner alone
         write(draft)
+        draft.chmod(mode)
+        if lasting:
+            _sync(draft)
         draft.replace(path)
+        if lasting:
+            _sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk; Windows cannot be asked for the latter."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def forget_drafts(folder: Path) -> None:
+    """Remove what writers that were killed have left half written; what living ones are writing stays."""
+    for draft in folder.glob(f".*{DRAFT}"):
+        writer = draft.name.split(".")[-3]
+        if not (writer.isdigit() and psutil.pid_exists(int(writer))):
+            draft.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a whole line to a file, or nothing where the disk is full; half a line that a killed writer left is ended."""
+    with path.open("ab+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        torn = file.read(1) not in (b"", b"\n")
+        rest = memoryview(f"{chr(10) * torn}{line}\n".encode())
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def write_whole(path: Path, text: str) -> None:

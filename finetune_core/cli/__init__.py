@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from finetune_core.cli import data, jobs, network, recipes, results
+from finetune_core.cli import control, data, jobs, network, recipes, results
 from finetune_core.cli.parser import Commands
 from finetune_core.errors import UserError
 
@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(*error.lines(), sep="\n", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before there was a run to be stopped
+        print("Stopped.", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader (`head`, say) has seen enough
         sys.stderr.close()
         return 0
@@ -29,6 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
 def commands() -> Commands:
     """All commands, in the order of the help."""
     made = Commands()
-    for topic in (recipes, data, jobs, network, results):
+    for topic in (recipes, data, jobs, control, network, results):
         topic.add_to(made)
     return made

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from finetune_core.cli.parser import Commands, Options
-from finetune_core.cli.shared import check, open_run, print_json, read_recipe, work
+from finetune_core.cli.shared import check, print_json, read_recipe, work
 from finetune_core.parts import Job, Knob
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import tree_of
-from finetune_core.runs import launch, store
+from finetune_core.runs import store
 
 PLAIN = ("int", "float", "text", "numbers")  # kinds of knobs whose text the job reads itself
 
@@ -20,8 +20,6 @@ def add_to(commands: Commands) -> None:
     """Add these commands."""
     for kind in Job.kinds().values():
         _add_job(commands, kind)
-    commands.add(stop, "run")
-    commands.add(resume, "run")
 
 
 def _add_job(commands: Commands, kind: type[Job]) -> None:
@@ -81,17 +79,3 @@ def _print_result(run: store.Run, as_json: bool) -> int:
         for line in job.lines(rows, recipe):
             print(line)
     return 0
-
-
-def stop(options: Options) -> None:
-    """Stop a run: it saves and can go on later."""
-    run = open_run(options)
-    launch.stop(run, wait=True)
-    print(f"{run.id} is {run.status.state}.")
-
-
-def resume(options: Options) -> int:
-    """Go on with a stopped or broken run in this terminal."""
-    run = open_run(options)
-    launch.check_resumable(run)
-    return work(run)

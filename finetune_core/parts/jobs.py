@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from enum import IntEnum
 from typing import Any, ClassVar, Protocol
 
 from finetune_core.parts.base import Part
@@ -20,6 +21,16 @@ class Stop(Exception):  # noqa: N818 - a wish, not an error
     """Raised inside a job, where it yields, when a person asks it to stop: save what should be saved, and return."""
 
 
+class Wish(IntEnum):
+    """What is asked of a job that is being done, in the order in which one goes before the other."""
+
+    GO = 0
+    SAVE = 1  # it is time to
+    CHANGE = 2
+    PAUSE = 3
+    STOP = 4
+
+
 class Work(Protocol):
     """What a job is given to work with: a recipe, a run's folder, and somebody to tell how far it is."""
 
@@ -35,14 +46,27 @@ class Work(Protocol):
     def report(self) -> Report:
         """To be told what is being prepared."""
 
+    @property
+    def heard(self) -> Wish:
+        """What was asked for when the last record was yielded; the same in each of several processes."""
+
+    def changes(self) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """The changes asked for, each with the number of the wish."""
+
+    def save(self, write: Callable[[], None]) -> None:
+        """Have the state written by `write`, which is timed: where it takes long it is asked for less often."""
+
+    def pause(self, write: Callable[[], None]) -> Wish:
+        """Have the state written, and wait until something else is asked for; returns what."""
+
     def begin(self, doing: str, steps: int, **facts: Any) -> None:
         """The work itself begins: so many steps, called so; `facts` go into the run's status."""
 
     def advance(self, step: int, now: bool = False, **facts: Any) -> None:
         """So many steps are done; written down at once where `now`, else often enough for the eye."""
 
-    def conclude(self, words: str) -> None:
-        """What the run's last word shall be instead of `Finished`."""
+    def conclude(self, words: str, state: str = "finished") -> None:
+        """What the run's last word shall be instead of `Finished`, and its last state."""
 
 
 class Job(Part):

@@ -244,6 +244,26 @@ class Training(Section):
         high=0.99999,
         more=True,
     )
+    save_minutes: float = knob(
+        1.0,
+        "Save every",
+        "A run that is killed loses at most so much of its work; what ends an epoch is saved in any case. Where saving "
+        "takes long it is done less often, so that it costs a twentieth of the time at most.",
+        low=0.01,
+        high=1440.0,
+        unit="minutes",
+        log=True,
+        more=True,
+    )
+    checkpoints: int = knob(
+        2,
+        "Checkpoints kept",
+        "How many of the newest states are kept, each with all that going on from it needs; weights of the best epoch "
+        "and of the ends of phases are kept besides.",
+        low=1,
+        high=1000,
+        more=True,
+    )
     seed: int = knob(0, "Seed", "Fixes head, order of images and augmentation.", low=0, high=2**31 - 1, more=True)
 
 

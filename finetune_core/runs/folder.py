@@ -4,18 +4,23 @@ recipe.yaml         the whole experiment
 job.json            what is to be done with it: a job's kind and knobs
 status.json         where the worker stands (replaced as a whole)
 metrics.jsonl       one record a line (only ever appended to)
-control.json        what a person asked for: {"ask": "stop"}
-worker.json         who works on it: process id and start time
+control.jsonl       what people asked for, one wish a line: {"ask": "stop"}, {"set": {…}} (only ever appended to)
+changes.jsonl       the changes that were made on the way, each with the optimizer step before which it was made
+worker.lock         held by the worker for its life
+worker.json         who that is: process id, start time, host
 worker.log          what the worker printed, with the traceback of a bug
 targets.json        what the model's outputs stand for: task, names, units
 images.json         the names and the images on either side that it began with
+lineage.json        of a run that began where another one stood: which, at which step, and what was changed
 depth.json          of images with more than 8 bits: which values are black and white
-checkpoints/        last.safetensors, best.safetensors, phase-1.safetensors …, resume.pt
+checkpoints/        step-00000120.safetensors …: all that going on from there needs, the newest few;
+                    last.safetensors, best.safetensors, phase-1.safetensors …: weights alone
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,25 +41,46 @@ class Folder:
         self.job_file = path / "job.json"
         self.status_file = path / "status.json"
         self.records_file = path / "metrics.jsonl"
-        self.control_file = path / "control.json"
+        self.control_file = path / "control.jsonl"
+        self.changes_file = path / "changes.jsonl"
+        self.lock_file = path / "worker.lock"
         self.owner_file = path / "worker.json"
         self.targets_file = path / "targets.json"
         self.images_file = path / "images.json"
         self.depth_file = path / "depth.json"
+        self.lineage_file = path / "lineage.json"
         self.classes_file = path / "classes.json"  # what runs had instead before there were tasks
         self.log = path / "worker.log"
         self.checkpoints = path / "checkpoints"
         self.last = self.checkpoints / "last.safetensors"  # weights after the newest finished epoch or stop
         self.best = self.checkpoints / "best.safetensors"  # weights of the epoch with the best validation score
-        self.resume_state = self.checkpoints / "resume.pt"  # all that going on needs, in one file
+        self.best_before = self.checkpoints / "best-before.safetensors"  # the best until the newest best
+        self.resume_state = self.checkpoints / "resume.pt"  # what runs had instead of states before version 3
 
     def phase_end(self, phase: int) -> Path:
         """Weights after a phase that another one followed; phases count from 0, files from 1."""
         return self.checkpoints / f"phase-{phase + 1}.safetensors"
 
-    def replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Write a file of the folder as a whole."""
-        places.replace_file(path, write)
+    def state_file(self, step: int) -> Path:
+        """All that going on from an optimizer step needs."""
+        return self.checkpoints / f"step-{step:08}.safetensors"
+
+    @property
+    def states(self) -> list[Path]:
+        """All of those, the newest first."""
+        return sorted(self.checkpoints.glob("step-*.safetensors"), reverse=True)
+
+    def replace(self, path: Path, write: Callable[[Path], object], lasting: bool = False) -> None:
+        """Write a file of the folder as a whole; a `lasting` one survives a power cut."""
+        places.replace_file(path, write, lasting)
+
+    def copy(self, path: Path, target: Path) -> None:
+        """Copy a file to a place in the folder, whole and lasting."""
+        self.replace(target, lambda draft: shutil.copyfile(path, draft), lasting=True)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file of the folder."""
+        path.unlink(missing_ok=True)
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file as a whole."""
@@ -74,5 +100,29 @@ def read_json(path: Path, kind: type = dict) -> Any:
         raise ValueError(f"It holds {found!r:.80}")
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged.", f"{error}.", "Mend or remove it, or the whole folder.") from error
+
+
+def read_lines(path: Path, cursor: int = 0) -> tuple[list[dict[str, Any]], int, int]:
+    """The rows after byte `cursor` of a file with one JSON object a line, the new cursor, and how many are damaged.
+
+    A half-written last line waits for the next call; a damaged one within is passed over.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(cursor)
+            whole, ended, _ = file.read().rpartition(b"\n")
+    except FileNotFoundError:
+        return [], cursor, 0
+    lines = [line for line in whole.split(b"\n") if line.strip()]
+    rows = [row for row in map(_row, lines) if row is not None]
+    return rows, cursor + len(whole) + len(ended), len(lines) - len(rows)
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None

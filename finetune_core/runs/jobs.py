@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -14,7 +15,7 @@ from finetune_core.errors import UserError
 from finetune_core.finder import sweep
 from finetune_core.finder.suggest import suggest, together, winner
 from finetune_core.parts.base import knob
-from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Work
+from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Wish, Work
 from finetune_core.parts.numbers import Scale, written
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
@@ -46,33 +47,49 @@ class Train(Job):
         from finetune_core.training.loop import Save, Trainer
         from finetune_core.training.session import prepare
 
-        session = prepare(work.recipe, work.report, work.files.begun)
-        work.files.save_begun(session.images)
-        work.files.save_targets(session.targets)
-        work.files.save_depth(session.depth)
+        files = work.files
+        session = prepare(work.recipe, work.report, files.begun)
         trainer = Trainer(session)
-        if work.files.resume_state.exists():
-            checkpoint.restore(work.files, trainer)
-        work.files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
+        found = checkpoint.restore(files, trainer)
+        files.save_begun(session.images)
+        files.save_targets(session.targets)
+        files.save_depth(session.depth)
+        files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
         account = _Account(trainer, work)
         account.begin()
-        told = {"weights": () if trainer.done else session.network.notes, "data": session.changes}
+        told = {"weights": () if trainer.done else session.network.notes, "data": session.changes, "checkpoint": found}
         notes = [Event(name, trainer.done, note) for name, said in told.items() for note in said]
         for made in chain(notes, trainer.run()):
             if isinstance(made, Save):
-                checkpoint.save(work.files, trainer, made)
+                work.save(partial(checkpoint.save, files, trainer, made))
                 continue
             account.note(made)
             try:
                 yield made
+                yield from _between(work, trainer)
             except Stop:  # an epoch that just ended as the best one is kept as that
-                checkpoint.save(work.files, trainer, Save(best=isinstance(made, Epoch) and made.best))
+                checkpoint.save(files, trainer, Save(best=isinstance(made, Epoch) and made.best))
                 return
         account.end()
 
     def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
         """Its epochs."""
         return {"epochs": [row for row in rows if row["kind"] == "epoch"]}
+
+
+def _between(work: Work, trainer: Trainer) -> Doing:
+    """What is asked for between two steps: a pause, or that the state be saved."""
+    from finetune_core.runs import checkpoint
+    from finetune_core.training.loop import Save
+
+    save = partial(checkpoint.save, work.files, trainer, Save(weights=False))
+    if work.heard == Wish.SAVE:
+        work.save(save)
+    elif work.heard == Wish.PAUSE:
+        yield Event("paused", trainer.done, "Paused on request")
+        if work.pause(save) == Wish.STOP:
+            raise Stop
+        yield Event("resumed", trainer.done, "Going on")
 
 
 class _Account:

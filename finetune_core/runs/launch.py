@@ -1,15 +1,18 @@
-"""Start, stop and resume the worker of a run. The worker is a command that a person could type."""
+"""Start, stop, pause, change and resume the worker of a run. The worker is a command that a person could type."""
 
 import contextlib
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from finetune_core import places
 from finetune_core.errors import UserError
+from finetune_core.runs import holding
 from finetune_core.runs.store import Run
 
 GRACE_SECONDS = 30.0
@@ -19,30 +22,39 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 def start(run: Run) -> None:
-    """Start the worker in a session of its own, so that it outlives whoever started it."""
+    """Start the worker in a session of its own, so that it outlives whoever started it.
+
+    A UserError where the run has a worker already.
+    """
     _reap()
     module = "torchrun" if run.recipe.training.processes > 1 else "worker"
-    run.report_start("Starting the worker")
-    with run.log.open("ab") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", f"finetune_core.runs.{module}", str(run.path)],
-            cwd=places.ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    _children.append(child)
-    run.claim(psutil.Process(child.pid))
+    with holding.starting(run), places.writing("the run", place=places.Place(run.path, "THAW_RUNS")):
+        run.report_start("Starting the worker")
+        with run.log.open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", f"finetune_core.runs.{module}", str(run.path)],
+                cwd=places.ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        _children.append(child)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its log says why
+            run.claim(psutil.Process(child.pid))
 
 
-def stop(run: Run, wait: bool = False) -> None:
-    """Ask the worker to save and stop; with `wait`, wait for it and end it by force after a grace time."""
-    pid, status = run.worker_pid(), run.status
-    if pid is None or not status.active:  # its process may still be there, tidying up or with other work to do
-        raise UserError(f"The run {run.id} is not running.", f"It is {status.state}.", "There is nothing to stop.")
+def stop(run: Run, wait: bool = False, now: bool = False) -> None:
+    """Ask the worker to save and stop; with `wait`, wait for it and end it by force after a grace time.
+
+    `now` ends it at once: what it has learned since it saved last is lost.
+    """
+    pid = _worker(run, "stop")
     run.ask("stop")
-    if wait:
+    if now:
+        end_by_force(run)
+        run.report(state="stopped", message="Stopped at once; what was saved last remains", seconds_left=None)
+    elif wait:
         try:
             psutil.Process(pid).wait(GRACE_SECONDS)
         except psutil.NoSuchProcess:
@@ -51,19 +63,48 @@ def stop(run: Run, wait: bool = False) -> None:
             end_by_force(run)
 
 
+def pause(run: Run) -> None:
+    """Ask the worker to save and wait, with all that it holds in memory."""
+    _worker(run, "pause")
+    _trains(run, "paused")
+    run.ask("pause")
+
+
+def change(run: Run, what: Mapping[str, Any]) -> None:
+    """Ask the worker to change something before its next step: a `recipe.changes.Change` as plain data."""
+    _worker(run, "change")
+    _trains(run, "changed on the way")
+    run.ask_change(what)
+
+
+def _worker(run: Run, verb: str) -> int:
+    """The process to be asked; a UserError where there is none, or none that is still at work."""
+    pid, status = run.worker_pid(), run.status
+    if pid is None or not status.active:  # its process may still be there, tidying up or with other work to do
+        raise UserError(f"The run {run.id} is not running.", f"It is {status.state}.", f"There is nothing to {verb}.")
+    return pid
+
+
+def _trains(run: Run, what: str) -> None:
+    if not run.job.trains:
+        raise UserError(f"{run.id} cannot be {what}: it is no training.", f"{run.job.title}.", "Stop it instead.")
+
+
 def end_by_force(run: Run) -> None:
     """End the worker and its children at once; what was saved last remains."""
     if pid := run.worker_pid():
-        process = psutil.Process(pid)
-        for one in [*process.children(recursive=True), process]:
-            one.kill()
-        process.wait(GRACE_SECONDS)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            for one in [*process.children(recursive=True), process]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            process.wait(GRACE_SECONDS)
 
 
 def check_resumable(run: Run) -> None:
     """A UserError where a run cannot go on."""
     status = run.status
-    if status.state == "finished" or status.active:
+    if status.state in ("finished", "queued") or (status.active and status.state != "paused"):
         raise UserError(
             f"The run {run.id} cannot be resumed.", f"It is {status.state}.", "Only a stopped or broken run goes on."
         )
@@ -72,8 +113,11 @@ def check_resumable(run: Run) -> None:
 
 
 def resume(run: Run) -> None:
-    """Let a stopped, lost or failed run go on from what it saved last (from the start where it saved nothing)."""
+    """Let a paused run go on, or a stopped or broken one from what it saved last (from the start without that)."""
     check_resumable(run)
+    if run.status.state == "paused":
+        run.ask("go")
+        return
     if pid := run.worker_pid():  # it has said that it stops, and is still tidying up
         with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
             psutil.Process(pid).wait(GRACE_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from pydantic import TypeAdapter
 
 from finetune_core import places
 from finetune_core.data.depth import UP_TO_16_BITS, Depth
@@ -22,20 +23,26 @@ from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
 from finetune_core.recipe import Recipe, parse, text_of, tree_of
 from finetune_core.records import Record
-from finetune_core.runs.folder import RECIPE, Folder, read_json
+from finetune_core.runs import holding
+from finetune_core.runs.folder import RECIPE, Folder, read_json, read_lines
 from finetune_core.runs.jobs import Train
+from finetune_core.wording import shown
 
 SomeJob = TypeVar("SomeJob", bound=Job)
 
-ACTIVE = ("starting", "preparing", "running")
 SETTLING = ("starting", "preparing")
+ACTIVE = (*SETTLING, "running", "paused", "stopping")
+ENDED = ("finished", "stopped", "diverged", "failed")
+STATES = ("queued", *ACTIVE, *ENDED)
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run stands. `state` is one of starting, preparing, running, finished, stopped, failed, lost.
+    """Where a run stands.
 
-    `lost` is never written: it is what readers see when the process of an active run is gone.
+    `state` is one of queued, starting, preparing, running, paused, stopping, finished, stopped, diverged, failed, lost,
+    unreadable. The last two and stopping are never written: they are what readers see where the process of an active
+    run is gone, where the status is damaged, and where a stop was asked for and has not come yet.
     Times are seconds since 1970; `valid_score` holds one value per finished epoch.
     """
 
@@ -73,6 +80,9 @@ class Status:
         return min(1.0, done / total) if total else 0.0
 
 
+_STATUS = TypeAdapter(Status)
+
+
 class Run(Folder):
     """A run folder, seen from any process."""
 
@@ -102,36 +112,48 @@ class Run(Folder):
     def status(self) -> Status:
         """Where the run stands now, judged by the process too."""
         try:
-            saved = Status(**_known(_today(read_json(self.status_file) or {})))
+            saved = self.said()
         except UserError as error:
-            return Status(state="failed", message=error.what, error=error.words())
-        return replace(saved, state="lost") if saved.active and not self.alive() else saved
+            return Status(state="unreadable", message=error.what, error=error.words())
+        if not saved.active:
+            return saved
+        if not self.alive():
+            return replace(saved, state="lost")
+        return replace(saved, state="stopping") if self.wish() == "stop" else saved
+
+    def said(self) -> Status:
+        """Where the worker itself has said that the run stands; a UserError where that is damaged."""
+        found = _known(_today(read_json(self.status_file) or {}))
+        try:
+            status = _STATUS.validate_python(found)
+            if status.state not in STATES:
+                raise ValueError(f"It knows no state {shown(status.state)}")
+        except ValueError as error:
+            why = f"{str(error).splitlines()[0]}."
+            raise UserError(f"{self.status_file} is damaged.", why, "Resume the run, or remove its folder.") from error
+        return status
 
     def report(self, **changes: Any) -> None:
-        """Replace parts of the status (the worker's side)."""
-        saved = read_json(self.status_file) or {}
+        """Replace parts of the status (the worker's side); a damaged one is written anew."""
+        try:
+            saved = asdict(self.said())
+        except UserError:
+            saved = {}
         self.write_json(self.status_file, {**saved, **changes, "updated": time.time()})
 
     def report_start(self, message: str) -> None:
-        """A worker is on its way: what the last one said of itself no longer holds."""
+        """A worker is on its way: what the last one said of itself, and was asked for, no longer holds."""
+        self.ask("go")
         self.report(state="starting", message=message, error=None, done=0, total=0, unit="")
 
     def append(self, record: Record) -> None:
         """Add one record, as a whole line."""
-        with self.records_file.open("a", encoding="utf-8") as file:
-            file.write(record.line() + "\n")
+        places.append_line(self.records_file, record.line())
 
     def records(self, cursor: int = 0) -> tuple[list[dict[str, Any]], int]:
         """The records after byte `cursor`, and the new cursor; a half-written last line waits for the next call."""
-        try:
-            with self.records_file.open("rb") as file:
-                file.seek(cursor)
-                whole, _, _ = file.read().rpartition(b"\n")
-        except FileNotFoundError:
-            return [], cursor
-        if not whole:
-            return [], cursor
-        return [_today(json.loads(line)) for line in whole.splitlines()], cursor + len(whole) + 1
+        rows, cursor, _ = read_lines(self.records_file, cursor)
+        return [_today(row) for row in rows if "kind" in row], cursor
 
     def keep_records(self, steps: int) -> None:
         """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles."""
@@ -139,38 +161,39 @@ class Run(Folder):
         self.write_text(self.records_file, "".join(json.dumps(r) + "\n" for r in kept))
 
     def ask(self, what: str) -> None:
-        """Ask the worker for something: "stop"."""
-        self.write_json(self.control_file, {"ask": what})
+        """Ask the worker for something: "stop", "pause", or "go" on; the last wish holds."""
+        places.append_line(self.control_file, json.dumps({"ask": what}))
+
+    def ask_change(self, change: Mapping[str, Any]) -> None:
+        """Ask the worker to change something on the way."""
+        places.append_line(self.control_file, json.dumps({"set": dict(change)}))
+
+    def changes(self) -> list[dict[str, Any]]:
+        """The changes that were made on the way, in order, each with the `step` before which it was made."""
+        return read_lines(self.changes_file)[0]
+
+    def keep_change(self, change: Mapping[str, Any]) -> None:
+        """Keep one that is about to be made."""
+        places.append_line(self.changes_file, json.dumps(dict(change)))
+
+    def wanted_changes(self) -> list[tuple[int, dict[str, Any]]]:
+        """The changes that were asked for and not dealt with yet, each with the number of the wish."""
+        dealt = {row.get("wish") for row in self.changes()}
+        asked = [row["set"] for row in read_lines(self.control_file)[0] if isinstance(row.get("set"), dict)]
+        return [(number, each) for number, each in enumerate(asked) if number not in dealt]
 
     def wish(self) -> str:
-        """What the worker was asked for, else an empty string."""
-        return (read_json(self.control_file) or {}).get("ask", "")
+        """What the worker was asked for last, else an empty string."""
+        asked = [row["ask"] for row in read_lines(self.control_file)[0] if isinstance(row.get("ask"), str)]
+        return asked[-1] if asked else ""
 
     def claim(self, process: psutil.Process) -> None:
-        """Say that `process` works on this run; a UserError where another one does, but for the one that started it."""
-        pid = self.worker_pid()
-        if pid and pid in [parent.pid for parent in process.parents()]:
-            return
-        if (
-            pid == process.pid and self.status.state == "starting"
-        ):  # who started it has said so, and may have asked to stop
-            return
-        if pid not in (None, process.pid):
-            raise UserError(
-                f"The run {self.id} is already being worked on.", f"Process {pid} has it.", "Stop it first."
-            )
-        self.control_file.unlink(missing_ok=True)
-        self.write_json(self.owner_file, {"pid": process.pid, "create_time": process.create_time()})
+        """Write down that `process` works on this run; its lock it holds itself (see `holding`)."""
+        holding.name_worker(self, process)
 
     def worker_pid(self) -> int | None:
-        """The process at work, judged by id and start time (ids are used again), zombies left out."""
-        try:
-            owner = read_json(self.owner_file) or {}
-            process = psutil.Process(owner["pid"])
-            same = abs(process.create_time() - owner["create_time"]) < 1.0
-            return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except (KeyError, TypeError, ValueError, UserError, psutil.Error):  # nobody, or nobody that can be told
-            return None
+        """The process at work; None where there is none."""
+        return holding.living(self)
 
     def alive(self) -> bool:
         """Whether a process is at work on this run."""
@@ -240,10 +263,21 @@ class Bystander(Run):
     def append(self, record: Record) -> None:
         """Leave it to the first process."""
 
-    def replace(self, path: Path, write: Callable[[Path], object]) -> None:
+    def keep_change(self, change: Mapping[str, Any]) -> None:
         """Leave it to the first process."""
 
-    def claim(self, process: psutil.Process) -> None:
+    def wish(self) -> str:
+        """What the first process hears."""
+        return ""
+
+    def wanted_changes(self) -> list[tuple[int, dict[str, Any]]]:
+        """What the first process hears."""
+        return []
+
+    def replace(self, path: Path, write: Callable[[Path], object], lasting: bool = False) -> None:
+        """Leave it to the first process."""
+
+    def remove(self, path: Path) -> None:
         """Leave it to the first process."""
 
 
@@ -318,9 +352,12 @@ def _slug(what: Recipe) -> str:
     return "".join(letter if letter.isalnum() or letter in "_." else "-" for letter in name)[:40].strip("-.")
 
 
+BETWEEN = ("stopped", "phase_end", "paused", "resumed", "change")  # events between two steps
+
+
 def _before(record: dict[str, Any], steps: int) -> bool:
     # A step record carries its own index; epochs and what ends a stretch carry the number of steps done by then.
-    ends = record["kind"] == "epoch" or record.get("name") in ("stopped", "phase_end")
+    ends = record["kind"] == "epoch" or record.get("name") in BETWEEN
     return record["step"] <= steps if ends else record["step"] < steps
 
 

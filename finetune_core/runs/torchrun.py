@@ -24,7 +24,8 @@ import psutil
 from finetune_core import machine, places, records
 from finetune_core.errors import UserError
 from finetune_core.records import Record, Report, silent
-from finetune_core.runs.store import ACTIVE, Run
+from finetune_core.runs import holding
+from finetune_core.runs.store import ENDED, Run
 
 EVERY = 0.2  # seconds between two looks at the run
 GRACE = 30.0  # seconds that processes have to save and end once torchrun is gone
@@ -32,11 +33,11 @@ GRACE = 30.0  # seconds that processes have to save and end once torchrun is gon
 
 def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Report = silent) -> int:
     """Do the run's job in as many processes as its recipe wants; returns the exit code, as `worker.work`."""
-    processes = run.recipe.training.processes
-    run.claim(psutil.Process())
-    run.report_start(f"Waking up {processes} processes")
-    follower = _Follower(run, watch, report)
-    with ExitStack() as stack:
+    processes, before = run.recipe.training.processes, run.status.state
+    with holding.held(run), ExitStack() as stack:
+        if before not in ("starting", "stopping"):  # nobody has said yet that it starts
+            run.report_start(f"Waking up {processes} processes")
+        follower = _Follower(run, watch, report)
         child = stack.enter_context(_started(run, processes))
         stack.callback(_end, child)
         stack.enter_context(_PassingOn(run, child))
@@ -45,10 +46,18 @@ def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Rep
             with suppress(psutil.NoSuchProcess):
                 kin = psutil.Process(child.pid).children(recursive=True)
             follower.all_new()
+            if run.wish() == "stop" and _settling(run):
+                run.report(state="stopped", message="Stopped before it began")
+                return 0
             time.sleep(EVERY)
         _wait_for(kin)
-    follower.all_new()
-    return _judged(run, child.returncode)
+        follower.all_new()
+        return _judged(run, child.returncode)
+
+
+def _settling(run: Run) -> bool:
+    """Whether the processes prepare still: there is nothing to be saved, and nobody who would hear a wish."""
+    return run.said().settling
 
 
 def _started(run: Run, processes: int) -> subprocess.Popen[bytes]:
@@ -130,14 +139,14 @@ def _wait_for(kin: list[psutil.Process]) -> None:
 
 def _judged(run: Run, code: int) -> int:
     """The exit code; a run whose processes ended without a word is said to have failed."""
-    status = run.status
-    if status.state in ("finished", "stopped"):
+    state = run.said().state
+    if state in ("finished", "stopped"):
         return 0
-    if status.state in ACTIVE:
+    if state not in ENDED:
         what = f"One of the {run.recipe.training.processes} processes that trained together ended without a word."
         why = f"torchrun gave exit code {code}: it was killed, or the memory ran out."
         error = UserError(what, why, "What was saved last remains: resume the run. The log may say more.")
-        run.report(state="failed", message=error.what, error=error.words())
+        run.report(state="failed", message=error.what, error={**error.words(), "kind": "process"})
     return 2
 
 

@@ -71,6 +71,15 @@ def any_of(mine: bool) -> bool:
     return bool(total(int(mine)))
 
 
+def most(mine: int) -> int:
+    """The largest number that any process has."""
+    if size() == 1:
+        return mine
+    there = torch.tensor(mine)
+    dist.all_reduce(there, dist.ReduceOp.MAX)
+    return int(there)
+
+
 def collected(mine: Any) -> list[Any]:
     """What each process has, in order."""
     if size() == 1:

@@ -62,6 +62,7 @@ class Position:
     course: Course = Course()
     sums: tuple[float, float] = (0.0, 0.0)  # this epoch so far: loss × images, images
     best: Standing = NOWHERE
+    best_step: int = 0  # optimizer steps done when that epoch ended
     losses: tuple[float, ...] = ()  # on the validation images, per finished epoch
     elapsed: float = 0.0  # seconds
 
@@ -73,18 +74,22 @@ class Position:
     def restored(cls, state: dict[str, Any]) -> Position:
         """From a trainer's state; version 1 kept these values beside the rest of it."""
         saved = state.get("position", state)
-        known = {each.name: saved[each.name] for each in fields(cls)}
+        known = {each.name: saved[each.name] for each in fields(cls) if each.name in saved}  # best_step came later
         lists = {name: tuple(known[name]) for name in ("sums", "best", "losses")}
         return cls(**{**known, **lists, "course": Course(**known["course"])})
 
 
 @dataclass(frozen=True)
 class Save:
-    """Asks whoever drives a trainer to keep it as it is now; its weights also as the best, or as the end of a phase."""
+    """Asks whoever drives a trainer to keep it as it is now; its weights also as the best, or as the end of a phase.
+
+    Without `weights` only what going on needs is kept, not the newest weights for people.
+    """
 
     kind: ClassVar[str] = "save"
     best: bool = False
     phase_end: int | None = None
+    weights: bool = True
 
 
 class Trainer:
@@ -122,6 +127,15 @@ class Trainer:
     def done(self) -> int:
         """Optimizer steps done so far."""
         return self.at.epoch * self.session.train.steps + self.at.batch
+
+    @property
+    def best_step(self) -> int:
+        """Optimizer steps done when the best epoch so far ended; 0 before there is one."""
+        return self.at.best_step
+
+    def forget_best(self) -> None:
+        """Take the next epoch for the best one, whatever came before: its weights are gone."""
+        self._move(best=NOWHERE, best_step=0)
 
     def run(self) -> Iterator[Record | Save]:
         """Train from the present position to the end; at every yield the state is whole and may be saved."""
@@ -253,6 +267,7 @@ class Trainer:
         score = self.session.targets.about.score
         standing = (score.signed(measured.scores[score.key]), -measured.loss)
         best = standing > self.at.best
+        steps = (self.at.epoch + 1) * self.session.train.steps
         total, images = self.at.sums
         train_score = self.meter.scores()[score.key]
         self.meter.reset()
@@ -262,6 +277,7 @@ class Trainer:
             sums=(0.0, 0.0),
             course=self._course(phase, standing),
             best=max(standing, self.at.best),
+            best_step=steps if best else self.at.best_step,
             losses=(*self.at.losses, measured.loss),
             elapsed=elapsed,
         )

@@ -44,6 +44,10 @@ def title(run: store.Run) -> str:
 
 def status_words(status: store.Status) -> str:
     """`Epoch 2 of 5 · 40 s left`, or the state while there is no progress to tell."""
+    if status.state == "paused" and status.epoch_steps:
+        return f"Paused in epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"
+    if status.state == "stopping":
+        return "Stopping"
     if status.state != "running" or not status.epoch_steps:
         return plain(counted(status.message or status.state.capitalize(), status.done, status.total, status.unit))
     epoch = f"Epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"

@@ -29,13 +29,18 @@ class Look:
 
 
 LOOKS = {
+    "queued": Look("Queued", ":material/schedule:", "○", "gray"),
     "starting": Look("Starting", ":material/hourglass_top:", "○", "blue"),
     "preparing": Look("Preparing", ":material/hourglass_top:", "○", "blue"),
     "running": Look("Running", ":material/local_fire_department:", "▶", "orange"),
+    "paused": Look("Paused", ":material/pause_circle:", "Ⅱ", "blue"),
+    "stopping": Look("Stopping", ":material/hourglass_bottom:", "■", "gray"),
     "finished": Look("Finished", ":material/check_circle:", "✓", "green"),
-    "stopped": Look("Stopped", ":material/pause_circle:", "■", "gray"),
+    "stopped": Look("Stopped", ":material/stop_circle:", "■", "gray"),
+    "diverged": Look("Diverged", ":material/trending_up:", "✕", "red"),
     "failed": Look("Failed", ":material/error:", "✕", "red"),
     "lost": Look("Lost", ":material/link_off:", "✕", "red"),
+    "unreadable": Look("Unreadable", ":material/broken_image:", "✕", "red"),
 }
 
 

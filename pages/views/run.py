@@ -19,7 +19,7 @@ from finetune_core.recipe import Recipe, plan
 from finetune_core.recipe.words import model_words, source_words, thawed_words, train_words
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
-from pages.ui import live, path, scripts, shell, starts, state
+from pages.ui import acting, live, path, scripts, shell, starts, state
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
 from pages.ui.try_image import try_image
@@ -30,11 +30,11 @@ TABS = ("Charts", "Scores", "Try an image", "Recipe", "Command", "Log")
 
 def show(run: Run, recipe: Recipe, job: Job) -> None:
     """The whole page of one run."""
+    acting.follow()
     status = run.status
     title = recipe.name or model_words(recipe)
     slot = shell.page("run", title if job.trains else f"{job.title}: {title}", _lead(run, recipe, job), strip=False)
-    with slot:
-        _action(run, status, job)
+    acting.actions(slot, run, job)
     if status.state == "finished" and job.trains:
         _done(run, recipe)
     elif status.error:
@@ -47,37 +47,6 @@ def _lead(run: Run, recipe: Recipe, job: Job) -> str:
     length = (train_words(recipe),) if job.trains else ()
     words = (source_words(recipe), thawed_words(recipe), *length, run.id)
     return " · ".join(shell.plain(word) for word in words)
-
-
-def _action(run: Run, status: Status, job: Job) -> None:
-    """The one action that the run's state asks for."""
-    if status.active:
-        stopping = run.wish() == "stop"
-        label = "Stopping" if stopping else "Stop"
-        st.button(label, icon=":material/stop_circle:", on_click=_stop, args=(run,), disabled=stopping, key="stop")
-    elif status.state == "finished" and job.trains:
-        icon = ":material/image_search:"
-        st.button("Try an image", icon=icon, type="primary", on_click=_open_tab, args=("Try an image",), key="primary")
-    elif job.resumable:
-        st.button("Resume", icon=":material/play_circle:", type="primary", on_click=_resume, args=(run,), key="primary")
-
-
-def _stop(run: Run) -> None:
-    try:
-        launch.stop(run)
-    except UserError as error:
-        state.note(error)
-
-
-def _resume(run: Run) -> None:
-    try:
-        launch.resume(run)
-    except UserError as error:
-        state.note(error)
-
-
-def _open_tab(name: str) -> None:
-    state.keep("tab", name)
 
 
 def _done(run: Run, recipe: Recipe) -> None:

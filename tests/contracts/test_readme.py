@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 PROGRAM = "python -m finetune_core "
 LINES = [line.removeprefix(PROGRAM) for _, block in BLOCKS for line in block.splitlines() if line.startswith(PROGRAM)]
 STAYS = ("studio",)  # serves until it is stopped: the browser tests start it
-NOT_NOW = ("stop", "resume")  # of a finished run there is nothing to stop and nothing to resume: exit code 2
+NOT_NOW = ("stop", "pause", "resume")  # of a finished run there is nothing to stop or to resume: exit code 2
 
 
 def words(line: str) -> list[str]:

@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from finetune_core.parts.backbones import pickles
+from finetune_core.parts.backbones import pickles, seals
 from finetune_core.parts.backbones.refusals import damaged
-from finetune_core.parts.backbones.weight_files import Opened
+from finetune_core.parts.backbones.weight_files import APART, Opened
 from finetune_core.parts.base import OWN_LAYERS
 
 _one_at_a_time = threading.Lock()  # what torch lets through is one list for all threads
@@ -51,13 +51,24 @@ def own(file: Opened) -> tuple[str, ...]:
 
 
 def _safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
+    tensors, _ = sealed(path)
+    return {name: value for name, value in tensors.items() if not name.startswith(APART)}
+
+
+def sealed(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """All tensors of a safetensors file and its metadata; UserError where it is damaged."""
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
-    except SafetensorError as error:
+        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            facts = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
         raise damaged(path, f"{error}.") from error
+    if seals.broken(tensors, facts):
+        raise damaged(path, "Its bytes are no longer those that were written.")
+    return tensors, facts
 
 
 def _torch(opened: Opened) -> Any:

@@ -21,6 +21,7 @@ from finetune_core.wording import shown
 
 Form = Literal["safetensors", "torch"]
 
+APART = "thaw:"  # how the names of tensors begin that lie beside the weights in a checkpoint of a run
 LARGEST_HEADER = 100_000_000  # bytes; the safetensors format allows no more
 
 # What to do about what is taken for weights by mistake, and what else there is to say of it.
@@ -84,7 +85,7 @@ def facts(path: Path) -> FileFacts:
             _arguments(arguments) if arguments else {},
             _numbers(mean),
             _numbers(std),
-            sum(prod(entry["shape"]) for entry in header.values()),
+            sum(prod(entry["shape"]) for name, entry in header.items() if not name.startswith(APART)),
             int(said.get("num_classes", 0)),
         )
     except (ValueError, TypeError, KeyError) as error:

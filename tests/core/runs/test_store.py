@@ -78,16 +78,6 @@ def test_a_process_id_used_again_is_another_process() -> None:
     assert not run.alive()
 
 
-def test_only_one_worker_at_a_time() -> None:
-    run = store.create(Recipe())
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        run.claim(psutil.Process(child.pid))
-        with pytest.raises(UserError, match="already being worked on"):
-            run.claim(psutil.Process())
-        assert child.stdin
-        child.stdin.close()
-
-
 def test_a_run_that_is_not_there() -> None:
     with pytest.raises(UserError, match="no run nothing"):
         store.open_run("nothing")

@@ -6,16 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.finder import race, range_test
 from finetune_core.finder.suggest import winner
@@ -24,7 +21,6 @@ from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, plan
 from finetune_core.records import Event
 from finetune_core.runs import launch, store
-from finetune_core.runs.folder import Folder
 from finetune_core.runs.jobs import RangeTest
 from finetune_core.runs.worker import work
 from finetune_core.training import session
@@ -353,31 +349,6 @@ def test_a_wish_to_stop_is_heard_while_images_are_decoded(tiny: Recipe) -> None:
     assert not run.last.exists(), "it had not begun to train"
     assert work(run) == 0
     assert run.status.state == "finished"
-
-
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_a_kill_between_the_files_of_a_checkpoint_changes_nothing(
-    tiny: Recipe, ema: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The weights for people are newer than the state then; going on takes all from the state."""
-    recipe = tiny.with_value("training.ema", ema).with_value("phases.0.epochs", 3)
-    whole, killed = store.create(recipe), store.create(recipe)
-    assert work(whole) == 0
-    written: list[str] = []
-
-    def dying(self: Folder, path: Path, write: Callable) -> None:
-        places.replace_file(path, write)
-        written.append(path.name)
-        if written.count("last.safetensors") == 2:
-            raise KeyboardInterrupt  # nothing of ours catches it
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Folder, "replace", dying)
-        with pytest.raises(KeyboardInterrupt):
-            work(killed)
-    assert work(killed) == 0
-    assert _losses(killed.records()[0]) == _losses(whole.records()[0])
-    assert _hash(load_file(killed.last)) == _hash(load_file(whole.last))
 
 
 def test_a_wish_to_stop_before_the_worker_is_awake_is_kept(tiny: Recipe) -> None:

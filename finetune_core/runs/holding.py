@@ -1,0 +1,114 @@
+"""Who works on a run: one process at a time, which holds an exclusive lock on the folder for its life.
+
+The lock decides, and the system lets go of it however the process ends. Who holds it is written beside it, so that
+others can tell whether it still lives: on this machine by process id and start time (ids are used again, and a killed
+worker may stay a zombie), on another one by a sign of life in the file's time stamp.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+from filelock import FileLock, Timeout
+
+from finetune_core import places
+from finetune_core.errors import UserError
+from finetune_core.runs.folder import Folder, read_json
+
+PATIENCE = 2.0  # seconds for a worker that is just leaving
+PULSE = 5.0  # seconds between two signs of life
+SILENCE = 120.0  # seconds without one, after which a worker on another machine counts as gone
+
+
+def living(folder: Folder) -> int | None:
+    """The id of the process at work; None where there is none, or none that can be told."""
+    try:
+        owner = read_json(folder.owner_file) or {}
+        if owner.get("host", _host()) != _host():
+            return int(owner["pid"]) if time.time() - folder.owner_file.stat().st_mtime < SILENCE else None
+        process = psutil.Process(owner["pid"])
+        same = abs(process.create_time() - owner["create_time"]) < 1.0
+        return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (KeyError, TypeError, ValueError, OSError, UserError, psutil.Error):
+        return None
+
+
+def name_worker(folder: Folder, process: psutil.Process) -> None:
+    """Write down that this process, on this machine, works on the run."""
+    owner = {"pid": process.pid, "create_time": process.create_time(), "host": _host()}
+    folder.write_json(folder.owner_file, owner)
+
+
+@contextmanager
+def starting(folder: Folder) -> Iterator[None]:
+    """Only one process at a time may start a worker; a UserError where there is one already."""
+    with _lock(folder, "start.lock"):
+        if pid := living(folder):
+            raise taken(folder, pid)
+        yield
+
+
+@contextmanager
+def held(folder: Folder) -> Iterator[bool]:
+    """Hold the run for this process, and give signs of life; a UserError where another one holds it.
+
+    A process that was started by the holder, as torchrun's are, works under its lock. Yields whether it is its own.
+    """
+    if _under_holder(folder):
+        yield False
+        return
+    with _lock(folder, folder.lock_file.name):
+        places.forget_drafts(folder.path)
+        places.forget_drafts(folder.checkpoints)
+        name_worker(folder, psutil.Process())
+        over = threading.Event()
+        threading.Thread(target=_pulse, args=(folder, over), daemon=True).start()
+        try:
+            yield True
+        finally:
+            over.set()
+            folder.owner_file.unlink(missing_ok=True)  # the process may go on with something else
+
+
+def taken(folder: Folder, pid: int | None = None) -> UserError:
+    """The words for a run that another process works on."""
+    who = f"Process {pid or living(folder) or 'unknown'} has it."
+    return UserError(f"The run {folder.path.name} is already being worked on.", who, "Stop it first.")
+
+
+def _under_holder(folder: Folder) -> bool:
+    """Whether torchrun has started this process for the one that holds the run."""
+    pid = living(folder) if "TORCHELASTIC_RUN_ID" in os.environ else None
+    return pid is not None and pid in [parent.pid for parent in psutil.Process().parents()]
+
+
+@contextmanager
+def _lock(folder: Folder, name: str) -> Iterator[None]:
+    lock = FileLock(folder.path / name, timeout=PATIENCE, mode=0o666)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise taken(folder) from error
+    except (OSError, NotImplementedError) as error:
+        why = f"{getattr(error, 'strerror', None) or error}.".replace("..", ".")
+        raise UserError(f"{folder.path} cannot be written.", why, "Free some space, or see who may write.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _pulse(folder: Folder, over: threading.Event) -> None:
+    while not over.wait(PULSE):
+        with suppress(OSError):  # a disk that is full or gone for a moment
+            os.utime(folder.owner_file)
+
+
+def _host() -> str:
+    return socket.gethostname()

@@ -72,7 +72,11 @@ def verify(options: Options) -> int:
     from finetune_core.runs import verify as proof
 
     with tqdm(total=0, disable=True if options.json else None, leave=False) as bar:
-        verdict = proof.verify(open_run(options), lambda *how: bar.set_description_str(counted(*how)))
+
+        def report(what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
+            bar.set_description_str(counted(what, done, total, unit))
+
+        verdict = proof.verify(open_run(options), report)
     if options.json:
         print_json({**vars(verdict), "same": verdict.same})
     else:

@@ -203,7 +203,7 @@ class Run(Folder):
     def targets(self) -> Targets | None:
         """What the model's outputs stand for; None before the worker has read the data."""
         if saved := read_json(self.targets_file):
-            return Targets(**{name: _frozen(value) for name, value in saved.items()})
+            return targets_said(saved)
         earlier = read_json(self.classes_file, list)
         return Targets(ONE_CLASS.key, tuple(earlier)) if earlier else None
 
@@ -376,6 +376,11 @@ def _today(saved: dict[str, Any]) -> dict[str, Any]:
 def _known(saved: dict[str, Any]) -> dict[str, Any]:
     names = {each.name for each in fields(Status)}
     return {name: value for name, value in saved.items() if name in names}
+
+
+def targets_said(saved: Mapping[str, Any]) -> Targets:
+    """What a model's outputs stand for, from plain data."""
+    return Targets(**{name: _frozen(value) for name, value in saved.items()})
 
 
 def _frozen(value: Any) -> Any:

@@ -169,6 +169,14 @@ def test_states_are_saved_by_time_too_and_the_newest_are_kept(recipe: Recipe, mo
     assert [path.name for path in run.states] == [f"step-{step:08}.safetensors" for step in (9, 8, 7, 6)]
 
 
+def test_names_are_those_of_the_weights(whole: store.Run, recipe: Recipe) -> None:
+    """Whatever lies in the file beside them by now."""
+    picture = next(Path(recipe.data.source.path).glob("class_1/*.png"))
+    before = predict.load(whole)([picture])
+    whole.write_json(whole.targets_file, {"task": "single_label", "names": ["c", "b", "a"]})
+    assert predict.load(whole)([picture]) == before
+
+
 def test_any_state_is_a_start_for_weights(whole: store.Run) -> None:
     kept = reading.read(reading.Opened(whole.states[0], "safetensors"))
     last = load_file(whole.last)

@@ -1,13 +1,13 @@
 """Open the studio: check what would fail obscurely, then hand over to Streamlit."""
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 
-from finetune_core import machine
+from finetune_core import machine, places
 from finetune_core.errors import UserError
-from finetune_core.places import ROOT
 
 ADDRESS = "127.0.0.1"
 
@@ -15,9 +15,13 @@ ADDRESS = "127.0.0.1"
 def serve(port: int) -> int:
     """Serve the studio on localhost until Ctrl-C; returns the server's exit code. UserErrors before it starts."""
     machine.check_torch_pair()
+    runs, cache = places.runs_place(), places.cache_place()
+    runs.check("runs")
+    cache.check("what is kept for reuse")
     _check_free(port)
     command = [sys.executable, "-m", "pages.ui.serve", "app.py", "--server.port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT) as server:
+    here = {places.RUNS: str(runs.folder), places.CACHE: str(cache.folder)}  # it runs in another folder
+    with subprocess.Popen(command, cwd=places.ROOT, env={**os.environ, **here}) as server:
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         try:
             return server.wait()

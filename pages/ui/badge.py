@@ -9,7 +9,7 @@ from finetune_core.recipe.words import run_words
 from finetune_core.records import counted
 from finetune_core.runs import store
 from pages.ui import path
-from pages.ui.shell import plain
+from pages.ui.shell import NAME, plain
 
 EVERY = 3  # seconds
 RECENT = 8  # runs looked at
@@ -22,7 +22,7 @@ def badge() -> None:
     if run is None:
         return
     with st.container(border=True, gap="xsmall", key="badge"):
-        name = plain(title(run))
+        name = plain(title(run), NAME)
         st.page_link(
             path.RUN.script,
             label=f":small[**{name}**]",

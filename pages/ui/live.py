@@ -77,11 +77,11 @@ def records(run: Run) -> Rows:
 def planned(recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> Rows:
     """The planned rates: with the worker's count of steps once it has one, before that as the recipe lets expect."""
     first = next((row for row in rows if row["kind"] == "step"), None)
-    if first and status.epoch_steps:
-        return plan.plan(recipe, list(first["lr"]), status.epoch_steps, lasting(recipe, rows, status))
     try:
+        if first and status.epoch_steps:
+            return plan.plan(recipe, list(first["lr"]), status.epoch_steps, lasting(recipe, rows, status))
         return outline.planned(recipe)
-    except UserError:  # the worker will say it in its own words
+    except UserError:  # the worker will say it in its own words, or the records are of another recipe
         return []
 
 

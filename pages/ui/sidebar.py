@@ -13,7 +13,7 @@ from finetune_core.places import ASSETS
 from finetune_core.runs import preflight
 from pages.ui import door, path, state
 from pages.ui.badge import badge
-from pages.ui.shell import plain
+from pages.ui.shell import NAME, plain
 
 
 def pages() -> list[st.Page]:
@@ -48,8 +48,8 @@ def sidebar() -> None:
 
 def _link(step: path.Step, choice: str, worry: str) -> None:
     colour = "orange" if worry else "gray"
-    label = f"{step.title}  :small[:{colour}[{plain(choice)}]]" if choice else step.title
-    st.page_link(step.script, label=label, icon=step.icon, help=worry or None, width="stretch")
+    label = f"{step.title}  :small[:{colour}[{plain(choice, NAME)}]]" if choice else step.title
+    st.page_link(step.script, label=label, icon=step.icon, help=plain(worry) or None, width="stretch")
 
 
 @cache

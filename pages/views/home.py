@@ -131,11 +131,13 @@ def last_runs() -> None:
 
 def _run_card(run: store.Run) -> None:
     status = run.status
-    name = shell.plain(title(run))
-    st.page_link(path.RUN.script, label=f"**{name}**", icon=path.RUN.icon, query_params={"run": run.id}, help=run.id)
+    name = shell.plain(title(run), shell.NAME)
+    st.page_link(
+        path.RUN.script, label=f"**{name}**", icon=path.RUN.icon, query_params={"run": run.id}, help=shell.plain(run.id)
+    )
     _best(run)
     took = duration(max(0.0, status.updated - status.started))
-    st.caption(status_words(status) if status.active else f"{status.state.capitalize()} · {took}")
+    st.caption(status_words(status) if status.active else f"{shell.plain(status.state.capitalize())} · {took}")
 
 
 def _best(run: store.Run) -> None:

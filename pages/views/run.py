@@ -19,6 +19,7 @@ from finetune_core.recipe import Recipe, plan
 from finetune_core.recipe.words import model_words, source_words, thawed_words, train_words
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
+from finetune_core.wording import file_name
 from pages.ui import acting, live, path, scripts, shell, starts, state
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
@@ -54,7 +55,7 @@ def _done(run: Run, recipe: Recipe) -> None:
     with st.container(border=True, key="done"):
         st.markdown(f":green[:material/check_circle:] {_reached(live.records(run), run.targets, recipe.task.score)}")
         with st.container(horizontal=True):
-            name = shell.plain(recipe.name or run.id)
+            name = file_name(recipe.name or run.id)
             if run.best.exists():
                 icon = ":material/download:"
                 weights = run.best.read_bytes
@@ -213,7 +214,7 @@ def _recipe(recipe: Recipe) -> None:
 
 
 def _command(recipe: Recipe) -> None:
-    file = f"{recipe.name or 'recipe'}.yaml"
+    file = f"{file_name(recipe.name)}.yaml"
     st.caption("With the recipe in a file, the same run starts from a shell:")
     st.code(launch.command(file), language="bash")
     st.download_button(file, recipe.to_yaml, file, icon=":material/download:", on_click="ignore", key="command-recipe")

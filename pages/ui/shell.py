@@ -26,6 +26,7 @@ from pages.ui import path, refused, state
 
 NAME = 80  # letters of a name in a title or chip
 MESSAGE = 2000  # letters of an error's reason
+ELSEWHERE = "The draft was changed in another tab. This page shows it as it is now."
 _WAITING = "thaw:waiting"
 
 
@@ -36,6 +37,8 @@ def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerat
     """
     refused.tidy()
     state.keep(_WAITING, waiting())
+    if state.look():
+        st.toast(ELSEWHERE, icon=":material/tab:", duration="long")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom", key="head"):
         with st.container(width="content", gap=None):
             st.title(plain(title, NAME), anchor=False)
@@ -104,6 +107,9 @@ def start(
         disabled=bool(why),
         help=why or help or None,
     )
+    if clicked and not state.meant():
+        state.note(UserError("Nothing was started.", ELSEWHERE, "Look at it, then click again."))
+        st.rerun()
     return clicked and not why
 
 

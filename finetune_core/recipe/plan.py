@@ -1,11 +1,13 @@
 """The plan: every group's learning rate at every step, before anything runs. The loop uses the same functions."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe, Training
+from finetune_core.recipe.changes import Made, applied
 from finetune_core.recipe.names import matching
 
 
@@ -25,9 +27,9 @@ def decay_factors(training: Training, names: Sequence[str]) -> dict[str, float]:
     }
 
 
-def full_length(recipe: Recipe) -> list[int]:
-    """The epochs of each phase if none ends early."""
-    return [phase.epochs for phase in recipe.phases]
+def full_length(recipe: Recipe, changes: Sequence[Made] = ()) -> list[int]:
+    """The epochs of each phase if none ends early, as the changes have left them."""
+    return [phase.epochs for phase in applied(recipe.phases, changes)]
 
 
 def starts(lasting: Sequence[int], epoch_steps: int) -> list[int]:
@@ -46,14 +48,25 @@ def momentum(phase: Phase, progress: Progress) -> float | None:
     return phase.schedule.momentum(progress) if phase.schedule.moves_momentum else None
 
 
-def plan(recipe: Recipe, names: Sequence[str], epoch_steps: int, lasting: Sequence[int] = ()) -> list[dict[str, Any]]:
+def plan(
+    recipe: Recipe,
+    names: Sequence[str],
+    epoch_steps: int,
+    lasting: Sequence[int] = (),
+    changes: Sequence[Made] = (),
+) -> list[dict[str, Any]]:
     """`{"step", "lr": {group: rate}}` for every optimizer step of all phases.
 
-    `lasting` are the epochs that each phase really takes, where some ended early.
+    `lasting` are the epochs that each phase really takes, where some ended early; each of the `changes` that were made
+    holds from its own step on.
     """
     rows: list[dict[str, Any]] = []
-    for phase, epochs in zip(recipe.phases, lasting or full_length(recipe), strict=True):
-        peaks, steps = peak_rates(phase, names), phase.epochs * epoch_steps
-        for step in range(epochs * epoch_steps):
-            rows.append({"step": len(rows), "lr": rates(phase, peaks, Progress(step, steps, epoch_steps))})
+    for index, epochs in enumerate(lasting or full_length(recipe, changes)):
+        first, end = len(rows), len(rows) + epochs * epoch_steps
+        marks = {each.step for each in changes if each.phase == index and first < each.step < end}
+        for start, until in pairwise(sorted({first, *marks, end})):
+            phase = applied(recipe.phases, [each for each in changes if each.step <= start])[index]
+            peaks, steps = peak_rates(phase, names), phase.epochs * epoch_steps
+            for step in range(start, until):
+                rows.append({"step": step, "lr": rates(phase, peaks, Progress(step - first, steps, epoch_steps))})
     return rows

@@ -33,6 +33,8 @@ DIGITS = 3  # of a rate in words
 class Change(Part):
     """What a person asks of a running phase."""
 
+    lengthens: ClassVar[bool] = False  # whether it may open a phase again that has just ended
+
     @property
     def asked(self) -> str:
         """As it is typed."""
@@ -41,6 +43,14 @@ class Change(Part):
     def after(self, phase: Phase, names: Names, at: Progress) -> Phase:
         """What the phase becomes, of a network with these groups, where it stands `at`; a UserError if it cannot."""
         raise NotImplementedError
+
+    def on(self, phase: Phase, names: Names, at: Progress) -> Phase:
+        """The same, where a number that no phase takes is a UserError too."""
+        try:
+            return self.after(phase, names, at)
+        except ValidationError as error:
+            what = f"The change “{self.asked}” does not fit."
+            raise UserError(what, reason(error), "Take another number.") from error
 
     def told(self, before: Phase, after: Phase, names: Names, at: Progress) -> str:
         """What was changed, in words for the record and the charts."""
@@ -89,6 +99,7 @@ class Epochs(Change):
 
     kind: ClassVar[str] = "epochs"
     title: ClassVar[str] = "Epochs"
+    lengthens: ClassVar[bool] = True
     how: Literal["more", "to"] = knob("more", "How", "So many more (or fewer), or so many in all.")
     number: int = knob(1, "Number", "How many.", low=-1000, high=1000)
 
@@ -186,10 +197,7 @@ def make(change: Change, phases: Phases, index: int, names: Names, at: Progress,
     A UserError where it cannot be made, or would change nothing.
     """
     before = phases[index]
-    try:
-        after = change.after(before, names, at)
-    except ValidationError as error:
-        raise UserError(f"The change “{change.asked}” does not fit.", reason(error), "Take another number.") from error
+    after = change.on(before, names, at)
     values = {
         name: getattr(after, name) for name in Phase.model_fields if getattr(after, name) != getattr(before, name)
     }

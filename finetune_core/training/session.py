@@ -25,6 +25,8 @@ from finetune_core.recipe import Recipe, Training
 from finetune_core.records import Count, Report, silent
 from finetune_core.training import distributed
 
+MANY = 1000  # labels, enough for a mean
+
 
 @dataclass
 class Session:
@@ -60,6 +62,12 @@ class Session:
         if isinstance(loss, Weighted) and loss.divide == "weights" and weights is not None and labels.ndim == 1:
             return weights[labels].sum()
         return len(labels)
+
+    def loss_of_nothing(self, outputs: Tensor) -> float:
+        """What a network scores that answers zero throughout, with outputs such as these (N, …), over many images."""
+        labels = torch.from_numpy(self.train.labels(MANY)).to(self.device)
+        zeros = torch.zeros(len(labels), *outputs.shape[1:], device=self.device)
+        return float(self.loss(zeros, labels))
 
     def normalised(self, images: Tensor) -> Tensor:
         """Raw images (0 to 255, N × C × H × W, on any device) as what the network was trained on."""

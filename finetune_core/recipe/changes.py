@@ -8,7 +8,7 @@ the recipe and of what was made up to it, and a run that goes on makes the same 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import ValidationError
@@ -186,9 +186,15 @@ class Made(Section):
     values: dict[str, Any]
     text: str = ""
 
-    def line(self) -> str:
-        """One line of a file; `Made.parsed(json.loads(line), ...)` reads it again."""
-        return self.model_dump_json()
+    def saved(self) -> dict[str, Any]:
+        """As plain data, for a line of a file; `kept` reads it again."""
+        return self.model_dump(mode="json")
+
+
+def kept(rows: Iterable[Mapping[str, Any]]) -> list[Made]:
+    """The changes in a file's lines, which may say more about each; what was refused has no values and is left out."""
+    known = ({name: row[name] for name in Made.model_fields if name in row} for row in rows if row.get("values"))
+    return [Made.parsed(row, "The change") for row in known]
 
 
 def make(change: Change, phases: Phases, index: int, names: Names, at: Progress, step: int) -> Made:

@@ -8,7 +8,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.parts.schedules import Constant, Cosine
 from finetune_core.recipe import Phase, Recipe, plan
-from finetune_core.recipe.changes import Change, Made, applied, make, parsed
+from finetune_core.recipe.changes import Change, Made, applied, kept, make, parsed
 from finetune_core.recipe.thawing import further, next_groups, next_words, thawed_more
 
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
@@ -52,9 +52,9 @@ def test_a_change_goes_through_files_and_comes_back_as_it_is_typed(text: str) ->
     change = parsed(text)
     assert change.asked == text
     assert Change.parsed(json.loads(change.model_dump_json()), "The change") == change
-    kept = make(change, (TOP,), 0, NAMES, MIDST, 23)
-    again = Made.parsed(json.loads(kept.line()), "The change")
-    assert applied((TOP,), [again]) == applied((TOP,), [kept]) != (TOP,)
+    one = make(change, (TOP,), 0, NAMES, MIDST, 23)
+    lines = [json.dumps({"wish": 3, **one.saved()}), '{"wish": 4, "refused": "It is so already."}']
+    assert applied((TOP,), kept(map(json.loads, lines))) == applied((TOP,), [one]) != (TOP,)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, plan
+from finetune_core.recipe.changes import Made, kept
 from finetune_core.runs.store import Run, Status
 from pages.ui import outline, state
 
@@ -74,20 +75,29 @@ def records(run: Run) -> Rows:
     return rows
 
 
-def planned(recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> Rows:
-    """The planned rates: with the worker's count of steps once it has one, before that as the recipe lets expect."""
+def changes(run: Run) -> list[Made]:
+    """What was changed on the way."""
+    return kept(run.changes())
+
+
+def planned(run: Run, recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> Rows:
+    """The planned rates, as they are after changes: with the worker's count of steps once it has one.
+
+    Before that as the recipe lets expect.
+    """
     first = next((row for row in rows if row["kind"] == "step"), None)
     try:
         if first and status.epoch_steps:
-            return plan.plan(recipe, list(first["lr"]), status.epoch_steps, lasting(recipe, rows, status))
+            lengths = lasting(run, recipe, rows, status)
+            return plan.plan(recipe, list(first["lr"]), status.epoch_steps, lengths, changes(run))
         return outline.planned(recipe)
     except UserError:  # the worker will say it in its own words, or the records are of another recipe
         return []
 
 
-def lasting(recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> list[int]:
+def lasting(run: Run, recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> list[int]:
     """The epochs that each phase takes: as many as it took where it is over, else as many as it may take."""
-    lengths = plan.full_length(recipe)
+    lengths = plan.full_length(recipe, changes(run))
     steps = [row for row in rows if row["kind"] == "step"]
     over = len(lengths) if status.state == "finished" else steps[-1]["phase"] if steps else 0
     for phase in range(over):

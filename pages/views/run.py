@@ -20,7 +20,7 @@ from finetune_core.recipe.words import model_words, source_words, thawed_words, 
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
 from finetune_core.wording import file_name
-from pages.ui import acting, live, path, scripts, shell, starts, state
+from pages.ui import acting, further, live, path, scripts, shell, state
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
 from pages.ui.try_image import try_image
@@ -61,12 +61,11 @@ def _done(run: Run, recipe: Recipe) -> None:
                 weights = run.best.read_bytes
                 st.download_button("Weights", weights, f"{name}.safetensors", icon=icon, on_click="ignore")
             st.download_button("Recipe", recipe.to_yaml, f"{name}.yaml", icon=":material/download:", on_click="ignore")
-            write, help = partial(scripts.whole, recipe), "This run as one program in plain PyTorch: the same losses."
+            changes = live.changes(run)
+            until = "the same losses" + (" up to the first change." if changes else ".")
+            write, help = partial(scripts.whole, recipe, changes), f"This run as one program in plain PyTorch: {until}"
             st.download_button("Script", write, "train.py", icon=":material/download:", on_click="ignore", help=help)
-            help = "Takes this run's recipe and what it has learned as your draft, and opens Model & layers."
-            if st.button("Thaw more", icon=":material/local_fire_department:", help=help):
-                state.take(starts.with_weights_of(recipe, str(run.best)) if run.best.exists() else recipe)
-                st.switch_page(path.PAGES["layers"].script)
+            further.button(run, recipe)
             if st.button("Compare with other runs", icon=":material/stacked_line_chart:"):
                 st.switch_page(path.PAGES["runs"].script)
 
@@ -162,9 +161,9 @@ def _tiles(rows: live.Rows, score: Score) -> None:
 
 
 def _charts(run: Run, recipe: Recipe, status: Status, rows: live.Rows) -> None:
-    drawn_plan = live.planned(recipe, rows, status)
+    drawn_plan = live.planned(run, recipe, rows, status)
     steps = status.steps or len(drawn_plan)
-    starts = plan.starts(live.lasting(recipe, rows, status), status.epoch_steps) if status.epoch_steps else []
+    starts = plan.starts(live.lasting(run, recipe, rows, status), status.epoch_steps) if status.epoch_steps else []
     drawn = (
         ("loss", figures.loss(rows, steps, starts)),
         ("score", figures.scored(rows, recipe.task.score, steps, starts)),

@@ -19,6 +19,7 @@ from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Wish, Work
 from finetune_core.parts.numbers import Scale, written
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
+from finetune_core.recipe.changes import Change, kept
 from finetune_core.records import Epoch, Event, Find, Lap, Record
 from finetune_core.training import timing
 
@@ -49,7 +50,7 @@ class Train(Job):
 
         files = work.files
         session = prepare(work.recipe, work.report, files.begun)
-        trainer = Trainer(session)
+        trainer = Trainer(session, kept(files.changes()))
         found = checkpoint.restore(files, trainer)
         files.save_begun(session.images)
         files.save_targets(session.targets)
@@ -78,18 +79,32 @@ class Train(Job):
 
 
 def _between(work: Work, trainer: Trainer) -> Doing:
-    """What is asked for between two steps: a pause, or that the state be saved."""
+    """What is asked for between two steps: a change, a pause, or that the state be saved."""
     from finetune_core.runs import checkpoint
     from finetune_core.training.loop import Save
 
     save = partial(checkpoint.save, work.files, trainer, Save(weights=False))
     if work.heard == Wish.SAVE:
         work.save(save)
+    elif work.heard == Wish.CHANGE:
+        yield from _changed(work, trainer)
     elif work.heard == Wish.PAUSE:
         yield Event("paused", trainer.done, "Paused on request")
         if work.pause(save) == Wish.STOP:
             raise Stop
         yield Event("resumed", trainer.done, "Going on")
+
+
+def _changed(work: Work, trainer: Trainer) -> Doing:
+    """Have the trainer make changes, and keep them; what does not fit is told, and training goes on."""
+    for wish, asked in work.changes():
+        try:
+            made = trainer.change(Change.parsed(asked, "The change"))
+        except UserError as error:
+            work.files.keep_change({"wish": wish, "step": trainer.done, "refused": error.what})
+            yield Event("change_refused", trainer.done, f"Not changed. {error}")
+        else:
+            work.files.keep_change({"wish": wish, **made.saved()})
 
 
 class _Account:

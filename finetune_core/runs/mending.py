@@ -32,7 +32,7 @@ def way(run: Run) -> Way | None:
 
 def _smaller(run: Run) -> Way | None:
     """The same step in half the memory."""
-    recipe, training = run.recipe, run.recipe.training
+    recipe, training = run.recipe_at(), run.recipe.training
     parts = 2 * training.accumulate
     if training.batch_size // parts < LEAST:
         return None
@@ -42,7 +42,7 @@ def _smaller(run: Run) -> Way | None:
 
 def _gentler(run: Run) -> Way:
     """A tenth of every rate, from before the loss rose."""
-    recipe = run.recipe
+    recipe = run.recipe_at()
     for number, phase in enumerate(recipe.phases):
         recipe = recipe.with_value(f"phases.{number}.learning_rate", float(f"{phase.learning_rate * GENTLER:.15g}"))
     why = "From the last checkpoint before the loss rose; from the start where there is none."

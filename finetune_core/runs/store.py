@@ -22,6 +22,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
 from finetune_core.recipe import Recipe, parse, text_of, tree_of
+from finetune_core.recipe.changes import applied, kept
 from finetune_core.records import Record
 from finetune_core.runs import holding
 from finetune_core.runs.folder import RECIPE, Folder, read_json, read_lines
@@ -172,6 +173,11 @@ class Run(Folder):
         """The changes that were made on the way, in order, each with the `step` before which it was made."""
         return read_lines(self.changes_file)[0]
 
+    def recipe_at(self, step: int | None = None) -> Recipe:
+        """The recipe as the changes made before a step (all of them, by default) have left it."""
+        made = [each for each in kept(self.changes()) if step is None or each.step <= step]
+        return self.recipe.replace(phases=applied(self.recipe.phases, made))
+
     def keep_change(self, change: Mapping[str, Any]) -> None:
         """Keep one that is about to be made."""
         places.append_line(self.changes_file, json.dumps(dict(change)))
@@ -179,8 +185,11 @@ class Run(Folder):
     def wanted_changes(self) -> list[tuple[int, dict[str, Any]]]:
         """The changes that were asked for and not dealt with yet, each with the number of the wish."""
         dealt = {row.get("wish") for row in self.changes()}
-        asked = [row["set"] for row in read_lines(self.control_file)[0] if isinstance(row.get("set"), dict)]
-        return [(number, each) for number, each in enumerate(asked) if number not in dealt]
+        return [(number, each) for number, each in enumerate(self.asked_changes()) if number not in dealt]
+
+    def asked_changes(self) -> list[dict[str, Any]]:
+        """All changes that were ever asked for, in order."""
+        return [row["set"] for row in read_lines(self.control_file)[0] if isinstance(row.get("set"), dict)]
 
     def wish(self) -> str:
         """What the worker was asked for last, else an empty string."""
@@ -352,7 +361,7 @@ def _slug(what: Recipe) -> str:
     return "".join(letter if letter.isalnum() or letter in "_." else "-" for letter in name)[:40].strip("-.")
 
 
-BETWEEN = ("stopped", "phase_end", "paused", "resumed", "change")  # events between two steps
+BETWEEN = ("stopped", "phase_end", "paused", "resumed")  # events between two steps; a change is made again
 
 
 def _before(record: dict[str, Any], steps: int) -> bool:

@@ -139,7 +139,8 @@ class _Desk:
 
     def changes(self) -> list[tuple[int, dict[str, Any]]]:
         """The changes asked for, each with the number of the wish; all of several processes say the same."""
-        return _from_first(self.ear.waiting)
+        asked, self.ear.waiting = _from_first(self.ear.waiting), []
+        return asked
 
     def save(self, write: Callable[[], None]) -> None:
         """Save, and remember how long that takes."""

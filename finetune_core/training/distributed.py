@@ -5,7 +5,7 @@ same order. What they tell each other goes through gloo on CPUs and NCCL on GPUs
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -96,11 +96,6 @@ def from_first(mine: Any) -> Any:
     its = [mine]
     dist.broadcast_object_list(its)
     return its[0]
-
-
-def news(mine: Sequence[Any]) -> list[Any]:
-    """What the first process has heard, for all; where that is nothing, as mostly, they share a single number."""
-    return from_first(list(mine)) if any_of(first() and bool(mine)) else []
 
 
 def gathered(rows: Tensor) -> Tensor:

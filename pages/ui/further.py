@@ -7,23 +7,22 @@ import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.changes import applied
 from finetune_core.recipe.diff import stages_beside
 from finetune_core.recipe.thawing import next_words, thawed_more
 from finetune_core.runs.store import Run
-from pages.ui import live, outline, path, shell, starts, state
+from pages.ui import outline, path, shell, starts, state
 
 
-def button(run: Run, recipe: Recipe) -> None:
+def button(run: Run) -> None:
     """The button, and behind it the proposal."""
     help = "Shows the next stage: more layer groups at a lower rate, from the weights of this run."
     if st.button("Thaw more", icon=":material/local_fire_department:", help=help):
-        _propose(run, recipe)
+        _propose(run)
 
 
 @st.dialog("Thaw more", width="medium")
-def _propose(run: Run, recipe: Recipe) -> None:
-    trained = recipe.replace(phases=applied(recipe.phases, live.changes(run)))
+def _propose(run: Run) -> None:
+    trained = run.recipe_at()
     try:
         names = outline.group_names(trained)
         further = thawed_more(trained, names)
@@ -31,7 +30,7 @@ def _propose(run: Run, recipe: Recipe) -> None:
         shell.error_card(error)
         return
     st.markdown(shell.plain(next_words(trained, names)))
-    st.dataframe(_table(run, trained, further, names), hide_index=True, width="stretch", key="further")
+    st.table(_table(run, trained, further, names), border="horizontal")
     st.caption("It becomes your draft; nothing starts yet. The loss may bump where layers thaw, and comes down again.")
     stage = starts.with_weights_of(further, str(run.best)) if run.best.exists() else further
     icon = ":material/arrow_forward:"
@@ -44,4 +43,4 @@ def _table(run: Run, trained: Recipe, further: Recipe, names: tuple[str, ...]) -
     rows = stages_beside(trained.phases[-1], further.phases[0], names)
     if run.best.exists():
         rows = [("Weights", starts.weights_words(trained.model.backbone.weights), starts.short(str(run.best))), *rows]
-    return pd.DataFrame(rows, columns=["", "This run", "Next stage"])
+    return pd.DataFrame(rows, columns=["", "This run", "Next stage"]).map(shell.plain).set_index("")

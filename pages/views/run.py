@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from finetune_core.recipe.words import model_words, source_words, thawed_words, 
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
 from finetune_core.wording import file_name
-from pages.ui import acting, further, live, path, scripts, shell, state
+from pages.ui import acting, changing, further, live, path, scripts, shell, state
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
 from pages.ui.try_image import try_image
@@ -65,7 +66,7 @@ def _done(run: Run, recipe: Recipe) -> None:
             until = "the same losses" + (" up to the first change." if changes else ".")
             write, help = partial(scripts.whole, recipe, changes), f"This run as one program in plain PyTorch: {until}"
             st.download_button("Script", write, "train.py", icon=":material/download:", on_click="ignore", help=help)
-            further.button(run, recipe)
+            further.button(run)
             if st.button("Compare with other runs", icon=":material/stacked_line_chart:"):
                 st.switch_page(path.PAGES["runs"].script)
 
@@ -108,7 +109,7 @@ def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
 def _body(run: Run, recipe: Recipe) -> None:
     """Everything that moves."""
     status, rows = run.status, live.records(run)
-    _progress(status)
+    _progress(status, lambda: changing.popover(run))
     _tiles(rows, recipe.task.score)
     tabs = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
     parts = (
@@ -125,8 +126,8 @@ def _body(run: Run, recipe: Recipe) -> None:
                 draw()
 
 
-def _progress(status: Status) -> None:
-    """How far it is; a finished run says so above."""
+def _progress(status: Status, beside: Callable[[], None] = lambda: None) -> None:
+    """How far it is, and what can be done `beside` while it is at work; a finished run says so above."""
     look = live.LOOKS[status.state]
     if status.state == "finished":
         return
@@ -134,6 +135,8 @@ def _progress(status: Status) -> None:
         st.badge(look.word, icon=look.icon, color=look.colour)
         if status.active:
             st.progress(status.share, text=status_words(status))
+            if not status.settling:
+                beside()
         else:
             st.caption(shell.plain(_ended(status)))
 

@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 from finetune_core.cli.parser import Commands, Options
+from finetune_core.cli.queueing import told
 from finetune_core.cli.shared import check, print_json, read_recipe, work
 from finetune_core.parts import Job, Knob
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import tree_of
-from finetune_core.runs import store
+from finetune_core.runs import queue, store
 
 PLAIN = ("int", "float", "text", "numbers")  # kinds of knobs whose text the job reads itself
 
@@ -32,6 +33,7 @@ def _add_job(commands: Commands, kind: type[Job]) -> None:
         "only make the run folder and print it, for torchrun on several machines (see finetune_core/runs/torchrun.py)"
     )
     one.add_argument("--create-only", action="store_true", help=help)
+    one.add_argument("--queue", action="store_true", help="let it wait in the queue until its device is free")
     for knob in kind.knobs():
         _add_option(one, knob)
 
@@ -60,6 +62,9 @@ def _do(kind: type[Job], options: Options) -> int:
     job = kind.parsed({knob.name: given[knob.name] for knob in kind.knobs() if knob.name in given}, "The command")
     recipe = job.prepared(recipe)
     check(recipe, preflight=job.checked)
+    if options.queue:
+        told(queue.submit(recipe, job, options.runs), options.json)
+        return 0
     run = store.create(recipe, job, options.runs)
     if options.create_only:
         run.report(state="stopped", message="Not started yet")

@@ -338,14 +338,15 @@ def checkpoint(name: str | Path, runs: Path | None = None) -> Path:
 
 def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
     """All runs of a kind of job, newest first."""
-    return sorted(_runs(runs or places.runs_dir(), job), key=lambda run: run.id, reverse=True)
+    found = (run for run in every_run(runs) if _kind(run) == job)
+    return sorted(found, key=lambda run: run.id, reverse=True)
 
 
-def _runs(folder: Path, job: str) -> Iterator[Run]:
-    for path in folder.glob(f"*/{RECIPE}"):
-        run = Run(path.parent)
-        if _kind(run) == job and not run.id.startswith("."):
-            yield run
+def every_run(runs: Path | None = None) -> Iterator[Run]:
+    """The runs of all kinds of jobs, in no order."""
+    for path in (runs or places.runs_dir()).glob(f"*/{RECIPE}"):
+        if not path.parent.name.startswith("."):
+            yield Run(path.parent)
 
 
 def _kind(run: Run) -> str:

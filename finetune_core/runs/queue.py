@@ -42,22 +42,24 @@ class Queue:
     waiting: tuple[Run, ...]
     active: tuple[Run, ...]
 
-    def lane(self, run: Run, here: Machine) -> list[Run]:
-        """Those who wait for the same kind of device as this run, which may be one of them."""
-        kind = waits_for(run, here)
+    def lane(self, kind: str, here: Machine) -> list[Run]:
+        """Those who wait for this kind of device."""
         return [each for each in self.waiting if waits_for(each, here) == kind]
 
     def place(self, run: Run, here: Machine) -> int:
         """The run's place among those who wait for the same kind of device, from 1; 0 where it does not wait."""
-        ids = [each.id for each in self.lane(run, here)]
+        ids = [each.id for each in self.lane(waits_for(run, here), here)]
         return ids.index(run.id) + 1 if run.id in ids else 0
 
-    def busy_on(self, recipe: Recipe, here: Machine) -> list[Run]:
-        """The runs at work on the devices that a recipe's run would need; empty where it could start now."""
-        if devices.free_for(recipe, devices.taken(self.active, here), here):
+    def before(self, recipe: Recipe, here: Machine, run: Run | None = None) -> list[Run]:
+        """Whom a new run of this recipe, or one that waits already, must let go first; empty where it can begin now."""
+        kind = devices.kind_of(recipe, here)
+        lane = [each.id for each in self.lane(kind, here)]
+        ahead = self.lane(kind, here)[: lane.index(run.id) if run and run.id in lane else None]
+        if not ahead and devices.free_for(recipe, devices.taken(self.active, here), here):
             return []
-        wanted = {*devices.names(devices.kind_of(recipe, here), here)}
-        return [run for run in self.active if wanted & devices.held(run, here)]
+        wanted = {*devices.names(kind, here)}
+        return [each for each in self.active if wanted & devices.held(each, here)] + ahead
 
 
 def look(runs: Path | None = None) -> Queue:
@@ -125,7 +127,7 @@ def move(run: Run, where: Where, here: Machine) -> None:
     with locked(folder):
         _check_waiting(run)
         now = look(folder)
-        lane = [each.id for each in now.lane(run, here)]
+        lane = [each.id for each in now.lane(waits_for(run, here), here)]
         keep(folder, woven([each.id for each in now.waiting], moved(lane, run.id, where)))
 
 

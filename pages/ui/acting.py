@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
-from finetune_core.runs import branch, launch, mending
+from finetune_core.runs import branch, launch, mending, queue
 from finetune_core.runs.store import Run
 from pages.ui import live, path, state
 
@@ -18,7 +18,7 @@ PAUSE, STOP, GO = ":material/pause_circle:", ":material/stop_circle:", ":materia
 
 def actions(slot: DeltaGenerator, run: Run, job: Job) -> None:
     """The buttons of a run, in the place for a page's primary action."""
-    every = live.EVERY if run.status.active else None
+    every = live.EVERY if live.moving(run) else None
     with slot:
         st.fragment(run_every=every)(_buttons)(run, job)
 
@@ -28,6 +28,12 @@ def _buttons(run: Run, job: Job) -> None:
     draw = _DRAWN.get(status.state, _ended)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         draw(run, job)
+
+
+def _queued(run: Run, job: Job) -> None:
+    help = "Beside whatever is at work: both will be slower."
+    _button("Start now", ":material/local_fire_department:", run, queue.start_now, primary=True, help=help)
+    _button("Cancel", ":material/close:", run, queue.cancel, help="Takes it out of the queue; its folder remains.")
 
 
 def _preparing(run: Run, job: Job) -> None:
@@ -123,6 +129,7 @@ def _done(run: Run, act: Callable[[Run], None]) -> None:
 
 
 _DRAWN: dict[str, Callable[[Run, Job], None]] = {
+    "queued": _queued,
     "starting": _preparing,
     "preparing": _preparing,
     "running": _running,

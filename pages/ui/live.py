@@ -46,19 +46,26 @@ LOOKS = {
 
 
 def watch(run: Run, draw: Callable[[], None]) -> None:
-    """Draw now and, while the run is active, again each second; when it ends, the whole page once more."""
-    if not run.status.active:
+    """Draw now and, while the run is active or waits, each second; when that changes, the whole page once more."""
+    before = moving(run)
+    if not before:
         draw()
         return
 
     @st.fragment(run_every=EVERY)
     def tick() -> None:
-        if run.status.active:
+        if moving(run) == before:
             draw()
         else:
             st.rerun()
 
     tick()
+
+
+def moving(run: Run) -> str:
+    """How a run moves: it is active, or it waits in the queue; empty where it rests."""
+    status = run.status
+    return "active" if status.active else status.state if status.state == "queued" else ""
 
 
 def records(run: Run) -> Rows:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from finetune_core.places import ASSETS
 from finetune_core.runs import preflight
-from pages.ui import door, path, state
+from pages.ui import door, path, queueing, state
 from pages.ui.badge import badge
 from pages.ui.shell import NAME, plain
 
@@ -41,6 +41,7 @@ def sidebar() -> None:
             for step in path.STEPS:
                 _link(step, step.choice(recipe) if step.choice else "", worries.get(step.key, ""))
         badge()
+        queueing.line()
         if door.inside(st.context):
             _leaving()(key="leaving")
         _closing()(key="closing", height=1)

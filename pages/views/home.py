@@ -9,7 +9,7 @@ from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe, loads
 from finetune_core.runs import store
-from pages.ui import path, shell, state
+from pages.ui import path, queueing, shell, state
 from pages.ui.badge import duration, status_words, title
 
 LAST = 3  # runs shown
@@ -155,5 +155,6 @@ st.space("small")
 doors()
 st.space("small")
 draft()
+queueing.panel()
 last_runs()
 this_machine()

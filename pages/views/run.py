@@ -21,7 +21,7 @@ from finetune_core.recipe.words import model_words, source_words, thawed_words, 
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
 from finetune_core.wording import file_name
-from pages.ui import acting, changing, further, live, path, scripts, shell, state
+from pages.ui import acting, changing, further, live, path, queueing, scripts, shell, state
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
 from pages.ui.try_image import try_image
@@ -93,7 +93,7 @@ def _best_epoch(rows: live.Rows) -> dict[str, Any] | None:
 def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
     """How far any other job is, what came of it, and its records."""
     status, rows = run.status, live.records(run)
-    _progress(status)
+    _progress(run, status)
     lines = job.lines(rows, recipe) if status.state == "finished" else []
     if lines:
         st.code("\n".join(lines), language=None)
@@ -109,7 +109,7 @@ def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
 def _body(run: Run, recipe: Recipe) -> None:
     """Everything that moves."""
     status, rows = run.status, live.records(run)
-    _progress(status, lambda: changing.popover(run))
+    _progress(run, status, lambda: changing.popover(run))
     _tiles(rows, recipe.task.score)
     tabs = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
     parts = (
@@ -126,8 +126,8 @@ def _body(run: Run, recipe: Recipe) -> None:
                 draw()
 
 
-def _progress(status: Status, beside: Callable[[], None] = lambda: None) -> None:
-    """How far it is, and what can be done `beside` while it is at work; a finished run says so above."""
+def _progress(run: Run, status: Status, beside: Callable[[], None] = lambda: None) -> None:
+    """How far it is, or what it waits for, and what can be done `beside`; a finished run says so above."""
     look = live.LOOKS[status.state]
     if status.state == "finished":
         return
@@ -137,6 +137,8 @@ def _progress(status: Status, beside: Callable[[], None] = lambda: None) -> None
             st.progress(status.share, text=status_words(status))
             if not status.settling:
                 beside()
+        elif status.state == "queued":
+            st.caption(queueing.words(run))
         else:
             st.caption(shell.plain(_ended(status)))
 

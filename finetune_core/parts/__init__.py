@@ -1,5 +1,7 @@
 """Everything a person can choose, by family. Importing this never imports torch."""
 
+from typing import Any
+
 from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.base import Call, Knob, Part, Section, knob
 from finetune_core.parts.heads import Head
@@ -24,6 +26,19 @@ FAMILIES: dict[str, type[Part]] = {
     "job": Job,
 }
 
+
+def family(part: Part) -> type[Part]:
+    """The family that a part belongs to."""
+    return next(cls for cls in FAMILIES.values() if isinstance(part, cls))
+
+
+def changed_kind(part: Part, kind: str) -> dict[str, Any]:
+    """Plain data for another part of the same family, keeping what both have in common."""
+    cls = family(part).kinds()[kind]
+    kept = {name: value for name, value in part.model_dump(mode="json").items() if name in cls.model_fields}
+    return {"kind": kind, **kept}
+
+
 __all__ = [
     "FAMILIES",
     "Backbone",
@@ -41,5 +56,7 @@ __all__ = [
     "Source",
     "Transform",
     "Weights",
+    "changed_kind",
+    "family",
     "knob",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from finetune_core.runs.store import Run
 
 ORDER, LOG, LOCK = "queue.json", "queue.log", ".queue.lock"
 DISPATCHER = "dispatcher.json"  # who it is: process id and start time
+WAITS = "Waiting in the queue"
 PATIENCE = 30.0  # seconds that somebody waits for the lock, which is held for milliseconds
 
 Where = Literal["first", "up", "down", "last"]
@@ -87,12 +88,26 @@ def waits_for(run: Run, here: Machine) -> str:
 
 def submit(recipe: Recipe, job: Job | None = None, runs: Path | None = None) -> Run:
     """A new run that waits for its turn, with the recipe as it is now. A UserError where there is no room for it."""
-    folder = runs or places.runs_dir()
+    return submit_all([recipe], job, runs)[0]
+
+
+def submit_all(
+    recipes: Sequence[Recipe],
+    job: Job | None = None,
+    runs: Path | None = None,
+    mark: Callable[[Run, int], None] = lambda run, place: None,
+) -> list[Run]:
+    """New runs that wait one behind the other; before each does, `mark` may write into its folder."""
+    folder, made = runs or places.runs_dir(), []
     with locked(folder):
-        run = store.create(recipe, job, folder)
-        _line_up(run)
+        for place, recipe in enumerate(recipes):
+            run = store.create(recipe, job, folder)
+            mark(run, place)
+            run.report(state="queued", message=WAITS)
+            made.append(run)
+        keep(folder, [each.id for each in look(folder).waiting])
     ensure(folder)
-    return run
+    return made
 
 
 def line_up(run: Run) -> None:
@@ -100,9 +115,11 @@ def line_up(run: Run) -> None:
     if run.status.active:
         raise UserError(f"The run {run.id} is at work.", f"It is {run.status.state}.", "There is nothing to wait for.")
     launch.check_resumable(run)
-    with locked(run.path.parent):
-        _line_up(run)
-    ensure(run.path.parent)
+    folder = run.path.parent
+    with locked(folder):
+        run.report(state="queued", message=WAITS, error=None)
+        keep(folder, [each.id for each in look(folder).waiting])
+    ensure(folder)
 
 
 def cancel(run: Run) -> None:
@@ -186,12 +203,6 @@ def ensure(runs: Path | None = None) -> None:
 def note(folder: Path, dispatcher: psutil.Process) -> None:
     """Write down who the dispatcher is; the caller holds the lock."""
     places.write_whole(folder / DISPATCHER, json.dumps(holding.described(dispatcher)))
-
-
-def _line_up(run: Run) -> None:
-    """To the end of the queue; the caller holds the lock."""
-    run.report(state="queued", message="Waiting in the queue", error=None)
-    keep(run.path.parent, [each.id for each in look(run.path.parent).waiting])
 
 
 def _check_waiting(run: Run) -> None:

@@ -33,8 +33,7 @@ def sweep(options: Options) -> None:
         _print_knobs(recipe, names, options.json)
         return
     axes = [_axis(recipe, names, text) for text in options.over]
-    for variant in variants.variants(recipe, axes, names):
-        check(variant.recipe)
+    check(recipe)
     made = sweeps.begin(recipe, axes, names, options.seeds, options.runs)
     if options.json:
         print_json(_tree(made))

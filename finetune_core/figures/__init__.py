@@ -7,6 +7,7 @@ from finetune_core.figures.finder import Curve, curve, finder, race
 from finetune_core.figures.layers import layer_bar
 from finetune_core.figures.series import kept, smoothed, sparkline
 from finetune_core.figures.style import alt
+from finetune_core.figures.sweeping import swept, trials
 from finetune_core.figures.training import gradient_norms, loss, planned_rates, rates, scored
 
 __all__ = [
@@ -30,4 +31,6 @@ __all__ = [
     "smoothed",
     "sparkline",
     "spread",
+    "swept",
+    "trials",
 ]

@@ -15,12 +15,12 @@ from finetune_core.errors import UserError
 from finetune_core.parts import Knob, Part, Section, changed_kind, family
 from finetune_core.parts.numbers import Scale, Several, written
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.presets import presets, with_preset
+from finetune_core.recipe.presets import current_preset, presets, with_preset
 from finetune_core.recipe.words import run_words
 from finetune_core.wording import few
 
 MOST = 60  # runs of one sweep
-SEEDS = Scale(1, 10, whole=True)  # repetitions of each
+FIRST = 5  # values of an axis to begin with
 PARTS = ("model.head", "training.optimizer", "training.loss", "training.mix")
 # Where it runs, what the images are, and what is measured on: other validation images make scores that say nothing
 OF_DATA = ("unreadable", "channels", "valid_share", "split_seed")
@@ -49,6 +49,24 @@ class Knobs:
             hint = f"There are: {', '.join(self.choices)}."
             raise UserError(f"{self.title} cannot be tried at {few(unknown)}.", "There is no such choice.", hint)
         return chosen
+
+    def around(self, now: Any) -> tuple[Any, ...]:
+        """Values to begin with: the two below and above what is chosen now, or the first few choices and it."""
+        if not self.scale:
+            return tuple(dict.fromkeys([str(now), *self.choices]))[:FIRST]
+        below, above = [now], [now]
+        for _ in range(FIRST // 2):
+            below.append(self._beside(below[-1], -1))
+            above.append(self._beside(above[-1], 1))
+        return tuple(dict.fromkeys([*reversed(below), *above]))
+
+    def _beside(self, number: Any, way: int) -> Any:
+        """The next number worth a run: of rates and the like about a factor of three on."""
+        assert self.scale
+        strides = 2 if self.scale.log and not self.scale.whole else 1
+        for _ in range(strides):
+            number = self.scale.stepped(number, way)
+        return number
 
     def shown(self, value: Any) -> str:
         """A value as people read it."""
@@ -81,6 +99,16 @@ class Variant:
 def knobs(recipe: Recipe, names: Sequence[str]) -> dict[str, Knobs]:
     """Everything that can be varied, by dotted path; `names` are the layer groups, stem first."""
     return {each.path: each for each in _knobs(recipe, names)}
+
+
+def chosen(recipe: Recipe, names: Sequence[str], path: str) -> Any:
+    """What the recipe has chosen for a knob now, as one of its values."""
+    node = _at(recipe, path)
+    if isinstance(node, Part):
+        return node.kind
+    if path.endswith(".thaw"):
+        return current_preset(_at(recipe, path.rpartition(".")[0]), names) or presets(names)[0].key
+    return {True: "yes", False: "no"}[node] if isinstance(node, bool) else node
 
 
 def axis(recipe: Recipe, names: Sequence[str], path: str, text: str) -> Axis:

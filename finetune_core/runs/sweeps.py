@@ -20,7 +20,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.variants import Axis, variants
-from finetune_core.runs import queue, store
+from finetune_core.runs import preflight, queue, store
 from finetune_core.runs.folder import read_json
 from finetune_core.runs.store import Run
 
@@ -107,8 +107,13 @@ class Sweep:
 def begin(
     recipe: Recipe, axes: Sequence[Axis], names: Sequence[str], seeds: int = 1, runs: Path | None = None
 ) -> Sweep:
-    """Queue a run for every combination of values and every seed. UserErrors as `variants` and `queue.submit`."""
+    """Queue a run for every combination of values and every seed.
+
+    UserErrors as `variants` and `queue.submit`, and where one of them could not run; then none is queued.
+    """
     made = variants(recipe, axes, names, seeds)
+    for each in made[::seeds]:
+        _check(each.recipe)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-sweep"
     taken = {sweep.id for sweep in list_sweeps(runs)}
     name = next(each for each in (name, *(f"{name}-{number}" for number in range(2, 1000))) if each not in taken)
@@ -118,6 +123,12 @@ def begin(
 
     queue.submit_all([each.recipe for each in made], runs=runs, mark=mark)
     return open_sweep(name, runs)
+
+
+def _check(recipe: Recipe) -> None:
+    for finding in preflight.findings(recipe):
+        if finding.error:
+            raise UserError(f"{recipe.name}: {finding.error.what}", finding.error.why, finding.error.hint)
 
 
 def list_sweeps(runs: Path | None = None) -> list[Sweep]:

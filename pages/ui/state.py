@@ -256,6 +256,11 @@ def run_id() -> str | None:
     return st.query_params.get("run")
 
 
+def sweep_id() -> str | None:
+    """The sweep named in the page's address (`?sweep=…`)."""
+    return st.query_params.get("sweep")
+
+
 def background() -> tuple[int, int, int]:
     """The page's colour (red, green, blue), for pictures that must melt into it."""
     return (16, 22, 31) if st.context.theme.type == "dark" else (255, 255, 255)

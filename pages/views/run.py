@@ -21,7 +21,7 @@ from finetune_core.recipe.words import model_words, source_words, thawed_words, 
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
 from finetune_core.wording import file_name
-from pages.ui import acting, changing, further, live, path, queueing, scripts, shell, state
+from pages.ui import acting, changing, further, live, path, queueing, scripts, shell, state, sweeping
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
 from pages.ui.try_image import try_image
@@ -41,6 +41,7 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
         _done(run, recipe)
     elif status.error:
         shell.error_card(UserError.said(status.error))
+    sweeping.of_run(run)
     live.watch(run, lambda: _body(run, recipe) if job.trains else _job_body(run, recipe, job))
     load()
 

@@ -13,7 +13,7 @@ from finetune_core.recipe.diff import differences
 from finetune_core.recipe.words import model_words, source_words, thaw_words
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
-from pages.ui import live, path, queueing, shell, state
+from pages.ui import live, path, shell, state, sweeping
 from pages.ui.badge import duration
 from pages.ui.chart import chart, load
 
@@ -27,7 +27,7 @@ def show() -> None:
     slot = shell.page("runs", "Runs", LEAD, strip=False)
     if shell.primary(slot, "New run", icon=":material/add:"):
         st.switch_page(path.PAGES["train"].script)
-    queueing.panel()
+    sweeping.above_runs()
     runs = _readable(store.list_runs())
     if not runs:
         card = shell.empty("No runs yet", "A run appears here as soon as it is launched.", icon=":material/ac_unit:")

@@ -94,6 +94,7 @@ def _choices() -> None:
         st.caption(shell.plain(_on_this_machine()))
     with st.expander("More", icon=":material/tune:"):
         _more()
+    st.page_link(path.SWEEP.script, label=f":small[{path.SWEEP.title}]", icon=path.SWEEP.icon)
 
 
 def _on_this_machine() -> str:

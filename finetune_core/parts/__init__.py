@@ -4,6 +4,7 @@ from typing import Any
 
 from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.base import Call, Knob, Part, Section, knob
+from finetune_core.parts.engines import Engine
 from finetune_core.parts.heads import Head
 from finetune_core.parts.jobs import Job
 from finetune_core.parts.losses import Loss
@@ -24,6 +25,7 @@ FAMILIES: dict[str, type[Part]] = {
     "loss": Loss,
     "mixing": Mixing,
     "job": Job,
+    "engine": Engine,
 }
 
 
@@ -43,6 +45,7 @@ __all__ = [
     "FAMILIES",
     "Backbone",
     "Call",
+    "Engine",
     "Head",
     "Job",
     "Knob",

@@ -13,6 +13,7 @@ targets.json        what the model's outputs stand for: task, names, units
 images.json         the names and the images on either side that it began with
 lineage.json        of a run that began where another one stood: which, at which step, and what was changed
 sweep.json          of a run that is one of a sweep: which one, and at which values
+engine.json         of a run that is at work elsewhere: which engine has it, with its knobs
 depth.json          of images with more than 8 bits: which values are black and white
 checkpoints/        step-00000120.safetensors …: all that going on from there needs, the newest few;
                     last.safetensors, best.safetensors, phase-1.safetensors …: weights alone
@@ -49,6 +50,7 @@ class Folder:
         self.targets_file = path / "targets.json"
         self.images_file = path / "images.json"
         self.sweep_file = path / "sweep.json"
+        self.engine_file = path / "engine.json"
         self.depth_file = path / "depth.json"
         self.lineage_file = path / "lineage.json"
         self.classes_file = path / "classes.json"  # what runs had instead before there were tasks

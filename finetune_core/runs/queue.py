@@ -23,7 +23,7 @@ from finetune_core.errors import UserError
 from finetune_core.machine import Machine
 from finetune_core.parts import Job
 from finetune_core.recipe import Recipe
-from finetune_core.runs import devices, holding, launch, store
+from finetune_core.runs import devices, engines, holding, launch, store
 from finetune_core.runs.folder import read_json
 from finetune_core.runs.store import Run
 
@@ -72,6 +72,8 @@ def look(runs: Path | None = None) -> Queue:
         status = run.status
         if status.active:
             active.append((status.started, run.id, run))
+        elif run.engine_file.exists():  # it waits in a queue that is not this one
+            continue
         # One that is still listed was just being started when its dispatcher was killed
         elif status.state == "queued" or (status.state == "lost" and run.id in listed):
             waiting.append((listed.get(run.id, len(listed)), status.started, run.id, run))
@@ -123,9 +125,12 @@ def line_up(run: Run) -> None:
 
 
 def cancel(run: Run) -> None:
-    """Take a waiting run out of the queue; its folder remains. A UserError where it does not wait."""
+    """Take a waiting run out of the queue, here or elsewhere; its folder remains. A UserError if it does not wait."""
     with locked(run.path.parent):
-        _check_waiting(run)
+        if run.engine_file.exists() and run.status.state == "queued":
+            engines.of(run).cancel(run)
+        else:
+            _check_waiting(run)
         run.report(state="stopped", message="Cancelled before it began")
         keep(run.path.parent, [each.id for each in look(run.path.parent).waiting if each.id != run.id])
 

@@ -32,7 +32,8 @@ def _buttons(run: Run, job: Job) -> None:
 
 def _queued(run: Run, job: Job) -> None:
     help = "Beside whatever is at work: both will be slower."
-    _button("Start now", ":material/local_fire_department:", run, queue.start_now, primary=True, help=help)
+    if not run.engine_file.exists():  # else another queue has it
+        _button("Start now", ":material/local_fire_department:", run, queue.start_now, primary=True, help=help)
     _button("Cancel", ":material/close:", run, queue.cancel, help="Takes it out of the queue; its folder remains.")
 
 

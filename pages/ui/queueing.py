@@ -11,7 +11,7 @@ import streamlit as st
 from finetune_core import machine
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
-from finetune_core.runs import queue
+from finetune_core.runs import engines, queue
 from finetune_core.runs.queue import Queue
 from finetune_core.runs.store import Run
 from finetune_core.wording import count
@@ -53,7 +53,10 @@ def line() -> None:
 
 
 def words(run: Run) -> str:
-    """A waiting run's place, and what it waits for."""
+    """A waiting run's place, and what it waits for; elsewhere what is to be done there."""
+    if run.engine_file.exists():
+        engine = engines.of(run)
+        return shell.plain(f"{engine.title}. {run.status.message}. {engine.words(run)}")
     return f"{_place_words(run)}. {_wait_words(queue.look().before(run.recipe, machine.facts(), run))}"
 
 

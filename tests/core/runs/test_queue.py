@@ -221,7 +221,7 @@ def test_a_stopped_run_can_wait_to_go_on(tiny: Recipe, busy: Run) -> None:
     run.report(state="stopped")
     queue.line_up(run)
     assert [each.id for each in queue.look().waiting] == [run.id]
-    with pytest.raises(UserError, match="cannot be resumed"):
+    with pytest.raises(UserError, match="is at work"):
         queue.line_up(busy)
 
 

@@ -13,6 +13,7 @@ from finetune_core.runs import branch, launch, mending, queue
 from finetune_core.runs.store import Run
 from pages.ui import live, path, state
 
+FOLLOWED = "thaw:go-to"  # the run that a click has begun
 PAUSE, STOP, GO = ":material/pause_circle:", ":material/stop_circle:", ":material/play_circle:"
 
 
@@ -89,13 +90,13 @@ def _go_on(run: Run, way: mending.Way) -> None:
     """Branch with the changed recipe, or start anew where nothing was saved, and watch that."""
     made = branch.go_on(run, way.recipe, way.step)
     launch.start(made)
-    state.keep("go-to", made.id)
+    state.keep(FOLLOWED, made.id)
 
 
 def follow() -> None:
     """Turn to the run that a click has begun, if one has."""
-    if found := state.value("go-to"):
-        state.keep("go-to", None)
+    if found := state.value(FOLLOWED):
+        state.keep(FOLLOWED, None)
         st.switch_page(path.RUN.script, query_params={"run": found})
 
 
@@ -117,12 +118,13 @@ def _button(
         type="primary" if primary else "secondary",
         disabled=disabled,
         help=help,
-        on_click=_done,
+        on_click=done,
         args=(run, act),
     )
 
 
-def _done(run: Run, act: Callable[[Run], None]) -> None:
+def done(run: Run, act: Callable[[Run], None]) -> None:
+    """Do it; what stands against it is said at the top of the page."""
     try:
         act(run)
     except UserError as error:

@@ -21,13 +21,13 @@ from finetune_core.recipe.words import model_words, source_words, thawed_words, 
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
 from finetune_core.wording import file_name
-from pages.ui import acting, changing, further, live, path, queueing, scripts, shell, state, sweeping
+from pages.ui import acting, branching, changing, further, live, path, queueing, scripts, shell, state, sweeping
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
 from pages.ui.try_image import try_image
 
 RECENT = 500  # records of another job that are shown
-TABS = ("Charts", "Scores", "Try an image", "Recipe", "Command", "Log")
+TABS = ("Charts", "Scores", "Try an image", "Checkpoints", "Recipe", "Command", "Log")
 
 
 def show(run: Run, recipe: Recipe, job: Job) -> None:
@@ -117,6 +117,7 @@ def _body(run: Run, recipe: Recipe) -> None:
         lambda: _charts(run, recipe, status, rows),
         lambda: _scores(rows, recipe.task),
         lambda: try_image(run),
+        lambda: branching.checkpoints(run),
         lambda: _recipe(recipe),
         lambda: _command(recipe),
         lambda: _log(run),

@@ -27,7 +27,7 @@ from finetune_core.records import Epoch, Event, Record, Step
 from finetune_core.training import distributed, divergence
 from finetune_core.training.divergence import Diverged
 from finetune_core.training.evaluate import evaluate
-from finetune_core.training.metrics import Meter
+from finetune_core.training.metrics import Measured, Meter
 from finetune_core.training.session import Session
 from finetune_core.training.stepper import Outcome, Stepper, random_state, set_random_state
 from finetune_core.training.truth import Verdict, Witness
@@ -120,6 +120,7 @@ class Trainer:
         self.meter = Meter(session.targets, session.device)
         self._set_phases(session.recipe.phases)
         self.average = _averaging(session)
+        self.measured: Measured | None = None  # on the validation images, at the newest end of an epoch
         self.unproven = True  # whether the next step is to be checked
         torch.manual_seed(distributed.seed(session.recipe.training.seed))
 
@@ -348,7 +349,7 @@ class Trainer:
 
     def _finish_epoch(self) -> Epoch:
         started = time.perf_counter()
-        measured = evaluate(self.session, self.kept)
+        measured = self.measured = evaluate(self.session, self.kept)
         elapsed = self.at.elapsed + time.perf_counter() - started
         score = self.session.targets.about.score
         standing = (score.signed(measured.scores[score.key]), -measured.loss)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from finetune_core.data.cache import decoded
 from finetune_core.data.depth import Depth
-from finetune_core.data.kept import Kept, kept
+from finetune_core.data.kept import Kept, kept, paths
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
 from finetune_core.data.split import Split, readable, split
@@ -41,6 +41,7 @@ class Session:
     loss: nn.Module
     depth: Depth  # the range that deep images were read by
     images: Kept  # those that it learns from and is measured on
+    measured_on: tuple[str, ...] = ()  # the validation images by their paths below the data's root, in order
     changes: tuple[str, ...] = ()  # notes on what has changed since the run began
 
     @property
@@ -130,7 +131,8 @@ def prepare(recipe: Recipe, report: Report = silent, begun: Kept | None = None) 
         share=share,
     )
     loss = training.loss.call(targets).build().to(device)
-    return Session(recipe, device, network, targets, train, valid, loss, images.depth, begins, changes)
+    measured_on = paths(samples, parts.valid)
+    return Session(recipe, device, network, targets, train, valid, loss, images.depth, begins, measured_on, changes)
 
 
 def _again(begun: Kept, samples: Samples) -> tuple[Samples, Split | None, tuple[str, ...]]:

@@ -37,6 +37,14 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def megabytes(size: int) -> str:
+    """Bytes as people read them: `3.1 MB`, `240 MB`, `1.2 GB`."""
+    for unit, large in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if size >= large:
+            return f"{size / large:,.{1 if size < 100 * large else 0}f} {unit}"
+    return f"{size / 1e6:.1f} MB"
+
+
 def few(names: Iterable[object], most: int = MOST, between: str = ", ") -> str:
     """The first of some names, each once and safe to print, and how many more there are."""
     said = list(dict.fromkeys(shown(str(name)) for name in names))

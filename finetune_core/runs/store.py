@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -25,7 +26,7 @@ from finetune_core.recipe import Recipe, parse, text_of, tree_of
 from finetune_core.recipe.changes import applied, kept
 from finetune_core.records import Record
 from finetune_core.runs import holding
-from finetune_core.runs.folder import RECIPE, Folder, read_json, read_lines
+from finetune_core.runs.folder import RECIPE, Folder, read_json, read_lines, shaped
 from finetune_core.runs.jobs import Train
 from finetune_core.wording import shown
 
@@ -34,6 +35,7 @@ SomeJob = TypeVar("SomeJob", bound=Job)
 SETTLING = ("starting", "preparing")
 ACTIVE = (*SETTLING, "running", "paused", "stopping")
 ENDED = ("finished", "stopped", "diverged", "failed")
+EPOCH = b'{"kind": "epoch"'  # how the line of an epoch record begins
 STATES = ("queued", *ACTIVE, *ENDED)
 
 
@@ -81,7 +83,7 @@ class Status:
         return min(1.0, done / total) if total else 0.0
 
 
-_STATUS = TypeAdapter(Status)
+_STATUS, _TARGETS, _KEPT = TypeAdapter(Status), TypeAdapter(Targets), TypeAdapter(Kept)
 
 
 class Run(Folder):
@@ -156,6 +158,10 @@ class Run(Folder):
         rows, cursor, _ = read_lines(self.records_file, cursor)
         return [_today(row) for row in rows if "kind" in row], cursor
 
+    def epochs(self) -> list[dict[str, Any]]:
+        """The epoch records alone, as they are now: quick however many steps lie between them."""
+        return [_today(row) for row in read_lines(self.records_file, begins=EPOCH)[0]]
+
     def keep_records(self, steps: int) -> None:
         """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles."""
         kept = [r for r in self.records()[0] if _before(r, steps)]
@@ -212,7 +218,7 @@ class Run(Folder):
     def targets(self) -> Targets | None:
         """What the model's outputs stand for; None before the worker has read the data."""
         if saved := read_json(self.targets_file):
-            return targets_said(saved)
+            return shaped(self.targets_file, _TARGETS, saved)
         earlier = read_json(self.classes_file, list)
         return Targets(ONE_CLASS.key, tuple(earlier)) if earlier else None
 
@@ -224,7 +230,7 @@ class Run(Folder):
     def begun(self) -> Kept | None:
         """What the run began with: of earlier runs the names alone, None before the worker has read the data."""
         if saved := read_json(self.images_file):
-            return Kept(**{name: tuple(paths) for name, paths in saved.items()})
+            return shaped(self.images_file, _KEPT, saved)
         return Kept(self.targets.names) if self.targets else None
 
     def save_begun(self, images: Kept) -> None:
@@ -319,10 +325,12 @@ def open_run(name: str | Path, runs: Path | None = None) -> Run:
     """The run of this id or path; a UserError where there is none."""
     runs = runs or places.runs_dir()
     for path in (runs / name, Path(name)):
-        if (path / RECIPE).is_file():
+        if os.path.lexists(path / RECIPE):  # of a damaged run it is told later what is wrong with it
             return Run(path)
     raise UserError(
-        f"There is no run {name}.", f"No such folder in {runs}.", "See them all with `python -m finetune_core runs`."
+        f"There is no run {shown(name)[:80]}.",
+        f"No such folder in {runs}.",
+        "See them all with `python -m finetune_core runs`.",
     )
 
 
@@ -338,7 +346,7 @@ def checkpoint(name: str | Path, runs: Path | None = None) -> Path:
 
 def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
     """All runs of a kind of job, newest first."""
-    found = (run for run in every_run(runs) if _kind(run) == job)
+    found = (run for run in every_run(runs) if kind_of(run) == job)
     return sorted(found, key=lambda run: run.id, reverse=True)
 
 
@@ -349,12 +357,13 @@ def every_run(runs: Path | None = None) -> Iterator[Run]:
             yield Run(path.parent)
 
 
-def _kind(run: Run) -> str:
+def kind_of(run: Run) -> str:
     """The kind of a run's job; what is damaged is listed with the trainings, where whoever opens it is told."""
     try:
-        return str(_job_today(read_json(run.job_file) or {})["kind"])
+        kind = _job_today(read_json(run.job_file) or {})["kind"]
     except UserError:
         return Train.kind
+    return kind if isinstance(kind, str) else Train.kind
 
 
 def _slug(what: Recipe) -> str:
@@ -390,11 +399,7 @@ def _known(saved: dict[str, Any]) -> dict[str, Any]:
 
 def targets_said(saved: Mapping[str, Any]) -> Targets:
     """What a model's outputs stand for, from plain data."""
-    return Targets(**{name: _frozen(value) for name, value in saved.items()})
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return _TARGETS.validate_python(saved)
 
 
 def _job_today(saved: dict[str, Any]) -> dict[str, Any]:

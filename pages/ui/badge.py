@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import streamlit as st
 
-from finetune_core.errors import UserError
-from finetune_core.recipe.words import run_words
 from finetune_core.records import counted
-from finetune_core.runs import store
+from finetune_core.runs.store import Status
+from finetune_core.runs.summaries import summaries
 from pages.ui import path
 from pages.ui.shell import NAME, plain
 
 EVERY = 3  # seconds
-RECENT = 8  # runs looked at
 
 
 @st.fragment(run_every=EVERY)
 def badge() -> None:
     """The newest active run with its progress; nothing while none is active."""
-    run = next((run for run in store.list_runs()[:RECENT] if run.status.active), None)
+    run = next((run for run in summaries() if run.status.active), None)
     if run is None:
         return
     with st.container(border=True, gap="xsmall", key="badge"):
-        name = plain(title(run), NAME)
+        name = plain(run.title, NAME)
         st.page_link(
             path.RUN.script,
             label=f":small[**{name}**]",
@@ -30,19 +28,10 @@ def badge() -> None:
             query_params={"run": run.id},
             help="Watch it live",
         )
-        status = run.status
-        st.progress(status.share, text=status_words(status))
+        st.progress(run.status.share, text=status_words(run.status))
 
 
-def title(run: store.Run) -> str:
-    """What people call the run; its id where its recipe is of another version."""
-    try:
-        return run_words(run.recipe)
-    except UserError:
-        return run.id
-
-
-def status_words(status: store.Status) -> str:
+def status_words(status: Status) -> str:
     """`Epoch 2 of 5 · 40 s left`, or the state while there is no progress to tell."""
     if status.state == "paused" and status.epoch_steps:
         return f"Paused in epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"

@@ -45,6 +45,11 @@ LOOKS = {
 }
 
 
+def look(state: str) -> Look:
+    """How a state is shown; one that a later version of Thaw wrote, by its name."""
+    return LOOKS.get(state, Look(state.capitalize(), ":material/help:", "?", "gray"))
+
+
 def watch(run: Run, draw: Callable[[], None]) -> None:
     """Draw now and, while the run is active or waits, each second; when that changes, the whole page once more."""
     before = moving(run)

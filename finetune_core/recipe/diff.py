@@ -1,4 +1,4 @@
-"""What differs between two recipes."""
+"""What differs between recipes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ FROZEN = "frozen"
 
 def differences(one: Recipe, other: Recipe) -> list[tuple[str, str, str]]:
     """(dotted place, value, other value) wherever two recipes differ."""
-    mine, theirs = _leaves(one.model_dump(mode="json")), _leaves(other.model_dump(mode="json"))
-    places = dict.fromkeys([*mine, *theirs])
-    return [(at, _shown(mine.get(at)), _shown(theirs.get(at))) for at in places if mine.get(at) != theirs.get(at)]
+    return [(place, mine, theirs) for place, mine, theirs in differing(one, other)]
+
+
+def differing(*recipes: Recipe) -> list[tuple[str, ...]]:
+    """(dotted place, a value for each recipe) wherever recipes are not all alike."""
+    trees = [_leaves(recipe.model_dump(mode="json")) for recipe in recipes]
+    places = dict.fromkeys(place for tree in trees for place in tree)
+    rows = ((place, [tree.get(place) for tree in trees]) for place in places)
+    return [(place, *map(_shown, values)) for place, values in rows if any(each != values[0] for each in values)]
 
 
 def stages_beside(one: Phase, other: Phase, names: Sequence[str]) -> list[tuple[str, str, str]]:

@@ -1,7 +1,7 @@
 """Records and values to plotly figures: pure functions, named after what they show."""
 
-from finetune_core.figures.colours import group_colours
-from finetune_core.figures.comparing import by_name, compared, guesses
+from finetune_core.figures.colours import LINES, group_colours
+from finetune_core.figures.comparing import by_name, compared, compared_losses, guesses
 from finetune_core.figures.data import class_balance, spread
 from finetune_core.figures.finder import Curve, curve, finder, race
 from finetune_core.figures.layers import layer_bar
@@ -11,11 +11,13 @@ from finetune_core.figures.sweeping import swept, trials
 from finetune_core.figures.training import gradient_norms, loss, planned_rates, rates, scored
 
 __all__ = [
+    "LINES",
     "Curve",
     "alt",
     "by_name",
     "class_balance",
     "compared",
+    "compared_losses",
     "curve",
     "finder",
     "gradient_norms",

@@ -52,12 +52,14 @@ def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
     elif knob.type == "choice":
         how = {"choices": knob.choices, "type": type(knob.choices[0])}
     elif knob.type in ("numbers", "list"):
-        how |= {"nargs": "+"}
+        how |= {"nargs": "*"}
     parser.add_argument(name, default=argparse.SUPPRESS, help=f"{knob.help}{default}", **how)
 
 
 def _told(default: Any) -> str:
-    return written(default) if isinstance(default, float) else str(default)
+    if isinstance(default, tuple):
+        return " ".join(map(_told, default))
+    return written(default) if isinstance(default, float) else getattr(default, "kind", str(default))
 
 
 def _do(kind: type[Job], options: Options) -> int:

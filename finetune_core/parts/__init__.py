@@ -12,6 +12,7 @@ from finetune_core.parts.mixing import Mixing
 from finetune_core.parts.optimizers import Optimizer
 from finetune_core.parts.schedules import Progress, Schedule
 from finetune_core.parts.sources import Source
+from finetune_core.parts.trackers import Tracker
 from finetune_core.parts.transforms import Transform
 
 FAMILIES: dict[str, type[Part]] = {
@@ -26,6 +27,7 @@ FAMILIES: dict[str, type[Part]] = {
     "mixing": Mixing,
     "job": Job,
     "engine": Engine,
+    "tracker": Tracker,
 }
 
 
@@ -57,6 +59,7 @@ __all__ = [
     "Schedule",
     "Section",
     "Source",
+    "Tracker",
     "Transform",
     "Weights",
     "changed_kind",

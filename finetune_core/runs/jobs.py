@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import SerializeAsAny, field_validator, model_validator
 
 from finetune_core.errors import UserError
 from finetune_core.finder import sweep
@@ -18,6 +18,7 @@ from finetune_core.parts.base import knob
 from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Wish, Work
 from finetune_core.parts.numbers import Scale, written
 from finetune_core.parts.tasks import Score
+from finetune_core.parts.trackers import TensorBoard, Tracker
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.changes import Change, kept
 from finetune_core.records import Epoch, Event, Find, Lap, Record
@@ -41,6 +42,15 @@ class Train(Job):
     title: ClassVar[str] = "Training"
     resumable: ClassVar[bool] = True
     trains: ClassVar[bool] = True
+    trackers: tuple[SerializeAsAny[Tracker], ...] = knob(
+        (TensorBoard(),), "Trackers", "Where else the numbers are written as they come, besides the run's own records."
+    )
+
+    def prepared(self, recipe: Recipe) -> Recipe:
+        """A UserError where a tracker's library is not installed."""
+        for tracker in self.trackers:
+            tracker.check()
+        return recipe
 
     def run(self, work: Work) -> Doing:
         """From where its folder was saved last, or from the start; saves when the trainer asks, and when stopped."""
@@ -58,6 +68,7 @@ class Train(Job):
         files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
         account = _Account(trainer, work)
         account.begin()
+        work.track(self.trackers, trainer.done)
         told = {"weights": () if trainer.done else session.network.notes, "data": session.changes, "checkpoint": found}
         notes = [Event(name, trainer.done, note) for name, said in told.items() for note in said]
         for made in chain(notes, trainer.run()):

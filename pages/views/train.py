@@ -14,7 +14,7 @@ from finetune_core.parts import Loss
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.plan import full_length, starts
 from finetune_core.runs import launch, preflight, store
-from pages.ui import fields, outline, path, phasing, queueing, scripts, shell, state
+from pages.ui import fields, outline, path, phasing, queueing, scripts, shell, state, tracking
 from pages.ui.chart import chart, load
 from pages.ui.checks import checks, unkept
 
@@ -70,7 +70,7 @@ def _downloads(recipe: Recipe, broken: bool) -> None:
 def _launch(recipe: Recipe) -> None:
     """Make the run folder and start its worker; the page then leads to the run."""
     try:
-        run = store.create(recipe)
+        run = store.create(recipe, tracking.job())
         launch.start(run)
     except UserError as error:
         state.note(error)
@@ -126,6 +126,7 @@ def _more() -> None:
         fields.field("name", explain=False)
         for name in OF_RUN:
             fields.field(f"training.{name}", explain=False)
+        tracking.field()
 
 
 def _formula() -> None:

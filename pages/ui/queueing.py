@@ -14,9 +14,10 @@ from finetune_core.recipe import Recipe
 from finetune_core.runs import engines, queue
 from finetune_core.runs.queue import Queue
 from finetune_core.runs.store import Run
+from finetune_core.runs.summaries import summary
 from finetune_core.wording import count
-from pages.ui import path, shell, state
-from pages.ui.badge import status_words, title
+from pages.ui import path, shell, state, tracking
+from pages.ui.badge import status_words
 
 EVERY = 2.0  # seconds between two looks while somebody waits
 SELDOM = 5.0  # on pages that show no more than how many do
@@ -30,7 +31,7 @@ def ahead(recipe: Recipe) -> str:
 
 def add(recipe: Recipe) -> None:
     """Let the recipe as it is now wait for its turn; what stops it becomes a notice."""
-    run = _tried(partial(queue.submit, recipe))
+    run = _tried(lambda: queue.submit(recipe, tracking.job()))
     if run:
         st.toast(
             f"{_place_words(run)}. The draft is yours to change: what waits stays as it is.", icon=":material/add:"
@@ -71,7 +72,7 @@ def _wait_words(before: list[Run]) -> str:
     if not before:
         return ""
     first, others = before[0], len(before) - 1
-    told = f"Waits for {shell.plain(title(first))} ({status_words(first.status)})"
+    told = f"Waits for {shell.plain(summary(first).title)} ({status_words(first.status)})"
     return f"{told} and {count(others, 'other')}." if others else f"{told}."
 
 
@@ -96,7 +97,7 @@ def _at_work(run: Run) -> None:
 def _waiting(run: Run, now: Queue, here: machine.Machine) -> None:
     """A line: its place, its name, and what can be done with it."""
     lane = [each.id for each in now.lane(queue.waits_for(run, here), here)]
-    place, name = lane.index(run.id), title(run)
+    place, name = lane.index(run.id), summary(run).title
     with st.container(horizontal=True, vertical_alignment="center", gap=None, wrap=False, key=f"queued-{run.id}"):
         device = f" · {queue.waits_for(run, here)}" if len(lane) < len(now.waiting) else ""
         st.markdown(f":gray[{place + 1}{device}]", width=46 if device else 24)
@@ -108,7 +109,7 @@ def _waiting(run: Run, now: Queue, here: machine.Machine) -> None:
 
 
 def _link(run: Run, icon: str) -> None:
-    label = shell.plain(title(run))
+    label = shell.plain(summary(run).title)
     st.page_link(path.RUN.script, label=label, icon=icon, query_params={"run": run.id}, help=run.id, width="stretch")
 
 

@@ -295,7 +295,7 @@ def test_a_rate_far_too_high_is_told_in_words(tiny: Recipe) -> None:
     recipe = tiny.with_value("phases.0.learning_rate", 100).with_value("phases.0.epochs", 40)
     run = store.create(recipe.with_value("training.optimizer", {"kind": "sgd"}))
     assert work(run) == 2
-    assert run.status.state == "failed"
+    assert run.status.state == "diverged"
     assert "far above" in run.status.error["what"]
 
 

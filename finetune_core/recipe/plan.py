@@ -46,14 +46,19 @@ def momentum(phase: Phase, progress: Progress) -> float | None:
     return phase.schedule.momentum(progress) if phase.schedule.moves_momentum else None
 
 
-def plan(recipe: Recipe, names: Sequence[str], epoch_steps: int, lasting: Sequence[int] = ()) -> list[dict[str, Any]]:
+def plan(
+    recipe: Recipe, names: Sequence[str], epoch_steps: int, lasting: Sequence[int] = (), every: int = 1
+) -> list[dict[str, Any]]:
     """`{"step", "lr": {group: rate}}` for every optimizer step of all phases.
 
-    `lasting` are the epochs that each phase really takes, where some ended early.
+    `lasting` are the epochs that each phase really takes, where some ended early. With `every` above 1 only so many
+    steps are worked out, and the last of each phase: enough to be looked at.
     """
     rows: list[dict[str, Any]] = []
+    first = 0
     for phase, epochs in zip(recipe.phases, lasting or full_length(recipe), strict=True):
-        peaks, steps = peak_rates(phase, names), phase.epochs * epoch_steps
-        for step in range(epochs * epoch_steps):
-            rows.append({"step": len(rows), "lr": rates(phase, peaks, Progress(step, steps, epoch_steps))})
+        peaks, steps, lasts = peak_rates(phase, names), phase.epochs * epoch_steps, epochs * epoch_steps
+        for step in sorted({*range(0, lasts, every), lasts - 1} - {-1}):
+            rows.append({"step": first + step, "lr": rates(phase, peaks, Progress(step, steps, epoch_steps))})
+        first += lasts
     return rows

@@ -1,19 +1,30 @@
-"""Watching a run: its records read once, and a piece of page that is drawn anew each second while the run lives."""
+"""Watching a run: its history read once for everybody, and a piece of page that is drawn anew while the run lives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
+from plotly.graph_objects import Figure
 
 from finetune_core.errors import UserError
+from finetune_core.places import stamp
 from finetune_core.recipe import Recipe, plan
+from finetune_core.runs.history import History, Reading, read_on, sketch
+from finetune_core.runs.remembered import LONG, remember, remembered
 from finetune_core.runs.store import Run, Status
-from pages.ui import outline, state
+from pages.ui import chart, outline, state
+from pages.ui.chart import Drawn
 
 EVERY = 1.0  # seconds between two looks at a run
+READING = 0.5  # seconds that one look may spend on reading records
+FINE = 400  # parts of a run; charts are drawn again where one more has passed
+PLANNED = 400  # steps at which the planned rates are worked out, and at each phase's ends
 
 Rows = list[dict[str, Any]]
 
@@ -44,24 +55,92 @@ LOOKS = {
 }
 
 
-def watch(run: Run, draw: Callable[[], None]) -> None:
-    """Draw now and, while the run is active, again each second; when it ends, the whole page once more."""
-    if not run.status.active:
+def watch(run: Run, draw: Callable[[], None], *, stays: bool = False) -> None:
+    """Draw now and, while the run is active or still being read, again each second; then the whole page once more.
+
+    What `stays` is a fragment at rest, too: then everything in it is the same for the browser before and after the end,
+    and charts keep their zoom and hidden lines. A click in it draws only the fragment anew.
+    """
+    ticking = _moving(run)
+    if not ticking and not stays:
         draw()
         return
 
-    @st.fragment(run_every=EVERY)
+    @st.fragment(run_every=EVERY if ticking else None)
     def tick() -> None:
-        if run.status.active:
-            draw()
-        else:
+        if ticking and not _moving(run):
             st.rerun()
+        draw()
 
     tick()
 
 
+def _moving(run: Run) -> bool:
+    return run.status.active or not told(run).whole
+
+
+@dataclass
+class _Told:
+    """What the sessions of this server share about one run. Whoever looks reads on; the others wait for that."""
+
+    reading: Reading
+    kept: int = 0  # bytes whose history is in the cache folder
+    glance: History | None = None  # until all has been read
+    drawn: dict[str, tuple[Hashable, Drawn]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True)
+class Telling:
+    """A run's history, and how much of its records has been read; until all has, the history is a sketch."""
+
+    history: History
+    share: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that was there has been read."""
+        return self.share == 1.0
+
+
+def told(run: Run) -> Telling:
+    """What a run has said until now; of a long one what can be seen at a glance, while it is being read."""
+    shared = _shared(str(run.records_file))
+    with shared.lock:
+        shared.reading = reading = read_on(run.records_file, shared.reading, READING)
+        if reading.whole:
+            shared.glance = None
+            if reading.cursor - shared.kept > LONG:
+                remember(run.records_file, reading)
+                shared.kept = reading.cursor
+        elif shared.glance is None:
+            shared.glance = sketch(run.records_file)
+        return Telling(shared.glance or reading.history, reading.share)
+
+
+@st.cache_resource(max_entries=50, show_spinner=False)
+def _shared(path: str) -> _Told:
+    reading = remembered(Path(path))
+    return _Told(reading, reading.cursor)
+
+
+def drawn(run: Run, name: str, version: Hashable, draw: Callable[[], Figure]) -> Drawn:
+    """A chart of a run, drawn once for all sessions as long as its version stays the same."""
+    shared = _shared(str(run.records_file))
+    with shared.lock:
+        if name not in shared.drawn or shared.drawn[name][0] != version:
+            shared.drawn[name] = version, chart.drawn(draw())
+        return shared.drawn[name][1]
+
+
+def version(told: Telling, status: Status) -> Hashable:
+    """Changes when a chart would look different: not with every step of a long run."""
+    history, part = told.history, max(1, status.steps // FINE)
+    return history.steps // part, len(history.epochs), len(history.events), told.whole, status.state, status.steps
+
+
 def records(run: Run) -> Rows:
-    """All records so far; of a running run only what is new is read. The list must not be changed."""
+    """All records so far of a short job; of a running one only what is new is read. The list must not be changed."""
     status, pid = run.status, run.worker_pid()
     if status.settling:  # a resumed run may still take records back
         return run.records()[0]
@@ -74,22 +153,34 @@ def records(run: Run) -> Rows:
     return rows
 
 
-def planned(recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> Rows:
+def planned(run: Run, history: History, status: Status) -> Rows:
     """The planned rates: with the worker's count of steps once it has one, before that as the recipe lets expect."""
-    first = next((row for row in rows if row["kind"] == "step"), None)
-    if first and status.epoch_steps:
-        return plan.plan(recipe, list(first["lr"]), status.epoch_steps, lasting(recipe, rows, status))
+    names = tuple(history.of("lr"))
+    if names and status.epoch_steps:
+        lengths = tuple(lasting(run.recipe, history, status))
+        return _planned(run.path, stamp(run.recipe_file), names, status.epoch_steps, lengths)
     try:
-        return outline.planned(recipe)
+        return outline.planned(run.recipe)
     except UserError:  # the worker will say it in its own words
         return []
 
 
-def lasting(recipe: Recipe, rows: Sequence[dict[str, Any]], status: Status) -> list[int]:
+@lru_cache(maxsize=50)
+def _planned(run: Path, seen: object, names: tuple[str, ...], epoch_steps: int, lasting: tuple[int, ...]) -> Rows:
+    every = max(1, sum(lasting) * epoch_steps // PLANNED)
+    return plan.plan(Run(run).recipe, names, epoch_steps, lasting, every)
+
+
+def lasting(recipe: Recipe, history: History, status: Status) -> list[int]:
     """The epochs that each phase takes: as many as it took where it is over, else as many as it may take."""
     lengths = plan.full_length(recipe)
-    steps = [row for row in rows if row["kind"] == "step"]
-    over = len(lengths) if status.state == "finished" else steps[-1]["phase"] if steps else 0
+    newest = history.latest("phase")
+    over = len(lengths) if status.state == "finished" else int(newest[-1]) if len(newest) else 0
     for phase in range(over):
-        lengths[phase] = sum(row["kind"] == "epoch" and row["phase"] == phase for row in rows)
+        lengths[phase] = sum(row["phase"] == phase for row in history.epochs)
     return lengths
+
+
+def starts(recipe: Recipe, history: History, status: Status) -> list[int]:
+    """The first step of each phase, as far as it is known."""
+    return plan.starts(lasting(recipe, history, status), status.epoch_steps) if status.epoch_steps else []

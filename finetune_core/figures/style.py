@@ -31,10 +31,9 @@ MARKS = {  # events that are marked, with their colours
 
 def canvas(title: str, x: str, height: int = HEIGHT) -> go.Figure:
     """An empty chart with its title, axis names and the house's manners; zoom survives new data (`uirevision`)."""
-    figure = go.Figure()
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": FAINT, "automargin": True}
-    figure.update_layout(
-        title={
+    layout = {
+        "title": {
             "text": title,
             "x": 0,
             "xanchor": "left",
@@ -42,20 +41,20 @@ def canvas(title: str, x: str, height: int = HEIGHT) -> go.Figure:
             "yanchor": "top",
             "font": {"size": 15, "weight": 600},
         },
-        height=height,
-        margin={"l": 52, "r": 8, "t": 40, "b": 8},  # a fixed left edge: charts line up, and new labels move nothing
-        paper_bgcolor="rgba(0, 0, 0, 0)",
-        plot_bgcolor="rgba(0, 0, 0, 0)",
-        hovermode="x unified",
-        uirevision=title,
-        showlegend=True,
+        "height": height,
+        "margin": {"l": 52, "r": 8, "t": 40, "b": 8},  # a fixed left edge: charts line up, and new labels move nothing
+        "paper_bgcolor": "rgba(0, 0, 0, 0)",
+        "plot_bgcolor": "rgba(0, 0, 0, 0)",
+        "hovermode": "x unified",
+        "uirevision": title,
+        "showlegend": True,
         # Below everything and measured from the figure's edge: many groups on a narrow page then push the plot, and
         # never run into the title.
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0.0, "yanchor": "bottom"},
-        xaxis={**axis, "title": {"text": x}, "showgrid": False},
-        yaxis=axis,
-    )
-    return figure
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0.0, "yanchor": "bottom"},
+        "xaxis": {**axis, "title": {"text": x}, "showgrid": False},
+        "yaxis": axis,
+    }
+    return go.Figure(layout=layout)
 
 
 def line(
@@ -105,16 +104,15 @@ def phases(figure: go.Figure, starts: Sequence[int], steps: int | None = None) -
     if len(starts) < 2:
         return
     ends = [*starts[1:], steps or starts[-1]]
-    for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1):
-        figure.add_vrect(
-            x0=start,
-            x1=max(start, end),
-            layer="below",
-            fillcolor=SHADE if number % 2 == 0 else "rgba(0, 0, 0, 0)",
-            line_width=0,
-            annotation={"text": f"phase {number}", "font": {"size": 11, "color": GREY}, "yanchor": "top"},
-            annotation_position="top left",
-        )
+    upright = {"xref": "x", "yref": "paper"}
+    shade = {**upright, "type": "rect", "y0": 0, "y1": 1, "layer": "below", "line": {"width": 0}, "fillcolor": SHADE}
+    note = {**upright, "y": 1, "showarrow": False, "xanchor": "left", "yanchor": "top"}
+    bands = [{**shade, "x0": start, "x1": max(start, end)} for start, end in zip(starts, ends, strict=True)]
+    words = [
+        {**note, "x": start, "text": f"phase {number}", "font": {"size": 11, "color": GREY}}
+        for number, start in enumerate(starts, start=1)
+    ]
+    figure.update_layout(shapes=bands[1::2], annotations=words)
 
 
 def marks(figure: go.Figure, events: Sequence[Record], steps: int | None = None) -> None:

@@ -24,7 +24,7 @@ LOSS: Key = ("loss", "")
 RECENT = 20  # step records whose numbers are kept as they are
 CHUNK = 1 << 22  # bytes that are read at a time
 MARK = 256  # bytes before the cursor by which a file is known again
-SAMPLES = 800  # step records in a sketch
+SAMPLES, NEWEST = 800, 1 << 15  # step records in a sketch, and bytes at the end of which it has all
 
 
 @dataclass(frozen=True)
@@ -94,34 +94,32 @@ class Reading:
     history: History = field(default_factory=History)
     cursor: int = 0  # bytes
     before: bytes = b""  # what stands right before the cursor
+    inode: int = 0
+    whole: bool = False  # whether all has been read that was there
     size: int = 0  # bytes of the file
 
     @property
     def share(self) -> float:
-        """How much has been read, in [0, 1]; a line that is half written counts as read."""
-        return min(1.0, self.cursor / self.size) if self.size - self.cursor > CHUNK else 1.0
-
-    @property
-    def whole(self) -> bool:
-        """Whether all has been read that was there."""
-        return self.share == 1.0
+        """How much has been read, in [0, 1]."""
+        return 1.0 if self.whole or not self.size else min(1.0, self.cursor / self.size)
 
 
 def read_on(path: Path, reading: Reading, seconds: float = float("inf")) -> Reading:
     """Read what is new in a file of records, for about so long. Starts again where it is another file than before."""
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            reading = replace(reading if _same(file, reading) else Reading(), size=size)
+            facts = os.fstat(file.fileno())
+            same = facts.st_ino == reading.inode and _same(file, reading)
+            reading = replace(reading if same else Reading(), size=facts.st_size, inode=facts.st_ino)
             end = time.monotonic() + seconds
             for text in _blocks(file, reading.cursor):
                 cursor, before = reading.cursor + len(text), (reading.before + text[-MARK:])[-MARK:]
                 reading = replace(reading, history=reading.history.plus(parse(text)), cursor=cursor, before=before)
-                if time.monotonic() > end:
-                    break
+                if time.monotonic() > end and facts.st_size - cursor > CHUNK:
+                    return replace(reading, whole=False)
     except FileNotFoundError:
-        return Reading()
-    return reading
+        return Reading(whole=True)
+    return replace(reading, whole=True)
 
 
 def _same(file: BinaryIO, reading: Reading) -> bool:
@@ -143,11 +141,12 @@ def _blocks(file: BinaryIO, cursor: int) -> Iterator[bytes]:
 def sketch(path: Path) -> History:
     """The history of a long file at a glance: all epochs and events, the newest steps, and a few steps on the way."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        starts = {_line(text, int(at)) for at in np.linspace(0, len(text) - 1, SAMPLES)}
-        starts |= {_line(text, max(0, len(text) - CHUNK // 128))}
+        newest = _line(text, max(0, len(text) - NEWEST))
+        some = {_line(text, int(at)) for at in np.linspace(0, newest, SAMPLES)}
         told = _starting(text, b'\n{"kind": "e')
-        chosen = [text[start : text.find(b"\n", start) + 1] for start in sorted({*starts, *told})]
-    return replace(History().plus(parse(b"".join(chosen))), unreadable=0)
+        chosen = [text[at : text.find(b"\n", at) + 1] for at in sorted({*some, *told}) if at < newest]
+        lines = b"".join(chosen) + text[newest : text.rfind(b"\n") + 1]
+    return replace(History().plus(parse(lines)), unreadable=0)
 
 
 def _line(text: mmap.mmap, at: int) -> int:

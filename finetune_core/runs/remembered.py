@@ -31,6 +31,7 @@ def remember(path: Path, reading: Reading) -> None:
         "version": VERSION,
         "cursor": reading.cursor,
         "before": reading.before.hex(),
+        "inode": reading.inode,
         "keys": list(history.lines),
         "lines": [(len(line.x), line.width) for line in lines],
         "recent": [history.recent[key].tolist() for key in history.lines],
@@ -67,7 +68,7 @@ def _restored(facts: dict[str, Any], x: np.ndarray, y: np.ndarray) -> Reading:
         smooth=smooth,
         mean=Mean(**facts["mean"]),
     )
-    return Reading(history, facts["cursor"], bytes.fromhex(facts["before"]))
+    return Reading(history, facts["cursor"], bytes.fromhex(facts["before"]), facts["inode"])
 
 
 def _write(draft: Path, facts: np.ndarray, points: dict[str, np.ndarray]) -> None:

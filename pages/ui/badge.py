@@ -15,10 +15,20 @@ EVERY = 3  # seconds
 RECENT = 8  # runs looked at
 
 
-@st.fragment(run_every=EVERY)
 def badge() -> None:
-    """The newest active run with its progress; nothing while none is active."""
-    run = next((run for run in store.list_runs()[:RECENT] if run.status.active), None)
+    """The newest active run with its progress; nothing while none is active, and then nothing is asked for either.
+
+    What others start, on the command line say, shows with the next click on any page.
+    """
+    st.fragment(run_every=EVERY if _newest() else None)(_badge)()
+
+
+def _newest() -> store.Run | None:
+    return next((run for run in store.list_runs()[:RECENT] if run.status.active), None)
+
+
+def _badge() -> None:
+    run = _newest()
     if run is None:
         return
     with st.container(border=True, gap="xsmall", key="badge"):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from finetune_core import figures
-from finetune_core.figures.colours import faded
 from finetune_core.figures import Axis
+from finetune_core.figures.colours import faded
 from finetune_core.parts.tasks import TASKS
 from finetune_core.runs.blocks import parse
 from finetune_core.runs.history import History
@@ -193,7 +193,11 @@ def test_rates_leave_out_frozen_groups_and_lie_over_the_plan():
 
 def test_groups_have_one_colour_in_every_chart():
     colours = figures.group_colours(GROUPS)
-    for figure in (figures.rates(told(records()), plan()), figures.planned_rates(plan()), figures.gradient_norms(told(records()))):
+    for figure in (
+        figures.rates(told(records()), plan()),
+        figures.planned_rates(plan()),
+        figures.gradient_norms(told(records())),
+    ):
         assert traces(figure)["layer2"].line.color == colours["layer2"]
 
 
@@ -212,7 +216,7 @@ def test_gradient_norms_skip_zero_and_missing():
 def test_phases_are_marked_when_there_are_several():
     assert len(figures.loss(told(records()), Axis(40, [0])).layout.shapes) == 0
     drawn = figures.loss(told(records()), Axis(40, [0, 10, 30])).layout
-    assert [(shape.x0, shape.x1) for shape in drawn.shapes] == [(0, 10), (10, 30), (30, 40)]
+    assert [(shape.x0, shape.x1) for shape in drawn.shapes] == [(10, 30)]  # every other one
     assert [note.text for note in drawn.annotations] == ["phase 1", "phase 2", "phase 3"]
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.long_runs [--records 1000 100000 1000000] [--seconds 20]
 
-Opens the page of a run that goes on (ten steps a second, six layer groups, all thawed), and again after a restart of the
-server. Prints the seconds until there are charts and until all records have been read, what a tick brings to the browser
-and costs the server, and each as a multiple of the first length.
+Opens the page of a run that goes on (ten steps a second, six layer groups, all thawed), and again after a restart of
+the server. Prints the seconds until there are charts and until all records have been read, what comes to the browser
+and what the server needs meanwhile, and each as a multiple of the first length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Browser
 
-from benchmarks.watching import DRAWN, Wire, busy, chromium, studio
+from benchmarks.watching import DRAWN, Wire, chromium, studio, used
 from finetune_core.recipe import Recipe
 from finetune_core.records import Epoch, Record, Step
 from finetune_core.runs import store
@@ -76,7 +76,7 @@ def records(step: int) -> Iterator[Record]:
 
 @contextmanager
 def going_on(run: store.Run, count: int) -> Iterator[None]:
-    """This process stands in for the worker, which goes on with its steps."""
+    """Stand in for the worker, which goes on with its steps."""
     run.claim(psutil.Process())
     over, place = threading.Event(), {"steps": count * 6 // 5, "epochs": count * 6 // 5 // PER_EPOCH + 1}
     run.report(state="running", step=count, epoch_steps=PER_EPOCH, **place)
@@ -92,9 +92,11 @@ def going_on(run: store.Run, count: int) -> Iterator[None]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    yield
-    over.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def watched(browser: Browser, folder: Path, run: store.Run, seconds: float) -> dict[str, float]:
@@ -112,11 +114,11 @@ def watched(browser: Browser, folder: Path, run: store.Run, seconds: float) -> d
         page.get_by_text("Reading the records").wait_for(state="detached", timeout=600_000)
         found["all read, s"] = time.monotonic() - started
         page.wait_for_timeout(3000)
-        begun, used = time.monotonic(), busy(server)
+        begun, before = time.monotonic(), used([server])
         page.wait_for_timeout(seconds * 1000)
         found["kB per second"] = wire.since(begun) / seconds / 1000
-        found["largest message, kB"] = max(size for at, size in wire.frames if at >= begun) / 1000
-        found["server, CPU ms/s"] = (busy(server) - used) / seconds * 1000
+        found["largest message, kB"] = max((size for at, size in wire.frames if at >= begun), default=0) / 1000
+        found["server, CPU ms/s"] = (used([server]) - before) / seconds * 1000
         found["server, MB"] = server.memory_info().rss / 1e6
         page.close()
     return found

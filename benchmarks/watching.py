@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,10 +71,10 @@ class Wire:
         return sum(size for at, size in self.frames if at >= start)
 
 
-def busy(process: psutil.Process) -> float:
-    """CPU seconds that a process and its children have used so far."""
+def used(processes: Sequence[psutil.Process]) -> float:
+    """CPU seconds that processes have used so far."""
     total = 0.0
-    for each in [process, *process.children(recursive=True)]:
+    for each in processes:
         with suppress(psutil.Error):
             times = each.cpu_times()
             total += times.user + times.system

@@ -106,7 +106,7 @@ def phases(figure: go.Figure, starts: Sequence[int], steps: int | None = None) -
     ends = [*starts[1:], steps or starts[-1]]
     upright = {"xref": "x", "yref": "paper"}
     shade = {**upright, "type": "rect", "y0": 0, "y1": 1, "layer": "below", "line": {"width": 0}, "fillcolor": SHADE}
-    note = {**upright, "y": 1, "showarrow": False, "xanchor": "left", "yanchor": "top"}
+    note = {**upright, "y": 1, "showarrow": False, "xanchor": "left", "yanchor": "bottom", "yshift": 4}
     bands = [{**shade, "x0": start, "x1": max(start, end)} for start, end in zip(starts, ends, strict=True)]
     words = [
         {**note, "x": start, "text": f"phase {number}", "font": {"size": 11, "color": GREY}}

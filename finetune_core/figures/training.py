@@ -5,7 +5,7 @@ All are drawn from a `History`, whose lines are bounded, and framed by the run's
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import plotly.graph_objects as go
@@ -56,7 +56,7 @@ class Measure:
 GRADIENTS = Measure("Gradient norm", "%{y:.3g}", {"group_grad_norm": "norm"}, logarithmic=True)
 MORE = (
     Measure("Update over weight", "%{y:.2~g}", {"update_ratio": "ratio"}, logarithmic=True),
-    Measure("Distance from the start, over the weights' length", "%{y:.3~g}", {"distance": "distance"}),
+    Measure("Distance from the start", "%{y:.3~g}", {"distance": "distance"}),
     Measure("Images per second", "%{y:,.0f}", {"images_per_s": "images per second"}),
     Measure("Memory in MB", "%{y:,.0f}", {"memory_mb": "memory"}),
     Measure("In use", "%{y:.0%}", {"gpu_use": "GPU", "cpu_use": "processor", "waiting": "waiting for images"}),
@@ -197,6 +197,6 @@ def _rate_axis(figure: go.Figure, thawed: Mapping[str, Line]) -> None:
 
 
 def _logarithmic(figure: go.Figure, lines: Sequence[Line]) -> None:
-    seen: Any = np.concatenate([[1.0], *(each.y for each in lines)])
+    seen = np.concatenate([each.y for each in lines]) if lines else np.ones(1)
     near = np.nanmax(seen) < WIDE * np.nanmin(seen)
     figure.update_yaxes(type="log", exponentformat="power", dtick="D2" if near else 1)

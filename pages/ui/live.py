@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,7 +23,8 @@ from pages.ui import chart, outline, state
 from pages.ui.chart import Drawn
 
 EVERY = 1.0  # seconds between two looks at a run
-READING = 0.5  # seconds that one look may spend on reading records
+READING = 0.3  # seconds that one look may spend on reading records
+REST = 0.5  # seconds between two such looks, whoever looks, so that others are served too
 FINE = 400  # parts of a run; charts are drawn again where one more has passed
 PLANNED = 400  # steps at which the planned rates are worked out, and at each phase's ends
 
@@ -86,6 +88,7 @@ class _Told:
     reading: Reading
     kept: int = 0  # bytes whose history is in the cache folder
     glance: History | None = None  # until all has been read
+    looked: float = -REST
     drawn: dict[str, tuple[Hashable, Drawn]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -107,15 +110,21 @@ def told(run: Run) -> Telling:
     """What a run has said until now; of a long one what can be seen at a glance, while it is being read."""
     shared = _shared(str(run.records_file))
     with shared.lock:
-        shared.reading = reading = read_on(run.records_file, shared.reading, READING)
-        if reading.whole:
-            shared.glance = None
-            if reading.cursor - shared.kept > LONG:
-                remember(run.records_file, reading)
-                shared.kept = reading.cursor
-        elif shared.glance is None:
-            shared.glance = sketch(run.records_file)
-        return Telling(shared.glance or reading.history, reading.share)
+        if shared.reading.whole or time.monotonic() - shared.looked > REST:
+            _read(run.records_file, shared)
+        return Telling(shared.glance or shared.reading.history, shared.reading.share)
+
+
+def _read(path: Path, shared: _Told) -> None:
+    shared.reading = reading = read_on(path, shared.reading, READING)
+    shared.looked = time.monotonic()
+    if not reading.whole:
+        shared.glance = shared.glance or sketch(path)
+        return
+    shared.glance = None
+    if reading.cursor - shared.kept > LONG:
+        remember(path, reading)
+        shared.kept = reading.cursor
 
 
 @st.cache_resource(max_entries=50, show_spinner=False)

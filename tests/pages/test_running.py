@@ -333,12 +333,13 @@ def test_a_line_that_is_no_record_is_counted_and_the_rest_is_shown(no_worker):
 
 def test_a_long_run_is_sketched_at_once_and_read_in_the_course_of_some_looks(no_worker, monkeypatch):
     run = trained(Recipe().with_value("phases.0.epochs", 40))
-    monkeypatch.setattr(history, "CHUNK", 1 << 16)
+    monkeypatch.setattr(history, "CHUNK", 1 << 14)
+    monkeypatch.setattr(live, "REST", 0.0)
     monkeypatch.setattr(live, "READING", 0.0)
     app = page("run", run=run.id)
     assert "Until then this is a sketch." in texts(app)
     assert "in epoch 40 of 40" in texts(app)
-    for _ in range(10):
+    for _ in range(20):
         app.run()
     assert not app.exception
     assert "sketch" not in texts(app)

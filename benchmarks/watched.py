@@ -57,7 +57,7 @@ def watched(folder: Path, recipe: Recipe) -> float:
         launch.start(run)
         page.goto(f"{url}/run?run={run.id}")
         page.locator(".js-plotly-plot").first.wait_for()
-        beside = {"server": [server], "browser": browsers()}
+        beside = {"server": server, "browser": browsers()}
         before, started = {name: used(each) for name, each in beside.items()}, time.monotonic()
         seconds = trained(run)
         lasted = time.monotonic() - started

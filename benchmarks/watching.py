@@ -22,8 +22,8 @@ DRAWN = "() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace')
 
 
 @contextmanager
-def studio(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """A server of runs in a folder: its address and its process."""
+def studio(folder: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
+    """A server of runs in a folder: its address and its processes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -37,7 +37,8 @@ def studio(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
                 urllib.request.urlopen(f"{url}/_stcore/health", timeout=2)
                 break
             time.sleep(0.1)
-        yield url, psutil.Process(process.pid)
+        launcher = psutil.Process(process.pid)
+        yield url, [launcher, *launcher.children(recursive=True)]
     finally:
         process.terminate()
         process.wait(20)

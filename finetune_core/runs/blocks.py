@@ -37,7 +37,7 @@ class Block:
 
 def parse(text: bytes) -> Block:
     """The records of whole lines. Never raises: a line that is no record is counted."""
-    lines = text.splitlines()
+    lines = [line for line in text.splitlines() if line.strip()]
     tables = {kind: _table([line for line in lines if line.startswith(start)]) for kind, start in STARTS.items()}
     rows = [record(line) for line in lines if not line.startswith(tuple(STARTS.values()))]
     if None in tables.values() or any(row and row["kind"] in MEASURED for row in rows):

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Browser
 
-from benchmarks.watching import DRAWN, Wire, chromium, studio, used
+from benchmarks.watching import DRAWN, Wire, browsers, chromium, studio, used
 from finetune_core.recipe import Recipe
 from finetune_core.records import Epoch, Record, Step
 from finetune_core.runs import store
@@ -114,11 +114,12 @@ def watched(browser: Browser, folder: Path, run: store.Run, seconds: float) -> d
         page.get_by_text("Reading the records").wait_for(state="detached", timeout=600_000)
         found["all read, s"] = time.monotonic() - started
         page.wait_for_timeout(3000)
-        begun, before = time.monotonic(), used(server)
+        begun, before, shown = time.monotonic(), used(server), used(browsers())
         page.wait_for_timeout(seconds * 1000)
         found["kB per second"] = wire.since(begun) / seconds / 1000
         found["largest message, kB"] = max((size for at, size in wire.frames if at >= begun), default=0) / 1000
         found["server, CPU ms/s"] = (used(server) - before) / seconds * 1000
+        found["browser, CPU ms/s"] = (used(browsers()) - shown) / seconds * 1000
         found["server, MB"] = server[-1].memory_info().rss / 1e6
         page.close()
     return found

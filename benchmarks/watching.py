@@ -32,16 +32,21 @@ def studio(folder: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
     process = subprocess.Popen(command, cwd=HERE, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://localhost:{port}"
     try:
-        for _ in range(600):
-            with suppress(OSError):
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=2)
-                break
+        while not _answers(url):
             time.sleep(0.1)
         launcher = psutil.Process(process.pid)
         yield url, [launcher, *launcher.children(recursive=True)]
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/_stcore/health", timeout=2)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

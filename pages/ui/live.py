@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -22,9 +23,11 @@ from finetune_core.runs.store import Run, Status
 from pages.ui import chart, outline, state
 from pages.ui.chart import Drawn
 
-EVERY = 1.0  # seconds between two looks at a run
-READING = 0.3  # seconds that one look may spend on reading records
-REST = 0.5  # seconds between two such looks, whoever looks, so that others are served too
+# Seconds between two looks at a run. A look costs server and browser about a third of a second of a core: much, where
+# there are two and training needs both.
+EVERY = min(4.0, max(1.0, 8 / (os.cpu_count() or 1)))
+READING = 0.3  # seconds of reading records, after which others get a word in
+REST = 0.02  # seconds that they have for it
 FINE = 400  # parts of a run; charts are drawn again where one more has passed
 PLANNED = 400  # steps at which the planned rates are worked out, and at each phase's ends
 
@@ -88,7 +91,7 @@ class _Told:
     reading: Reading
     kept: int = 0  # bytes whose history is in the cache folder
     glance: History | None = None  # until all has been read
-    looked: float = -REST
+    behind: bool = False  # whether a thread reads what is long
     drawn: dict[str, tuple[Hashable, Drawn]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -110,14 +113,27 @@ def told(run: Run) -> Telling:
     """What a run has said until now; of a long one what can be seen at a glance, while it is being read."""
     shared = _shared(str(run.records_file))
     with shared.lock:
-        if shared.reading.whole or time.monotonic() - shared.looked > REST:
+        if not shared.behind:
             _read(run.records_file, shared)
+            if not shared.reading.whole:
+                shared.behind = True
+                threading.Thread(target=_read_all, args=(run.records_file, shared), daemon=True).start()
         return Telling(shared.glance or shared.reading.history, shared.reading.share)
+
+
+def _read_all(path: Path, shared: _Told) -> None:
+    """Read what is long to its end, behind the page."""
+    try:
+        while not shared.reading.whole:
+            time.sleep(REST)
+            with shared.lock:
+                _read(path, shared)
+    finally:
+        shared.behind = False
 
 
 def _read(path: Path, shared: _Told) -> None:
     shared.reading = reading = read_on(path, shared.reading, READING)
-    shared.looked = time.monotonic()
     if not reading.whole:
         shared.glance = shared.glance or sketch(path)
         return

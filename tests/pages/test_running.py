@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -58,6 +60,13 @@ def trained(recipe: Recipe, state: str = "finished", epochs: int | None = None, 
     reached = {"valid_score": accuracies, "best_score": max(accuracies, default=None), "epoch_steps": 10}
     run.report(state=state, **reached, **common, **status)
     return run
+
+
+def wait_until(so: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def searched(recipe: Recipe) -> store.Run:
@@ -334,13 +343,14 @@ def test_a_line_that_is_no_record_is_counted_and_the_rest_is_shown(no_worker):
 def test_a_long_run_is_sketched_at_once_and_read_in_the_course_of_some_looks(no_worker, monkeypatch):
     run = trained(Recipe().with_value("phases.0.epochs", 40))
     monkeypatch.setattr(history, "CHUNK", 1 << 14)
-    monkeypatch.setattr(live, "REST", 0.0)
+    monkeypatch.setattr(live, "REST", 5.0)
     monkeypatch.setattr(live, "READING", 0.0)
     app = page("run", run=run.id)
     assert "Until then this is a sketch." in texts(app)
     assert "in epoch 40 of 40" in texts(app)
-    for _ in range(20):
-        app.run()
+    monkeypatch.setattr(live, "REST", 0.0)
+    wait_until(lambda: live.told(run).whole)
+    app.run()
     assert not app.exception
     assert "sketch" not in texts(app)
     assert live.told(run).history.steps == 400

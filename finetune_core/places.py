@@ -1,8 +1,13 @@
-"""Where things lie on disk: the assets that come with Thaw, what it keeps for reuse, and the runs."""
+"""Where things lie on disk: the assets that come with Thaw, what it keeps for reuse, and the runs.
+
+A *workspace* holds all that a person's work leaves behind: `--workspace DIR` or $THAW_WORKSPACE. $THAW_RUNS and
+$THAW_CACHE move one of its two folders elsewhere; the flag outranks them all.
+"""
 
 import errno
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,18 +22,41 @@ from finetune_core.wording import shown
 DRAFT = ".draft"  # how the names of files end that are being written
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 ASSETS = ROOT / "assets"
+WORKSPACE, RUNS, CACHE = "THAW_WORKSPACE", "THAW_RUNS", "THAW_CACHE"  # variables of the environment
 FULL = (errno.ENOSPC, errno.EDQUOT)
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP)
+REFUSED = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)
 
 
 def cache_dir() -> Path:
-    """Decoded images, drawn sample data: may be deleted at any time. $THAW_CACHE, else ~/.cache/thaw."""
-    return Path(os.environ.get("THAW_CACHE") or Path.home() / ".cache" / "thaw")
+    """Decoded images, drawn sample data: may be deleted at any time. `cache` in the workspace, else ~/.cache/thaw."""
+    return cache_place().folder
 
 
 def runs_dir() -> Path:
-    """The folder of all runs. $THAW_RUNS, else ./runs."""
-    return Path(os.environ.get("THAW_RUNS") or "runs").absolute()
+    """The folder of all runs and of the draft: `runs` in the workspace, else ./runs."""
+    return runs_place().folder
+
+
+def work_in(workspace: str) -> None:
+    """Keep everything in this folder from now on, in this process and in those that it starts. A UserError for a file.
+
+    It need not be there yet.
+    """
+    folder = expanded(workspace).absolute()
+    if is_there(str(folder), file=True):
+        raise UserError(f"{shown(folder)} is no folder.", "It is a file.", "Name a folder as --workspace.")
+    os.environ[WORKSPACE] = str(folder)
+    for variable in (RUNS, CACHE):
+        os.environ.pop(variable, None)
 
 
 def replace_file(path: Path, write: Callable[[Path], object], lasting: bool = False) -> None:
@@ -123,10 +151,35 @@ class Place:
     folder: Path
     variable: str
 
+    @property
+    def way(self) -> str:
+        """How a person moves it, in words."""
+        return ("--workspace, or " if self.variable == WORKSPACE else "") + f"the environment variable {self.variable},"
+
+    def check(self, what: str) -> None:
+        """Make the folder where it is not there yet. A UserError where nothing can be written into it."""
+        with writing(what, place=self):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+
 
 def cache_place() -> Place:
     """The cache as such a place."""
-    return Place(cache_dir(), "THAW_CACHE")
+    return _place(CACHE, "cache", Path.home() / ".cache" / "thaw")
+
+
+def runs_place() -> Place:
+    """The folder of runs as such a place."""
+    return _place(RUNS, "runs", Path("runs"))
+
+
+def _place(variable: str, name: str, otherwise: Path) -> Place:
+    if own := os.environ.get(variable):
+        return Place(Path(own).absolute(), variable)
+    if workspace := os.environ.get(WORKSPACE):
+        return Place(Path(workspace).absolute() / name, WORKSPACE)
+    return Place(otherwise.absolute(), variable)
 
 
 @contextmanager
@@ -145,7 +198,7 @@ def writing(what: str, needed: int | None = None, place: Place | None = None) ->
             raise UserError(
                 f"There is no place for {what}.",
                 f"{shown(place.folder)} cannot be written: {(error.strerror or 'refused').lower()}.",
-                f"Set the environment variable {place.variable} to a folder of yours.",
+                f"Set {place.way} to a folder of yours.",
             ) from error
         raise
 
@@ -159,5 +212,5 @@ def no_room(what: str, needed: int | None, place: Place | None = None) -> UserEr
     return UserError(
         f"The disk has no room for {what}.",
         why,
-        f"Free some space, or set the environment variable {place.variable} to a folder on a larger disk.",
+        f"Free some space, or set {place.way} to a folder on a larger disk.",
     )

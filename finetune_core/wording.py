@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 MOST = 5  # names in a sentence
+LONGEST = 400  # letters of a stranger's that are shown at a time
+
+# What draws nothing, but turns the direction of the text beside it, ends its line or rings a bell
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 def shown(name: str | Path) -> str:
@@ -15,9 +20,29 @@ def shown(name: str | Path) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
+def tidy(text: str, most: int = LONGEST) -> str:
+    """Text of people on one line: without what is unseen, and cut where it is longer than any name should be."""
+    line = " ".join(_UNSEEN.sub("", text).split()).encode("utf-8", "backslashreplace").decode()
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+def file_name(text: str, otherwise: str = "recipe") -> str:
+    """A name that every disk takes, as near as possible to what somebody has called something."""
+    letters = "".join(letter if letter.isalnum() or letter in "_." else "-" for letter in tidy(text))
+    return letters[:40].strip("-.") or otherwise
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """So many of them: `1 image`, `3 images`, `2 classes`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def megabytes(size: int) -> str:
+    """Bytes as people read them: `3.1 MB`, `240 MB`, `1.2 GB`."""
+    for unit, large in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if size >= large:
+            return f"{size / large:,.{1 if size < 100 * large else 0}f} {unit}"
+    return f"{size / 1e6:.1f} MB"
 
 
 def few(names: Iterable[object], most: int = MOST, between: str = ", ") -> str:

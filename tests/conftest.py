@@ -51,6 +51,7 @@ def blooms(together: Path) -> None:
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a test does may land in the developer's own folders."""
+    monkeypatch.delenv("THAW_WORKSPACE", raising=False)
     monkeypatch.setenv("THAW_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("THAW_RUNS", str(tmp_path / "runs"))
 

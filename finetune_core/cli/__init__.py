@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from finetune_core.cli import control, data, jobs, network, recipes, results
+from finetune_core import places
+from finetune_core.cli import control, data, jobs, keeping, network, queueing, recipes, results, sweeping
 from finetune_core.cli.parser import Commands
 from finetune_core.errors import UserError
 
@@ -16,6 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
         options = commands().parser.parse_args(arguments)
+        if options.workspace:
+            places.work_in(options.workspace)
         code: int | None = options.command(options)
         return code or 0
     except UserError as error:
@@ -32,6 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
 def commands() -> Commands:
     """All commands, in the order of the help."""
     made = Commands()
-    for topic in (recipes, data, jobs, control, network, results):
+    for topic in (recipes, data, jobs, control, queueing, sweeping, network, results, keeping):
         topic.add_to(made)
     return made

@@ -1,12 +1,13 @@
-"""Commands about a run that is under way, or was: stop, pause, go on, branch, prove."""
+"""Commands about a run that is under way, or was: stop, pause, change, go on, branch, prove."""
 
 from __future__ import annotations
 
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import changed, check, open_run, print_json, work
 from finetune_core.errors import UserError
+from finetune_core.recipe.changes import EXAMPLES, parsed
 from finetune_core.runs import branch as branches
-from finetune_core.runs import launch, states
+from finetune_core.runs import changing, history, launch, states
 
 
 def add_to(commands: Commands) -> None:
@@ -15,6 +16,8 @@ def add_to(commands: Commands) -> None:
     help = "do not wait for it to save: what it has learned since it saved last is lost"
     one.add_argument("--now", action="store_true", help=help)
     commands.add(pause, "run")
+    one = commands.add(set, "run")
+    one.add_argument("change", nargs="+", metavar="CHANGE", help=f"what is to be so from now on, such as: {EXAMPLES}")
     commands.add(resume, "run")
     one = commands.add(branch, "run", "set")
     one.add_argument("--at", type=int, metavar="STEP", help="from the checkpoint of this step (default the newest)")
@@ -36,6 +39,13 @@ def pause(options: Options) -> None:
     print(f"{run.id} pauses after this step.")
 
 
+def set(options: Options) -> None:
+    """Change a run on its way, before its next step: its rate, its epochs, which layer groups learn."""
+    run = open_run(options)
+    made = changing.ask(run, parsed(" ".join(options.change)), history.read(run.records_file))
+    print(f"Asked for. {made.text}")
+
+
 def resume(options: Options) -> int:
     """Go on with a paused run, or in this terminal with a stopped or broken one."""
     run = open_run(options)
@@ -50,7 +60,7 @@ def resume(options: Options) -> int:
 def branch(options: Options) -> int:
     """Go on from a run's checkpoint as a new run, with values changed from there on."""
     run = open_run(options)
-    recipe = changed(run.recipe, options.set)
+    recipe = changed(run.recipe_at(options.at), options.set)
     branches.check(run, recipe)
     check(recipe)
     if options.at is not None and not run.state_file(options.at).exists():

@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 from finetune_core.cli.parser import Commands, Options
+from finetune_core.cli.queueing import told
 from finetune_core.cli.shared import check, print_json, read_recipe, work
-from finetune_core.parts import Job, Knob
+from finetune_core.parts import Engine, Job, Knob
 from finetune_core.parts.numbers import written
-from finetune_core.recipe import tree_of
-from finetune_core.runs import store
+from finetune_core.recipe import Recipe, tree_of
+from finetune_core.runs import engines, queue, store
 
 PLAIN = ("int", "float", "text", "numbers")  # kinds of knobs whose text the job reads itself
 
@@ -32,6 +33,11 @@ def _add_job(commands: Commands, kind: type[Job]) -> None:
         "only make the run folder and print it, for torchrun on several machines (see finetune_core/runs/torchrun.py)"
     )
     one.add_argument("--create-only", action="store_true", help=help)
+    one.add_argument("--queue", action="store_true", help="let it wait in the queue until its device is free")
+    places = ", ".join(Engine.kinds())
+    one.add_argument("--on", choices=[*Engine.kinds()], help=f"where it runs: {places} (default this terminal)")
+    help = "one knob of where it runs, such as partition=gpu"
+    one.add_argument("--set-on", action="append", default=[], metavar="NAME=VALUE", help=help)
     for knob in kind.knobs():
         _add_option(one, knob)
 
@@ -46,12 +52,14 @@ def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
     elif knob.type == "choice":
         how = {"choices": knob.choices, "type": type(knob.choices[0])}
     elif knob.type in ("numbers", "list"):
-        how |= {"nargs": "+"}
+        how |= {"nargs": "*"}
     parser.add_argument(name, default=argparse.SUPPRESS, help=f"{knob.help}{default}", **how)
 
 
 def _told(default: Any) -> str:
-    return written(default) if isinstance(default, float) else str(default)
+    if isinstance(default, tuple):
+        return " ".join(map(_told, default))
+    return written(default) if isinstance(default, float) else getattr(default, "kind", str(default))
 
 
 def _do(kind: type[Job], options: Options) -> int:
@@ -60,6 +68,11 @@ def _do(kind: type[Job], options: Options) -> int:
     job = kind.parsed({knob.name: given[knob.name] for knob in kind.knobs() if knob.name in given}, "The command")
     recipe = job.prepared(recipe)
     check(recipe, preflight=job.checked)
+    if options.on:
+        return _on(engines.parsed(options.on, options.set_on), recipe, job, options)
+    if options.queue:
+        told(queue.submit(recipe, job, options.runs), options.json)
+        return 0
     run = store.create(recipe, job, options.runs)
     if options.create_only:
         run.report(state="stopped", message="Not started yet")
@@ -69,6 +82,16 @@ def _do(kind: type[Job], options: Options) -> int:
     if code or run.status.state != "finished":
         return code or int(not job.resumable)  # what was stopped and cannot go on has no result
     return _print_result(run, options.json)
+
+
+def _on(engine: Engine, recipe: Recipe, job: Job, options: Options) -> int:
+    """Give the run to an engine, and say what a person must know."""
+    run = engines.begin(recipe, engine, job, options.runs)
+    if options.json:
+        print_json({"run": str(run.path), "state": run.status.state, "words": engine.words(run)})
+        return 0
+    print(*filter(None, (run.status.message, engine.words(run), run.path)), sep="\n")
+    return 0
 
 
 def _print_result(run: store.Run, as_json: bool) -> int:

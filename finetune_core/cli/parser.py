@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from finetune_core import __version__, places
+from finetune_core import __version__
 from finetune_core.errors import UserError
 from finetune_core.parts.numbers import Scale
 
@@ -40,6 +40,8 @@ class Commands:
         name = function.__name__.replace("_", "-")
         one = self._all.add_parser(name, help=function.__doc__, description=function.__doc__)
         one.set_defaults(command=function)
+        help = "folder in which runs, draft and cache are kept (or $THAW_WORKSPACE)"
+        one.add_argument("--workspace", metavar="DIR", help=help)
         if "recipe" in shared:
             one.add_argument("recipe", metavar="RECIPE", help="a recipe file, as written by init")
         if {"recipe", "set"} & {*shared}:
@@ -48,7 +50,9 @@ class Commands:
         if "run" in shared:
             one.add_argument("run", metavar="RUN", help="a run's id or folder")
         if {"run", "runs"} & {*shared}:
-            one.add_argument("--runs", type=Path, default=places.runs_dir(), metavar="DIR", help="folder of the runs")
+            one.add_argument(
+                "--runs", type=Path, metavar="DIR", help="folder of the runs, where it is not the workspace's"
+            )
         if "json" in shared:
             one.add_argument("--json", action="store_true", help="print JSON")
         return one

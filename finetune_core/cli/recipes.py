@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from finetune_core import access
 from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import changed, check, print_json, read_recipe, write
 from finetune_core.errors import UserError
@@ -17,9 +18,15 @@ from finetune_core.runs import launch, store
 
 def add_to(commands: Commands) -> None:
     """Add these commands."""
-    commands.add(studio).add_argument(
-        "--port", type=whole(1, 65535), default=8501, help="port on localhost (default 8501)"
-    )
+    one = commands.add(studio)
+    one.add_argument("--port", type=whole(1, 65535), default=8501, help="port (default 8501)")
+    help = "where to listen; anything but localhost needs a password or accounts (default 127.0.0.1)"
+    one.add_argument("--address", default="127.0.0.1", help=help)
+    help = "a name that it is opened by, besides this machine's own; may be repeated"
+    one.add_argument("--host", action="append", default=[], metavar="NAME", help=help)
+    help = "ask for this password; whoever lists the processes sees it, so better a file or $THAW_PASSWORD"
+    one.add_argument("--password", metavar="TEXT", help=help)
+    one.add_argument("--password-file", type=Path, metavar="FILE", help="ask for the password in this file")
     commands.add(init).add_argument("file", metavar="FILE", help="where to write it; - prints it")
     commands.add(parts, "json")
     one = commands.add(export, "set", "runs")
@@ -32,7 +39,8 @@ def studio(options: Options) -> int:
     """Open the studio in a browser on this machine."""
     from finetune_core.cli.studio import serve
 
-    return serve(options.port)
+    password = access.password(options.password, options.password_file)
+    return serve(options.port, options.address, password, tuple(options.host))
 
 
 def init(options: Options) -> None:

@@ -1,9 +1,9 @@
-"""Commands about what was trained: the runs, one of them, what its model sees."""
+"""Commands about what was trained: the runs, one of them, some against each other, what one's model sees."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,23 @@ from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import open_run, print_json
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
-from finetune_core.runs import store
+from finetune_core.recipe.diff import differing
+from finetune_core.runs import store, summaries
+from finetune_core.runs.summaries import Summary
+from finetune_core.wording import shown
 
 
 def add_to(commands: Commands) -> None:
     """Add these commands."""
-    commands.add(runs, "runs", "json")
+    one = commands.add(runs, "runs", "json")
+    one.add_argument("--find", default="", metavar="TEXT", help="only those that hold these words somewhere")
+    one.add_argument("--state", nargs="+", default=[], metavar="STATE", help="only those in one of these states")
+    one.add_argument("--task", nargs="+", default=[], choices=list(TASKS), help="only those that learn this")
+    one.add_argument("--tag", nargs="+", default=[], metavar="TAG", help="only those with all of these tags")
+    one.add_argument("--starred", action="store_true", help="only those with a star")
     commands.add(show, "run", "json")
+    one = commands.add(compare, "runs", "json")
+    one.add_argument("compared", nargs="+", metavar="RUN", help="ids or folders of two runs or more")
     one = commands.add(predict, "run", "json")
     one.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
     one.add_argument("--top", type=whole(1), default=5, metavar="N", help="classes per image (default 5)")
@@ -25,27 +35,39 @@ def add_to(commands: Commands) -> None:
 
 def runs(options: Options) -> None:
     """List the runs, newest first."""
-    rows = list(_summaries(store.list_runs(options.runs)))
+    all_of_them = summaries.summaries(options.runs)
+    found = summaries.matching(
+        all_of_them,
+        options.find,
+        states=options.state,
+        tasks=options.task,
+        tags=options.tag,
+        starred=options.starred,
+    )
     if options.json:
-        print_json(rows)
+        print_json([_summary(one) for one in found])
         return
-    for row in rows:
-        best = TASKS[row["task"]].score.shown(row["best_score"])
-        print(f"{row['id']:44}{row['state']:10}{best:>8}  {row['epoch']} of {row['epochs']} epochs")
-    if not rows:
+    for one in found:
+        print(_line(one))
+    if not all_of_them:
         print("No runs yet. Start one with: python -m finetune_core init recipe.yaml")
+    elif not found:
+        print(f"None of the {len(all_of_them):,} runs is like that.")
 
 
 def show(options: Options) -> None:
     """Show one run: state, epochs, recipe."""
     run = open_run(options)
-    epochs = [record for record in run.records()[0] if record["kind"] == "epoch"]
-    summary = {**_summary(run), "path": str(run.path), "message": run.status.message, "error": run.status.error}
+    one = summaries.summary(run)
+    if not one.readable:
+        raise UserError.said(one.status.error or {"what": f"{run.id} cannot be read."})
+    epochs = run.epochs()
+    summary = {**_summary(one), "path": str(run.path), "message": one.status.message, "error": one.status.error}
     if options.json:
         print_json({**summary, "epochs_done": epochs, "recipe": run.recipe.model_dump(mode="json")})
         return
     for key, value in summary.items():
-        print(f"{key:16}{value if value is not None else '–'}")
+        print(f"{key:16}{_told(value)}")
     task = run.recipe.task
     for epoch in epochs:
         mark = "   best" if epoch["best"] else ""
@@ -56,27 +78,78 @@ def show(options: Options) -> None:
         print(f"epoch {epoch['epoch'] + 1:>3}   {losses}   {scores}{mark}")
 
 
-def _summaries(found: list[store.Run]) -> Iterator[dict[str, Any]]:
-    """Of each run that can be read; of the others it is said why not."""
-    for run in found:
-        try:
-            yield _summary(run)
-        except UserError as error:
-            print(f"{run.id} cannot be read. {error}", file=sys.stderr)
+def _line(one: Summary) -> str:
+    """A run in one line of a terminal; of an unreadable one, why."""
+    star, status = "* " if one.notes.star else "  ", one.status
+    if not one.readable:
+        return f"{star}{shown(one.id):44}{status.state:11}{UserError.said(status.error or {'what': ''})}"
+    tags = "".join(f"  #{tag}" for tag in one.notes.tags)
+    best, epochs = one.score.shown(status.best_score), f"{status.epoch} of {status.epochs} epochs"
+    return f"{star}{shown(one.id):44}{status.state:11}{best:>8}  {epochs}{tags}"
 
 
-def _summary(run: store.Run) -> dict[str, Any]:
-    status, recipe = run.status, run.recipe
+def _summary(one: Summary) -> dict[str, Any]:
+    status = one.status
     return {
-        "id": run.id,
+        "id": one.id,
         "state": status.state,
-        "name": recipe.name,
-        "backbone": recipe.model.backbone.architecture,
+        "name": one.name,
+        "backbone": one.backbone,
         "epoch": status.epoch,
         "epochs": status.epochs,
-        "task": recipe.task.key,
+        "task": one.task,
         "best_score": status.best_score,
+        "star": one.notes.star,
+        "tags": list(one.notes.tags),
+        "notes": one.notes.text,
+        "bytes": one.size,
+        "error": status.error,
     }
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "–"
+    return "–" if value in (None, "") else str(value)
+
+
+def compare(options: Options) -> None:
+    """Say which of some runs is the better one on the same validation images, and whether that may be chance."""
+    from finetune_core.understand import compare as comparing
+
+    found = [store.open_run(name, options.runs) for name in dict.fromkeys(options.compared)]
+    made = comparing.compare(found)
+    called = {run.id: summaries.summary(run).title for run in found}
+    if len({*called.values()}) < len(called):
+        called = {run.id: run.id for run in found}
+    recipes = [run.recipe for run in found]
+    if options.json:
+        words = [comparing.verdict(pair, made, called) for pair in made.pairs]
+        print_json({**asdict(made), "verdicts": words, "differences": differing(*recipes)})
+        return
+    _print_scores(made, called)
+    for line in [*(comparing.verdict(pair, made, called) for pair in made.pairs), *made.notes]:
+        print(f"\n{line}")
+    _print_differences(recipes, list(called.values()))
+
+
+def _print_scores(made: Any, called: dict[str, str]) -> None:
+    wide = max(map(len, called.values())) + 2
+    print(f"On {made.images:,} validation images, with intervals of 95 %:")
+    print(f"{'':{wide}}" + "".join(f"{score.title:>28}" for score in made.scores))
+    for run, scores in made.runs.items():
+        cells = (
+            f"{s.shown(scores[s.key].value)} ({s.shown(scores[s.key].low)} to {s.shown(scores[s.key].high)})"
+            for s in made.scores
+        )
+        print(f"{called[run]:{wide}}" + "".join(f"{cell:>28}" for cell in cells))
+
+
+def _print_differences(recipes: Sequence[Any], names: Sequence[str]) -> None:
+    rows = differing(*(recipe.replace(name="") for recipe in recipes))
+    print("\nThe recipes are the same." if not rows else "\nWhat differs between the recipes:")
+    for place, *values in rows:
+        print(f"{place}: " + "; ".join(f"{name} {value}" for name, value in zip(names, values, strict=True)))
 
 
 def predict(options: Options) -> None:

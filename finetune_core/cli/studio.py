@@ -1,23 +1,40 @@
 """Open the studio: check what would fail obscurely, then hand over to Streamlit."""
 
+from __future__ import annotations
+
+import errno
+import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 
-from finetune_core import machine
+from finetune_core import access, machine, places
 from finetune_core.errors import UserError
-from finetune_core.places import ROOT
-
-ADDRESS = "127.0.0.1"
 
 
-def serve(port: int) -> int:
-    """Serve the studio on localhost until Ctrl-C; returns the server's exit code. UserErrors before it starts."""
+def serve(port: int, address: str = "127.0.0.1", password: str = "", hosts: tuple[str, ...] = ()) -> int:
+    """Serve the studio until Ctrl-C; returns the server's exit code. UserErrors before it starts.
+
+    With an empty `password` only the accounts of secrets.toml can open it to other machines; `hosts` are names by which
+    it may be opened besides this machine's own.
+    """
     machine.check_torch_pair()
-    _check_free(port)
+    access.check(address, bool(password) or access.accounts() is not None)
+    runs, cache = places.runs_place(), places.cache_place()
+    runs.check("runs")
+    cache.check("what is kept for reuse")
+    _check_free(address, port)
     command = [sys.executable, "-m", "pages.ui.serve", "app.py", "--server.port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT) as server:
+    command += ["--server.address", address, "--server.allowedHosts", json.dumps(access.names(address, hosts))]
+    if address not in access.LOCAL:  # else Streamlit would ask another host what this machine is called from outside
+        command += ["--browser.serverAddress", hosts[0] if hosts else socket.gethostname()]
+    here = {places.RUNS: str(runs.folder), places.CACHE: str(cache.folder)}  # it runs in another folder
+    if password:
+        here[access.LOCK] = access.hashed(password)
+    kept = {name: value for name, value in os.environ.items() if name != access.PASSWORD}
+    with subprocess.Popen(command, cwd=places.ROOT, env={**kept, **here}) as server:
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         try:
             return server.wait()
@@ -25,14 +42,22 @@ def serve(port: int) -> int:
             return server.wait()
 
 
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
+def _check_free(address: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((ADDRESS, port))
+            probe.bind((address, port))
         except OSError as error:
-            raise UserError(
-                f"Port {port} is taken.",
-                "Another program, perhaps Thaw itself, is using it.",
-                f"Open http://localhost:{port}, or take another: python -m finetune_core studio --port {port + 1}",
-            ) from error
+            raise _refused(address, port, error) from error
+
+
+def _refused(address: str, port: int, error: OSError) -> UserError:
+    if error.errno == errno.EADDRINUSE:
+        return UserError(
+            f"Port {port} is taken.",
+            "Another program, perhaps Thaw itself, is using it.",
+            f"Open http://localhost:{port}, or take another: python -m finetune_core studio --port {port + 1}",
+        )
+    why = f"{error.strerror or error}."
+    return UserError(f"The studio cannot listen at {address}, port {port}.", why, "Take another address or port.")

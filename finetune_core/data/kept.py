@@ -7,6 +7,7 @@ in which images that were learned from are measured on. Neither shows in a loss.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ class Kept:
 
     def held(self, samples: Samples) -> tuple[Samples, Split, tuple[str, ...]]:
         """The images that are still there and no others, each on its side, and notes on what has changed since."""
-        there, known = _paths(samples), {*self.train, *self.valid}
+        there, known = paths(samples, range(len(samples))), {*self.train, *self.valid}
         here = [index for index, path in enumerate(there) if path in known]
         aside = {*self.valid}
         on_valid = np.array([there[index] in aside for index in here], bool)
@@ -52,13 +53,12 @@ class Kept:
 
 def kept(samples: Samples, parts: Split) -> Kept:
     """What to keep of the data that a run begins with."""
-    paths = _paths(samples)
-    train, valid = (tuple(paths[index] for index in side) for side in (parts.train, parts.valid))
-    return Kept(samples.classes, train, valid)
+    return Kept(samples.classes, paths(samples, parts.train), paths(samples, parts.valid))
 
 
-def _paths(samples: Samples) -> list[str]:
-    return [os.path.relpath(path, samples.root) for path in samples.paths]
+def paths(samples: Samples, which: Iterable[int]) -> tuple[str, ...]:
+    """Some of the images, by their paths below the data's root."""
+    return tuple(os.path.relpath(samples.paths[index], samples.root) for index in which)
 
 
 def _changes(gone: list[str], new: list[str]) -> list[str]:

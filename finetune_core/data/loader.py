@@ -74,6 +74,10 @@ class Batches:
         """Number of images."""
         return len(self.indices)
 
+    def labels(self, most: int) -> np.ndarray:
+        """Encoded labels of some of its images, at most so many, from all over them."""
+        return self._maker.labels[self.indices[:: -(-len(self) // most)]]
+
     def order(self, epoch: int) -> list[np.ndarray]:
         """The sample indices of each batch of an epoch."""
         order = self.indices
@@ -153,7 +157,7 @@ class _Maker:
         seed: int,
         augment: bool,
     ) -> None:
-        self._images, self._labels, self._pipeline = images, labels, pipeline
+        self._images, self.labels, self._pipeline = images, labels, pipeline
         self._seed, self._augment = seed, augment
 
     def __getitem__(self, job: tuple[int, np.ndarray]) -> Batch:
@@ -166,7 +170,7 @@ class _Maker:
             batch = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
             for place, view in zip(batch, views, strict=True):
                 place.copy_(view)
-        return batch, torch.from_numpy(self._labels[indices])
+        return batch, torch.from_numpy(self.labels[indices])
 
     def _view(self, epoch: int, index: int) -> Tensor:
         image = self._images[index]

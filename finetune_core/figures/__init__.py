@@ -1,15 +1,17 @@
 """Records and values to plotly figures: pure functions, named after what they show."""
 
-from finetune_core.figures.colours import group_colours
-from finetune_core.figures.comparing import by_name, compared, guesses
+from finetune_core.figures.colours import LINES, group_colours
+from finetune_core.figures.comparing import by_name, compared, compared_losses, guesses
 from finetune_core.figures.data import class_balance, spread
 from finetune_core.figures.finder import Curve, curve, finder, race
 from finetune_core.figures.layers import layer_bar
 from finetune_core.figures.series import kept, smoothed, sparkline
 from finetune_core.figures.style import alt
+from finetune_core.figures.sweeping import swept, trials
 from finetune_core.figures.training import Axis, by_step, gradient_norms, loss, measured, planned_rates, rates, scored
 
 __all__ = [
+    "LINES",
     "Axis",
     "Curve",
     "alt",
@@ -17,6 +19,7 @@ __all__ = [
     "by_step",
     "class_balance",
     "compared",
+    "compared_losses",
     "curve",
     "finder",
     "gradient_norms",
@@ -33,4 +36,6 @@ __all__ = [
     "smoothed",
     "sparkline",
     "spread",
+    "swept",
+    "trials",
 ]

@@ -16,6 +16,9 @@ GRID = "rgba(138, 147, 163, 0.18)"
 SHADE = "rgba(138, 147, 163, 0.08)"
 BAND = "rgba(232, 115, 42, 0.10)"
 
+# For runs over each other: neighbours in the list lie far apart on the circle of colours.
+LINES = (ICE, EMBER, "#399D57", "#C96DAD", "#9A8700", "#A07CDB", "#009EA7", "#DB6C66", "#739425", "#7A89E7")
+
 
 def group_colours(names: Sequence[str]) -> dict[str, str]:
     """One colour per layer group, from ice (the first, the stem) to ember (the last, the head), as `#RRGGBB`."""

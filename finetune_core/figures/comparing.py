@@ -6,27 +6,40 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from finetune_core.figures.colours import EMBER, GREY, ICE
+from finetune_core.figures.colours import EMBER, GREY, ICE, LINES
 from finetune_core.figures.series import Record, column, of_kind
-from finetune_core.figures.style import canvas, line
+from finetune_core.figures.style import canvas, line, waiting
 from finetune_core.parts.tasks import Score
 
-PAIR = (ICE, EMBER)
 ROW = 24  # px per bar
+NAME = 40  # letters of a run's name in a legend
 
 
 def compared(runs: Mapping[str, Sequence[Record]], score: Score) -> go.Figure:
-    """Training (solid) and validation (dashed) score by epoch of two runs, one colour each."""
-    figure = canvas(score.title, "epoch", height=360)
-    hover = "%{y:.1%}" if score.share else "%{y:.4g}"
-    for (name, records), colour in zip(runs.items(), PAIR, strict=False):
+    """Training (solid) and validation (dashed) score by epoch of some runs, a colour each; see `LINES` for how many."""
+    figure = _overlaid(score.title, runs, ("train_score", "valid_score"), "%{y:.1%}" if score.share else "%{y:.4g}")
+    figure.update_yaxes(tickformat=".0%" if score.share else None)
+    return figure
+
+
+def compared_losses(runs: Mapping[str, Sequence[Record]]) -> go.Figure:
+    """The same of their losses."""
+    return _overlaid("Loss", runs, ("train_loss", "valid_loss"), "%{y:.4f}")
+
+
+def _overlaid(title: str, runs: Mapping[str, Sequence[Record]], columns: tuple[str, str], hover: str) -> go.Figure:
+    """Two lines a run, which the legend shows and hides together."""
+    figure = canvas(title, "epoch", height=360)
+    for (name, records), colour in zip(runs.items(), LINES, strict=False):
         epochs = of_kind(records, "epoch")
         across = column(epochs, "epoch") + 1
-        markers = {"mode": "lines+markers", "marker": {"size": 6}}
-        line(figure, across, column(epochs, "train_score"), f"{name}, train", colour, hover, **markers)
-        dashed = {**markers, "line": {"dash": "dash"}}
-        line(figure, across, column(epochs, "valid_score"), f"{name}, validation", colour, hover, **dashed)
-    figure.update_yaxes(tickformat=".0%" if score.share else None)
+        short = name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+        short = short.replace("<", "&lt;")  # plotly.js would take it for a tag
+        both = {"mode": "lines+markers", "marker": {"size": 6}, "legendgroup": name}
+        line(figure, across, column(epochs, columns[0]), short, colour, hover, **both)
+        dashed = {**both, "line": {"dash": "dash"}, "showlegend": False}
+        line(figure, across, column(epochs, columns[1]), f"{short}, validation", colour, hover, **dashed)
+    waiting(figure, "No epoch has ended yet")
     return figure
 
 

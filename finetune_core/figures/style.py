@@ -70,8 +70,16 @@ def line(
     said: dict[str, Any] = {"hovertemplate": hover} if hover else {"hoverinfo": "skip"}
     if text is not None:
         said["text"] = [written(value, 3) for value in np.asarray(text, dtype=float)[chosen]]
-    # By its id a line that was hidden is known again when others have come before it.
-    options = {"mode": "lines", "name": name, "uid": name, "line": style, **said, **more}
+    alike = sum(each.name == name for each in figure.data)
+    # By its id a line that was hidden is known again when others have come before it; no two may have the same.
+    options = {
+        "mode": "lines",
+        "name": name,
+        "uid": f"{name} {alike}" if alike else name,
+        "line": style,
+        **said,
+        **more,
+    }
     # Half the room of what numpy computes with, and more digits than a chart has pixels.
     figure.add_trace(go.Scatter(x=_compact(across[chosen]), y=up[chosen].astype(np.float32), **options))
 

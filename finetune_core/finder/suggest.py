@@ -110,6 +110,20 @@ def suggest(
     return replace(found, confidence="low", note=note)
 
 
+def blow_up(lrs: np.ndarray, tries: np.ndarray) -> float | None:
+    """The rate from which on the loss stayed above where it began, in a test whose rates rise; None where it did not.
+
+    `lrs` (n,) and `tries` (tries, n) as `together` gives them.
+    """
+    losses = middle(tries)
+    x, y = _usable(lrs, losses)
+    if len(x) < ENOUGH or x[-1] < x[0]:
+        return None
+    below = np.flatnonzero(y < _scale(x, y)[2])
+    start = int(below[-1]) + 1 if len(below) else 0
+    return float(lrs[start]) if start < len(lrs) else None
+
+
 @dataclass(frozen=True)
 class _Reading:
     """A curve that falls: rates, losses as they came (blow-up cut), smoothed losses and slopes, index of the lowest."""

@@ -1,7 +1,10 @@
 """Everything a person can choose, by family. Importing this never imports torch."""
 
+from typing import Any
+
 from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.base import Call, Knob, Part, Section, knob
+from finetune_core.parts.engines import Engine
 from finetune_core.parts.heads import Head
 from finetune_core.parts.jobs import Job
 from finetune_core.parts.losses import Loss
@@ -9,6 +12,7 @@ from finetune_core.parts.mixing import Mixing
 from finetune_core.parts.optimizers import Optimizer
 from finetune_core.parts.schedules import Progress, Schedule
 from finetune_core.parts.sources import Source
+from finetune_core.parts.trackers import Tracker
 from finetune_core.parts.transforms import Transform
 
 FAMILIES: dict[str, type[Part]] = {
@@ -22,12 +26,28 @@ FAMILIES: dict[str, type[Part]] = {
     "loss": Loss,
     "mixing": Mixing,
     "job": Job,
+    "engine": Engine,
+    "tracker": Tracker,
 }
+
+
+def family(part: Part) -> type[Part]:
+    """The family that a part belongs to."""
+    return next(cls for cls in FAMILIES.values() if isinstance(part, cls))
+
+
+def changed_kind(part: Part, kind: str) -> dict[str, Any]:
+    """Plain data for another part of the same family, keeping what both have in common."""
+    cls = family(part).kinds()[kind]
+    kept = {name: value for name, value in part.model_dump(mode="json").items() if name in cls.model_fields}
+    return {"kind": kind, **kept}
+
 
 __all__ = [
     "FAMILIES",
     "Backbone",
     "Call",
+    "Engine",
     "Head",
     "Job",
     "Knob",
@@ -39,7 +59,10 @@ __all__ = [
     "Schedule",
     "Section",
     "Source",
+    "Tracker",
     "Transform",
     "Weights",
+    "changed_kind",
+    "family",
     "knob",
 ]

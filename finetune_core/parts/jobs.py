@@ -50,6 +50,9 @@ class Work(Protocol):
     def heard(self) -> Wish:
         """What was asked for when the last record was yielded; the same in each of several processes."""
 
+    def track(self, trackers: Sequence[Any], step: int) -> None:
+        """Tell these trackers of every record from here on; later records of steps from `step` on come again."""
+
     def changes(self) -> Sequence[tuple[int, Mapping[str, Any]]]:
         """The changes asked for, each with the number of the wish."""
 

@@ -1,18 +1,40 @@
-"""What differs between two recipes."""
+"""What differs between recipes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from finetune_core.parts.numbers import written
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.plan import peak_rates
+
+FROZEN = "frozen"
 
 
 def differences(one: Recipe, other: Recipe) -> list[tuple[str, str, str]]:
     """(dotted place, value, other value) wherever two recipes differ."""
-    mine, theirs = _leaves(one.model_dump(mode="json")), _leaves(other.model_dump(mode="json"))
-    places = dict.fromkeys([*mine, *theirs])
-    return [(at, _shown(mine.get(at)), _shown(theirs.get(at))) for at in places if mine.get(at) != theirs.get(at)]
+    return [(place, mine, theirs) for place, mine, theirs in differing(one, other)]
+
+
+def differing(*recipes: Recipe) -> list[tuple[str, ...]]:
+    """(dotted place, a value for each recipe) wherever recipes are not all alike."""
+    trees = [_leaves(recipe.model_dump(mode="json")) for recipe in recipes]
+    places = dict.fromkeys(place for tree in trees for place in tree)
+    rows = ((place, [tree.get(place) for tree in trees]) for place in places)
+    return [(place, *map(_shown, values)) for place, values in rows if any(each != values[0] for each in values)]
+
+
+def stages_beside(one: Phase, other: Phase, names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(what, in the one, in the other) of two phases wherever they differ: their length, and each group's peak rate."""
+    length = [(Phase.knob("epochs").title, one.epochs, other.epochs)]
+    mine, theirs = peak_rates(one, names), peak_rates(other, names)
+    rates = [(f"Rate of {name}", mine[name] or FROZEN, theirs[name] or FROZEN) for name in names]
+    return [(what, _beside(was), _beside(now)) for what, was, now in (*length, *rates) if was != now]
+
+
+def _beside(value: float | str) -> str:
+    return value if isinstance(value, str) else written(value, 3)
 
 
 def _leaves(tree: Any, place: str = "") -> dict[str, Any]:

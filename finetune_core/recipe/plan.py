@@ -1,11 +1,13 @@
 """The plan: every group's learning rate at every step, before anything runs. The loop uses the same functions."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe, Training
+from finetune_core.recipe.changes import Made, applied
 from finetune_core.recipe.names import matching
 
 
@@ -25,9 +27,9 @@ def decay_factors(training: Training, names: Sequence[str]) -> dict[str, float]:
     }
 
 
-def full_length(recipe: Recipe) -> list[int]:
-    """The epochs of each phase if none ends early."""
-    return [phase.epochs for phase in recipe.phases]
+def full_length(recipe: Recipe, changes: Sequence[Made] = ()) -> list[int]:
+    """The epochs of each phase if none ends early, as the changes have left them."""
+    return [phase.epochs for phase in applied(recipe.phases, changes)]
 
 
 def starts(lasting: Sequence[int], epoch_steps: int) -> list[int]:
@@ -47,18 +49,27 @@ def momentum(phase: Phase, progress: Progress) -> float | None:
 
 
 def plan(
-    recipe: Recipe, names: Sequence[str], epoch_steps: int, lasting: Sequence[int] = (), every: int = 1
+    recipe: Recipe,
+    names: Sequence[str],
+    epoch_steps: int,
+    lasting: Sequence[int] = (),
+    changes: Sequence[Made] = (),
+    every: int = 1,
 ) -> list[dict[str, Any]]:
     """`{"step", "lr": {group: rate}}` for every optimizer step of all phases.
 
-    `lasting` are the epochs that each phase really takes, where some ended early. With `every` above 1 only so many
-    steps are worked out, and the last of each phase: enough to be looked at.
+    `lasting` are the epochs that each phase really takes, where some ended early; each of the `changes` that were made
+    holds from its own step on. With `every` above 1 only so many steps are worked out, and the first and last of each
+    stretch: enough to be looked at.
     """
     rows: list[dict[str, Any]] = []
-    first = 0
-    for phase, epochs in zip(recipe.phases, lasting or full_length(recipe), strict=True):
-        peaks, steps, lasts = peak_rates(phase, names), phase.epochs * epoch_steps, epochs * epoch_steps
-        for step in sorted({*range(0, lasts, every), lasts - 1} - {-1}):
-            rows.append({"step": first + step, "lr": rates(phase, peaks, Progress(step, steps, epoch_steps))})
-        first += lasts
+    end = 0
+    for index, epochs in enumerate(lasting or full_length(recipe, changes)):
+        first, end = end, end + epochs * epoch_steps
+        marks = {each.step for each in changes if each.phase == index and first < each.step < end}
+        for start, until in pairwise(sorted({first, *marks, end})):
+            phase = applied(recipe.phases, [each for each in changes if each.step <= start])[index]
+            peaks, steps = peak_rates(phase, names), phase.epochs * epoch_steps
+            for step in sorted({*range(start, until, every), until - 1}):
+                rows.append({"step": step, "lr": rates(phase, peaks, Progress(step - first, steps, epoch_steps))})
     return rows

@@ -9,6 +9,7 @@ from typing import Any
 from finetune_core.parts.numbers import Scale
 from finetune_core.recipe import Phase, plan
 from finetune_core.recipe.names import HEAD, thaw_patterns, thawed
+from finetune_core.recipe.thawing import LEAST
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,6 @@ class Preset:
     multipliers: dict[str, float]
 
 
-LEAST_TENFOLD = 1e-3  # below a thousandth of the head's rate a group stands still in any run of ordinary length
 FEW, MANY = 20, 200  # training images per class
 
 
@@ -39,7 +39,7 @@ def advice(images: float) -> str:
 def presets(names: Sequence[str]) -> list[Preset]:
     """The usual ways to fine-tune a network whose groups are `names`, stem first."""
     everything, body = tuple(names), list(names[:-1])
-    tenfold = {name: max(10.0**-step, LEAST_TENFOLD) for step, name in enumerate(reversed(names)) if step}
+    tenfold = {name: max(10.0**-step, LEAST) for step, name in enumerate(reversed(names)) if step}
     return [
         Preset(
             "head_only",

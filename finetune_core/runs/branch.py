@@ -74,7 +74,8 @@ def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
     if not paths:
         raise UserError(f"The run {run.id} has no checkpoint to go on from.", "", "Begin anew with its best weights.")
     position, step = states.position(paths[0]), states.step(paths[0])
-    _check_past(run.recipe, recipe, position)
+    before = run.recipe_at(step)
+    _check_past(before, recipe, position)
     made = store.create(recipe, run.job, run.path.parent)
     kept = [*paths, run.targets_file, run.images_file, run.depth_file, run.records_file]
     for file in filter(Path.exists, kept):
@@ -83,7 +84,7 @@ def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
         if states.facts(best).get("step") == str(position["best_step"]):
             made.copy(best, made.best)
     made.keep_records(step)
-    origin = Lineage(run.id, step, tuple(differences(run.recipe, recipe)))
+    origin = Lineage(run.id, step, tuple(differences(before, recipe)))
     made.write_json(made.lineage_file, vars(origin))
     said = run.said()
     shared = {name: getattr(said, name) for name in ("steps", "epochs", "epoch_steps", "valid_score", "best_score")}

@@ -24,9 +24,10 @@ from finetune_core.parts.backbones import reading, seals
 from finetune_core.parts.backbones.weight_files import APART
 from finetune_core.recipe import Recipe, parse
 from finetune_core.recipe.diff import differences
-from finetune_core.runs import states
+from finetune_core.runs import predictions, states
 from finetune_core.runs.folder import Folder, read_json
 from finetune_core.runs.packing import packed, unpacked
+from finetune_core.runs.predictions import Predictions
 from finetune_core.training.loop import Save, Trainer
 
 # What may change between two stretches of one run: where and how often it is kept, not what it learns.
@@ -56,9 +57,17 @@ def save(folder: Folder, trainer: Trainer, wish: Save = Save()) -> None:  # noqa
         if wish.best:
             _set_aside(folder)
             _keep(folder, trainer, folder.best)
+            _keep_answers(folder, trainer)
         if wish.weights:
             _keep(folder, trainer, folder.last)
         _forget(folder, trainer.session.recipe.training.checkpoints)
+
+
+def _keep_answers(folder: Folder, trainer: Trainer) -> None:
+    """What the epoch that has just ended answered to each validation image."""
+    if made := trainer.measured:
+        images = trainer.session.measured_on
+        predictions.save(folder, Predictions(images, made.wanted, made.outputs, trainer.at.epoch))
 
 
 def restore(folder: Folder, trainer: Trainer) -> list[str]:

@@ -12,7 +12,11 @@ worker.log          what the worker printed, with the traceback of a bug
 targets.json        what the model's outputs stand for: task, names, units
 images.json         the names and the images on either side that it began with
 lineage.json        of a run that began where another one stood: which, at which step, and what was changed
+sweep.json          of a run that is one of a sweep: which one, and at which values
+engine.json         of a run that is at work elsewhere: which engine has it, with its knobs
 depth.json          of images with more than 8 bits: which values are black and white
+notes.json          what people say of it: a name, a star, tags, a text
+predictions.npz     what its best epoch answered to each validation image
 checkpoints/        step-00000120.safetensors …: all that going on from there needs, the newest few;
                     last.safetensors, best.safetensors, phase-1.safetensors …: weights alone
 """
@@ -23,12 +27,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from finetune_core import places
 from finetune_core.errors import UserError
 
 RECIPE = "recipe.yaml"
+
+Shape = TypeVar("Shape")
 
 
 class Folder:
@@ -47,8 +55,12 @@ class Folder:
         self.owner_file = path / "worker.json"
         self.targets_file = path / "targets.json"
         self.images_file = path / "images.json"
+        self.sweep_file = path / "sweep.json"
+        self.engine_file = path / "engine.json"
         self.depth_file = path / "depth.json"
         self.lineage_file = path / "lineage.json"
+        self.notes_file = path / "notes.json"
+        self.predictions_file = path / "predictions.npz"
         self.classes_file = path / "classes.json"  # what runs had instead before there were tasks
         self.log = path / "worker.log"
         self.checkpoints = path / "checkpoints"
@@ -101,11 +113,27 @@ def read_json(path: Path, kind: type = dict) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged.", f"{error}.", "Mend or remove it, or the whole folder.") from error
+        raise damaged(path, error) from error
 
 
-def read_lines(path: Path, cursor: int = 0) -> tuple[list[dict[str, Any]], int, int]:
+def shaped(path: Path, shape: TypeAdapter[Shape], saved: Any) -> Shape:
+    """What was saved in a file as the value that it was made from. A UserError where it does not fit."""
+    try:
+        return shape.validate_python(saved)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def damaged(path: Path, why: object) -> UserError:
+    """The words for a file that does not hold what it should, or cannot be read."""
+    return UserError(f"{path} is damaged.", f"{why}.", "Mend or remove it, or the whole folder.")
+
+
+def read_lines(path: Path, cursor: int = 0, begins: bytes = b"") -> tuple[list[dict[str, Any]], int, int]:
     """The rows after byte `cursor` of a file with one JSON object a line, the new cursor, and how many are damaged.
+
+    Where it is told how a line `begins`, the others are passed over, which is quicker than to read them.
 
     A half-written last line waits for the next call; a damaged one within is passed over.
     """
@@ -115,7 +143,9 @@ def read_lines(path: Path, cursor: int = 0) -> tuple[list[dict[str, Any]], int, 
             whole, ended, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:
         return [], cursor, 0
-    lines = [line for line in whole.split(b"\n") if line.strip()]
+    except OSError as error:  # a folder in its place, or no permission
+        raise damaged(path, error) from error
+    lines = [line for line in whole.split(b"\n") if line.strip() and line.startswith(begins)]
     rows = [row for row in map(_row, lines) if row is not None]
     return rows, cursor + len(whole) + len(ended), len(lines) - len(rows)
 

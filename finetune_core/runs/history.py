@@ -18,7 +18,7 @@ import numpy as np
 
 from finetune_core.runs.blocks import Block, Columns, Key, parse
 from finetune_core.runs.lines import Line, Mean
-from finetune_core.runs.store import _today
+from finetune_core.runs.store import today
 
 LOSS: Key = ("loss", "")
 RECENT = 20  # step records whose numbers are kept as they are
@@ -43,7 +43,7 @@ class History:
 
     def plus(self, block: Block) -> History:
         """The history with what comes next."""
-        others = [_today(row) for row in block.others]
+        others = [today(row) for row in block.others]
         epochs = [row for row in others if row["kind"] == "epoch"]
         grown = replace(
             self,
@@ -102,6 +102,11 @@ class Reading:
     def share(self) -> float:
         """How much has been read, in [0, 1]."""
         return 1.0 if self.whole or not self.size else min(1.0, self.cursor / self.size)
+
+
+def read(path: Path) -> History:
+    """All that a file of records says."""
+    return read_on(path, Reading()).history
 
 
 def read_on(path: Path, reading: Reading, seconds: float = float("inf")) -> Reading:

@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
@@ -28,10 +30,15 @@ SILENCE = 120.0  # seconds without one, after which a worker on another machine 
 
 def living(folder: Folder) -> int | None:
     """The id of the process at work; None where there is none, or none that can be told."""
+    return living_in(folder.owner_file)
+
+
+def living_in(file: Path) -> int | None:
+    """The same of the process that a file names."""
     try:
-        owner = read_json(folder.owner_file) or {}
+        owner = read_json(file) or {}
         if owner.get("host", _host()) != _host():
-            return int(owner["pid"]) if time.time() - folder.owner_file.stat().st_mtime < SILENCE else None
+            return int(owner["pid"]) if time.time() - file.stat().st_mtime < SILENCE else None
         process = psutil.Process(owner["pid"])
         same = abs(process.create_time() - owner["create_time"]) < 1.0
         return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
@@ -39,10 +46,22 @@ def living(folder: Folder) -> int | None:
         return None
 
 
+def is_here(folder: Folder) -> bool:
+    """Whether who was named last is a process of this machine."""
+    try:
+        return (read_json(folder.owner_file) or {}).get("host", _host()) == _host()
+    except UserError:
+        return True
+
+
 def name_worker(folder: Folder, process: psutil.Process) -> None:
     """Write down that this process, on this machine, works on the run."""
-    owner = {"pid": process.pid, "create_time": process.create_time(), "host": _host()}
-    folder.write_json(folder.owner_file, owner)
+    folder.write_json(folder.owner_file, described(process))
+
+
+def described(process: psutil.Process) -> dict[str, Any]:
+    """What tells a process of this machine from all others, for a file that `living_in` reads."""
+    return {"pid": process.pid, "create_time": process.create_time(), "host": _host()}
 
 
 @contextmanager

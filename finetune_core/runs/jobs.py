@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import SerializeAsAny, field_validator, model_validator
 
 from finetune_core.errors import UserError
 from finetune_core.finder import sweep
@@ -18,7 +18,9 @@ from finetune_core.parts.base import knob
 from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Wish, Work
 from finetune_core.parts.numbers import Scale, written
 from finetune_core.parts.tasks import Score
+from finetune_core.parts.trackers import TensorBoard, Tracker
 from finetune_core.recipe import Recipe
+from finetune_core.recipe.changes import Change, kept
 from finetune_core.records import Epoch, Event, Find, Lap, Record
 from finetune_core.training import timing
 
@@ -40,6 +42,15 @@ class Train(Job):
     title: ClassVar[str] = "Training"
     resumable: ClassVar[bool] = True
     trains: ClassVar[bool] = True
+    trackers: tuple[SerializeAsAny[Tracker], ...] = knob(
+        (TensorBoard(),), "Trackers", "Where else the numbers are written as they come, besides the run's own records."
+    )
+
+    def prepared(self, recipe: Recipe) -> Recipe:
+        """A UserError where a tracker's library is not installed."""
+        for tracker in self.trackers:
+            tracker.check()
+        return recipe
 
     def run(self, work: Work) -> Doing:
         """From where its folder was saved last, or from the start; saves when the trainer asks, and when stopped."""
@@ -49,7 +60,7 @@ class Train(Job):
 
         files = work.files
         session = prepare(work.recipe, work.report, files.begun)
-        trainer = Trainer(session)
+        trainer = Trainer(session, kept(files.changes()))
         found = checkpoint.restore(files, trainer)
         files.save_begun(session.images)
         files.save_targets(session.targets)
@@ -57,6 +68,7 @@ class Train(Job):
         files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
         account = _Account(trainer, work)
         account.begin()
+        work.track(self.trackers, trainer.done)
         told = {"weights": () if trainer.done else session.network.notes, "data": session.changes, "checkpoint": found}
         notes = [Event(name, trainer.done, note) for name, said in told.items() for note in said]
         for made in chain(notes, trainer.run()):
@@ -78,18 +90,32 @@ class Train(Job):
 
 
 def _between(work: Work, trainer: Trainer) -> Doing:
-    """What is asked for between two steps: a pause, or that the state be saved."""
+    """What is asked for between two steps: a change, a pause, or that the state be saved."""
     from finetune_core.runs import checkpoint
     from finetune_core.training.loop import Save
 
     save = partial(checkpoint.save, work.files, trainer, Save(weights=False))
     if work.heard == Wish.SAVE:
         work.save(save)
+    elif work.heard == Wish.CHANGE:
+        yield from _changed(work, trainer)
     elif work.heard == Wish.PAUSE:
         yield Event("paused", trainer.done, "Paused on request")
         if work.pause(save) == Wish.STOP:
             raise Stop
         yield Event("resumed", trainer.done, "Going on")
+
+
+def _changed(work: Work, trainer: Trainer) -> Doing:
+    """Have the trainer make changes, and keep them; what does not fit is told, and training goes on."""
+    for wish, asked in work.changes():
+        try:
+            made = trainer.change(Change.parsed(asked, "The change"))
+        except UserError as error:
+            work.files.keep_change({"wish": wish, "step": trainer.done, "refused": error.what})
+            yield Event("change_refused", trainer.done, f"Not changed. {error}")
+        else:
+            work.files.keep_change({"wish": wish, **made.saved()})
 
 
 class _Account:

@@ -1,11 +1,13 @@
 """Start, stop, pause, change and resume the worker of a run. The worker is a command that a person could type."""
 
 import contextlib
+import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -21,27 +23,39 @@ GRACE_SECONDS = 30.0
 _children: list[subprocess.Popen[bytes]] = []
 
 
-def start(run: Run) -> None:
+def start(run: Run, gpus: Sequence[str] = ()) -> None:
     """Start the worker in a session of its own, so that it outlives whoever started it.
 
-    A UserError where the run has a worker already.
+    It sees these `gpus` alone, by CUDA's names for them; without any all that this process sees. A UserError where the
+    run has a worker already.
     """
-    _reap()
     module = "torchrun" if run.recipe.training.processes > 1 else "worker"
+    variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
     with holding.starting(run), places.writing("the run", place=places.Place(run.path, "THAW_RUNS")):
         run.report_start("Starting the worker")
-        with run.log.open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", f"finetune_core.runs.{module}", str(run.path)],
-                cwd=places.ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        _children.append(child)
+        worker = spawn(module, run.path, run.log, variables)
         with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its log says why
-            run.claim(psutil.Process(child.pid))
+            run.claim(psutil.Process(worker))
+
+
+def spawn(module: str, folder: Path, log: Path, variables: Mapping[str, str] = MappingProxyType({})) -> int:
+    """Start `python -m finetune_core.runs.MODULE FOLDER` in a session of its own; what it prints is added to `log`.
+
+    Gives the process id.
+    """
+    _reap()
+    with log.open("ab") as printed:
+        child = subprocess.Popen(
+            [sys.executable, "-m", f"finetune_core.runs.{module}", str(folder)],
+            cwd=places.ROOT,
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _children.append(child)
+    return child.pid
 
 
 def stop(run: Run, wait: bool = False, now: bool = False) -> None:

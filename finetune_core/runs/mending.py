@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
+from finetune_core.runs import states
 from finetune_core.runs.store import Run
+from finetune_core.training import divergence
 
 GENTLER = 0.1  # of the rate, after a run diverged
-FAR = 1.5  # times the lowest loss of an epoch: from there on a run was on its way out
 LEAST = 2  # images of a micro-batch: batch norm needs two
 
 
@@ -32,7 +35,7 @@ def way(run: Run) -> Way | None:
 
 def _smaller(run: Run) -> Way | None:
     """The same step in half the memory."""
-    recipe, training = run.recipe, run.recipe.training
+    recipe, training = run.recipe_at(), run.recipe.training
     parts = 2 * training.accumulate
     if training.batch_size // parts < LEAST:
         return None
@@ -42,7 +45,7 @@ def _smaller(run: Run) -> Way | None:
 
 def _gentler(run: Run) -> Way:
     """A tenth of every rate, from before the loss rose."""
-    recipe = run.recipe
+    recipe = run.recipe_at()
     for number, phase in enumerate(recipe.phases):
         recipe = recipe.with_value(f"phases.{number}.learning_rate", float(f"{phase.learning_rate * GENTLER:.15g}"))
     why = "From the last checkpoint before the loss rose; from the start where there is none."
@@ -50,10 +53,13 @@ def _gentler(run: Run) -> Way:
 
 
 def _good(run: Run) -> int:
-    """The optimizer steps done when the last epoch ended whose loss was not far above the lowest; 0 without one."""
-    epochs = [row for row in run.records()[0] if row["kind"] == "epoch" and row["train_loss"] is not None]
-    lowest = min((row["train_loss"] for row in epochs), default=0.0)
-    return max((row["step"] for row in epochs if row["train_loss"] <= FAR * lowest), default=0)
+    """The step of the newest checkpoint at which training still went well; 0 without one."""
+    for path in run.states:
+        with suppress(UserError):  # a damaged one is none to go on from
+            at = states.position(path)
+            if divergence.sound(at.get("recent", ()), at.get("start", 0.0)):
+                return states.step(path)
+    return 0
 
 
 _WAYS: dict[str, Callable[[Run], Way | None]] = {"memory": _smaller, "diverged": _gentler}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -22,9 +23,10 @@ from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
 from finetune_core.recipe import Recipe, parse, text_of, tree_of
+from finetune_core.recipe.changes import applied, kept
 from finetune_core.records import Record
 from finetune_core.runs import holding
-from finetune_core.runs.folder import RECIPE, Folder, read_json, read_lines
+from finetune_core.runs.folder import RECIPE, Folder, read_json, read_lines, shaped
 from finetune_core.runs.jobs import Train
 from finetune_core.wording import shown
 
@@ -33,6 +35,7 @@ SomeJob = TypeVar("SomeJob", bound=Job)
 SETTLING = ("starting", "preparing")
 ACTIVE = (*SETTLING, "running", "paused", "stopping")
 ENDED = ("finished", "stopped", "diverged", "failed")
+EPOCH = b'{"kind": "epoch"'  # how the line of an epoch record begins
 STATES = ("queued", *ACTIVE, *ENDED)
 
 
@@ -80,7 +83,7 @@ class Status:
         return min(1.0, done / total) if total else 0.0
 
 
-_STATUS = TypeAdapter(Status)
+_STATUS, _TARGETS, _KEPT = TypeAdapter(Status), TypeAdapter(Targets), TypeAdapter(Kept)
 
 
 class Run(Folder):
@@ -123,7 +126,7 @@ class Run(Folder):
 
     def said(self) -> Status:
         """Where the worker itself has said that the run stands; a UserError where that is damaged."""
-        found = _known(_today(read_json(self.status_file) or {}))
+        found = _known(today(read_json(self.status_file) or {}))
         try:
             status = _STATUS.validate_python(found)
             if status.state not in STATES:
@@ -153,7 +156,11 @@ class Run(Folder):
     def records(self, cursor: int = 0) -> tuple[list[dict[str, Any]], int]:
         """The records after byte `cursor`, and the new cursor; a half-written last line waits for the next call."""
         rows, cursor, _ = read_lines(self.records_file, cursor)
-        return [_today(row) for row in rows if "kind" in row], cursor
+        return [today(row) for row in rows if "kind" in row], cursor
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """The epoch records alone, as they are now: quick however many steps lie between them."""
+        return [today(row) for row in read_lines(self.records_file, begins=EPOCH)[0]]
 
     def keep_records(self, steps: int) -> None:
         """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles."""
@@ -172,6 +179,11 @@ class Run(Folder):
         """The changes that were made on the way, in order, each with the `step` before which it was made."""
         return read_lines(self.changes_file)[0]
 
+    def recipe_at(self, step: int | None = None) -> Recipe:
+        """The recipe as the changes made before a step (all of them, by default) have left it."""
+        made = [each for each in kept(self.changes()) if step is None or each.step <= step]
+        return self.recipe.replace(phases=applied(self.recipe.phases, made))
+
     def keep_change(self, change: Mapping[str, Any]) -> None:
         """Keep one that is about to be made."""
         places.append_line(self.changes_file, json.dumps(dict(change)))
@@ -179,8 +191,11 @@ class Run(Folder):
     def wanted_changes(self) -> list[tuple[int, dict[str, Any]]]:
         """The changes that were asked for and not dealt with yet, each with the number of the wish."""
         dealt = {row.get("wish") for row in self.changes()}
-        asked = [row["set"] for row in read_lines(self.control_file)[0] if isinstance(row.get("set"), dict)]
-        return [(number, each) for number, each in enumerate(asked) if number not in dealt]
+        return [(number, each) for number, each in enumerate(self.asked_changes()) if number not in dealt]
+
+    def asked_changes(self) -> list[dict[str, Any]]:
+        """All changes that were ever asked for, in order."""
+        return [row["set"] for row in read_lines(self.control_file)[0] if isinstance(row.get("set"), dict)]
 
     def wish(self) -> str:
         """What the worker was asked for last, else an empty string."""
@@ -203,7 +218,7 @@ class Run(Folder):
     def targets(self) -> Targets | None:
         """What the model's outputs stand for; None before the worker has read the data."""
         if saved := read_json(self.targets_file):
-            return targets_said(saved)
+            return shaped(self.targets_file, _TARGETS, saved)
         earlier = read_json(self.classes_file, list)
         return Targets(ONE_CLASS.key, tuple(earlier)) if earlier else None
 
@@ -215,7 +230,7 @@ class Run(Folder):
     def begun(self) -> Kept | None:
         """What the run began with: of earlier runs the names alone, None before the worker has read the data."""
         if saved := read_json(self.images_file):
-            return Kept(**{name: tuple(paths) for name, paths in saved.items()})
+            return shaped(self.images_file, _KEPT, saved)
         return Kept(self.targets.names) if self.targets else None
 
     def save_begun(self, images: Kept) -> None:
@@ -310,10 +325,12 @@ def open_run(name: str | Path, runs: Path | None = None) -> Run:
     """The run of this id or path; a UserError where there is none."""
     runs = runs or places.runs_dir()
     for path in (runs / name, Path(name)):
-        if (path / RECIPE).is_file():
+        if os.path.lexists(path / RECIPE):  # of a damaged run it is told later what is wrong with it
             return Run(path)
     raise UserError(
-        f"There is no run {name}.", f"No such folder in {runs}.", "See them all with `python -m finetune_core runs`."
+        f"There is no run {shown(name)[:80]}.",
+        f"No such folder in {runs}.",
+        "See them all with `python -m finetune_core runs`.",
     )
 
 
@@ -329,22 +346,24 @@ def checkpoint(name: str | Path, runs: Path | None = None) -> Path:
 
 def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
     """All runs of a kind of job, newest first."""
-    return sorted(_runs(runs or places.runs_dir(), job), key=lambda run: run.id, reverse=True)
+    found = (run for run in every_run(runs) if kind_of(run) == job)
+    return sorted(found, key=lambda run: run.id, reverse=True)
 
 
-def _runs(folder: Path, job: str) -> Iterator[Run]:
-    for path in folder.glob(f"*/{RECIPE}"):
-        run = Run(path.parent)
-        if _kind(run) == job and not run.id.startswith("."):
-            yield run
+def every_run(runs: Path | None = None) -> Iterator[Run]:
+    """The runs of all kinds of jobs, in no order."""
+    for path in (runs or places.runs_dir()).glob(f"*/{RECIPE}"):
+        if not path.parent.name.startswith("."):
+            yield Run(path.parent)
 
 
-def _kind(run: Run) -> str:
+def kind_of(run: Run) -> str:
     """The kind of a run's job; what is damaged is listed with the trainings, where whoever opens it is told."""
     try:
-        return str(_job_today(read_json(run.job_file) or {})["kind"])
+        kind = _job_today(read_json(run.job_file) or {})["kind"]
     except UserError:
         return Train.kind
+    return kind if isinstance(kind, str) else Train.kind
 
 
 def _slug(what: Recipe) -> str:
@@ -352,7 +371,7 @@ def _slug(what: Recipe) -> str:
     return "".join(letter if letter.isalnum() or letter in "_." else "-" for letter in name)[:40].strip("-.")
 
 
-BETWEEN = ("stopped", "phase_end", "paused", "resumed", "change")  # events between two steps
+BETWEEN = ("stopped", "phase_end", "paused", "resumed")  # events between two steps; a change is made again
 
 
 def _before(record: dict[str, Any], steps: int) -> bool:
@@ -365,7 +384,7 @@ def _before(record: dict[str, Any], steps: int) -> bool:
 EARLIER = {"valid_accuracy": "valid_score", "train_accuracy": "train_score", "best_accuracy": "best_score"}
 
 
-def _today(saved: dict[str, Any]) -> dict[str, Any]:
+def today(saved: dict[str, Any]) -> dict[str, Any]:
     """A record or status with the names of today, so that runs of an earlier version can still be seen."""
     if EARLIER.keys().isdisjoint(saved):
         return saved
@@ -380,11 +399,7 @@ def _known(saved: dict[str, Any]) -> dict[str, Any]:
 
 def targets_said(saved: Mapping[str, Any]) -> Targets:
     """What a model's outputs stand for, from plain data."""
-    return Targets(**{name: _frozen(value) for name, value in saved.items()})
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return _TARGETS.validate_python(saved)
 
 
 def _job_today(saved: dict[str, Any]) -> dict[str, Any]:

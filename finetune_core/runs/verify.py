@@ -10,6 +10,7 @@ from torch import Tensor
 
 from finetune_core.errors import UserError
 from finetune_core.parts.numbers import written
+from finetune_core.recipe.changes import kept
 from finetune_core.records import Report, Step, silent
 from finetune_core.runs import checkpoint
 from finetune_core.runs.store import Run
@@ -49,7 +50,7 @@ def verify(run: Run, report: Report = silent) -> Verdict:
     if not paths:
         raise UserError(f"The run {run.id} has saved nothing yet.", "", "Let it train for an epoch.")
     end = checkpoint.read(paths[0])
-    trainer = Trainer(prepare(run.recipe, report, run.begun))
+    trainer = Trainer(prepare(run.recipe, report, run.begun), kept(run.changes()))
     if len(paths) > 1:
         trainer.restore(checkpoint.read(paths[1]).trainer)
     first = trainer.done

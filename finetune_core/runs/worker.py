@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,10 @@ from finetune_core.records import Event, Record, Report, silent
 from finetune_core.runs import failures, holding
 from finetune_core.runs.hearing import Ear
 from finetune_core.runs.store import Bystander, Run
+from finetune_core.runs.tracking import Tracking
 
 if TYPE_CHECKING:
-    from finetune_core.parts import Job
+    from finetune_core.parts import Job, Tracker
 
 Watch = Callable[[Record], None]
 """Called with every record, for a progress bar."""
@@ -61,6 +62,9 @@ def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
             traceback.print_exc()
         _failed(run, failure)
         return 1 if failure.bug else 2
+    finally:
+        if desk:
+            desk.tracking.close()
     return 0
 
 
@@ -95,6 +99,7 @@ class _Desk:
         self.unwritten: list[Record] = []  # records that the disk would not take
         self.saved, self.save_again = time.monotonic(), 0.0
         self.heard = Wish.GO
+        self.tracking = Tracking()
         if _processes() > 1:  # whoever has started them ends them while they prepare
             ear.preparing = False
 
@@ -124,11 +129,16 @@ class _Desk:
 
     def keep(self, record: Record) -> None:
         """Write a record down, or keep it until the disk takes it: what cannot be written never stops the work."""
-        self.unwritten.append(record)
+        self.unwritten += [record, *self.tracking.note(record)]
         with suppress(OSError):
             while self.unwritten:
                 self.files.append(self.unwritten[0])
                 self.unwritten.pop(0)
+
+    def track(self, trackers: Sequence[Tracker], step: int) -> None:
+        """Tell these of every record from an optimizer step on; of several processes the first one does."""
+        if not _rank():
+            self.tracking = Tracking(trackers, self.files.path, self.recipe.model_dump(mode="json"), step)
 
     def hear(self) -> Wish:
         """What is asked for between two steps; all of several processes say the same."""
@@ -139,7 +149,8 @@ class _Desk:
 
     def changes(self) -> list[tuple[int, dict[str, Any]]]:
         """The changes asked for, each with the number of the wish; all of several processes say the same."""
-        return _from_first(self.ear.waiting)
+        asked, self.ear.waiting = _from_first(self.ear.waiting), []
+        return asked
 
     def save(self, write: Callable[[], None]) -> None:
         """Save, and remember how long that takes."""

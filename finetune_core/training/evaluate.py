@@ -15,14 +15,16 @@ def evaluate(session: Session, module: nn.Module) -> Measured:
     distributed.alike(module)
     module.eval()
     meter = Meter(session.targets, session.device, everything=True)
-    total = count = 0.0
+    total, answers, asked = 0.0, [], []
     with torch.inference_mode(), session.autocast():
         for images, labels in session.valid.epoch(0):
             labels = labels.to(session.device)
             outputs = distributed.gathered(module(session.normalised(images))[: len(labels)])
             labels = distributed.gathered(labels)
             total += session.loss(outputs, labels).item() * len(labels)
-            count += len(labels)
             meter.update(outputs, labels)
-    measured: Measured = distributed.from_first(Measured(total / count, meter.scores(), meter.by_name()))
-    return measured
+            answers.append(outputs.float().cpu())
+            asked.append(labels.cpu())
+    said, wanted = torch.cat(answers).numpy(), torch.cat(asked).numpy()
+    loss, scores, by_name = distributed.from_first((total / len(wanted), meter.scores(), meter.by_name()))
+    return Measured(loss, scores, by_name, said, wanted)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from bisect import insort
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -18,16 +19,20 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from finetune_core.errors import UserError
+from finetune_core.network import freezing
 from finetune_core.parts import Progress
-from finetune_core.parts.numbers import written
 from finetune_core.recipe import Phase, plan
+from finetune_core.recipe.changes import Change, Made, applied, make
 from finetune_core.records import Epoch, Event, Record, Step
-from finetune_core.training import distributed
+from finetune_core.training import distributed, divergence
+from finetune_core.training.divergence import Diverged
 from finetune_core.training.evaluate import evaluate
-from finetune_core.training.metrics import Meter
+from finetune_core.training.metrics import Measured, Meter
 from finetune_core.training.session import Session
-from finetune_core.training.stepper import Stepper, random_state, set_random_state
+from finetune_core.training.stepper import Outcome, Stepper, random_state, set_random_state
 from finetune_core.training.truth import Verdict, Witness
+
+__all__ = ["Course", "Diverged", "Position", "Save", "Trainer"]
 
 Standing = tuple[float, float]
 """How good an epoch was: its score, larger being better, then the negative validation loss."""
@@ -65,6 +70,13 @@ class Position:
     best_step: int = 0  # optimizer steps done when that epoch ended
     losses: tuple[float, ...] = ()  # on the validation images, per finished epoch
     elapsed: float = 0.0  # seconds
+    start: float = 0.0  # the loss that others are measured by, see `divergence`; 0 before the first step
+    recent: tuple[float, ...] = ()  # the latest training losses
+
+    @property
+    def sound(self) -> bool:
+        """Whether training goes well here, so that one may go on from it."""
+        return divergence.sound(self.recent, self.start)
 
     def saved(self) -> dict[str, Any]:
         """As plain values."""
@@ -72,10 +84,10 @@ class Position:
 
     @classmethod
     def restored(cls, state: dict[str, Any]) -> Position:
-        """From a trainer's state; version 1 kept these values beside the rest of it."""
+        """From a trainer's state; version 1 kept these values beside the rest of it; some came later."""
         saved = state.get("position", state)
-        known = {each.name: saved[each.name] for each in fields(cls) if each.name in saved}  # best_step came later
-        lists = {name: tuple(known[name]) for name in ("sums", "best", "losses")}
+        known = {each.name: saved.get(each.name, each.default) for each in fields(cls)}
+        lists = {name: tuple(known[name]) for name in ("sums", "best", "losses", "recent")}
         return cls(**{**known, **lists, "course": Course(**known["course"])})
 
 
@@ -93,19 +105,28 @@ class Save:
 
 
 class Trainer:
-    """Trains a session, phase by phase. `run` yields records; `state` and `restore` carry it over a stop."""
+    """Trains a session, phase by phase. `run` yields records; `state` and `restore` carry it over a stop.
 
-    def __init__(self, session: Session) -> None:
+    `changes` are those that were made in earlier lives of the run; they are made again, each at its step.
+    """
+
+    def __init__(self, session: Session, changes: Sequence[Made] = ()) -> None:
         """Start at the beginning, with the recipe's seed."""
         self.session = session
-        self.phases = session.recipe.phases
+        self.changes: list[Made] = []  # all that were made, in the order of their steps
+        self.ahead = sorted(changes, key=_step)  # those whose step has not come yet
         self.stepper = Stepper(session)
         self.at = Position()
         self.meter = Meter(session.targets, session.device)
-        self.peaks = [plan.peak_rates(phase, session.names) for phase in self.phases]
+        self._set_phases(session.recipe.phases)
         self.average = _averaging(session)
+        self.measured: Measured | None = None  # on the validation images, at the newest end of an epoch
         self.unproven = True  # whether the next step is to be checked
         torch.manual_seed(distributed.seed(session.recipe.training.seed))
+
+    def _set_phases(self, phases: tuple[Phase, ...]) -> None:
+        self.phases = phases
+        self.peaks = [plan.peak_rates(phase, self.session.names) for phase in phases]
 
     @property
     def kept(self) -> nn.Module:
@@ -138,50 +159,103 @@ class Trainer:
         self._move(best=NOWHERE, best_step=0)
 
     def run(self) -> Iterator[Record | Save]:
-        """Train from the present position to the end; at every yield the state is whole and may be saved."""
+        """Train from the present position to the end; at every yield the state is whole and may be saved.
+
+        Raises `Diverged` where the loss is no number any more, or far above its start.
+        """
         entered = -1
         while self.at.phase < len(self.phases):
-            phase = self.phases[self.at.phase]
-            if self._over(phase):
-                yield from self._leave(phase)
+            begins = (self.at.epoch, self.at.batch) == (self.at.course.first, 0)
+            if not (begins or self.at.batch):  # else they wait until the phase has begun, or the epoch has ended
+                yield from self._make_changes()
+            if self._over(self.phase):
+                yield from self._leave()
                 continue
             if entered != self.at.phase:
-                begins = (self.at.epoch, self.at.batch) == (self.at.course.first, 0)
-                self._enter(phase, begins)
+                self._enter(begins)
                 entered = self.at.phase
                 if begins:
                     yield self._phase_event()
-            yield from self._train_epoch(phase)
-            epoch = self._finish_epoch(phase)
+            yield from self._train_epoch()
+            epoch = self._finish_epoch()
             yield epoch
             yield Save(best=epoch.best)
+        divergence.check_end(self.at.recent, self.at.start, self.done)
+
+    @property
+    def phase(self) -> Phase:
+        """The phase at hand, as the changes have left it."""
+        return self.phases[self.at.phase]
+
+    def change(self, change: Change) -> Made:
+        """Make a change before the next step, and say what it will be; to be called where `run` has yielded.
+
+        A UserError where it cannot be made. Of several processes each must be told of it at the same step.
+        """
+        phases = applied(self.phases, [each for each in self.ahead if each.step <= self.done])
+        index = self._concerned(change, phases)
+        at = self._progress(phases[index]) if index == self.at.phase else self._beginning(phases[index])
+        made = make(change, phases, index, self.session.names, at, self.done)
+        freezing.in_phase(self.session.network, applied(phases, [made])[index])
+        insort(self.ahead, made, key=_step)
+        return made
+
+    def _concerned(self, change: Change, phases: tuple[Phase, ...]) -> int:
+        """Which phase a change is of: the one at hand, or the next one where that has no step left and gets none."""
+        index = self.at.phase
+        if index < len(phases) and self._spent(phases[index]):
+            longer = change.lengthens and not self._spent(change.on(phases[index], (), self._progress(phases[index])))
+            index += not longer
+        if index >= len(phases):
+            raise UserError("The run is at its end.", "No step is left that could be changed.", "Start another run.")
+        return index
+
+    def _make_changes(self) -> Iterator[Event]:
+        """Make those changes whose step has come."""
+        while self.ahead and self.ahead[0].step <= self.done and self.ahead[0].phase <= self.at.phase:
+            made = self._made()
+            if made.phase == self.at.phase and "thaw" in made.values:
+                self._enter()
+            yield Event("change", self.done, made.text)
+
+    def _made(self) -> Made:
+        """Let the next change hold from now on."""
+        made = self.ahead.pop(0)
+        self.changes.append(made)
+        self._set_phases(applied(self.phases, [made]))
+        return made
 
     def _over(self, phase: Phase) -> bool:
         course = self.at.course
         enough = bool(phase.patience) and course.stale >= phase.patience
         return enough or self.at.epoch - course.first >= phase.epochs
 
+    def _spent(self, phase: Phase) -> bool:
+        """Whether no step of the phase at hand is left, though its last epoch may not be measured yet."""
+        at = self._progress(phase)
+        return self._over(phase) or at.step >= at.steps
+
     def _move(self, **changes: Any) -> None:
         """Stand somewhere else from now on."""
         self.at = replace(self.at, **changes)
 
-    def _enter(self, phase: Phase, begins: bool) -> None:
-        """Thaw what the phase thaws; also after a stop in its midst."""
-        self.stepper.enter(phase)
-        if begins and phase.optimizer_state == "reset":
+    def _enter(self, begins: bool = False) -> None:
+        """Thaw what the phase thaws; also after a stop in its midst, or a change."""
+        self.stepper.enter(self.phase)
+        if begins and self.phase.optimizer_state == "reset":
             self.stepper.optimizer.state.clear()
         self.unproven = True
 
-    def _leave(self, phase: Phase) -> Iterator[Record | Save]:
+    def _leave(self) -> Iterator[Record | Save]:
         """Go on to the next phase, from this one's best epoch where it asks for that."""
-        course, number = self.at.course, self.at.phase + 1
+        phase, course, number = self.phase, self.at.course, self.at.phase + 1
         lasted = self.at.epoch - course.first
         if course.weights and course.stale:
             self._set_weights(course.weights)
             self.stepper.optimizer.state.clear()  # it remembers gradients of weights that are gone
+        self._move(phase=number, course=Course(self.at.epoch))
         if number < len(self.phases):
             yield Save(phase_end=number - 1)
-        self._move(phase=number, course=Course(self.at.epoch))
         if phase.patience:
             early = f"after {lasted} of {phase.epochs} epochs" if lasted < phase.epochs else "in full"
             back = (
@@ -208,17 +282,19 @@ class Trainer:
         thawed = ", ".join(self.stepper.division.thawed)
         return Event("phase", self.done, f"Phase {self.at.phase + 1} of {len(self.phases)}: {thawed} thawed")
 
-    def _train_epoch(self, phase: Phase) -> Iterator[Record]:
+    def _train_epoch(self) -> Iterator[Record]:
         self.stepper.train_mode()
         started = time.perf_counter()
         for images, labels in self.session.train.epoch(self.at.epoch, self.at.batch):
-            progress = self._progress(phase)
-            rates = plan.rates(phase, self.peaks[self.at.phase], progress)
-            lr = self.stepper.set_rates(rates, plan.momentum(phase, progress))
+            yield from self._make_changes()
+            progress = self._progress(self.phase)
+            rates = plan.rates(self.phase, self.peaks[self.at.phase], progress)
+            lr = self.stepper.set_rates(rates, plan.momentum(self.phase, progress))
             witness = self._witness()
             step, outcome = self.done, self.stepper.step(images, labels)
-            if not math.isfinite(outcome.loss):
-                raise _diverged(step, lr)
+            start = self.at.start or self._start(outcome)
+            recent = divergence.window(self.at.recent, outcome.loss)
+            divergence.check(recent, start, step, max(lr.values()))
             if self.average:
                 self.average.update_parameters(self.session.network.module)
             self.meter.update(outcome.outputs, outcome.targets)
@@ -229,6 +305,8 @@ class Trainer:
                 batch=self.at.batch + 1,
                 sums=(total + outcome.loss * outcome.images, images_seen + outcome.images),
                 elapsed=self.at.elapsed + took,
+                start=start,
+                recent=recent,
             )
             yield Step(
                 step=step,
@@ -248,10 +326,19 @@ class Trainer:
                 yield _truth_event(step, witness.verdict(self.stepper.optimizer))
 
     def _progress(self, phase: Phase) -> Progress:
-        """How far the phase is, for its schedule."""
+        """How far the phase at hand is, for its schedule."""
         first, steps = self.at.course.first, self.session.train.steps
         step = (self.at.epoch - first) * steps + self.at.batch
         return Progress(step, phase.epochs * steps, steps, self.at.losses[first:])
+
+    def _beginning(self, phase: Phase) -> Progress:
+        """Where a phase begins."""
+        return Progress(0, phase.epochs * self.session.train.steps, self.session.train.steps)
+
+    def _start(self, outcome: Outcome) -> float:
+        """The loss that later ones are measured by."""
+        nothing = self.session.loss_of_nothing(outcome.outputs)
+        return max(filter(math.isfinite, (outcome.loss, nothing)), default=0.0)
 
     def _witness(self) -> Witness | None:
         """Someone to watch the first step after a phase was entered, also after a stop."""
@@ -260,9 +347,9 @@ class Trainer:
         self.unproven = False
         return Witness(self.stepper.division)
 
-    def _finish_epoch(self, phase: Phase) -> Epoch:
+    def _finish_epoch(self) -> Epoch:
         started = time.perf_counter()
-        measured = evaluate(self.session, self.kept)
+        measured = self.measured = evaluate(self.session, self.kept)
         elapsed = self.at.elapsed + time.perf_counter() - started
         score = self.session.targets.about.score
         standing = (score.signed(measured.scores[score.key]), -measured.loss)
@@ -275,7 +362,7 @@ class Trainer:
             epoch=self.at.epoch + 1,
             batch=0,
             sums=(0.0, 0.0),
-            course=self._course(phase, standing),
+            course=self._course(standing),
             best=max(standing, self.at.best),
             best_step=steps if best else self.at.best_step,
             losses=(*self.at.losses, measured.loss),
@@ -295,11 +382,11 @@ class Trainer:
             seconds=round(elapsed, 3),
         )
 
-    def _course(self, phase: Phase, standing: Standing) -> Course:
+    def _course(self, standing: Standing) -> Course:
         """How the phase has gone once the epoch that ends here is counted."""
         course = self.at.course
         if standing > course.best:
-            weights = self._weights() if phase.patience else None
+            weights = self._weights() if self.phase.patience else None
             return Course(course.first, standing, self.at.epoch, 0, weights)
         return replace(course, stale=course.stale + 1)
 
@@ -322,6 +409,8 @@ class Trainer:
         """Go back to a saved state."""
         self.kept.load_state_dict(state["kept"])
         self.at = Position.restored(state)
+        while self.ahead and self.ahead[0].step < self.done:
+            self._made()  # and told of in its time
         self.meter.restore(state["meter"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
@@ -329,6 +418,10 @@ class Trainer:
         if self.average:
             self.session.network.module.load_state_dict(state["raw"])
             self.average.n_averaged.fill_(self.done)
+
+
+def _step(made: Made) -> int:
+    return made.step
 
 
 def _averaging(session: Session) -> AveragedModel | None:
@@ -353,11 +446,3 @@ def memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     return psutil.Process().memory_info().rss / 1e6
-
-
-def _diverged(step: int, lr: dict[str, float]) -> UserError:
-    return UserError(
-        f"Training broke down at step {step}: the loss is no longer a number.",
-        f"The learning rate ({written(max(lr.values()), 3)} there) is most likely too high.",
-        "Run the learning-rate finder, or try a tenth of the rate.",
-    )

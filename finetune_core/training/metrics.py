@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
@@ -77,8 +78,13 @@ class Meter:
 
 @dataclass(frozen=True)
 class Measured:
-    """How good a network is on some images: mean loss, the task's scores, and the score by name."""
+    """How good a network is on some images: mean loss, the task's scores, and the score by name.
+
+    `outputs` (N, names) float32 are all that it answered, `wanted` what `Targets.encoded` made of the labels.
+    """
 
     loss: float
     scores: dict[str, float]
     by_name: dict[str, float]
+    outputs: np.ndarray
+    wanted: np.ndarray

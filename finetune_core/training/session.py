@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from finetune_core.data.cache import decoded
 from finetune_core.data.depth import Depth
-from finetune_core.data.kept import Kept, kept
+from finetune_core.data.kept import Kept, kept, paths
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
 from finetune_core.data.split import Split, readable, split
@@ -24,6 +24,8 @@ from finetune_core.parts.tasks import Targets, targets_from
 from finetune_core.recipe import Recipe, Training
 from finetune_core.records import Count, Report, silent
 from finetune_core.training import distributed
+
+MANY = 1000  # labels, enough for a mean
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Session:
     loss: nn.Module
     depth: Depth  # the range that deep images were read by
     images: Kept  # those that it learns from and is measured on
+    measured_on: tuple[str, ...] = ()  # the validation images by their paths below the data's root, in order
     changes: tuple[str, ...] = ()  # notes on what has changed since the run began
 
     @property
@@ -60,6 +63,12 @@ class Session:
         if isinstance(loss, Weighted) and loss.divide == "weights" and weights is not None and labels.ndim == 1:
             return weights[labels].sum()
         return len(labels)
+
+    def loss_of_nothing(self, outputs: Tensor) -> float:
+        """What a network scores that answers zero throughout, with outputs such as these (N, …), over many images."""
+        labels = torch.from_numpy(self.train.labels(MANY)).to(self.device)
+        zeros = torch.zeros(len(labels), *outputs.shape[1:], device=self.device)
+        return float(self.loss(zeros, labels))
 
     def normalised(self, images: Tensor) -> Tensor:
         """Raw images (0 to 255, N × C × H × W, on any device) as what the network was trained on."""
@@ -122,7 +131,8 @@ def prepare(recipe: Recipe, report: Report = silent, begun: Kept | None = None) 
         share=share,
     )
     loss = training.loss.call(targets).build().to(device)
-    return Session(recipe, device, network, targets, train, valid, loss, images.depth, begins, changes)
+    measured_on = paths(samples, parts.valid)
+    return Session(recipe, device, network, targets, train, valid, loss, images.depth, begins, measured_on, changes)
 
 
 def _again(begun: Kept, samples: Samples) -> tuple[Samples, Split | None, tuple[str, ...]]:

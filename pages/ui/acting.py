@@ -9,16 +9,17 @@ from streamlit.delta_generator import DeltaGenerator
 
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
-from finetune_core.runs import branch, launch, mending
+from finetune_core.runs import branch, launch, mending, queue
 from finetune_core.runs.store import Run
 from pages.ui import live, path, state
 
+FOLLOWED = "thaw:go-to"  # the run that a click has begun
 PAUSE, STOP, GO = ":material/pause_circle:", ":material/stop_circle:", ":material/play_circle:"
 
 
 def actions(slot: DeltaGenerator, run: Run, job: Job) -> None:
     """The buttons of a run, in the place for a page's primary action."""
-    every = live.EVERY if run.status.active else None
+    every = live.EVERY if live.moving(run) else None
     with slot:
         st.fragment(run_every=every)(_buttons)(run, job)
 
@@ -28,6 +29,13 @@ def _buttons(run: Run, job: Job) -> None:
     draw = _DRAWN.get(status.state, _ended)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         draw(run, job)
+
+
+def _queued(run: Run, job: Job) -> None:
+    help = "Beside whatever is at work: both will be slower."
+    if not run.engine_file.exists():  # else another queue has it
+        _button("Start now", ":material/local_fire_department:", run, queue.start_now, primary=True, help=help)
+    _button("Cancel", ":material/close:", run, queue.cancel, help="Takes it out of the queue; its folder remains.")
 
 
 def _preparing(run: Run, job: Job) -> None:
@@ -82,13 +90,13 @@ def _go_on(run: Run, way: mending.Way) -> None:
     """Branch with the changed recipe, or start anew where nothing was saved, and watch that."""
     made = branch.go_on(run, way.recipe, way.step)
     launch.start(made)
-    state.keep("go-to", made.id)
+    state.keep(FOLLOWED, made.id)
 
 
 def follow() -> None:
     """Turn to the run that a click has begun, if one has."""
-    if found := state.value("go-to"):
-        state.keep("go-to", None)
+    if found := state.value(FOLLOWED):
+        state.keep(FOLLOWED, None)
         st.switch_page(path.RUN.script, query_params={"run": found})
 
 
@@ -110,12 +118,13 @@ def _button(
         type="primary" if primary else "secondary",
         disabled=disabled,
         help=help,
-        on_click=_done,
+        on_click=done,
         args=(run, act),
     )
 
 
-def _done(run: Run, act: Callable[[Run], None]) -> None:
+def done(run: Run, act: Callable[[Run], None]) -> None:
+    """Do it; what stands against it is said at the top of the page."""
     try:
         act(run)
     except UserError as error:
@@ -123,6 +132,7 @@ def _done(run: Run, act: Callable[[Run], None]) -> None:
 
 
 _DRAWN: dict[str, Callable[[Run, Job], None]] = {
+    "queued": _queued,
     "starting": _preparing,
     "preparing": _preparing,
     "running": _running,

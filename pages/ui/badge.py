@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from finetune_core.errors import UserError
-from finetune_core.recipe.words import run_words
 from finetune_core.records import counted
-from finetune_core.runs import store
+from finetune_core.runs.store import Status
+from finetune_core.runs.summaries import summaries
 from pages.ui import path
-from pages.ui.shell import plain
+from pages.ui.shell import NAME, plain
 
 EVERY = 3  # seconds
-RECENT = 8  # runs looked at
 
 
 def badge() -> None:
@@ -20,19 +18,16 @@ def badge() -> None:
 
     What others start, on the command line say, shows with the next click on any page.
     """
-    st.fragment(run_every=EVERY if _newest() else None)(_badge)()
-
-
-def _newest() -> store.Run | None:
-    return next((run for run in store.list_runs()[:RECENT] if run.status.active), None)
+    moves = any(run.status.active or run.status.state == "queued" for run in summaries())
+    st.fragment(run_every=EVERY if moves else None)(_badge)()
 
 
 def _badge() -> None:
-    run = _newest()
+    run = next((run for run in summaries() if run.status.active), None)
     if run is None:
         return
     with st.container(border=True, gap="xsmall", key="badge"):
-        name = plain(title(run))
+        name = plain(run.title, NAME)
         st.page_link(
             path.RUN.script,
             label=f":small[**{name}**]",
@@ -40,19 +35,10 @@ def _badge() -> None:
             query_params={"run": run.id},
             help="Watch it live",
         )
-        status = run.status
-        st.progress(status.share, text=status_words(status))
+        st.progress(run.status.share, text=status_words(run.status))
 
 
-def title(run: store.Run) -> str:
-    """What people call the run; its id where its recipe is of another version."""
-    try:
-        return run_words(run.recipe)
-    except UserError:
-        return run.id
-
-
-def status_words(status: store.Status) -> str:
+def status_words(status: Status) -> str:
     """`Epoch 2 of 5 · 40 s left`, or the state while there is no progress to tell."""
     if status.state == "paused" and status.epoch_steps:
         return f"Paused in epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from finetune_core import figures
+from finetune_core.wording import tidy
 from pages.ui import state
 
+NAME = 40  # letters of a name in a legend or on an axis
 _HTML = '<div class="chart" role="figure"></div>'
 
 
@@ -33,7 +36,7 @@ class Drawn:
 
 def drawn(figure: go.Figure) -> Drawn:
     """Make a figure ready for the browser."""
-    figure.update_layout(template="none")  # the theme's fonts and colours are set in the browser
+    harmless(figure).update_layout(template="none")  # the theme's fonts and colours are set in the browser
     return Drawn(figure.to_json(), figures.alt(figure))
 
 
@@ -45,6 +48,34 @@ def chart(figure: go.Figure | Drawn, key: str, *, picked: Callable[[], None] | N
     made = figure if isinstance(figure, Drawn) else drawn(figure)
     data = {"figure": made.figure, "alt": made.alt, "clickable": picked is not None}
     _chart()(data=data, key=key, on_picked_change=picked or _nothing)
+
+
+def harmless(figure: go.Figure) -> go.Figure:
+    """The figure with all words in its lines and bars as words: Plotly takes <a> and <br> for markup, and any length.
+
+    Names that come to look alike by being cut get a number, or their bars would be one.
+    """
+    names: dict[str, str] = {}
+    for trace in figure.data:
+        for part in ("name", "text", "x", "y"):
+            value = trace[part] if part in trace else None  # noqa: SIM401 - a trace knows no `get`
+            if isinstance(value, str):
+                trace[part] = _literal(value, names)
+            elif value is not None and any(isinstance(each, str) for each in value):
+                trace[part] = [_literal(each, names) if isinstance(each, str) else each for each in value]
+    return figure
+
+
+def _literal(text: str, names: dict[str, str]) -> str:
+    if text not in names:
+        words, taken = tidy(text, NAME), set(names.values())
+        made = (words if number == 1 else f"{words} ({number})" for number in count(1))
+        names[text] = next(each for each in map(_escaped, made) if each not in taken)
+    return names[text]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def clicked(key: str) -> float | None:

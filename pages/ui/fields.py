@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from finetune_core.parts import FAMILIES, Knob, Part
+from finetune_core.parts import Knob, changed_kind, family
 from pages.ui import numbers, state
 
 BAR = 24  # letters that fit into one bar of choices
@@ -74,18 +74,6 @@ def choice(
 def side_by_side(words: Sequence[str]) -> Callable[..., Any]:
     """The widget for a few choices: one bar where it fits into a narrow column, else pills, which wrap."""
     return st.segmented_control if sum(map(len, words)) <= BAR else partial(st.pills, wrap=True)
-
-
-def family(part: Part) -> type[Part]:
-    """The family that a part belongs to."""
-    return next(cls for cls in FAMILIES.values() if isinstance(part, cls))
-
-
-def changed_kind(part: Part, kind: str) -> dict[str, Any]:
-    """Plain data for another part of the same family, keeping what both have in common."""
-    cls = family(part).kinds()[kind]
-    kept = {name: value for name, value in part.model_dump(mode="json").items() if name in cls.model_fields}
-    return {"kind": kind, **kept}
 
 
 def _choose(path: str, edit: Callable[[str, Any], None], kind: str) -> None:

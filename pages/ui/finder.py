@@ -11,6 +11,7 @@ import streamlit as st
 from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.finder import sweep
+from finetune_core.finder.question import question, same_ground
 from finetune_core.network import catalogue
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe
@@ -78,7 +79,7 @@ def searches(recipe: Recipe) -> list[Run]:
 def fits(run: Run, recipe: Recipe) -> bool:
     """Whether a search was made with what the chosen phase thaws, its optimizer, batch size and start."""
     group = alone(run)
-    return _question(run.recipe, phase(run), group) == _question(starting_recipe(recipe), phasing.chosen(), group)
+    return question(run.recipe, phase(run), group) == question(starting_recipe(recipe), phasing.chosen(), group)
 
 
 def alone(run: Run | None) -> str:
@@ -161,16 +162,7 @@ def alike(run: Run, recipe: Recipe) -> bool:
         theirs, _ = run.recipe, run.job
     except UserError:  # written by another version of Thaw
         return False
-    same = starts.without_weights(theirs.model) == starts.without_weights(recipe.model)
-    return same and theirs.data.source == recipe.data.source
-
-
-def _question(recipe: Recipe, phase: Phase, group: str) -> tuple[object, ...]:
-    training = recipe.training
-    ratios = {name: factor for name, factor in phase.multipliers.items() if name != group}
-    weights = recipe.model.backbone.weights
-    decay = training.decay, training.decay_all
-    return set(phase.thaw), set(phase.hold), ratios, training.optimizer, decay, training.batch_size, weights
+    return same_ground(theirs, recipe)
 
 
 def _name(run: Run) -> str:

@@ -17,6 +17,7 @@ from plotly.graph_objects import Figure
 from finetune_core.errors import UserError
 from finetune_core.places import stamp
 from finetune_core.recipe import Recipe, plan
+from finetune_core.recipe.changes import Made, kept
 from finetune_core.runs.history import History, Reading, read_on, sketch
 from finetune_core.runs.remembered import LONG, remember, remembered
 from finetune_core.runs.store import Run, Status
@@ -60,28 +61,37 @@ LOOKS = {
 }
 
 
+def look(state: str) -> Look:
+    """How a state is shown; one that a later version of Thaw wrote, by its name."""
+    return LOOKS.get(state, Look(state.capitalize(), ":material/help:", "?", "gray"))
+
+
 def watch(run: Run, draw: Callable[[], None], *, stays: bool = False) -> None:
-    """Draw now and, while the run is active or still being read, again each second; then the whole page once more.
+    """Draw now and, while the run moves, again and again; when that changes, the whole page once more.
 
     What `stays` is a fragment at rest, too: then everything in it is the same for the browser before and after the end,
     and charts keep their zoom and hidden lines. A click in it draws only the fragment anew.
     """
-    ticking = _moving(run)
-    if not ticking and not stays:
+    before = moving(run)
+    if not before and not stays:
         draw()
         return
 
-    @st.fragment(run_every=EVERY if ticking else None)
+    @st.fragment(run_every=EVERY if before else None)
     def tick() -> None:
-        if ticking and not _moving(run):
+        if before and moving(run) != before:
             st.rerun()
         draw()
 
     tick()
 
 
-def _moving(run: Run) -> bool:
-    return run.status.active or not told(run).whole
+def moving(run: Run) -> str:
+    """How a run moves: it is active, waits in the queue, or is still being read; empty where it rests."""
+    status = run.status
+    if status.active or status.state == "queued":
+        return status.state if status.state == "queued" else "active"
+    return "" if told(run).whole else "read"
 
 
 @dataclass
@@ -178,27 +188,36 @@ def records(run: Run) -> Rows:
     return rows
 
 
-def planned(run: Run, history: History, status: Status) -> Rows:
-    """The planned rates: with the worker's count of steps once it has one, before that as the recipe lets expect."""
+def changes(run: Run) -> list[Made]:
+    """What was changed on the way."""
+    return kept(run.changes())
+
+
+def planned(run: Run, recipe: Recipe, history: History, status: Status) -> Rows:
+    """The planned rates, as they are after changes: with the worker's count of steps once it has one.
+
+    Before that as the recipe lets expect.
+    """
     names = tuple(history.of("lr"))
-    if names and status.epoch_steps:
-        lengths = tuple(lasting(run.recipe, history, status))
-        return _planned(run.path, stamp(run.recipe_file), names, status.epoch_steps, lengths)
     try:
-        return outline.planned(run.recipe)
-    except UserError:  # the worker will say it in its own words
+        if names and status.epoch_steps:
+            lengths = tuple(lasting(run, recipe, history, status))
+            seen = stamp(run.recipe_file), stamp(run.changes_file)
+            return _planned(run.path, seen, names, status.epoch_steps, lengths)
+        return outline.planned(recipe)
+    except UserError:  # the worker will say it in its own words, or the records are of another recipe
         return []
 
 
 @lru_cache(maxsize=50)
-def _planned(run: Path, seen: object, names: tuple[str, ...], epoch_steps: int, lasting: tuple[int, ...]) -> Rows:
-    every = max(1, sum(lasting) * epoch_steps // PLANNED)
-    return plan.plan(Run(run).recipe, names, epoch_steps, lasting, every)
+def _planned(path: Path, seen: object, names: tuple[str, ...], epoch_steps: int, lasting: tuple[int, ...]) -> Rows:
+    run, every = Run(path), max(1, sum(lasting) * epoch_steps // PLANNED)
+    return plan.plan(run.recipe, names, epoch_steps, lasting, changes(run), every)
 
 
-def lasting(recipe: Recipe, history: History, status: Status) -> list[int]:
+def lasting(run: Run, recipe: Recipe, history: History, status: Status) -> list[int]:
     """The epochs that each phase takes: as many as it took where it is over, else as many as it may take."""
-    lengths = plan.full_length(recipe)
+    lengths = plan.full_length(recipe, changes(run))
     newest = history.latest("phase")
     over = len(lengths) if status.state == "finished" else int(newest[-1]) if len(newest) else 0
     for phase in range(over):
@@ -206,6 +225,6 @@ def lasting(recipe: Recipe, history: History, status: Status) -> list[int]:
     return lengths
 
 
-def starts(recipe: Recipe, history: History, status: Status) -> list[int]:
+def starts(run: Run, recipe: Recipe, history: History, status: Status) -> list[int]:
     """The first step of each phase, as far as it is known."""
-    return plan.starts(lasting(recipe, history, status), status.epoch_steps) if status.epoch_steps else []
+    return plan.starts(lasting(run, recipe, history, status), status.epoch_steps) if status.epoch_steps else []

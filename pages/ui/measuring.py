@@ -81,7 +81,7 @@ def _progress(run: Run) -> None:
     status = run.status
     with st.container(horizontal=True, vertical_alignment="center"):
         words = "Measuring" if status.state == "running" else status.message
-        st.progress(status.share, text=f"{run.recipe.model.backbone.architecture}: {words}")
+        st.progress(status.share, text=shell.plain(f"{run.recipe.model.backbone.architecture}: {words}"))
         st.button("Stop", key="stop-measuring", type="tertiary", on_click=_stop, args=(run,))
 
 
@@ -99,4 +99,4 @@ def _outcome(recipe: Recipe, backbone: Backbone, run: Run) -> None:
     elif found and status.state == "finished":
         st.caption(f":material/timer: On this machine: {found.sentence()}")
     else:
-        st.caption(f":material/timer: {status.message or 'The measurement broke off.'}")
+        st.caption(f":material/timer: {shell.plain(status.message) or 'The measurement broke off.'}")

@@ -34,7 +34,8 @@ STEPS = (
     Step("runs", "Runs", ":material/stacked_line_chart:"),
 )
 RUN = Step("run", "A run", ":material/monitoring:")
-PAGES = {step.key: step for step in (HOME, *STEPS, RUN)}
+SWEEP = Step("sweep", "Try several values", ":material/ssid_chart:")
+PAGES = {step.key: step for step in (HOME, *STEPS, RUN, SWEEP)}
 
 
 def following(key: str) -> Step:

@@ -50,10 +50,7 @@ def _phases(recipe: Recipe, names: Sequence[str]) -> None:
 
 
 def _decay(recipe: Recipe, names: Sequence[str]) -> None:
-    try:
-        factors = plan.decay_factors(recipe.training, names)
-    except UserError:  # the checks tell
-        factors = dict.fromkeys(names, 1.0)
+    factors = _factors(recipe, names)
     st.markdown("**Weight decay per group**")
     st.caption(
         f"A factor on the optimizer's weight decay, {written(recipe.training.optimizer.weight_decay)}; 0 is none."
@@ -64,15 +61,22 @@ def _decay(recipe: Recipe, names: Sequence[str]) -> None:
     fields.field("training.decay_all")
 
 
+def _factors(recipe: Recipe, names: Sequence[str]) -> dict[str, float]:
+    try:
+        return plan.decay_factors(recipe.training, names)
+    except UserError:  # the checks tell
+        return dict.fromkeys(names, 1.0)
+
+
 def _factor(name: str, factors: Mapping[str, float]) -> None:
     on = {path: state.value_at(path) for path in ("model", "training.decay")}
-    now, take = partial(factors.get, name), partial(_set_factor, factors, name)
+    now, take = partial(factors.get, name), partial(_set_factor, [*factors], name)
     scale, called = Training.knob("decay").each, f"Weight decay of {name}"
     numbers.number(numbers.Entry(f"decay:{name}", name, scale, now, take, on, called=called), width=130)
 
 
-def _set_factor(factors: Mapping[str, float], name: str, value: float) -> None:
-    changed = {**factors, name: value}
+def _set_factor(names: Sequence[str], name: str, value: float) -> None:
+    changed = {**_factors(state.draft(), names), name: value}
     state.change_value("training.decay", {group: factor for group, factor in changed.items() if factor != 1.0})
 
 

@@ -185,10 +185,14 @@ def _found(whole: Tree, phase: Phase, rule: str) -> tuple[str, ...] | None:
             icon=":material/ac_unit:",
             key="hold",
             disabled=not found or rule in phase.hold,
-            on_click=state.edit_value,
-            args=(phasing.place("hold"), [*phase.hold, rule]),
+            on_click=_hold,
+            args=(rule,),
         )
     return found
+
+
+def _hold(rule: str) -> None:
+    state.edit_value(phasing.place("hold"), [*phasing.chosen().hold, rule])
 
 
 def _held(phase: Phase) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from finetune_core.export import script
 from finetune_core.recipe import Recipe, loads
+from finetune_core.recipe.changes import Made
 from finetune_core.records import silent
 from pages.ui import dataset, warm
 
@@ -24,6 +26,6 @@ def _facts(text: str, images: str) -> script.Facts:
     return script.Facts(pictures, script.outline(recipe, len(pictures.targets.names)))
 
 
-def whole(recipe: Recipe) -> str:
-    """The whole script; draws and downloads what is missing, and looks at every file."""
-    return script.whole(recipe, script.gather(recipe, report=silent))
+def whole(recipe: Recipe, changes: Sequence[Made] = ()) -> str:
+    """The whole script, telling of a run's changes; draws and downloads what is missing, looks at every file."""
+    return script.whole(recipe, script.gather(recipe, report=silent), changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -20,8 +21,12 @@ from finetune_core.recipe.words import (
     train_words,
 )
 from finetune_core.runs import preflight
+from finetune_core.wording import LONGEST, tidy
 from pages.ui import path, refused, state
 
+NAME = 80  # letters of a name in a title or chip
+MESSAGE = 2000  # letters of an error's reason
+ELSEWHERE = "The draft was changed in another tab. This page shows it as it is now."
 _WAITING = "thaw:waiting"
 
 
@@ -32,9 +37,11 @@ def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerat
     """
     refused.tidy()
     state.keep(_WAITING, waiting())
+    if state.look():
+        st.toast(ELSEWHERE, icon=":material/tab:", duration="long")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom", key="head"):
         with st.container(width="content", gap=None):
-            st.title(title, anchor=False)
+            st.title(plain(title, NAME), anchor=False)
             st.markdown(f":gray[{lead}]")
         slot = st.container(width="content")
     if strip:
@@ -58,7 +65,7 @@ def waiting() -> str:
 
 def mend_first(names: Iterable[str]) -> str:
     """What must be mended before something starts, in words; empty where nothing must."""
-    told = ", ".join(dict.fromkeys(names)).lower()
+    told = plain(", ".join(dict.fromkeys(names)).lower())
     return f"Mend first: {told}." if told else ""
 
 
@@ -100,6 +107,9 @@ def start(
         disabled=bool(why),
         help=why or help or None,
     )
+    if clicked and not state.meant():
+        state.note(UserError("Nothing was started.", ELSEWHERE, "Look at it, then click again."))
+        st.rerun()
     return clicked and not why
 
 
@@ -117,7 +127,9 @@ def recipe_strip(recipe: Recipe, here: str = "") -> None:
             colour = "orange" if worry else "blue" if key == here else "gray"
             mark = ":material/error:" if worry else icon
             st.page_link(
-                step.script, label=f":{colour}-badge[{mark} {plain(words)}]", help=worry.title if worry else step.title
+                step.script,
+                label=f":{colour}-badge[{mark} {plain(words, NAME)}]",
+                help=plain(worry.title if worry else step.title),
             )
 
 
@@ -141,7 +153,7 @@ def error_card(error: UserError) -> None:
     with st.container(border=True, key=f"error-{abs(hash(str(error)))}"):
         st.markdown(f":red[:material/error:] **{plain(error.what)}**")
         if error.why:
-            st.text(error.why)
+            st.text(tidy(error.why, MESSAGE))
         if error.hint:
             st.markdown(f":blue[:material/lightbulb:] {plain(error.hint)}")
         if error.mends:
@@ -153,7 +165,7 @@ def mends(found: Sequence[Mend], key: str) -> None:
     """A button for each change that settles something."""
     for number, mend in enumerate(found):
         st.button(
-            mend.title,
+            plain(mend.title, NAME),
             icon=":material/healing:",
             type="tertiary",
             key=f"{key}-{number}",
@@ -183,7 +195,10 @@ def code(write: Callable[[], str], key: str = "code") -> None:
             st.caption(f":orange[:material/error:] {plain(str(error))}")
 
 
-def plain(text: str) -> str:
-    """Text of people (names, paths, messages) that must not be read as Markdown."""
-    marks = "\\`*_[]<>#:$~|"
-    return "".join(f"\\{char}" if char in marks else char for char in " ".join(text.split()))
+def plain(text: str, most: int = LONGEST) -> str:
+    """Text of people (names, paths, messages) that must not be read as Markdown, on one line of so many letters."""
+    return _MARKS.sub(r"\\\g<0>", tidy(text, most))
+
+
+# Also what begins a list. An address becomes a link whatever is done, but one that says where it leads
+_MARKS = re.compile(r"[\\`*_\[\]<>#:$~|&@]|^[-+=]|(?<=^\d)[.)]")

@@ -11,9 +11,9 @@ import streamlit as st
 
 from finetune_core.places import ASSETS
 from finetune_core.runs import preflight
-from pages.ui import path, state
+from pages.ui import door, path, queueing, state
 from pages.ui.badge import badge
-from pages.ui.shell import plain
+from pages.ui.shell import NAME, plain
 
 
 def pages() -> list[st.Page]:
@@ -41,13 +41,26 @@ def sidebar() -> None:
             for step in path.STEPS:
                 _link(step, step.choice(recipe) if step.choice else "", worries.get(step.key, ""))
         badge()
+        queueing.line()
+        if door.inside(st.context):
+            _leaving()(key="leaving")
         _closing()(key="closing", height=1)
 
 
 def _link(step: path.Step, choice: str, worry: str) -> None:
     colour = "orange" if worry else "gray"
-    label = f"{step.title}  :small[:{colour}[{plain(choice)}]]" if choice else step.title
-    st.page_link(step.script, label=label, icon=step.icon, help=worry or None, width="stretch")
+    label = f"{step.title}  :small[:{colour}[{plain(choice, NAME)}]]" if choice else step.title
+    st.page_link(step.script, label=label, icon=step.icon, help=plain(worry) or None, width="stretch")
+
+
+@cache
+def _leaving() -> Callable[..., Any]:
+    """A link that leads out of the app, to the door: Streamlit's own links open another tab."""
+    return st.components.v2.component(
+        "thaw_leaving",
+        html=f'<a href="{door.LEAVE}">Log out</a>',
+        css="a { color: var(--st-link-color); font-size: 0.875rem; text-decoration: none }",
+    )
 
 
 @cache

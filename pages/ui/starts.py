@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from finetune_core.errors import UserError
+from finetune_core.finder import question
 from finetune_core.parts.backbones import Checkpoint, Weights
 from finetune_core.recipe import Model, Recipe
 from finetune_core.recipe.words import run_words
@@ -76,12 +77,7 @@ def field(recipe: Recipe) -> None:
 
 def _alike(model: Model | None, other: Model) -> bool:
     """Whether backbone and head are the same, wherever their weights come from."""
-    return model is not None and without_weights(model) == without_weights(other)
-
-
-def without_weights(model: Model) -> Model:
-    """What a model is, apart from what it has learned."""
-    return model.replace(backbone=model.backbone.replace(weights=Checkpoint()))
+    return model is not None and question.without_weights(model) == question.without_weights(other)
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)

@@ -6,6 +6,7 @@ Widgets are drawn from it (`seed`) and write to it in their callbacks, before th
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,8 @@ from finetune_core.recipe import Recipe, stack
 ECHO = 1.5  # seconds in which what a widget held before may still be on its way here
 _SEEDED, _BEFORE = "thaw:seeded:", "thaw:before:"
 _DRAFT, _STAMP, _NOTICE, _NAMES = "thaw:draft", "thaw:draft-stamp", "thaw:notice", "thaw:names"
-_TAKEN = "thaw:taken"
+_TAKEN, _DRAWN, _CHANGED = "thaw:taken", "thaw:drawn", "thaw:changed"
+_editing = threading.RLock()  # each tab has a thread of its own
 
 
 def draft_file() -> Path:
@@ -39,9 +41,29 @@ def draft() -> Recipe:
     return st.session_state[_DRAFT]
 
 
+def look() -> bool:
+    """A page is about to draw the draft. Whether it has changed since the last one did, other than by this tab."""
+    changed, now = elsewhere(), stamp(draft_file())
+    keep(_DRAWN, now)
+    keep(_CHANGED, changed)
+    return changed
+
+
+def elsewhere() -> bool:
+    """Whether the draft is another than the one that this tab has drawn, so that a click on it meant another."""
+    return _DRAWN in st.session_state and st.session_state[_DRAWN] != stamp(draft_file())
+
+
+def meant() -> bool:
+    """Whether a click that starts something was made on the draft as it is; asked once for each click."""
+    known = not value(_CHANGED, False) and not elsewhere()
+    keep(_CHANGED, False)
+    return known
+
+
 def edit(recipe: Recipe) -> None:
     """Make this the draft, here and on disk."""
-    file = draft_file()
+    file, same = draft_file(), not elsewhere()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         replace_file(file, recipe.save)
@@ -49,6 +71,8 @@ def edit(recipe: Recipe) -> None:
         note(UserError("The draft could not be saved.", f"{error.strerror}: {file.parent}.", "Free some space there."))
     st.session_state[_DRAFT] = recipe
     st.session_state[_STAMP] = stamp(file)
+    if same and _DRAWN in st.session_state:  # else what another tab has changed has yet to be seen here
+        st.session_state[_DRAWN] = st.session_state[_STAMP]
 
 
 def edit_value(path: str, value: Any) -> None:
@@ -63,9 +87,10 @@ def edit_value(path: str, value: Any) -> None:
 
 
 def change_value(path: str, value: Any) -> None:
-    """The same, but a value that does not fit is a UserError."""
-    if _has(path):
-        edit(draft().with_value(_placed(path), value))
+    """The same, but a value that does not fit is a UserError. What another tab has changed elsewhere stays so."""
+    with _editing:
+        if _has(path):
+            edit(draft().with_value(_placed(path), value))
 
 
 def take(recipe: Recipe) -> None:
@@ -229,6 +254,11 @@ def take_note() -> UserError | None:
 def run_id() -> str | None:
     """The run named in the page's address (`?run=…`), so that a refresh finds it again."""
     return st.query_params.get("run")
+
+
+def sweep_id() -> str | None:
+    """The sweep named in the page's address (`?sweep=…`)."""
+    return st.query_params.get("sweep")
 
 
 def background() -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
 from finetune_core.runs import preflight
 from pages.ui import dataset, examining, fields, reading, shell, state, warm
+from pages.ui.chart import harmless
 from pages.ui.checks import checks
 
 ALL = "All images"
@@ -106,11 +107,11 @@ def balance(samples: Samples, parts: Split, seen: Overview) -> None:
     if not samples.about.counted:
         values = np.asarray(samples.labels, float)
         for number, name in enumerate(samples.classes):
-            drawn = figures.spread(name, values[parts.train, number], values[parts.valid, number])
+            drawn = harmless(figures.spread(name, values[parts.train, number], values[parts.valid, number]))
             st.plotly_chart(drawn, key=f"spread-{number}", config={"displayModeBar": False}, alt=f"Spread of {name}.")
         return
     train, valid = [each.train for each in seen.names], [each.valid for each in seen.names]
-    figure = figures.class_balance(samples.classes, train, valid, f"Images per {samples.about.noun}")
+    figure = harmless(figures.class_balance(samples.classes, train, valid, f"Images per {samples.about.noun}"))
     words = "; ".join(f"{each.name} {each.train} and {each.valid}" for each in seen.names)
     st.plotly_chart(
         figure, key="balance", config={"displayModeBar": False}, alt=f"Training and validation images: {words}."

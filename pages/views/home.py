@@ -8,9 +8,9 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe, loads
-from finetune_core.runs import store
-from pages.ui import path, shell, state
-from pages.ui.badge import duration, status_words, title
+from finetune_core.runs.summaries import Summary, summaries
+from pages.ui import path, queueing, shell, state
+from pages.ui.badge import duration, status_words
 
 LAST = 3  # runs shown
 
@@ -120,7 +120,7 @@ def _machine() -> str:
 
 def last_runs() -> None:
     """The newest runs with what they reached so far."""
-    runs = store.list_runs()[:LAST]
+    runs = summaries()[:LAST]
     if not runs:
         return
     st.subheader("Last runs", anchor=False)
@@ -129,22 +129,17 @@ def last_runs() -> None:
             _run_card(run)
 
 
-def _run_card(run: store.Run) -> None:
-    status = run.status
-    name = shell.plain(title(run))
-    st.page_link(path.RUN.script, label=f"**{name}**", icon=path.RUN.icon, query_params={"run": run.id}, help=run.id)
-    _best(run)
-    took = duration(max(0.0, status.updated - status.started))
-    st.caption(status_words(status) if status.active else f"{status.state.capitalize()} · {took}")
-
-
-def _best(run: store.Run) -> None:
-    try:
-        score = run.recipe.task.score
-    except UserError:  # of another version of Thaw
+def _run_card(run: Summary) -> None:
+    status, name = run.status, shell.plain(run.title, shell.NAME)
+    st.page_link(
+        path.RUN.script, label=f"**{name}**", icon=path.RUN.icon, query_params={"run": run.id}, help=shell.plain(run.id)
+    )
+    if not run.readable:
+        st.caption(f":red[:material/error:] Unreadable. {shell.plain(status.message)}")
         return
-    curve = [value for value in run.status.valid_score if value is not None]
-    st.metric(f"Best {score.inside}", score.shown(run.status.best_score), chart_data=curve or None)
+    st.metric(f"Best {run.score.inside}", run.score.shown(status.best_score), chart_data=run.curve or None)
+    took = duration(run.seconds)
+    st.caption(status_words(status) if status.active else f"{shell.plain(status.state.capitalize())} · {took}")
 
 
 head()
@@ -153,5 +148,6 @@ st.space("small")
 doors()
 st.space("small")
 draft()
+queueing.panel()
 last_runs()
 this_machine()

@@ -88,7 +88,7 @@ def _word(newest: Run | None, recipe: Recipe, found: dict[str, Any]) -> None:
             st.caption("The test tries a hundred rates on a copy of the model, from tiny to huge. It changes nothing.")
         elif newest.status.active:
             words = newest.status.message if newest.status.state == "running" else status_words(newest.status)
-            st.progress(newest.status.share, text=words)
+            st.progress(newest.status.share, text=shell.plain(words))
         elif newest.status.state in ("failed", "lost"):
             st.caption(":orange[:material/error:] The search ended early. Any rate can still be taken by number.")
         elif not finder.fits(newest, recipe):
@@ -97,10 +97,14 @@ def _word(newest: Run | None, recipe: Recipe, found: dict[str, Any]) -> None:
                 f":orange[:material/error:] This curve is of another setting ({theirs} thawed). Find the rate anew."
             )
         elif found.get("note"):
-            st.caption(f":orange[:material/error:] {shell.plain(found['note'])}", help=found.get("why") or None)
+            st.caption(f":orange[:material/error:] {shell.plain(found['note'])}", help=_why(found))
         else:
             text = "Click the curve to take a rate. Nine in ten steps will lie in the shaded range."
-            st.caption(f"{_sure(found)} {text}", help=found.get("why") or None)
+            st.caption(f"{_sure(found)} {text}", help=_why(found))
+
+
+def _why(found: dict[str, Any]) -> str | None:
+    return shell.plain(found.get("why") or "") or None
 
 
 def _sure(found: dict[str, Any]) -> str:

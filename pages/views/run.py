@@ -21,8 +21,8 @@ from finetune_core.recipe.words import model_words, source_words, thawed_words, 
 from finetune_core.runs import launch, store
 from finetune_core.runs.history import History
 from finetune_core.runs.store import Run, Status
-from finetune_core.wording import count
-from pages.ui import acting, live, path, scripts, shell, starts, state
+from finetune_core.wording import count, file_name
+from pages.ui import acting, branching, changing, further, live, path, queueing, scripts, shell, state, sweeping
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
 from pages.ui.live import Telling
@@ -30,7 +30,7 @@ from pages.ui.try_image import try_image
 
 RECENT = 500  # records of another job that are shown
 NOTES = 30  # the newest of a run
-TABS = ("Charts", "Scores", "Try an image", "Recipe", "Command", "Log")
+TABS = ("Charts", "Scores", "Try an image", "Checkpoints", "Recipe", "Command", "Log")
 
 
 def show(run: Run, recipe: Recipe, job: Job) -> None:
@@ -45,6 +45,7 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
             _done(run, recipe)
         elif status.error:
             shell.error_card(UserError.said(status.error))
+        sweeping.of_run(run)
     body = partial(_body, run, recipe) if job.trains else partial(_job_body, run, recipe, job)
     live.watch(run, body, stays=job.trains)
     load()
@@ -63,18 +64,17 @@ def _done(run: Run, recipe: Recipe) -> None:
             f":green[:material/check_circle:] {_reached(live.told(run).history, run.targets, recipe.task.score)}"
         )
         with st.container(horizontal=True):
-            name = shell.plain(recipe.name or run.id)
+            name = file_name(recipe.name or run.id)
             if run.best.exists():
                 icon = ":material/download:"
                 weights = run.best.read_bytes
                 st.download_button("Weights", weights, f"{name}.safetensors", icon=icon, on_click="ignore")
             st.download_button("Recipe", recipe.to_yaml, f"{name}.yaml", icon=":material/download:", on_click="ignore")
-            write, help = partial(scripts.whole, recipe), "This run as one program in plain PyTorch: the same losses."
+            changes = live.changes(run)
+            until = "the same losses" + (" up to the first change." if changes else ".")
+            write, help = partial(scripts.whole, recipe, changes), f"This run as one program in plain PyTorch: {until}"
             st.download_button("Script", write, "train.py", icon=":material/download:", on_click="ignore", help=help)
-            help = "Takes this run's recipe and what it has learned as your draft, and opens Model & layers."
-            if st.button("Thaw more", icon=":material/local_fire_department:", help=help):
-                state.take(starts.with_weights_of(recipe, str(run.best)) if run.best.exists() else recipe)
-                st.switch_page(path.PAGES["layers"].script)
+            further.button(run)
             if st.button("Compare with other runs", icon=":material/stacked_line_chart:"):
                 st.switch_page(path.PAGES["runs"].script)
 
@@ -95,7 +95,7 @@ def _reached(history: History, targets: Targets | None, score: Score) -> str:
 def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
     """How far any other job is, what came of it, and its records."""
     status, rows = run.status, live.records(run)
-    _progress(status)
+    _progress(run, status)
     lines = job.lines(rows, recipe) if status.state == "finished" else []
     if lines:
         st.code("\n".join(lines), language=None)
@@ -111,13 +111,14 @@ def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
 def _body(run: Run, recipe: Recipe) -> None:
     """Everything that moves."""
     status, told = run.status, live.told(run)
-    _progress(status)
+    _progress(run, status, lambda: changing.popover(run))
     _tiles(told.history, recipe.task.score)
     tabs = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
     parts = (
         lambda: _charts(run, recipe, status, told),
         lambda: _scores(told.history, recipe.task),
         lambda: try_image(run),
+        lambda: branching.checkpoints(run),
         lambda: _recipe(recipe),
         lambda: _command(recipe),
         lambda: _log(run),
@@ -128,8 +129,8 @@ def _body(run: Run, recipe: Recipe) -> None:
                 draw()
 
 
-def _progress(status: Status) -> None:
-    """How far it is; a finished run says so above."""
+def _progress(run: Run, status: Status, beside: Callable[[], None] = lambda: None) -> None:
+    """How far it is, or what it waits for, and what can be done `beside`; a finished run says so above."""
     look = live.LOOKS[status.state]
     with st.container(horizontal=True, vertical_alignment="center", key="progress"):
         if status.state == "finished":
@@ -137,6 +138,10 @@ def _progress(status: Status) -> None:
         st.badge(look.word, icon=look.icon, color=look.colour)
         if status.active:
             st.progress(status.share, text=status_words(status))
+            if not status.settling:
+                beside()
+        elif status.state == "queued":
+            st.caption(queueing.words(run))
         else:
             st.caption(shell.plain(_ended(status)))
 
@@ -168,8 +173,8 @@ def _newest(known: np.ndarray, meant: Callable[[np.ndarray], float], form: str, 
 def _charts(run: Run, recipe: Recipe, status: Status, told: Telling) -> None:
     """All charts over one time axis, two by two: four that everybody reads, the others on demand."""
     _reading(told)
-    history, plan = told.history, live.planned(run, told.history, status)
-    axis = figures.Axis(status.steps or len(plan), live.starts(recipe, history, status), history.events)
+    history, plan = told.history, live.planned(run, recipe, told.history, status)
+    axis = figures.Axis(status.steps or len(plan), live.starts(run, recipe, history, status), history.events)
     main = {
         "loss": partial(figures.loss, history, axis),
         "score": partial(figures.scored, history, recipe.task.score, axis),
@@ -244,7 +249,7 @@ def _recipe(recipe: Recipe) -> None:
 
 
 def _command(recipe: Recipe) -> None:
-    file = f"{recipe.name or 'recipe'}.yaml"
+    file = f"{file_name(recipe.name)}.yaml"
     st.caption("With the recipe in a file, the same run starts from a shell:")
     st.code(launch.command(file), language="bash")
     st.download_button(file, recipe.to_yaml, file, icon=":material/download:", on_click="ignore", key="command-recipe")

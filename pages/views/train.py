@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from finetune_core import figures, machine
 from finetune_core.errors import UserError
@@ -13,7 +14,7 @@ from finetune_core.parts import Loss
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.plan import full_length, starts
 from finetune_core.runs import launch, preflight, store
-from pages.ui import fields, outline, path, phasing, scripts, shell, state
+from pages.ui import fields, outline, path, phasing, queueing, scripts, shell, state, tracking
 from pages.ui.chart import chart, load
 from pages.ui.checks import checks, unkept
 
@@ -26,8 +27,7 @@ def show(recipe: Recipe) -> None:
     slot = shell.page("train", "Train", LEAD)
     found = [*unkept(), *preflight.findings(recipe)]
     broken = shell.mend_first(finding.title for finding in found if finding.error)
-    if shell.start(slot, "Launch", icon=":material/local_fire_department:", why=broken):
-        _launch(recipe)
+    _begin(slot, recipe, broken)
     phasing.chooser(recipe)
     _choices()
     _plan(recipe)
@@ -44,6 +44,21 @@ def show(recipe: Recipe) -> None:
     load()
 
 
+def _begin(slot: DeltaGenerator, recipe: Recipe, broken: str) -> None:
+    """Launch, or where its device is at work let the run wait for it, and say for what."""
+    ahead = queueing.ahead(recipe)
+    if not ahead:
+        if shell.start(slot, "Launch", icon=":material/local_fire_department:", why=broken):
+            _launch(recipe)
+        return
+    if shell.start(slot, "Add to the queue", icon=":material/add_to_queue:", why=broken):
+        queueing.add(recipe)
+        ahead = queueing.ahead(recipe)
+    with st.container(horizontal=True, vertical_alignment="center", key="ahead"):
+        st.caption(f":material/schedule: {ahead}", width="content")
+        st.page_link(path.PAGES["runs"].script, label=":small[See the queue]")
+
+
 def _downloads(recipe: Recipe, broken: bool) -> None:
     """The recipe, and the whole run as a program."""
     icon, write = ":material/download:", partial(scripts.whole, recipe)
@@ -55,7 +70,7 @@ def _downloads(recipe: Recipe, broken: bool) -> None:
 def _launch(recipe: Recipe) -> None:
     """Make the run folder and start its worker; the page then leads to the run."""
     try:
-        run = store.create(recipe)
+        run = store.create(recipe, tracking.job())
         launch.start(run)
     except UserError as error:
         state.note(error)
@@ -79,6 +94,7 @@ def _choices() -> None:
         st.caption(shell.plain(_on_this_machine()))
     with st.expander("More", icon=":material/tune:"):
         _more()
+    st.page_link(path.SWEEP.script, label=f":small[{path.SWEEP.title}]", icon=path.SWEEP.icon)
 
 
 def _on_this_machine() -> str:
@@ -110,6 +126,7 @@ def _more() -> None:
         fields.field("name", explain=False)
         for name in OF_RUN:
             fields.field(f"training.{name}", explain=False)
+        tracking.field()
 
 
 def _formula() -> None:

@@ -11,7 +11,7 @@ import pytest
 from finetune_core.parts import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-GROUND = {"__init__", "__main__", "errors", "patterns", "wording", "places", "records", "findings", "machine"}
+GROUND = {"__init__", "__main__", "errors", "patterns", "wording", "places", "records", "findings", "machine", "access"}
 HEAVY = ("torch", "torchvision", "timm", "plotly", "streamlit")
 
 
@@ -75,7 +75,7 @@ def test_every_room_says_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["parts", "recipe", "network.catalogue", "runs.store", "runs.preflight", "finder.sweep"]
+    "room", ["parts", "recipe", "network.catalogue", "runs.store", "runs.preflight", "runs.dispatcher", "finder.sweep"]
 )
 def test_what_pages_read_first_needs_nothing_heavy(room: str) -> None:
     code = f"import sys, finetune_core.{room}; print(*sorted(set({HEAVY}) & set(sys.modules)))"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlparse
@@ -55,11 +55,11 @@ def studio(tmp_path_factory: pytest.TempPathFactory, together: Path) -> Iterator
     made.process.wait(20)
 
 
-def serve(runs: Path, cache: Path, port: int | None = None) -> Studio:
+def serve(runs: Path, cache: Path, port: int | None = None, options: Sequence[str] = ()) -> Studio:
     """Start a studio and wait until it answers."""
     port = port or free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "finetune_core", "studio", "--port", str(port)],
+        [sys.executable, "-m", "finetune_core", "studio", "--port", str(port), *options],
         cwd=ROOT,
         env={**os.environ, "THAW_RUNS": str(runs), "THAW_CACHE": str(cache)},
     )

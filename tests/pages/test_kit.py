@@ -6,13 +6,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from finetune_core import recipe as recipes
-from finetune_core.parts import FAMILIES, Part
+from finetune_core.parts import FAMILIES, Part, changed_kind
 from finetune_core.parts.optimizers import SGD, AdamW
 from finetune_core.parts.sources import Folder
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import rate_words, run_words, source_words, thaw_words
 from finetune_core.runs import preflight
-from pages.ui import dataset, fields, shell
+from pages.ui import dataset, shell
 
 
 def _every_part() -> list[type[Part]]:
@@ -59,8 +59,8 @@ def test_a_kind_is_chosen_by_click(tmp_path: Path) -> None:
 
 
 def test_another_kind_keeps_what_both_have() -> None:
-    assert fields.changed_kind(AdamW(weight_decay=0.2), "sgd")["weight_decay"] == 0.2
-    assert SGD.model_validate(fields.changed_kind(AdamW(), "sgd")) == SGD()
+    assert changed_kind(AdamW(weight_decay=0.2), "sgd")["weight_decay"] == 0.2
+    assert SGD.model_validate(changed_kind(AdamW(), "sgd")) == SGD()
 
 
 def test_an_unreadable_draft_is_set_aside_and_said(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """Starting from what a run has learned, on pages: thaw more, the finder's start, the choice on the model page."""
 
+import json
+
 import pytest
 
 from finetune_core import places
 from finetune_core.parts.backbones import Checkpoint
 from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.changes import Made
 from finetune_core.records import Find, Suggestions
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import RangeTest
@@ -51,8 +54,30 @@ def test_thaw_more_takes_the_trained_weights_along(open_page):
     app = app.switch_page("pages/views/run.py").run()
     button(app, "Thaw more").click().run()
     assert not app.exception
+    assert not (places.runs_dir() / "draft.yaml").exists(), "shown before it is taken"
+    table = app.table[-1].value
+    assert list(table["This run"])[1:] == ["5", "frozen", "0.003"]
+    assert list(table["Next stage"])[1:] == ["3", "3e-5", "0.0003"]
+    assert table["Next stage"].iloc[0].startswith("best")
+    button(app, "Take the next stage").click().run()
+    assert not app.exception
     assert draft().model.backbone.weights == from_(run, "best")
-    assert draft().phases == (Phase(),)
+    [stage] = draft().phases
+    assert (stage.thaw, stage.learning_rate, stage.epochs) == (("layer4", "head"), 3e-4, 3)
+
+
+def test_thaw_more_starts_from_what_was_changed_on_the_way_and_knows_its_end(open_page):
+    run = learned(Recipe(phases=(Phase(),)), "best")
+    change = Made(step=0, phase=0, values={"thaw": ["*"], "learning_rate": 1e-2})
+    run.changes_file.write_text(json.dumps(change.saved()) + "\n")
+    app = open_page("runs")
+    app.query_params["run"] = run.id
+    app = app.switch_page("pages/views/run.py").run()
+    button(app, "Thaw more").click().run()
+    assert any("Everything is thawed already" in text.value for text in app.markdown)
+    button(app, "Take the next stage").click().run()
+    [stage] = draft().phases
+    assert (stage.thaw, stage.learning_rate) == (("*",), 1e-3)
 
 
 def test_the_finder_starts_where_a_phase_ended(open_page, started):

@@ -15,6 +15,7 @@ from finetune_core.finder.sweep import Sweep
 from finetune_core.parts.codetext import banner, double_quoted, importing, imports, joined
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.changes import Made
 
 __all__ = ["Facts", "augment", "data", "gather", "layers", "look", "outline", "rate", "train", "whole"]
 
@@ -22,8 +23,8 @@ BEFORE = "# the images are those of Data and Augment, model and GROUPS those of 
 FASTEST = '"cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"'
 
 
-def whole(recipe: Recipe, facts: Facts) -> str:
-    """The whole program."""
+def whole(recipe: Recipe, facts: Facts, changes: Sequence[Made] = ()) -> str:
+    """The whole program of a recipe; of a run with `changes` it says that it leaves them out, and which they were."""
     pictures = facts.pictures
     body = joined(
         _settings(recipe),
@@ -45,17 +46,27 @@ def whole(recipe: Recipe, facts: Facts) -> str:
         training.phases(recipe, facts),
         training.loop(recipe),
     )
-    return double_quoted(joined(_about(recipe), imports(body), body)) + "\n"
+    return double_quoted(joined(_about(recipe, changes), imports(body), body)) + "\n"
 
 
-def _about(recipe: Recipe) -> str:
+def _about(recipe: Recipe, changes: Sequence[Made]) -> str:
     name = recipe.name or f"Fine-tune {recipe.model.backbone.architecture}"
     return f'''\
 """{_plain(name)}: a recipe of Thaw's in plain PyTorch.
 
 It prints the losses of every step and epoch as JSON and saves the last weights as model.pt. On the same machine's CPU
-the losses are those of Thaw's own run, to the last bit. Left out: several processes, stopping and going on, charts.
+the losses are those of Thaw's own run, to the last bit{_until(changes)}. Left out: several processes, stopping and
+going on, charts.
 """'''
+
+
+def _until(changes: Sequence[Made]) -> str:
+    """Up to where that is so, of a run that was changed on its way."""
+    if not changes:
+        return ""
+    made = "".join(f"\n    step {each.step}: {_plain(each.text)}" for each in changes)
+    start = ", up to the first of the changes\nthat were made on its way and are not made here:\n"
+    return f"{start}{made}\n\nFrom there it goes its own way"
 
 
 def _plain(name: str) -> str:

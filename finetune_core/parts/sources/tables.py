@@ -97,7 +97,7 @@ def read(
     except UserError as error:  # which rows that were left out may explain
         raise UserError(error.what, " ".join(filter(None, (error.why, *table.notes, *gone))), error.hint) from error
     remarks += [*_looked_for(table, images, where), *_again(rows - len(images)), *found.remarks]
-    notes = (*gone, *lookup.notes, *found.notes, *remarks)
+    notes = (*gone, *_elsewhere(table.path.parent, images), *lookup.notes, *found.notes, *remarks)
     return Listing(table, images, where, found, wanted, aside, rows > len(images), notes, tuple(remarks))
 
 
@@ -214,6 +214,18 @@ def _missing(folder: Path, gone: Sequence[tuple[int, str]]) -> Iterator[str]:
         yield f"{verb} no image by its ending: {few(map(_short, other))}."
     if empty := [line for line, cell in gone if not cell]:
         yield f"{count(len(empty), 'row names', 'rows name')} no image: row {few(empty)}."
+
+
+def _elsewhere(folder: Path, images: Sequence[Path]) -> Iterator[str]:
+    """A note on images outside the table's folder: right in one.s own table, but a stranger's can name any file."""
+    inside = os.path.normpath(folder.absolute()) + os.sep
+    places = (path for path in images if not os.path.normpath(path.absolute()).startswith(inside))
+    if outside := list(dict.fromkeys(places)):
+        verb = "image lies" if len(outside) == 1 else "images lie"
+        yield (
+            f"{len(outside):,} {verb} outside the table's folder, such as {shown(outside[0]):.200}. "
+            "Look at them before you use a table that somebody else made."
+        )
 
 
 def _short(name: str) -> str:

@@ -3,6 +3,7 @@
 The recipes here use, between them, every part that there is; a new part that none of them uses is told of.
 """
 
+import ast
 import json
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from finetune_core.finder.sweep import Sweep
 from finetune_core.network.build import build, description
 from finetune_core.parts import FAMILIES, Part, Section, Transform
 from finetune_core.recipe import Recipe, parse
+from finetune_core.recipe.changes import Made
 from finetune_core.runs.store import create
 from finetune_core.runs.worker import work
 from finetune_core.training.loop import Trainer
@@ -469,6 +471,16 @@ def test_scripts_and_chapters_are_clean_code(both: Both, made: Files, tmp_path: 
     ignored = ["--ignore", "F811,E402", "--line-length", "120"]  # range tests say again what the script above them said
     done = subprocess.run([*command, *ignored], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_script_of_a_changed_run_does_not_claim_the_same_losses(made: Files) -> None:
+    wanted = Recipe().with_value("data.source", {"kind": "folder", "path": str(made.plain)})
+    facts = script.gather(wanted, lambda text: None)
+    changes = [Made(step=12, phase=0, values={"epochs": 7}, text='Epochs """changed')]
+    about, plain = (ast.get_docstring(ast.parse(script.whole(wanted, facts, each))) or "" for each in (changes, ()))
+    assert "step 12: Epochs ''" in about
+    assert "up to the first of the changes" in about
+    assert "to the last bit. Left out" in plain
 
 
 def test_the_script_of_the_default_recipe_is_short(made: Files) -> None:

@@ -1,5 +1,6 @@
 """Figures are judged by what they show, not by how plotly stores it."""
 
+import itertools
 import json
 import math
 import time
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 
 from finetune_core import figures
-from finetune_core.figures import Axis
-from finetune_core.figures.colours import faded
+from finetune_core.figures.colours import EMBER, faded
 from finetune_core.parts.tasks import TASKS
+from finetune_core.recipe.variants import Axis
 from finetune_core.runs.blocks import parse
 from finetune_core.runs.history import History
+from finetune_core.runs.sweeps import Point
 
 ACCURACY = TASKS["single_label"].score
 GROUPS = ("stem", "layer1", "layer2", "head")
@@ -165,7 +167,7 @@ def test_smoothed_corrects_its_bias_and_passes_nan():
 
 
 def test_loss_shows_train_solid_and_validation_dashed():
-    drawn = traces(figures.loss(told(records()), Axis(40)))
+    drawn = traces(figures.loss(told(records()), figures.Axis(40)))
     assert drawn["train"].line.dash is None
     assert drawn["validation"].line.dash == "dash"
     assert list(drawn["validation"].x) == [10, 20, 30, 40]
@@ -177,7 +179,7 @@ def test_the_score_pins_the_best_epoch():
 
 
 def test_axes_hold_still_while_the_run_grows():
-    early, late = figures.loss(told(records(5)), Axis(40)), figures.loss(told(records(30)), Axis(40))
+    early, late = figures.loss(told(records(5)), figures.Axis(40)), figures.loss(told(records(30)), figures.Axis(40))
     assert early.layout.xaxis.range == late.layout.xaxis.range
     assert late.layout.xaxis.range[1] == pytest.approx(40, rel=0.05)
     assert early.layout.uirevision == late.layout.uirevision
@@ -214,15 +216,15 @@ def test_gradient_norms_skip_zero_and_missing():
 
 
 def test_phases_are_marked_when_there_are_several():
-    assert len(figures.loss(told(records()), Axis(40, [0])).layout.shapes) == 0
-    drawn = figures.loss(told(records()), Axis(40, [0, 10, 30])).layout
+    assert len(figures.loss(told(records()), figures.Axis(40, [0])).layout.shapes) == 0
+    drawn = figures.loss(told(records()), figures.Axis(40, [0, 10, 30])).layout
     assert [(shape.x0, shape.x1) for shape in drawn.shapes] == [(10, 30)]  # every other one
     assert [note.text for note in drawn.annotations] == ["phase 1", "phase 2", "phase 3"]
 
 
 def test_events_are_marked_and_told_on_every_chart():
     rows = [{"kind": "event", "name": "paused", "step": 7, "text": "Paused by <b>Ann</b>"}, *records()]
-    axis = Axis(40, (), told(rows).events)
+    axis = figures.Axis(40, (), told(rows).events)
     drawn = [figures.loss(told(rows), axis), figures.scored(told(rows), ACCURACY, axis)]
     for figure in (*drawn, figures.rates(told(rows), plan(), axis), figures.gradient_norms(told(rows), axis)):
         mark = traces(figure)["events"]
@@ -233,14 +235,14 @@ def test_events_are_marked_and_told_on_every_chart():
 
 def test_many_events_share_marks():
     rows = [{"kind": "event", "name": "overflow", "step": step, "text": "Too large."} for step in range(10_000)]
-    mark = traces(figures.loss(told(rows), Axis(10_000, (), rows)))["events"]
+    mark = traces(figures.loss(told(rows), figures.Axis(10_000, (), rows)))["events"]
     assert len(mark.x) <= 61
     assert mark.text[0].endswith("and 165 more like it")
 
 
 def test_an_empty_chart_says_what_it_waits_for_even_when_something_happened():
     rows = [{"kind": "event", "name": "paused", "step": 0, "text": "Paused."}]
-    assert figures.loss(told(rows), Axis(40, (), rows)).layout.annotations[0].text == "after the first step"
+    assert figures.loss(told(rows), figures.Axis(40, (), rows)).layout.annotations[0].text == "after the first step"
 
 
 def test_whatever_is_measured_by_the_step_gets_a_chart():
@@ -385,3 +387,52 @@ def test_a_name_without_a_value_stands_last_with_a_dash() -> None:
     assert list(figure.data[0].y) == ["swan", "duck", "owl –"]
     assert list(figure.data[0].text) == ["0.0%", "25.0%", "–"]
     assert "owl" not in figures.alt(figure)
+
+
+# Sweeps
+
+
+def swept_at(*axes, scores):
+    every = list(itertools.product(*(axis.values for axis in axes)))
+    words = list(itertools.product(*(axis.words for axis in axes)))
+    points = [Point(v, w, tuple(s), 0) for v, w, s in zip(every, words, scores, strict=True)]
+    return figures.swept(axes, points, ACCURACY)
+
+
+RATE = Axis("lr", "Learning rate", (1e-3, 1e-2, 1e-4), ("0.001", "0.01", "1e-4"), number=True, log=True)
+HEAD = Axis("head", "Head", ("linear", "mlp"), ("Linear", "MLP"))
+
+
+def test_a_sweep_over_a_number_is_a_curve_in_order_with_its_best_pinned():
+    figure = swept_at(RATE, scores=[(0.8, 0.9), (0.5, 0.5), ()])
+    curve = traces(figure)["accuracy"]
+    assert list(curve.x) == [1e-3, 1e-2]
+    assert list(curve.y) == pytest.approx([0.85, 0.5])
+    assert list(curve.error_y.array) == pytest.approx([0.05, 0])
+    assert figure.layout.xaxis.type == "log"
+    best = traces(figure)["best"]
+    assert (list(best.x), best.text[0]) == ([1e-3], "85.0%")
+    assert len(traces(figure)["single seeds"].x) == 4
+
+
+def test_a_sweep_over_choices_is_bars_and_over_two_knobs_a_grid():
+    bars = swept_at(HEAD, scores=[(0.5,), (0.7,)])
+    assert list(bars.data[0].y) == ["Linear", "MLP"]
+    assert bars.data[0].marker.color[1] == EMBER
+    grid = swept_at(HEAD, RATE, scores=[(0.1,), (0.2,), (), (0.4,), (0.6,), (0.5,)])
+    assert [list(row) for row in grid.data[0].z] == [[0.1, 0.2, None], [0.4, 0.6, 0.5]]
+    assert grid.data[0].text[1][1] == "60.0% ★"
+
+
+@pytest.mark.parametrize("axes", [(RATE,), (HEAD,), (HEAD, RATE)])
+def test_a_sweep_without_a_score_says_what_it_waits_for(axes):
+    scores = [()] * math.prod(len(axis.values) for axis in axes)
+    figure = swept_at(*axes, scores=scores)
+    assert figure.layout.annotations[0].text == "after the first run"
+
+
+def test_all_runs_of_a_sweep_have_the_colour_of_their_value():
+    figure = figures.trials({"0.001": [records(), records()], "0.01": [records(10)]}, ACCURACY)
+    assert [trace.name for trace in figure.data] == ["0.001", "0.001", "0.01"]
+    assert [trace.showlegend for trace in figure.data] == [True, False, True]
+    assert figure.data[0].line.color == figure.data[1].line.color != figure.data[2].line.color

@@ -1,11 +1,12 @@
 """Started by torchrun in the tests: each process does the jobs of some run folders, one after the other.
 
-An argument is a folder, or `folder@N` to ask for a stop at step N.
+An argument is a folder, or `folder@N` to ask for a stop at step N, or `folder@N=rate x0.5` for a change there.
 """
 
 import sys
 from pathlib import Path
 
+from finetune_core.recipe.changes import parsed
 from finetune_core.runs.store import Run
 from finetune_core.runs.worker import work
 from finetune_core.training import distributed
@@ -14,16 +15,26 @@ from finetune_core.training import distributed
 def main() -> int:
     distributed.join()
     for argument in sys.argv[1:]:
-        folder, _, stop_at = argument.partition("@")
+        folder, _, asked = argument.partition("@")
+        stop_at, _, change = asked.partition("=")
         run = Run(Path(folder))
 
-        def watch(record, run=run, stop_at=stop_at) -> None:
-            if stop_at and record.kind == "step" and record.step == int(stop_at) - 1:
+        def watch(record, run=run, stop_at=stop_at, change=change) -> None:
+            if not stop_at or record.kind != "step" or record.step != int(stop_at) - 1:
+                return
+            if not change:
                 run.ask("stop")
+            elif distributed.first():
+                run.ask_change(parsed(change).model_dump(mode="json"))
 
         if work(run, watch):
             return 1
-        if stop_at and distributed.first() and (run.status.state, run.status.step) != ("stopped", int(stop_at)):
+        if (
+            stop_at
+            and not change
+            and distributed.first()
+            and (run.status.state, run.status.step) != ("stopped", int(stop_at))
+        ):
             return 1
     distributed.leave()
     return 0

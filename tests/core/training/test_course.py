@@ -159,7 +159,7 @@ def test_an_optimizer_without_momentum_refuses_to_cycle_it(tiny: Recipe) -> None
 
 def test_a_position_is_saved_and_restored_whole() -> None:
     course = Course(3, (0.5, -1.0), 4, 1, {"raw": {}, "average": {}})
-    position = Position(1, 5, 2, course, (3.5, 12.0), (0.75, -0.5), (1.0, 0.5), 12.5)
+    position = Position(1, 5, 2, course, (3.5, 12.0), (0.75, -0.5), 12, (1.0, 0.5), 12.5, 1.1, (1.0, 0.9))
     assert all(getattr(position, each.name) != each.default for each in fields(Position)), "every field is tried"
     assert Position.restored({"position": position.saved()}) == position
     assert Position.restored(position.saved()) == position, "as version 1 kept it"

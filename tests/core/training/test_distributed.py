@@ -20,6 +20,7 @@ from finetune_core.data.loader import Batches
 from finetune_core.parts import Job
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, parse
+from finetune_core.recipe.changes import parsed
 from finetune_core.records import Find, Suggestions
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Race, RangeTest
@@ -51,6 +52,7 @@ OWN_WAY = {  # what each process does by itself: dropout, mixed images, BatchNor
     "training.ema": 0.9,
     "phases": [HEAD, ALL],
 }
+CHANGES = ("rate x0.5", "epochs -1", "thaw *", "thaw nothing")
 TOLERANCE = 1e-5
 
 
@@ -107,8 +109,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
         found.make("half", HALF)
         for name in ("whole", "stopped"):
             found.make(name, OWN_WAY)
+        for number in range(len(CHANGES)):
+            found.make(f"change {number}", {**VIT, "phases": [{**ALL, "thaw": ["head", "blocks.*"]}]})
         stopped = str(found.two["stopped"].path)
-        paths = [str(run.path) for name, run in found.two.items() if name != "stopped"]
+        paths = [str(run.path) for name, run in found.two.items() if not name.startswith(("stopped", "change "))]
+        paths += [f"{found.two[f'change {number}'].path}@3={change}" for number, change in enumerate(CHANGES)]
         found.work(*paths, f"{stopped}@2", f"{stopped}@6", stopped)
         yield found
     finally:
@@ -156,6 +161,22 @@ def test_all_processes_stop_at_one_step_and_go_on_exactly(done: Done) -> None:
         assert values(stopped, number).tolist() == values(whole, number).tolist()
     ours, theirs = load_file(stopped.last), load_file(whole.last)
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+@pytest.mark.parametrize("number", range(len(CHANGES)))
+def test_all_processes_make_a_change_at_one_step(done: Done, number: int) -> None:
+    one, two = done.one[f"change {number}"], done.two[f"change {number}"]
+
+    def watch(record) -> None:
+        if record.kind == "step" and record.step == 2:
+            one.ask_change(parsed(CHANGES[number]).model_dump(mode="json"))
+
+    assert work(one, watch) == 0
+    assert values(two, "loss") == pytest.approx(values(one, "loss"), rel=TOLERANCE)
+    told = [[row for row in run.records()[0] if row.get("name", "").startswith("change")] for run in (one, two)]
+    assert told[0] == told[1]
+    assert [row["step"] for row in told[0]] == [3]
+    assert one.changes() == two.changes()
 
 
 @pytest.mark.parametrize(("images", "processes"), [(18, 2), (23, 3), (7, 4)])

@@ -12,6 +12,7 @@ from finetune_core.parts import Source
 from finetune_core.parts.sources import FileNames, Table
 from finetune_core.parts.sources.file_names import list_names
 from finetune_core.parts.sources.tables import list_table
+from tests.conftest import paint
 
 
 @pytest.fixture
@@ -148,3 +149,15 @@ def test_the_parts_list_what_the_functions_list(folder: Path) -> None:
     assert table.task_kind == "regression"
     assert table.samples().labels == list_table(file, "regression").labels
     assert FileNames(path=str(folder), pattern=r"pic(\d)").samples().classes == tuple("012345")
+
+
+def test_images_outside_the_tables_folder_are_told(tmp_path: Path) -> None:
+    paint(tmp_path / "elsewhere", per_class=2)
+    paint(tmp_path / "here" / "photos", per_class=2)
+    rows = [f"{path},{path.parent.name}" for path in sorted((tmp_path / "elsewhere").rglob("*.png"))]
+    inside = [f"photos/class_0/../class_{n}/0.png,class_{n}" for n in range(3)]
+    (tmp_path / "here" / "labels.csv").write_text("\n".join(["file,class", *rows, *inside]))
+    notes = " ".join(Table(path=str(tmp_path / "here" / "labels.csv")).samples().notes)
+    assert "6 images lie outside the table's folder, such as" in notes
+    (tmp_path / "here" / "labels.csv").write_text("\n".join(["file,class", *inside]))
+    assert "outside" not in " ".join(Table(path=str(tmp_path / "here" / "labels.csv")).samples().notes)

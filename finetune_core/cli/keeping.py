@@ -1,0 +1,108 @@
+"""Commands about what is kept of runs: notes, the trash, disk space, zip files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from finetune_core.cli.parser import Commands, Options
+from finetune_core.cli.shared import open_run
+from finetune_core.errors import UserError
+from finetune_core.runs import exchange, store, summaries
+from finetune_core.runs import notes as kept
+from finetune_core.runs import trash as rubbish
+from finetune_core.wording import count, megabytes, shown
+
+
+def add_to(commands: Commands) -> None:
+    """Add these commands."""
+    _add_note(commands)
+    commands.add(disk, "runs")
+    for each, help in ((trash, "ids or folders"), (restore, "ids in the trash"), (slim, "ids or folders")):
+        one = commands.add(each, "runs")
+        one.add_argument("several", nargs="+", metavar="RUN", help=help)
+    commands.add(empty_trash, "runs").add_argument("--yes", action="store_true", help="do not ask")
+    commands.add(export_run, "run").add_argument("file", type=Path, metavar="FILE.zip")
+    commands.add(import_run, "runs").add_argument("file", type=Path, metavar="FILE.zip")
+
+
+def _add_note(commands: Commands) -> None:
+    one = commands.add(note, "run")
+    one.add_argument("--name", help="what to call it")
+    one.add_argument("--text", help="what to remember of it")
+    one.add_argument("--tag", nargs="+", default=[], metavar="TAG", help="add these tags")
+    one.add_argument("--untag", nargs="+", default=[], metavar="TAG", help="take these tags away")
+    one.add_argument("--star", action=argparse.BooleanOptionalAction, help="give it a star, or take it away")
+
+
+def note(options: Options) -> None:
+    """Name, tag or star a run, or write a note on it."""
+    run = open_run(options)
+    had = kept.read(run)
+    given = {key: vars(options)[key] for key in ("name", "text", "star") if vars(options)[key] is not None}
+    tags = ({*had.tags} | {*options.tag}) - {*options.untag}
+    kept.write(run, replace(had, tags=tuple(tags), **given))
+    now = kept.read(run)
+    print("  ".join(filter(None, (run.id, "*" * now.star, now.name, *(f"#{tag}" for tag in now.tags)))))
+    if now.text:
+        print(now.text)
+
+
+def disk(options: Options) -> None:
+    """Say how much disk space each run takes, the largest first, and the rubbish."""
+    found = sorted(summaries.summaries(options.runs), key=lambda one: one.size, reverse=True)
+    for one in found:
+        print(f"{megabytes(one.size):>10}  {one.id}")
+    print(f"{megabytes(sum(one.size for one in found)):>10}  {count(len(found), 'run')}")
+    print(f"{megabytes(rubbish.in_trash(options.runs)):>10}  the trash")
+
+
+def trash(options: Options) -> None:
+    """Move runs into the trash, from which `restore` brings them back."""
+    for run in _opened(options):
+        rubbish.throw_away(run)
+        print(f"{run.id} is in the trash.")
+
+
+def restore(options: Options) -> None:
+    """Bring runs back from the rubbish."""
+    for name in options.several:
+        print(rubbish.bring_back(name, options.runs).path)
+
+
+def empty_trash(options: Options) -> None:
+    """Delete what is in the trash, for good."""
+    there = rubbish.thrown_away(options.runs)
+    size = megabytes(rubbish.in_trash(options.runs))
+    if not options.yes and there:
+        what = f"This deletes {count(len(there), 'run')} ({size}) for good."
+        raise UserError(what, ", ".join(one.id for one in there), "Say it again with --yes.")
+    rubbish.empty(options.runs)
+    print(f"The trash is empty: {size} are free." if there else "The trash is empty.")
+
+
+def slim(options: Options) -> None:
+    """Keep of finished runs only their best weights, and delete their other checkpoints for good."""
+    for run in _opened(options):
+        print(f"{run.id}: {megabytes(rubbish.slim(run))} are free.")
+
+
+def export_run(options: Options) -> None:
+    """Write a run with all that belongs to it as one zip file."""
+    file = exchange.export_run(open_run(options), options.file)
+    print(f"{file}  {megabytes(file.stat().st_size)}")
+
+
+def import_run(options: Options) -> None:
+    """Bring in a run that `export-run` wrote, from here or elsewhere."""
+    run = exchange.import_run(options.file, options.runs, options.file.stem)
+    for lacking in exchange.missing(run.recipe):
+        print(f"Warning: {shown(lacking)} is not here. {exchange.WITHOUT}", file=sys.stderr)
+    print(run.path)
+
+
+def _opened(options: Options) -> list[store.Run]:
+    """All runs that were named, before anything is done to the first."""
+    return [store.open_run(name, options.runs) for name in options.several]

@@ -1,0 +1,229 @@
+"""Which of some runs is the better one on the same validation images, and whether that may be chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from finetune_core.errors import UserError
+from finetune_core.parts.tasks import Score, Targets, Task
+from finetune_core.runs import predictions
+from finetune_core.runs.folder import damaged
+from finetune_core.runs.predictions import Predictions
+from finetune_core.runs.store import Run
+from finetune_core.understand.resampled import (
+    Difference,
+    Interval,
+    difference,
+    draws,
+    holm,
+    interval,
+    mcnemar,
+    resampled,
+    right,
+    weighted,
+)
+from finetune_core.wording import count, few
+
+ENOUGH = 30  # common images, where not all are common
+FEW = 100  # images, from which on an interval says something
+DOUBT = 0.05  # chance below which two runs count as different
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The best run against another one."""
+
+    better: str
+    other: str
+    differences: Mapping[str, Difference]  # by the score's key: the better run's less the other's
+    chance: float  # that runs which are alike differ so much; larger where several pairs are looked at
+    only_better: int | None = None  # images that it alone has right; None where an answer is not right or wrong
+    only_other: int | None = None
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the difference is more than chance."""
+        return self.chance < DOUBT
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every run's scores with their intervals, and the best run against each other one."""
+
+    images: int
+    scores: tuple[Score, ...]
+    runs: Mapping[str, Mapping[str, Interval]]  # by the run's id and the score's key
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...]
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Compare two runs or more. A UserError where they cannot be: other tasks, other names, no images in common."""
+    if len({run.id for run in runs}) < 2:
+        raise UserError("There is nothing to compare.", "One run was named.", "Name two runs or more.")
+    kept = {run.id: predictions.needed(run) for run in runs}
+    targets = {run.id: _targets(run, kept[run.id]) for run in runs}
+    _check_alike(targets)
+    common, notes = _common(kept, targets)
+    return judge(targets, common, notes)
+
+
+def judge(targets: Mapping[str, Targets], kept: Mapping[str, Predictions], notes: Sequence[str] = ()) -> Comparison:
+    """Compare what runs answered to the same images in the same order; `targets` and `kept` by the run's id."""
+    about = next(iter(targets.values())).about
+    images, names = next(iter(kept.values())).outputs.shape
+    drawn = draws(images, names)
+    measured = {run: _measure(run, targets[run], each, drawn) for run, each in kept.items()}
+    best = max(measured, key=lambda run: about.score.signed(measured[run].values[about.score.key]))
+    pairs = [_pair(measured[best], measured[run], about) for run in measured if run != best]
+    chances = holm([pair.chance for pair in pairs])
+    return Comparison(
+        images,
+        tuple(score for score in about.scores if score.key in measured[best].values),
+        {run: each.intervals() for run, each in measured.items()},
+        tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True)),
+        (*notes, *_cautions(images)),
+    )
+
+
+def verdict(pair: Pair, comparison: Comparison, called: Mapping[str, str]) -> str:
+    """What came of a pair, in words; `called` says what people call a run."""
+    score = comparison.scores[0]
+    better, other = (f"“{called[run]}”" for run in (pair.better, pair.other))
+    values = [comparison.runs[run][score.key].value for run in (pair.better, pair.other)]
+    reached = f"{score.inside} {score.shown(values[0])} against {score.shown(values[1])}"
+    apart = pair.differences[score.key].interval
+    within = f"the difference lies between {_signed(score, apart.low)} and {_signed(score, apart.high)}"
+    if pair.distinguishable:
+        return f"{better} is better than {other}: {reached}; {within}. {_odds(pair)}"
+    return (
+        f"{better} and {other} are not distinguishable: {reached}; {within}, so either may be the better one. "
+        f"{_odds(pair)} More validation images would tell more."
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One run on the common images: its scores, and each of them in every round."""
+
+    run: str
+    values: Mapping[str, float]
+    rounds: Mapping[str, np.ndarray]
+    kept: Predictions
+
+    def intervals(self) -> dict[str, Interval]:
+        return {key: interval(value, self.rounds[key]) for key, value in self.values.items()}
+
+
+def _measure(run: str, targets: Targets, kept: Predictions, drawn: np.ndarray) -> _Measured:
+    score = weighted(targets, kept.outputs, kept.wanted)
+    return _Measured(run, score(np.ones(len(kept.images))), resampled(score, drawn), kept)
+
+
+def _pair(best: _Measured, other: _Measured, about: Task) -> Pair:
+    apart = {
+        key: difference(best.values[key] - other.values[key], best.rounds[key], other.rounds[key])
+        for key in best.values
+    }
+    if not about.exclusive:
+        return Pair(best.run, other.run, apart, apart[about.score.key].chance)
+    mine, theirs = (right(each.kept.outputs, each.kept.wanted) for each in (best, other))
+    alone = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+    return Pair(best.run, other.run, apart, mcnemar(*alone), *alone)
+
+
+def _targets(run: Run, kept: Predictions) -> Targets:
+    found = run.targets
+    if found is None or len(found.names) != kept.outputs.shape[1]:
+        raise damaged(run.targets_file, "It does not name what the run's answers stand for")
+    return found
+
+
+def _check_alike(targets: Mapping[str, Targets]) -> None:
+    """A UserError where the runs learn different things."""
+    (first, one), *others = targets.items()
+    for name, other in others:
+        if (one.task, one.names) != (other.task, other.names):
+            raise UserError(
+                f"{first} and {name} cannot be compared: they learn different things.",
+                f"{_learns(one)}; {_learns(other)}.",
+                "Compare runs on the same data.",
+            )
+
+
+def _learns(targets: Targets) -> str:
+    return f"{targets.about.there(len(targets.names))} ({few(targets.names, 3)})"
+
+
+def _common(
+    kept: Mapping[str, Predictions], targets: Mapping[str, Targets]
+) -> tuple[dict[str, Predictions], list[str]]:
+    """What the runs answered to the images that all of them were measured on, in one order, and a note on the others.
+
+    A UserError where there are too few, or where an image has another label in another run.
+    """
+    places = {run: {image: place for place, image in enumerate(each.images)} for run, each in kept.items()}
+    first = next(iter(kept.values()))
+    shared = [image for image in first.images if all(image in each for each in places.values())]
+    most = max(len(each.images) for each in kept.values())
+    if len(shared) < min(ENOUGH, most):
+        raise UserError(
+            "The runs were measured on different validation images.",
+            f"{count(len(shared), 'image')} of up to {most:,} {'is' if len(shared) == 1 else 'are'} common to all.",
+            "Train with the same data, split seed and validation share, so that they answer to the same images.",
+        )
+    chosen = {run: each.taking([places[run][image] for image in shared]) for run, each in kept.items()}
+    _check_labels(chosen, targets)
+    if len(shared) == most:
+        return chosen, []
+    return chosen, [
+        f"The runs were measured on different validation images: compared on the {len(shared):,} of up to {most:,}"
+        " that are common to all."
+    ]
+
+
+def _check_labels(chosen: Mapping[str, Predictions], targets: Mapping[str, Targets]) -> None:
+    (first, one), *others = ((run, _labels(targets[run], each.wanted)) for run, each in chosen.items())
+    for run, other in others:
+        if not np.allclose(one, other, rtol=1e-4, atol=1e-6):
+            raise UserError(
+                f"The labels of {first} and {run} are not the same.",
+                "An image of the same name has another label, so it may be another image.",
+                "Compare runs on the same data.",
+            )
+
+
+def _labels(targets: Targets, wanted: np.ndarray) -> np.ndarray:
+    """Labels that can be compared between runs: numbers were learned in units that depend on the training images."""
+    return wanted * np.asarray(targets.std) + np.asarray(targets.mean) if targets.mean else wanted
+
+
+def _cautions(images: int) -> list[str]:
+    if images >= FEW:
+        return []
+    return [f"{count(images, 'validation image')} can tell large differences only."]
+
+
+def _signed(score: Score, value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    shown = f"{100 * value:+.1f} points" if score.share else f"{value:+.3g}"
+    return shown.replace("-", "−")
+
+
+def _odds(pair: Pair) -> str:
+    """How sure that is, as the test says it."""
+    if pair.only_better is None:
+        return f"Were they equally good, so large a difference would come {_often(pair.chance)}."
+    alone = f"{count(pair.only_better, 'image')} the first alone has right, {pair.only_other:,} the second alone"
+    return f"{alone}: were they equally good, so uneven a split would come {_often(pair.chance)}."
+
+
+def _often(chance: float) -> str:
+    if chance < 0.001:
+        return "less than once in 1,000 times"
+    return f"{100 * chance:.0f} times in 100" if chance >= 0.095 else f"{1000 * chance:.0f} times in 1,000"

@@ -1,0 +1,135 @@
+"""Try several values: of one knob of the draft, or of two, and see which is best."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from finetune_core import figures
+from finetune_core.errors import UserError
+from finetune_core.network import catalogue
+from finetune_core.recipe import Recipe, variants
+from finetune_core.recipe.words import run_words
+from finetune_core.runs import sweeps
+from finetune_core.runs.sweeps import Sweep
+from finetune_core.wording import count
+from pages.ui import live, path, shell, state, sweeping
+from pages.ui.chart import chart, load
+
+LEAD = "Pick a knob and some values: a run of each tells which is best. They wait in the queue and run one by one."
+EVERY = 2.0  # seconds between two looks while runs are to come
+
+
+def show(recipe: Recipe) -> None:
+    """The page: a sweep that is named in the address, else the fields for a new one."""
+    if name := state.sweep_id():
+        try:
+            found = sweeps.open_sweep(name)
+        except UserError as error:
+            shell.page("sweep", "Try several values", LEAD, strip=False)
+            shell.error_card(error)
+            return
+        _answer(found)
+    else:
+        _fields(recipe)
+
+
+def _fields(recipe: Recipe) -> None:
+    slot = shell.page("sweep", "Try several values", LEAD)
+    try:
+        names = catalogue.layer_names(recipe.model)
+    except UserError as error:
+        shell.error_card(error)
+        return
+    axes, seeds, wrong = sweeping.chosen(recipe, names)
+    found = [] if wrong else variants.variants(recipe, axes, names, seeds)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if wrong:
+            st.markdown(f":orange[:material/error: {shell.plain(str(wrong))}]")
+        else:
+            st.caption(f"{count(len(found), 'run')} of {recipe.epochs} epochs, one after another.")
+    why = str(wrong) if wrong else ""
+    if shell.start(slot, f"Queue {len(found) or 'the'} runs", icon=":material/add_to_queue:", why=why):
+        sweeping.begin(recipe, names, axes, seeds)
+    sweeping.earlier(sweeps.list_sweeps()[: sweeping.SHOWN])
+
+
+def _answer(sweep: Sweep) -> None:
+    recipe = sweep.trials[0].run.recipe
+    lead = f"{len(sweep.trials)} runs of {shell.plain(run_words(recipe.replace(name='')))} · {sweep.id}"
+    slot = shell.page("sweep", f"Sweep: {shell.plain(sweep.title)}", lead, strip=False)
+    _actions(slot, sweep)
+    if not _to_come(sweep):
+        _body(sweep)
+    else:
+
+        @st.fragment(run_every=EVERY)
+        def tick() -> None:
+            now = sweeps.open_sweep(sweep.id)
+            if _to_come(now):
+                _body(now)
+            else:
+                st.rerun()
+
+        tick()
+    load()
+
+
+def _to_come(sweep: Sweep) -> int:
+    return sum(point.open for point in sweep.points())
+
+
+def _actions(slot: DeltaGenerator, sweep: Sweep) -> None:
+    """One primary action: take the best, once there is one and none is to come."""
+    top = sweeps.best(sweep.points(), sweep.score)
+    if _to_come(sweep):
+        help = "Those that wait do not begin; the one at work goes on."
+        slot.button("Cancel the rest", icon=":material/close:", on_click=sweeping.cancel, args=(sweep,), help=help)
+    elif top:
+        if shell.primary(slot, "Use the best", icon=":material/arrow_forward:"):
+            trial = next(each for each in sweep.trials if each.values == top.values)
+            state.take(trial.run.recipe.replace(name=""))
+            st.switch_page(path.PAGES["train"].script)
+    elif shell.primary(slot, "Try others", icon=":material/refresh:"):
+        st.switch_page(path.SWEEP.script)
+
+
+def _body(sweep: Sweep) -> None:
+    """The answer, all runs on one chart, and the runs themselves."""
+    points = sweep.points()
+    st.markdown(shell.plain(sweeps.verdict(sweep)))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        chart(figures.swept(sweep.axes, points, sweep.score), key="swept")
+    with right:
+        chart(figures.trials(_records(sweep), sweep.score), key="trials")
+    table = pd.DataFrame([_row(sweep, point) for point in points]).fillna("")
+    st.dataframe(table, hide_index=True, width="stretch")
+    with st.expander("Its runs", icon=":material/stacked_line_chart:"):
+        for trial in sweep.trials:
+            look, name = live.LOOKS[trial.run.status.state], shell.plain(trial.run.recipe.name or trial.run.id)
+            label, query = f"{name} :gray[{look.word}]", {"run": trial.run.id}
+            st.page_link(path.RUN.script, label=label, icon=look.icon, query_params=query)
+
+
+def _records(sweep: Sweep) -> dict[str, list[live.Rows]]:
+    """The records of every run, by the words for its values."""
+    found: dict[str, list[live.Rows]] = {}
+    for trial in sweep.trials:
+        words = (axis.words[axis.values.index(value)] for axis, value in zip(sweep.axes, trial.values, strict=True))
+        found.setdefault(", ".join(words), []).append(live.records(trial.run))
+    return found
+
+
+def _row(sweep: Sweep, point: sweeps.Point) -> dict[str, str]:
+    """A line of the table."""
+    score, best = sweep.score, sweeps.best(sweep.points(), sweep.score)
+    names = {axis.title: word for axis, word in zip(sweep.axes, point.words, strict=True)}
+    mark = " ★" if best and best.values == point.values else ""
+    spread = f" ± {score.shown(point.spread)}" if len(point.scores) > 1 else ""
+    rest = {"": f"{point.open} to come"} if point.open else {}
+    return {**names, score.title: f"{score.shown(point.mean)}{spread}{mark}", **rest}
+
+
+show(state.draft())

@@ -1,0 +1,105 @@
+"""Changes from outside: the command `set`, what it would make of a run, and a real worker that makes them."""
+
+import time
+
+import psutil
+import pytest
+
+from finetune_core.cli import main
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe, plan
+from finetune_core.recipe.changes import kept, parsed
+from finetune_core.runs import changing, history, launch, store
+from finetune_core.runs.history import History
+from finetune_core.runs.store import Run
+
+NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
+
+
+def wait(condition) -> None:
+    end = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def recipe(tiny: Recipe) -> Recipe:
+    phase = tiny.phases[0].replace(thaw=("layer4", "head"), epochs=400)
+    return tiny.replace(phases=(phase,))
+
+
+def events(run: Run) -> list[dict]:
+    return [row for row in run.records()[0] if row.get("name") in ("change", "change_refused")]
+
+
+@pytest.fixture
+def idle(recipe: Recipe) -> Run:
+    """A run that seems to be at work, of this process."""
+    run = store.create(recipe)
+    run.claim(psutil.Process())
+    run.report(state="running", epoch_steps=3)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rate", "x0.5"], "Asked for. Rate halved: 0.001 to 0.0005 (all groups)."),
+        (["epochs", "+2"], "Asked for. Epochs changed: 400 to 402."),
+        (["epochs", "-2"], "Asked for. Epochs changed: 400 to 398."),
+        (["thaw", "layer3"], "Asked for. Thawed: layer3 at 0.0001."),
+    ],
+)
+def test_the_command_asks_and_says_what_will_come(idle: Run, words: list[str], told: str, capsys) -> None:
+    assert main(["set", idle.id, *words]) == 0
+    assert capsys.readouterr().out.startswith(told.rstrip("."))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rate", "quick"], "A number"),
+        (["thaw", "layer9"], "This network has stem"),
+        (["freeze", "*"], "Nothing would train"),
+        (["colour", "3"], "Known are rate"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anyone_is_asked(idle: Run, words: list[str], told: str, capsys) -> None:
+    assert main(["set", idle.id, *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not idle.wanted_changes()
+
+
+def test_a_run_that_is_not_at_work_takes_no_change(recipe: Recipe, capsys) -> None:
+    run = store.create(recipe)
+    run.report(state="finished")
+    assert main(["set", run.id, "rate", "x0.5"]) == 2
+    assert "not running" in capsys.readouterr().err
+    with pytest.raises(UserError):
+        changing.ask(run, parsed("epochs +1"), History())
+
+
+def test_a_worker_makes_changes_goes_on_and_ends_as_it_was_told(recipe: Recipe) -> None:
+    run = store.create(recipe)
+    launch.start(run)
+    wait(lambda: run.status.step > 2)
+    for words in (["rate", "x0.5"], ["thaw", "layer3"], ["freeze", "layer4"]):
+        assert main(["set", run.id, *words]) == 0
+    wait(lambda: len(events(run)) == 3)
+    launch.change(run, parsed("thaw layer9").model_dump(mode="json"))  # past all checks, as from an older page
+    wait(lambda: len(events(run)) == 4)
+    launch.stop(run, wait=True)
+    assert [row["name"] for row in events(run)] == ["change"] * 3 + ["change_refused"]
+    launch.resume(run)
+    before = run.status.step
+    wait(lambda: run.status.step > before + 3)
+    assert len(events(run)) == 4, "none twice"
+    now = changing.standing(run.recipe_at().phases, history.read(run.records_file), run.status)[1]
+    assert main(["set", run.id, "epochs", str(-(-now.step // 3) + 2)]) == 0
+    wait(lambda: not run.status.active)
+    assert run.status.state == "finished"
+    steps = [{"step": row["step"], "lr": row["lr"]} for row in run.records()[0] if row["kind"] == "step"]
+    assert [row["step"] for row in steps] == list(range(len(steps)))
+    assert plan.plan(recipe, NAMES, 3, changes=kept(run.changes())) == steps
+    assert steps[-1]["lr"]["layer3"] > 0 == steps[-1]["lr"]["layer4"]

@@ -1,0 +1,74 @@
+"""Where things lie: one workspace by flag or variable, each folder apart where a person says so."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from finetune_core import places
+from finetune_core.cli import main
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe
+from finetune_core.runs import store
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in (places.RUNS, places.CACHE):
+        monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_workspace_holds_runs_and_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert places.runs_dir() == tmp_path / "runs"
+    assert places.cache_dir() == Path.home() / ".cache" / "thaw"
+    monkeypatch.setenv("THAW_WORKSPACE", "mine")
+    assert (places.runs_dir(), places.cache_dir()) == (tmp_path / "mine" / "runs", tmp_path / "mine" / "cache")
+    monkeypatch.setenv("THAW_CACHE", str(tmp_path / "large"))
+    assert (places.runs_dir(), places.cache_dir()) == (tmp_path / "mine" / "runs", tmp_path / "large")
+
+
+def test_the_flag_outranks_the_variables(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.save(tmp_path / "recipe.yaml")
+    monkeypatch.setenv("THAW_RUNS", str(tmp_path / "elsewhere"))
+    assert main(["train", "recipe.yaml", "--workspace", "mine", "--set", "phases.0.epochs=1"]) == 0
+    (run,) = store.list_runs(tmp_path / "mine" / "runs")
+    assert (tmp_path / "mine" / "cache" / "decoded").is_dir()
+    assert not (tmp_path / "elsewhere").exists()
+    capsys.readouterr()
+    assert main(["runs", "--workspace", "mine"]) == 0
+    assert run.id in capsys.readouterr().out
+    assert main(["runs", "--runs", str(tmp_path / "none")]) == 0
+    assert "No runs yet" in capsys.readouterr().out
+
+
+def test_what_cannot_be_a_workspace_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["runs", "--workspace", str(tmp_path / "file")]) == 2
+    assert "is no folder" in capsys.readouterr().err
+    assert main(["studio", "--workspace", str(tmp_path / "file" / "below")]) == 2
+    told = capsys.readouterr().err
+    assert "There is no place for runs" in told
+    assert "--workspace, or the environment variable THAW_WORKSPACE" in told
+
+
+@pytest.mark.parametrize("folder", ["/sys", "/" + "long" * 2000])
+def test_a_folder_that_cannot_be_written_is_refused(folder: str) -> None:
+    places.work_in(folder)
+    with pytest.raises(UserError, match="no place for runs"):
+        places.runs_place().check("runs")
+
+
+def test_processes_that_are_started_from_here_work_there_too(tmp_path: Path) -> None:
+    places.work_in("~/of-mine")
+    told = subprocess.run(
+        [sys.executable, "-c", "from finetune_core import places; print(places.runs_dir())"],
+        cwd=places.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == str(Path.home() / "of-mine" / "runs")

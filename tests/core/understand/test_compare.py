@@ -1,0 +1,180 @@
+"""Runs against each other on the same validation images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from finetune_core import cli
+from finetune_core.errors import UserError
+from finetune_core.parts.tasks import single_label, targets_from
+from finetune_core.recipe import Recipe
+from finetune_core.runs import predictions, store
+from finetune_core.runs.predictions import Predictions
+from finetune_core.runs.store import Run
+from finetune_core.runs.worker import work
+from finetune_core.understand.compare import compare, judge, verdict
+
+CLASSES = 4
+
+
+def answered(right: np.ndarray, images: range | None = None, names: tuple[str, ...] = (), **changes: object) -> Run:
+    """A run folder whose best epoch was right on these images."""
+    run = store.create(Recipe(**changes))
+    run.save_targets(single_label([10] * CLASSES, names or tuple("abcd")))
+    predictions.save(run, _made(right, images))
+    run.report(state="finished")
+    return run
+
+
+def _made(right: np.ndarray, images: range | None = None) -> Predictions:
+    numbers = list(images or range(len(right)))
+    wanted = np.array(numbers) % CLASSES
+    outputs = np.zeros((len(right), CLASSES), np.float32)
+    outputs[np.arange(len(right)), (wanted + ~right) % CLASSES] = 1.0
+    return Predictions(tuple(f"cat/{number}.jpg" for number in numbers), wanted, outputs, 3)
+
+
+def first(count: int, of: int = 200) -> np.ndarray:
+    return np.arange(of) < count
+
+
+def test_a_few_images_more_are_not_distinguishable() -> None:
+    one, other = answered(first(160)), answered(first(163))
+    [pair] = (found := compare([one, other])).pairs
+    assert (pair.better, pair.only_better, pair.only_other) == (other.id, 3, 0)
+    assert not pair.distinguishable
+    words = verdict(pair, found, {one.id: "small", other.id: "large"})
+    assert "“large” and “small” are not distinguishable: accuracy 81.5% against 80.0%" in words
+    assert "25 times in 100" in words
+
+
+def test_many_images_more_are() -> None:
+    one, other = answered(first(160)), answered(first(185))
+    [pair] = (found := compare([one, other])).pairs
+    assert pair.distinguishable
+    assert not pair.differences["accuracy"].interval.holds_zero
+    words = verdict(pair, found, {one.id: "small", other.id: "large"})
+    assert words.startswith("“large” is better than “small”: accuracy 92.5% against 80.0%")
+    assert found.runs[one.id]["accuracy"].low < 0.8 < found.runs[one.id]["accuracy"].high
+
+
+def test_who_looks_often_is_told_apart_less_easily() -> None:
+    runs = [answered(first(count)) for count in (150, 157, *[150] * 6)]
+    assert compare(runs[:2]).pairs[0].distinguishable, "7 to 0"
+    assert not any(pair.distinguishable for pair in compare(runs).pairs), "but not as one of seven"
+
+
+def test_other_images_are_said_and_the_common_ones_compared() -> None:
+    one, other = answered(first(100, 120), range(120)), answered(first(60, 120), range(60, 180))
+    found = compare([one, other])
+    assert found.images == 60
+    assert "on the 60 of up to 120" in found.notes[0]
+    assert found.runs[other.id]["accuracy"].value == 1.0
+    assert found.runs[one.id]["accuracy"].value == pytest.approx(40 / 60)
+
+
+def test_the_order_of_the_images_does_not_matter() -> None:
+    one, other = answered(first(60, 100)), answered(first(80, 100))
+    before = compare([one, other])
+    kept = predictions.needed(other)
+    predictions.save(other, kept.taking(list(reversed(range(100)))))
+    assert compare([one, other]) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"images": range(190, 390)}, "10 images of up to 200 are common"),
+        ({"images": range(200, 400)}, "0 images"),
+        ({"names": tuple("abce")}, "learn different things"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_words(change: dict, said: str) -> None:
+    with pytest.raises(UserError) as raised:
+        compare([answered(first(100)), answered(first(100), **change)])
+    assert said in str(raised.value)
+
+
+def test_another_label_on_the_same_name_is_another_image() -> None:
+    one, other = answered(first(100)), answered(first(100))
+    kept = predictions.needed(other)
+    predictions.save(other, Predictions(kept.images, np.roll(kept.wanted, 1), kept.outputs, 1))
+    with pytest.raises(UserError, match="labels"):
+        compare([one, other])
+
+
+def test_a_run_without_answers_says_so() -> None:
+    with pytest.raises(UserError, match="kept no answers"):
+        compare([answered(first(100)), store.create(Recipe())])
+    with pytest.raises(UserError, match="nothing to compare"):
+        compare([answered(first(100))])
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"PK\x03\x04 half a zip file"])
+def test_damaged_answers_are_told_with_their_file(damage: bytes) -> None:
+    one, other = answered(first(100)), answered(first(100))
+    other.predictions_file.write_bytes(damage)
+    with pytest.raises(UserError, match="npz is damaged"):
+        compare([one, other])
+
+
+def test_numbers_are_compared_in_their_unit() -> None:
+    """Each run learned in standard units of its own training images."""
+    random = np.random.default_rng(0)
+    labels = random.normal(1000, 50, (120, 1))
+    both = {run: targets_from("regression", ["grams"], labels[: 60 + 60 * n]) for n, run in enumerate(("one", "two"))}
+    missed = {"one": random.normal(0, 20, labels.shape), "two": random.normal(0, 5, labels.shape)}
+    kept = {
+        run: Predictions(
+            tuple(map(str, range(120))),
+            targets.encoded(labels),
+            targets.encoded(labels) + (missed[run] / np.asarray(targets.std)).astype(np.float32),
+            1,
+        )
+        for run, targets in both.items()
+    }
+    found = judge(both, kept)
+    assert found.runs["one"]["mae"].value == pytest.approx(np.abs(missed["one"]).mean(), rel=1e-4)
+    [pair] = found.pairs
+    assert pair.better == "two"
+    assert pair.distinguishable
+    assert "Were they equally good" in verdict(pair, found, {"one": "one", "two": "two"})
+
+
+def test_few_images_are_said_to_be_few() -> None:
+    assert any(
+        "large differences only" in note for note in compare([answered(first(5, 9)), answered(first(6, 9))]).notes
+    )
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_a_run_keeps_what_its_best_epoch_answered(tiny: Recipe, sources: dict, task: str) -> None:
+    from finetune_core.understand.resampled import weighted
+
+    loss = {"single_label": "cross_entropy", "multi_label": "bce", "regression": "mse"}[task]
+    recipe = tiny.with_value("data.source", sources[task]).with_value("training.loss", {"kind": loss})
+    run = store.create(recipe)
+    assert work(run) == 0, run.status.error
+    kept, targets = predictions.needed(run), run.targets
+    best = [row for row in run.epochs() if row["best"]][-1]
+    assert kept.epoch == best["epoch"] + 1
+    assert targets is not None
+    scores = weighted(targets, kept.outputs, kept.wanted)(np.ones(len(kept.images)))
+    assert scores == pytest.approx(best["scores"], abs=2e-6), "the file is what was measured"
+    assert run.begun is not None
+    assert kept.images == run.begun.valid
+
+
+def test_the_command_line_says_the_same(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    one = answered(first(160), name="small")
+    other = answered(first(185), name="large")
+    assert cli.main(["compare", one.id, other.id]) == 0
+    out = capsys.readouterr().out
+    assert "“large” is better than “small”" in out
+    assert "The recipes are the same." in out
+    assert cli.main(["compare", one.id, str(other.path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["pairs"][0]["only_better"] == 25
+    assert cli.main(["compare", one.id]) == 2

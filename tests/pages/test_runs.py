@@ -1,0 +1,198 @@
+"""The Runs page: hundreds of runs at rest, looked for, compared, noted, thrown away, taken away and brought in."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from finetune_core import places
+from finetune_core.recipe import Recipe
+from finetune_core.runs import exchange, notes, predictions, store, summaries, trash
+from finetune_core.runs.notes import Notes
+from finetune_core.runs.predictions import Predictions
+from finetune_core.runs.store import Run
+from pages.ui import listing
+from tests.pages.test_running import button, page, texts, trained
+
+HOSTILE = "![x](http://evil.example/a.png) <img src=x onerror=alert(1)> $x$ :red[y]"
+
+
+def ticking(app: AppTest, *ids: str) -> AppTest:
+    """The page with these runs ticked in its table."""
+    shown = app.dataframe[0].value["id"].tolist()
+    runs = {one.id: one for one in summaries.summaries()}
+    key = listing.key_of([runs[name] for name in shown])
+    rows = [shown.index(name) for name in ids]
+    app.session_state[key] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    return app.run()
+
+
+def answered(run: Run, right: int) -> Run:
+    wanted = np.zeros(200, np.int64)
+    outputs = np.zeros((200, 12), np.float32)
+    outputs[np.arange(200), (np.arange(200) >= right).astype(int)] = 1
+    predictions.save(run, Predictions(tuple(map(str, range(200))), wanted, outputs, 1))
+    return run
+
+
+def test_one_unreadable_run_takes_nothing_down():
+    good, bad = trained(Recipe(name="good")), trained(Recipe(name="bad"))
+    bad.status_file.write_bytes(b"\xff\xfe")
+    for name in ("home", "runs", "run", "train"):
+        app = page(name, run=good.id)
+        assert not app.exception, name
+    app = page("runs")
+    table = app.dataframe[0].value.set_index("id")
+    assert table.loc[bad.id, "state"] == "✕ Unreadable"
+    assert table.loc[good.id, "state"] == "✓ Finished"
+    assert "status.json is damaged" in texts(app)
+    app = ticking(app, bad.id)
+    button(app, "To the trash").click().run()
+    assert [one.id for one in summaries.summaries()] == [good.id]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, HOSTILE, "nul\0byte", ".trash", ".."])
+def test_any_name_in_the_address_gives_a_plain_card(name: str):
+    trained(Recipe())
+    app = page("run", run=name)
+    assert not app.exception
+    assert "run" in texts(app)
+    assert "![x](" not in texts(app)
+
+
+def test_what_a_person_looks_for_is_shown_and_ticks_stay_with_their_runs():
+    two, *_ = (trained(Recipe(name=name)) for name in ("a paper", "b paper", "c"))
+    notes.write(two, Notes(tags=("paper",), star=True))
+    app = ticking(page("runs"), two.id)
+    assert "**a paper**" in texts(app)
+    app.text_input(key="runs-find").set_value("paper").run()
+    assert app.dataframe[0].value["name"].tolist() == ["b paper", "a paper"]
+    assert "2 of 3 runs" in texts(app)
+    assert "**a paper**" in texts(app), "it stands in another row now"
+    app.text_input(key="runs-find").set_value("").run()
+    app.multiselect(key="runs-Tags").set_value(["paper"]).run()
+    assert app.dataframe[0].value["id"].tolist() == [two.id]
+    app.multiselect(key="runs-Tags").set_value([]).run()
+    app.text_input(key="runs-find").set_value("nothing like it").run()
+    assert "None of the 3 runs" in texts(app)
+
+
+def test_notes_are_written_on_the_page_and_drawn_plainly():
+    run = trained(Recipe(name=HOSTILE))
+    app = ticking(page("runs"), run.id)
+    assert "![x](" not in texts(app)
+    key = next(each.key for each in app.text_area if each.key.startswith("text:"))
+    app.text_area(key=key).set_value(HOSTILE).run()
+    assert not app.exception
+    assert notes.read(run).text == HOSTILE
+    key = next(each.key for each in app.text_input if each.key.startswith("name:"))
+    app.text_input(key=key).set_value("renamed").run()
+    assert notes.read(run) == Notes("renamed", text=HOSTILE)
+    assert app.dataframe[0].value["name"].tolist() == ["renamed"]
+    for name in ("home", "runs"):
+        app = page(name, run=run.id)
+        assert not app.exception
+        assert "![x](" not in texts(app)
+
+
+def test_any_number_of_runs_is_laid_over_each_other():
+    runs = [trained(Recipe(name=f"run {number}").with_value("training.seed", number)) for number in range(4)]
+    app = ticking(page("runs"), *(run.id for run in runs))
+    assert not app.exception
+    differing = app.dataframe[1].value
+    assert list(differing[""]) == ["training.seed"]
+    assert differing.shape == (1, 5)
+    assert "kept no answers" in texts(app), "these are from before answers were kept"
+    trained(Recipe(name="numbers").with_value("data.source", {"kind": "blooms"}))
+    many = [trained(Recipe(name=f"more {number}")) for number in range(8)]
+    app = ticking(page("runs"), *(run.id for run in [*runs, *many]))
+    assert "The first 10 of 12 are drawn." in texts(app)
+
+
+def test_which_is_better_is_said_in_words():
+    small, large = answered(trained(Recipe(name="small")), 150), answered(trained(Recipe(name="large")), 185)
+    app = ticking(page("runs"), small.id, large.id)
+    assert not app.exception
+    assert "“large” is better than “small”\\: accuracy 92.5% against 75.0%" in texts(app)
+    answered(small, 184)
+    app = ticking(page("runs"), small.id, large.id)
+    assert "not distinguishable" in texts(app)
+
+
+@pytest.mark.parametrize("text", [b'{"kind": "epoch", oh\n', b"\xff\n", b""])
+def test_a_run_whose_records_are_damaged_stops_no_other(text: bytes):
+    good, bad = trained(Recipe(name="good")), trained(Recipe(name="bad"))
+    bad.records_file.write_bytes(text)
+    if not text:
+        bad.records_file.unlink()
+        bad.records_file.mkdir()
+    app = ticking(page("runs"), good.id, bad.id)
+    assert not app.exception
+    assert "Which is better?" in texts(app)
+
+
+def test_to_the_trash_back_and_emptied():
+    one, two = trained(Recipe(name="one")), trained(Recipe(name="two"))
+    app = ticking(page("runs"), one.id, two.id)
+    button(app, "All 2 to the trash").click().run()
+    assert "No runs yet" in texts(app)
+    app.multiselect(key="trash-chosen").set_value([one.id]).run()
+    button(app, "Bring back").click().run()
+    assert [run.id for run in summaries.summaries()] == [one.id]
+    assert button(app, "Empty the trash").disabled
+    app.checkbox(key="trash-sure").check().run()
+    button(app, "Empty the trash").click().run()
+    assert trash.thrown_away() == []
+    assert two.path.exists() is False
+
+
+def test_slimming_is_offered_where_it_frees_something():
+    run = trained(Recipe())
+    for file in (run.best, run.last):
+        file.write_bytes(b"0" * 1_000_000)
+    app = ticking(page("runs"), run.id)
+    assert "about 1.0 MB become free" in texts(app)
+    button(app, "Keep the best weights only").click().run()
+    assert not run.last.exists()
+    assert run.best.exists()
+
+
+def test_a_zip_file_is_brought_in_and_a_bad_one_refused(tmp_path: Path):
+    run = trained(Recipe(name="sent").with_value("data.source", {"kind": "folder", "path": "/nowhere/photos"}))
+    whole = exchange.export_run(run, tmp_path / "run.zip").read_bytes()
+    shutil.rmtree(places.runs_dir())
+    app = page("runs")
+    app.file_uploader(key="run-zip").upload("bad.zip", b"nothing").run()
+    assert "cannot be read as a zip file" in texts(app).replace("\\", "")
+    app.file_uploader(key="run-zip").upload("run.zip", whole).run()
+    assert not app.exception
+    assert [one.name for one in summaries.summaries()] == ["sent"]
+    assert "/nowhere/photos" in texts(app).replace("\\", ""), "its images are not here"
+    app.run()
+    assert len(summaries.summaries()) == 1, "and once is enough"
+
+
+def test_with_none_active_nothing_is_read_again(monkeypatch: pytest.MonkeyPatch):
+    for number in range(30):
+        trained(Recipe(name=f"run {number}"), epochs=1)
+    app = page("runs")
+    monkeypatch.setattr(store.Run, "status", property(lambda run: pytest.fail("read again")))
+    app.run()
+    assert not app.exception
+    assert len(app.dataframe[0].value) == 30
+
+
+def test_a_star_is_given_by_a_click():
+    one, two = trained(Recipe(name="one")), trained(Recipe(name="two"))
+    app = page("runs")
+    assert app.dataframe[0].value["star"].tolist() == ["☆", "☆"]
+    notes.write(one, Notes(star=True))
+    app = page("runs")
+    assert app.dataframe[0].value["star"].tolist() == ["☆", "★"]
+    app.toggle(key="runs-starred").set_value(True).run()
+    assert app.dataframe[0].value["id"].tolist() == [one.id]
+    assert two.id
+    assert json.loads(one.notes_file.read_text())["star"] is True

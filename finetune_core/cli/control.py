@@ -7,7 +7,7 @@ from finetune_core.cli.shared import changed, check, open_run, print_json, work
 from finetune_core.errors import UserError
 from finetune_core.recipe.changes import EXAMPLES, parsed
 from finetune_core.runs import branch as branches
-from finetune_core.runs import changing, launch, states
+from finetune_core.runs import changing, history, launch, states
 
 
 def add_to(commands: Commands) -> None:
@@ -42,7 +42,7 @@ def pause(options: Options) -> None:
 def set(options: Options) -> None:
     """Change a run on its way, before its next step: its rate, its epochs, which layer groups learn."""
     run = open_run(options)
-    made = changing.ask(run, parsed(" ".join(options.change)), run.records()[0])
+    made = changing.ask(run, parsed(" ".join(options.change)), history.read(run.records_file))
     print(f"Asked for. {made.text}")
 
 

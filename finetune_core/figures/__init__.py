@@ -8,13 +8,15 @@ from finetune_core.figures.layers import layer_bar
 from finetune_core.figures.series import kept, smoothed, sparkline
 from finetune_core.figures.style import alt
 from finetune_core.figures.sweeping import swept, trials
-from finetune_core.figures.training import gradient_norms, loss, planned_rates, rates, scored
+from finetune_core.figures.training import Axis, by_step, gradient_norms, loss, measured, planned_rates, rates, scored
 
 __all__ = [
     "LINES",
+    "Axis",
     "Curve",
     "alt",
     "by_name",
+    "by_step",
     "class_balance",
     "compared",
     "compared_losses",
@@ -26,6 +28,7 @@ __all__ = [
     "kept",
     "layer_bar",
     "loss",
+    "measured",
     "planned_rates",
     "race",
     "rates",

@@ -13,6 +13,7 @@ EMBER = "#E8732A"
 GREY = "#8A93A3"
 FAINT = "rgba(138, 147, 163, 0.45)"
 GRID = "rgba(138, 147, 163, 0.18)"
+SHADE = "rgba(138, 147, 163, 0.08)"
 BAND = "rgba(232, 115, 42, 0.10)"
 
 # For runs over each other: neighbours in the list lie far apart on the circle of colours.

@@ -1,13 +1,14 @@
 """From records to columns of numbers, and from many points to as many as a chart can show."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from finetune_core.runs.blocks import is_number
+from finetune_core.runs.lines import POINTS, Mean, extremes
+
 Record = Mapping[str, Any]
-POINTS = 1500  # per line: what a browser redraws once a second without effort
 
 
 def kept(values: np.ndarray, limit: int = POINTS) -> np.ndarray:
@@ -18,27 +19,13 @@ def kept(values: np.ndarray, limit: int = POINTS) -> np.ndarray:
     count = len(values)
     if count <= limit:
         return np.arange(count)
-    edges = np.linspace(0, count, (limit - 2) // 2 + 1).astype(int)
-    chosen = {0, count - 1}
-    for start, end in pairwise(edges):
-        bucket = values[start:end]
-        finite = np.flatnonzero(np.isfinite(bucket))
-        if len(finite):
-            chosen.update((start + finite[bucket[finite].argmin()], start + finite[bucket[finite].argmax()]))
-        else:
-            chosen.add(start)
-    return np.array(sorted(int(index) for index in chosen))
+    buckets = (limit - 2) // 2
+    return extremes(np.arange(count) * buckets // count, values)
 
 
-def smoothed(values: np.ndarray, memory: float = 0.9) -> np.ndarray:
-    """Exponential moving average with bias correction, shape (n,); NaN passes through and is not remembered."""
-    result, mean, weight = np.full(len(values), np.nan), 0.0, 0.0
-    for index, value in enumerate(values):
-        if np.isfinite(value):
-            mean = memory * mean + (1 - memory) * value
-            weight = memory * weight + 1 - memory
-            result[index] = mean / weight
-    return result
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """The mean so far in which recent values weigh most, see `Mean`; shape (n,), NaN stays and is not remembered."""
+    return Mean().plus(values)[0]
 
 
 def of_kind(records: Iterable[Record], kind: str) -> list[Record]:
@@ -74,4 +61,4 @@ def sparkline(records: Iterable[Record], points: int = 40) -> list[float]:
 
 
 def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+    return float(value) if is_number(value) else float("nan")

@@ -1,24 +1,39 @@
 """How all charts look: transparent, calm, the same in light and dark."""
 
+import html
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from finetune_core.figures.colours import FAINT, GREY, GRID
-from finetune_core.figures.series import kept
+from finetune_core.figures.colours import EMBER, FAINT, GREY, GRID, ICE, SHADE
+from finetune_core.figures.series import Record, kept
 from finetune_core.parts.numbers import written
 
 HEIGHT = 300
+EVENTS = "events"
+APART = 60  # events closer to each other than this part of the axis share a mark
+TOLD, WRAPPED = 160, 48  # letters of an event that are told, and in a line
+RED, GREEN = "#D6455D", "#3E9B6E"
+MARKS = {  # events that are marked, with their colours
+    "paused": GREY,
+    "resumed": GREEN,
+    "stopped": GREY,
+    "change": ICE,
+    "alarm": EMBER,
+    "overflow": EMBER,
+    "phase_end": GREY,
+    "truth_failed": RED,
+}
 
 
 def canvas(title: str, x: str, height: int = HEIGHT) -> go.Figure:
     """An empty chart with its title, axis names and the house's manners; zoom survives new data (`uirevision`)."""
-    figure = go.Figure()
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": FAINT, "automargin": True}
-    figure.update_layout(
-        title={
+    layout = {
+        "title": {
             "text": title,
             "x": 0,
             "xanchor": "left",
@@ -26,26 +41,26 @@ def canvas(title: str, x: str, height: int = HEIGHT) -> go.Figure:
             "yanchor": "top",
             "font": {"size": 15, "weight": 600},
         },
-        height=height,
-        margin={"l": 52, "r": 8, "t": 40, "b": 8},  # a fixed left edge: charts line up, and new labels move nothing
-        paper_bgcolor="rgba(0, 0, 0, 0)",
-        plot_bgcolor="rgba(0, 0, 0, 0)",
-        hovermode="x unified",
-        uirevision=title,
-        showlegend=True,
+        "height": height,
+        "margin": {"l": 52, "r": 8, "t": 40, "b": 8},  # a fixed left edge: charts line up, and new labels move nothing
+        "paper_bgcolor": "rgba(0, 0, 0, 0)",
+        "plot_bgcolor": "rgba(0, 0, 0, 0)",
+        "hovermode": "x unified",
+        "uirevision": title,
+        "showlegend": True,
         # Below everything and measured from the figure's edge: many groups on a narrow page then push the plot, and
         # never run into the title.
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0.0, "yanchor": "bottom"},
-        xaxis={**axis, "title": {"text": x}, "showgrid": False},
-        yaxis=axis,
-    )
-    return figure
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0.0, "yanchor": "bottom"},
+        "xaxis": {**axis, "title": {"text": x}, "showgrid": False},
+        "yaxis": axis,
+    }
+    return go.Figure(layout=layout)
 
 
 def line(
     figure: go.Figure, x: Any, y: Any, name: str, colour: str, hover: str | None, text: Any = None, **more: Any
 ) -> None:
-    """Add one line of at most 1500 points; `hover` formats its y, such as `%{y:.3f}` (None: it says nothing).
+    """Add one line of at most 1000 points; `hover` formats its y, such as `%{y:.3f}` (None: it says nothing).
 
     `text` are numbers that it shows as `%{text}`, written as everywhere; `more` goes to the trace.
     """
@@ -55,8 +70,24 @@ def line(
     said: dict[str, Any] = {"hovertemplate": hover} if hover else {"hoverinfo": "skip"}
     if text is not None:
         said["text"] = [written(value, 3) for value in np.asarray(text, dtype=float)[chosen]]
-    options = {"mode": "lines", "name": name, "line": style, **said, **more}
-    figure.add_trace(go.Scatter(x=across[chosen], y=up[chosen], **options))
+    alike = sum(each.name == name for each in figure.data)
+    # By its id a line that was hidden is known again when others have come before it; no two may have the same.
+    options = {
+        "mode": "lines",
+        "name": name,
+        "uid": f"{name} {alike}" if alike else name,
+        "line": style,
+        **said,
+        **more,
+    }
+    # Half the room of what numpy computes with, and more digits than a chart has pixels.
+    figure.add_trace(go.Scatter(x=_compact(across[chosen]), y=up[chosen].astype(np.float32), **options))
+
+
+def _compact(x: np.ndarray) -> np.ndarray:
+    """Steps as whole numbers, whose every digit counts; anything else as it is."""
+    whole = len(x) and np.isfinite(x).all() and (x == x.astype(np.int32)).all()
+    return x.astype(np.int32) if whole else x
 
 
 def span(figure: go.Figure, steps: int | None) -> None:
@@ -67,7 +98,7 @@ def span(figure: go.Figure, steps: int | None) -> None:
 
 def waiting(figure: go.Figure, text: str) -> None:
     """Where there is nothing to draw yet, say what the chart waits for instead of showing made-up axes."""
-    if any(trace.x is not None and len(trace.x) for trace in figure.data):
+    if any(trace.x is not None and len(trace.x) for trace in figure.data if trace.name != EVENTS):
         return
     figure.update_xaxes(showticklabels=False)
     figure.update_yaxes(showticklabels=False, showgrid=False)
@@ -76,14 +107,75 @@ def waiting(figure: go.Figure, text: str) -> None:
     figure.add_annotation(text=text, showarrow=False, font={"color": GREY, "size": 13}, **where)
 
 
-def phases(figure: go.Figure, starts: Sequence[int]) -> None:
-    """Mark where each phase after the first begins; `starts` are the first steps of all phases."""
-    for number, start in enumerate(starts[1:], start=2):
-        figure.add_vline(
-            x=start,
-            line={"color": FAINT, "width": 1, "dash": "dot"},
-            annotation={"text": f"phase {number}", "font": {"size": 11}, "yanchor": "top"},
+def phases(figure: go.Figure, starts: Sequence[int], steps: int | None = None) -> None:
+    """A band for every other phase, and each one's number; `starts` are the first steps of all phases."""
+    if len(starts) < 2:
+        return
+    ends = [*starts[1:], steps or starts[-1]]
+    upright = {"xref": "x", "yref": "paper"}
+    shade = {**upright, "type": "rect", "y0": 0, "y1": 1, "layer": "below", "line": {"width": 0}, "fillcolor": SHADE}
+    note = {**upright, "y": 1, "showarrow": False, "xanchor": "left", "yanchor": "bottom", "yshift": 4}
+    bands = [{**shade, "x0": start, "x1": max(start, end)} for start, end in zip(starts, ends, strict=True)]
+    words = [
+        {**note, "x": start, "text": f"phase {number}", "font": {"size": 11, "color": GREY}}
+        for number, start in enumerate(starts, start=1)
+    ]
+    figure.update_layout(shapes=bands[1::2], annotations=words)
+
+
+def marks(figure: go.Figure, events: Sequence[Record], steps: int | None = None) -> None:
+    """A dotted line and a small mark for each event that stands in `MARKS`; its words come when it is pointed at.
+
+    Events that lie too close to be told apart share one.
+    """
+    shown = [event for event in events if event["name"] in MARKS]
+    if not shown:
+        return
+    places = _together(shown, max(1, (steps or int(shown[-1]["step"])) // APART))
+    colours = [MARKS[group[0]["name"]] for group in places]
+    at = [group[0]["step"] for group in places]
+    upright = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "opacity": 0.6}
+    drawn = [
+        {**upright, "x0": x, "x1": x, "line": {"color": colour, "width": 1, "dash": "dot"}}
+        for x, colour in zip(at, colours, strict=True)
+    ]
+    figure.update_layout(shapes=[*figure.layout.shapes, *drawn])
+    figure.add_trace(
+        go.Scatter(
+            x=at,
+            y=[1.0] * len(at),
+            yaxis="y2",
+            mode="markers",
+            marker={"color": colours, "size": 9, "symbol": "triangle-down"},
+            text=[_told(group) for group in places],
+            hovertemplate="%{text}<extra></extra>",
+            name=EVENTS,
+            uid=EVENTS,
+            showlegend=False,
+            cliponaxis=False,
         )
+    )
+    figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
+
+
+def _together(events: Sequence[Record], apart: int) -> list[list[Record]]:
+    """Events in groups: the same name, and less than `apart` steps after the group's first."""
+    groups: list[list[Record]] = []
+    newest: dict[str, list[Record]] = {}
+    for event in events:
+        group = newest.get(event["name"])
+        if group is None or event["step"] - group[0]["step"] >= apart:
+            newest[event["name"]] = group = []
+            groups.append(group)
+        group.append(event)
+    return groups
+
+
+def _told(events: Sequence[Record]) -> str:
+    """The first event in words, which may be people's, and how many more there are."""
+    lines = wrap(html.escape(str(events[0].get("text", "")))[:TOLD], WRAPPED)
+    more = [f"and {len(events) - 1:,} more like it"] if len(events) > 1 else []
+    return "<br>".join([f"<b>Step {events[0]['step']:,}</b>", *lines, *more])
 
 
 def pinned(figure: go.Figure, x: float, y: float, text: str, colour: str) -> None:
@@ -98,6 +190,7 @@ def pinned(figure: go.Figure, x: float, y: float, text: str, colour: str) -> Non
             textposition="top left",
             marker=marker,
             name="best",
+            uid="best",
             showlegend=False,
             hoverinfo="skip",
             cliponaxis=False,

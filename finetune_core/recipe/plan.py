@@ -54,19 +54,22 @@ def plan(
     epoch_steps: int,
     lasting: Sequence[int] = (),
     changes: Sequence[Made] = (),
+    every: int = 1,
 ) -> list[dict[str, Any]]:
     """`{"step", "lr": {group: rate}}` for every optimizer step of all phases.
 
     `lasting` are the epochs that each phase really takes, where some ended early; each of the `changes` that were made
-    holds from its own step on.
+    holds from its own step on. With `every` above 1 only so many steps are worked out, and the first and last of each
+    stretch: enough to be looked at.
     """
     rows: list[dict[str, Any]] = []
+    end = 0
     for index, epochs in enumerate(lasting or full_length(recipe, changes)):
-        first, end = len(rows), len(rows) + epochs * epoch_steps
+        first, end = end, end + epochs * epoch_steps
         marks = {each.step for each in changes if each.phase == index and first < each.step < end}
         for start, until in pairwise(sorted({first, *marks, end})):
             phase = applied(recipe.phases, [each for each in changes if each.step <= start])[index]
             peaks, steps = peak_rates(phase, names), phase.epochs * epoch_steps
-            for step in range(start, until):
+            for step in sorted({*range(start, until, every), until - 1}):
                 rows.append({"step": step, "lr": rates(phase, peaks, Progress(step - first, steps, epoch_steps))})
     return rows

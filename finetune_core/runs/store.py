@@ -126,7 +126,7 @@ class Run(Folder):
 
     def said(self) -> Status:
         """Where the worker itself has said that the run stands; a UserError where that is damaged."""
-        found = _known(_today(read_json(self.status_file) or {}))
+        found = _known(today(read_json(self.status_file) or {}))
         try:
             status = _STATUS.validate_python(found)
             if status.state not in STATES:
@@ -156,11 +156,11 @@ class Run(Folder):
     def records(self, cursor: int = 0) -> tuple[list[dict[str, Any]], int]:
         """The records after byte `cursor`, and the new cursor; a half-written last line waits for the next call."""
         rows, cursor, _ = read_lines(self.records_file, cursor)
-        return [_today(row) for row in rows if "kind" in row], cursor
+        return [today(row) for row in rows if "kind" in row], cursor
 
     def epochs(self) -> list[dict[str, Any]]:
         """The epoch records alone, as they are now: quick however many steps lie between them."""
-        return [_today(row) for row in read_lines(self.records_file, begins=EPOCH)[0]]
+        return [today(row) for row in read_lines(self.records_file, begins=EPOCH)[0]]
 
     def keep_records(self, steps: int) -> None:
         """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles."""
@@ -384,7 +384,7 @@ def _before(record: dict[str, Any], steps: int) -> bool:
 EARLIER = {"valid_accuracy": "valid_score", "train_accuracy": "train_score", "best_accuracy": "best_score"}
 
 
-def _today(saved: dict[str, Any]) -> dict[str, Any]:
+def today(saved: dict[str, Any]) -> dict[str, Any]:
     """A record or status with the names of today, so that runs of an earlier version can still be seen."""
     if EARLIER.keys().isdisjoint(saved):
         return saved

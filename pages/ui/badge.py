@@ -13,9 +13,16 @@ from pages.ui.shell import NAME, plain
 EVERY = 3  # seconds
 
 
-@st.fragment(run_every=EVERY)
 def badge() -> None:
-    """The newest active run with its progress; nothing while none is active."""
+    """The newest active run with its progress; nothing while none is active, and then nothing is asked for either.
+
+    What others start, on the command line say, shows with the next click on any page.
+    """
+    moves = any(run.status.active or run.status.state == "queued" for run in summaries())
+    st.fragment(run_every=EVERY if moves else None)(_badge)()
+
+
+def _badge() -> None:
     run = next((run for run in summaries() if run.status.active), None)
     if run is None:
         return

@@ -63,9 +63,9 @@ def _propose(run: Run, step: int) -> None:
 
 def _changed(run: Run, step: int) -> Recipe:
     """The recipe with what the person chooses, from the phase on in which the checkpoint stands."""
-    recipe, rows = run.recipe_at(step), live.records(run)
+    recipe, history = run.recipe_at(step), live.told(run).history
     first = min(states.position(run.state_file(step))["phase"], len(recipe.phases) - 1)
-    names, phase = changing.names(run, rows), recipe.phases[first]
+    names, phase = changing.names(run, history), recipe.phases[first]
     warm = thawed(phase.thaw, names)
     rate = f"Rate :gray[peak {written(phase.learning_rate, 3)}]"
     factor = st.pills(

@@ -23,12 +23,12 @@ TOLD = "thaw:change-told:"
 
 def popover(run: Run) -> None:
     """The button, and behind it the three things that can be changed; what was asked for last is said."""
-    rows = live.records(run)
+    history = live.told(run).history
     try:
-        now, names = run.recipe_at().phases, changing.names(run, rows)
+        now, names = run.recipe_at().phases, changing.names(run, history)
     except UserError:  # the run will say so itself
         return
-    index, at = changing.standing(now, rows, run.status)
+    index, at = changing.standing(now, history, run.status)
     phase, warm = now[index], thawed(now[index].thaw, names)
     with st.popover(
         "Change", icon=":material/tune:", help="Takes effect before the next step, and is drawn as a mark."
@@ -65,7 +65,7 @@ def _ask(run: Run, change: Change, turn: int) -> None:
     if len(run.asked_changes()) != turn:
         return
     try:
-        made = changing.ask(run, change, live.records(run))
+        made = changing.ask(run, change, live.told(run).history)
         state.keep(TOLD + run.id, f"Asked: {made.text}")
     except UserError as error:
         state.keep(TOLD + run.id, str(error))

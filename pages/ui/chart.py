@@ -8,6 +8,7 @@ own: the plotly.js that comes with plotly's Python package, and `Plotly.react`. 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import count
@@ -25,13 +26,27 @@ NAME = 40  # letters of a name in a legend or on an axis
 _HTML = '<div class="chart" role="figure"></div>'
 
 
-def chart(figure: go.Figure, key: str, *, picked: Callable[[], None] | None = None) -> None:
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as the browser gets it, and in a sentence for screen readers."""
+
+    figure: str  # JSON
+    alt: str
+
+
+def drawn(figure: go.Figure) -> Drawn:
+    """Make a figure ready for the browser."""
+    harmless(figure).update_layout(template="none")  # the theme's fonts and colours are set in the browser
+    return Drawn(figure.to_json(), figures.alt(figure))
+
+
+def chart(figure: go.Figure | Drawn, key: str, *, picked: Callable[[], None] | None = None) -> None:
     """Draw a figure that is told to screen readers too; `picked` is called when a person clicks at one of its points.
 
-    The page must call `load` once.
+    The page must call `load` once. What the browser has already drawn is not sent again.
     """
-    harmless(figure).update_layout(template="none")  # the theme's fonts and colours are set in the browser
-    data = {"figure": figure.to_json(), "alt": figures.alt(figure), "clickable": picked is not None}
+    made = figure if isinstance(figure, Drawn) else drawn(figure)
+    data = {"figure": made.figure, "alt": made.alt, "clickable": picked is not None}
     _chart()(data=data, key=key, on_picked_change=picked or _nothing)
 
 

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from plotly.graph_objects import Figure
 
 from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.parts.numbers import written
 from finetune_core.parts.tasks import Score, Targets, Task
-from finetune_core.recipe import Recipe, plan
+from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import model_words, source_words, thawed_words, train_words
 from finetune_core.runs import launch, store
+from finetune_core.runs.history import History
 from finetune_core.runs.store import Run, Status
-from finetune_core.wording import file_name
+from finetune_core.wording import count, file_name
 from pages.ui import acting, branching, changing, further, live, path, queueing, scripts, shell, state, sweeping
 from pages.ui.badge import duration, status_words
 from pages.ui.chart import chart, load
+from pages.ui.live import Telling
 from pages.ui.try_image import try_image
 
 RECENT = 500  # records of another job that are shown
+NOTES = 30  # the newest of a run
 TABS = ("Charts", "Scores", "Try an image", "Checkpoints", "Recipe", "Command", "Log")
 
 
@@ -37,12 +40,14 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
     title = recipe.name or model_words(recipe)
     slot = shell.page("run", title if job.trains else f"{job.title}: {title}", _lead(run, recipe, job), strip=False)
     acting.actions(slot, run, job)
-    if status.state == "finished" and job.trains:
-        _done(run, recipe)
-    elif status.error:
-        shell.error_card(UserError.said(status.error))
-    sweeping.of_run(run)
-    live.watch(run, lambda: _body(run, recipe) if job.trains else _job_body(run, recipe, job))
+    with st.container(key="outcome"):  # always there, so that nothing below moves in the browser when the run ends
+        if status.state == "finished" and job.trains:
+            _done(run, recipe)
+        elif status.error:
+            shell.error_card(UserError.said(status.error))
+        sweeping.of_run(run)
+    body = partial(_body, run, recipe) if job.trains else partial(_job_body, run, recipe, job)
+    live.watch(run, body, stays=job.trains)
     load()
 
 
@@ -55,7 +60,9 @@ def _lead(run: Run, recipe: Recipe, job: Job) -> str:
 def _done(run: Run, recipe: Recipe) -> None:
     """What was reached, in one sentence, and what to do next."""
     with st.container(border=True, key="done"):
-        st.markdown(f":green[:material/check_circle:] {_reached(live.records(run), run.targets, recipe.task.score)}")
+        st.markdown(
+            f":green[:material/check_circle:] {_reached(live.told(run).history, run.targets, recipe.task.score)}"
+        )
         with st.container(horizontal=True):
             name = file_name(recipe.name or run.id)
             if run.best.exists():
@@ -72,9 +79,8 @@ def _done(run: Run, recipe: Recipe) -> None:
                 st.switch_page(path.PAGES["runs"].script)
 
 
-def _reached(rows: live.Rows, targets: Targets | None, score: Score) -> str:
-    epochs = [row for row in rows if row["kind"] == "epoch"]
-    best = _best_epoch(rows)
+def _reached(history: History, targets: Targets | None, score: Score) -> str:
+    best, epochs = history.best, history.epochs
     if best is None:
         return "Finished."
     took = duration(epochs[-1]["seconds"])
@@ -84,11 +90,6 @@ def _reached(rows: live.Rows, targets: Targets | None, score: Score) -> str:
         f"Reached **{score.shown(best['valid_score'])}** validation {score.inside}{guessing} "
         f"in epoch {best['epoch'] + 1} of {len(epochs)}, after {took} of training."
     )
-
-
-def _best_epoch(rows: live.Rows) -> dict[str, Any] | None:
-    """The record of the epoch with the best score on the validation images, whose weights are kept as the best."""
-    return next((row for row in reversed(rows) if row["kind"] == "epoch" and row.get("best")), None)
 
 
 def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
@@ -109,13 +110,13 @@ def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
 
 def _body(run: Run, recipe: Recipe) -> None:
     """Everything that moves."""
-    status, rows = run.status, live.records(run)
+    status, told = run.status, live.told(run)
     _progress(run, status, lambda: changing.popover(run))
-    _tiles(rows, recipe.task.score)
+    _tiles(told.history, recipe.task.score)
     tabs = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
     parts = (
-        lambda: _charts(run, recipe, status, rows),
-        lambda: _scores(rows, recipe.task),
+        lambda: _charts(run, recipe, status, told),
+        lambda: _scores(told.history, recipe.task),
         lambda: try_image(run),
         lambda: branching.checkpoints(run),
         lambda: _recipe(recipe),
@@ -131,9 +132,9 @@ def _body(run: Run, recipe: Recipe) -> None:
 def _progress(run: Run, status: Status, beside: Callable[[], None] = lambda: None) -> None:
     """How far it is, or what it waits for, and what can be done `beside`; a finished run says so above."""
     look = live.LOOKS[status.state]
-    if status.state == "finished":
-        return
     with st.container(horizontal=True, vertical_alignment="center", key="progress"):
+        if status.state == "finished":
+            return
         st.badge(look.word, icon=look.icon, color=look.colour)
         if status.active:
             st.progress(status.share, text=status_words(status))
@@ -151,42 +152,66 @@ def _ended(status: Status) -> str:
     return words + reasons.get(status.state, "")
 
 
-def _tiles(rows: live.Rows, score: Score) -> None:
-    steps = [row for row in rows if row["kind"] == "step"]
-    best = _best_epoch(rows)
-    recent = steps[-20:]
+def _tiles(history: History, score: Score) -> None:
+    rates = [history.latest("lr", group) for group in history.of("lr")]
     values = {
-        f"Best {score.inside}": score.shown(best["valid_score"] if best else None),
-        "Loss": f"{np.mean([row['loss'] for row in recent if row['loss'] is not None]):.3f}" if recent else "–",
-        "Learning rate": written(max(steps[-1]["lr"].values()), 3) if steps else "–",
-        "Images per second": f"{np.median([row['images_per_s'] for row in recent]):,.0f}" if recent else "–",
-        "Memory": f"{steps[-1]['memory_mb'] / 1000:.1f} GB" if steps else "–",
+        f"Best {score.inside}": score.shown(history.best["valid_score"] if history.best else None),
+        "Loss": _newest(history.latest("loss"), np.mean, ".3f"),
+        "Learning rate": written(max(rate[-1] for rate in rates if len(rate)), 3) if any(map(len, rates)) else "–",
+        "Images per second": _newest(history.latest("images_per_s"), np.median, ",.0f"),
+        "Memory": _newest(history.latest("memory_mb") / 1000, lambda known: known[-1], ".1f", " GB"),
     }
     with st.grid(len(values), min_column_width=140):
         for name, value in values.items():
             st.metric(name, value, border=True)
 
 
-def _charts(run: Run, recipe: Recipe, status: Status, rows: live.Rows) -> None:
-    drawn_plan = live.planned(run, recipe, rows, status)
-    steps = status.steps or len(drawn_plan)
-    starts = plan.starts(live.lasting(run, recipe, rows, status), status.epoch_steps) if status.epoch_steps else []
-    drawn = (
-        ("loss", figures.loss(rows, steps, starts)),
-        ("score", figures.scored(rows, recipe.task.score, steps, starts)),
-        ("rates", figures.rates(rows, drawn_plan, starts=starts)),
-        ("gradients", figures.gradient_norms(rows, steps, starts=starts)),
-    )
-    for pair in (drawn[:2], drawn[2:]):
-        for place, (name, figure) in zip(st.columns(2, gap="medium"), pair, strict=True):
+def _newest(known: np.ndarray, meant: Callable[[np.ndarray], float], form: str, unit: str = "") -> str:
+    return f"{meant(known):{form}}{unit}" if len(known) else "–"
+
+
+def _charts(run: Run, recipe: Recipe, status: Status, told: Telling) -> None:
+    """All charts over one time axis, two by two: four that everybody reads, the others on demand."""
+    _reading(told)
+    history, plan = told.history, live.planned(run, recipe, told.history, status)
+    axis = figures.Axis(status.steps or len(plan), live.starts(run, recipe, history, status), history.events)
+    main = {
+        "loss": partial(figures.loss, history, axis),
+        "score": partial(figures.scored, history, recipe.task.score, axis),
+        "rates": partial(figures.rates, history, plan, axis),
+        "gradients": partial(figures.gradient_norms, history, axis),
+    }
+    _drawn(run, main, live.version(told, status))
+    if measures := figures.measured(history):
+        more = st.expander("More charts", icon=":material/monitoring:", key="more-charts", on_change="rerun")
+        if more.open:
+            with more:
+                others = {title: partial(figures.by_step, history, each, axis) for title, each in measures.items()}
+                _drawn(run, others, live.version(told, status))
+    _notes(history)
+
+
+def _drawn(run: Run, charts: Mapping[str, Callable[[], Figure]], version: Hashable) -> None:
+    names = list(charts)
+    for start in range(0, len(names), 2):
+        for place, name in zip(st.columns(2, gap="medium"), names[start : start + 2], strict=False):
             with place:
-                chart(figure, key=f"{name}:{run.id}")
-    _notes(rows)
+                chart(live.drawn(run, name, version, charts[name]), key=f"{name}:{run.id}")
 
 
-def _scores(rows: live.Rows, task: Task) -> None:
+def _reading(told: Telling) -> None:
+    """What is missing from what is drawn, in a place of its own, so that nothing below moves."""
+    with st.container(key="reading"):
+        if not told.whole:
+            st.caption(f":material/hourglass_top: Reading the records: {told.share:.0%}. Until then this is a sketch.")
+        if told.whole and told.history.unreadable:
+            lines, one = count(told.history.unreadable, "record"), told.history.unreadable == 1
+            st.caption(f":orange[:material/warning:] {lines} cannot be read and {'is' if one else 'are'} left out.")
+
+
+def _scores(history: History, task: Task) -> None:
     """The best epoch in all its numbers, and each class, tag or number alone."""
-    best = _best_epoch(rows)
+    best = history.best
     if best is None:
         shell.empty("Not yet", "The first epoch has to end; then there is something to measure.")
         return
@@ -198,16 +223,20 @@ def _scores(rows: live.Rows, task: Task) -> None:
     chart(figures.by_name(best["by_name"], task.by_name), key="by-name")
 
 
-def _notes(rows: live.Rows) -> None:
-    """What the run says about itself on the way: phases, early ends, truth checks."""
+def _notes(history: History) -> None:
+    """What the run says about itself on the way: phases, early ends, truth checks. The newest, where there are many."""
     marks = {
         "overflow": ":orange[:material/warning:]",
+        "alarm": ":orange[:material/warning:]",
+        "change": ":blue[:material/tune:]",
         "truth": ":green[:material/verified:]",
         "truth_failed": ":red[:material/gpp_bad:]",
     }
-    several = any(row.get("phase") for row in rows)
-    told = [row for row in rows if row["kind"] == "event" and (several or row["name"] != "phase")]
-    for row in told:
+    several = history.latest("phase")[-1:].any()
+    told = [row for row in history.events if several or row["name"] != "phase"]
+    if len(told) > NOTES:
+        st.caption(f"The newest {NOTES} of {len(told):,} notes:")
+    for row in told[-NOTES:]:
         mark = marks.get(row["name"], ":gray[:material/flag:]")
         st.caption(f"{mark} Step {row['step']:,}: {shell.plain(row['text'])}")
 

@@ -7,13 +7,17 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from finetune_core.recipe import Recipe
-from finetune_core.records import Find, Step, Suggestions
+from finetune_core.records import Event, Find, Step, Suggestions
 from finetune_core.runs import store
 from finetune_core.runs.jobs import RangeTest
+from tests.e2e.conftest import AT_REST
 
 pytestmark = pytest.mark.e2e
 
 POINTS = "() => document.querySelector('.js-plotly-plot')._fullData[0].x.length"
+DATA = "() => JSON.stringify(document.querySelector('.js-plotly-plot')._fullData.map((line) => [...line.y]))"
+HIDDEN = """() => document.querySelector('.js-plotly-plot')._fullData
+  .filter((line) => line.visible === 'legendonly').map((line) => line.name).join()"""
 RANGE = "() => document.querySelector('.js-plotly-plot').layout.xaxis.range"
 
 
@@ -34,29 +38,81 @@ def grow(run: store.Run, start: int, end: int) -> None:
     run.report(state="running", step=end, steps=150, epochs=5)
 
 
-def test_zoom_survives_new_points(studio, tab):
+def began(studio) -> store.Run:
+    """A run that trains the head; the test is its worker."""
     head_only = Recipe().with_value("phases.0.multipliers", {}).with_value("phases.0.thaw", ["head"])
     run = store.create(head_only, runs=studio.runs)
-    run.claim(psutil.Process())  # the test is the worker
+    run.claim(psutil.Process())
     grow(run, 0, 40)
-    tab.goto(f"{studio.url}/run?run={run.id}")
+    return run
+
+
+def zoom(tab: Page) -> list[float]:
+    """Drag over a part of the first chart."""
     chart = tab.locator(".js-plotly-plot .nsewdrag").first
     chart.wait_for()
-    tab.evaluate("document.querySelector('.js-plotly-plot').dataset.mark = 'same'")
     box = chart.bounding_box()
     tab.mouse.move(box["x"] + 30, box["y"] + 60)
     tab.mouse.down()
     tab.mouse.move(box["x"] + 200, box["y"] + 62, steps=4)
     tab.mouse.up()
     tab.wait_for_function("() => document.querySelector('.js-plotly-plot').layout.xaxis.range[1] < 100")
-    zoomed = tab.evaluate(RANGE)
-    for end in (60, 80):
-        grow(run, end - 20, end)
+    return tab.evaluate(RANGE)
+
+
+def test_zoom_and_hidden_lines_survive_ten_ticks_and_the_end(studio, tab):
+    run = began(studio)
+    tab.goto(f"{studio.url}/run?run={run.id}")
+    zoomed = zoom(tab)
+    tab.evaluate("document.querySelectorAll('.js-plotly-plot').forEach((each) => (each.dataset.mark = 'same'))")
+    tab.locator(".js-plotly-plot").first.locator(".legendtoggle").first.click()
+    tab.wait_for_function(f"({HIDDEN})() === 'train'")
+    for end in range(50, 150, 10):
+        grow(run, end - 10, end)
         tab.wait_for_function(f"({POINTS})() === {end}")
     assert tab.evaluate(RANGE) == zoomed
-    assert tab.evaluate("document.querySelector('.js-plotly-plot').dataset.mark") == "same"
+    run.append(Event("paused", 149, "Paused by a person."))  # comes as a line of its own
     run.report(state="finished", message="Finished")
     expect(tab.get_by_role("button", name="Try an image")).to_be_visible()
+    tab.locator(AT_REST).wait_for()
+    tab.wait_for_timeout(1500)
+    assert tab.evaluate(RANGE) == zoomed
+    assert tab.evaluate(HIDDEN) == "train"
+    assert tab.evaluate("[...document.querySelectorAll('.js-plotly-plot')].map((each) => each.dataset.mark)") == (
+        ["same"] * 4
+    )
+
+
+def test_nothing_is_asked_or_told_once_a_run_has_ended(studio, tab):
+    run = began(studio)
+    frames: list[str] = []
+    tab.on("websocket", lambda socket: socket.on("framereceived", lambda _: frames.append("in")))
+    tab.goto(f"{studio.url}/run?run={run.id}")
+    tab.locator(".js-plotly-plot .nsewdrag").first.wait_for()
+    run.report(state="finished", message="Finished")
+    expect(tab.get_by_role("button", name="Try an image")).to_be_visible()
+    tab.locator(AT_REST).wait_for()
+    tab.wait_for_timeout(2000)
+    before = len(frames)
+    tab.wait_for_timeout(4000)
+    assert len(frames) == before
+
+
+def test_the_same_charts_after_a_refresh_and_with_a_line_that_is_no_record(studio, tab):
+    run = began(studio)
+    with run.records_file.open("ab") as file:
+        file.write(b'{"kind": "step", "step": 40, "lo\xff\x00\n')
+    grow(run, 41, 60)
+    tab.goto(f"{studio.url}/run?run={run.id}")
+    tab.locator(".js-plotly-plot .nsewdrag").first.wait_for()
+    tab.wait_for_function(f"({POINTS})() === 59")
+    drawn = tab.evaluate(DATA)
+    expect(tab.get_by_text("1 record cannot be read and is left out.")).to_be_visible()
+    tab.reload()
+    tab.locator(".js-plotly-plot .nsewdrag").first.wait_for()
+    tab.wait_for_function(f"({POINTS})() === 59")
+    assert tab.evaluate(DATA) == drawn
+    run.report(state="finished", message="Finished")
 
 
 def test_a_click_on_the_curve_takes_its_rate(studio, tab):

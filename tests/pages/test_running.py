@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -13,9 +15,10 @@ from finetune_core import machine, places
 from finetune_core.parts import Progress
 from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Phase, Recipe, load, plan
-from finetune_core.records import Epoch, Find, Lap, Place, Step, Suggestions
-from finetune_core.runs import launch, store
+from finetune_core.records import Epoch, Event, Find, Lap, Place, Step, Suggestions
+from finetune_core.runs import history, launch, store
 from finetune_core.runs.jobs import Race, RangeTest
+from pages.ui import live
 from tests.pages.conftest import saved
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -57,6 +60,13 @@ def trained(recipe: Recipe, state: str = "finished", epochs: int | None = None, 
     reached = {"valid_score": accuracies, "best_score": max(accuracies, default=None), "epoch_steps": 10}
     run.report(state=state, **reached, **common, **status)
     return run
+
+
+def wait_until(so: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def searched(recipe: Recipe) -> store.Run:
@@ -306,16 +316,67 @@ def test_an_unknown_run_is_told_in_words(name):
     assert "run" in texts(app)
 
 
-def test_only_new_records_are_read(no_worker):
+def test_sessions_share_one_history_and_read_only_what_is_new(no_worker):
     run = trained(Recipe(), state="running", epochs=1)
     run.claim(psutil.Process(os.getpid()))
+    page("run", run=run.id)
+    shared = live._shared(str(run.records_file))
+    before = shared.reading
+    run.append(Step(10, 1, 0, 0.25, {"head": 1e-3}, 1.0, {"head": 1.0}, 180.0, 900.0, 1.0))
+    other = page("run", run=run.id)
+    assert shared.reading.cursor > before.cursor
+    assert shared.reading.history.epochs[0] is before.history.epochs[0]
+    assert shared.reading.history.steps == 11
+    assert not other.exception
+
+
+def test_a_line_that_is_no_record_is_counted_and_the_rest_is_shown(no_worker):
+    run = trained(Recipe())
+    lines = run.records_file.read_bytes().splitlines(keepends=True)
+    run.records_file.write_bytes(b"".join([*lines[:5], lines[5][:50], b"\xff\x00{\n", *lines[6:]]))
     app = page("run", run=run.id)
-    key = f"records:{run.id}"
-    before = app.session_state[key][2]
-    run.append(Find(0, 1.0, 1.0, 1.0))
+    assert not app.exception
+    assert "1 record cannot be read and is left out." in texts(app)
+    assert "Reached" in texts(app)
+
+
+def test_a_long_run_is_sketched_at_once_and_read_in_the_course_of_some_looks(no_worker, monkeypatch):
+    run = trained(Recipe().with_value("phases.0.epochs", 40))
+    monkeypatch.setattr(history, "CHUNK", 1 << 14)
+    monkeypatch.setattr(live, "REST", 5.0)
+    monkeypatch.setattr(live, "READING", 0.0)
+    app = page("run", run=run.id)
+    assert "Until then this is a sketch." in texts(app)
+    assert "in epoch 40 of 40" in texts(app)
+    monkeypatch.setattr(live, "REST", 0.0)
+    wait_until(lambda: live.told(run).whole)
     app.run()
-    assert app.session_state[key][2] > before
-    assert len(app.session_state[key][1]) == 12
+    assert not app.exception
+    assert "sketch" not in texts(app)
+    assert live.told(run).history.steps == 400
+
+
+def test_many_notes_are_cut_short(no_worker):
+    run = trained(Recipe())
+    for step in range(500):
+        run.append(Event("overflow", step, f"Too large, {step}."))
+    app = page("run", run=run.id)
+    assert "The newest 30 of 500 notes" in texts(app)
+    assert "Too large, 499." in texts(app)
+    assert "Too large, 469." not in texts(app)
+
+
+def test_other_charts_are_drawn_when_they_are_asked_for(no_worker):
+    run = trained(Recipe())
+    app = page("run", run=run.id)
+    assert any(each.label == "More charts" for each in app.expander)
+
+
+def test_the_plan_of_a_long_run_is_worked_out_at_some_steps(no_worker):
+    """It was worked out at each: ten seconds for a million, at each look."""
+    recipe = Recipe().with_value("phases.0.epochs", 1000)
+    whole, some = plan.plan(recipe, NAMES, 10), plan.plan(recipe, NAMES, 10, (), 25)
+    assert some == [row for row in whole if row["step"] % 25 == 0 or row["step"] == 9_999]
 
 
 # Runs

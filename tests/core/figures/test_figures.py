@@ -1,6 +1,7 @@
 """Figures are judged by what they show, not by how plotly stores it."""
 
 import itertools
+import json
 import math
 import time
 from functools import partial
@@ -12,6 +13,8 @@ from finetune_core import figures
 from finetune_core.figures.colours import EMBER, faded
 from finetune_core.parts.tasks import TASKS
 from finetune_core.recipe.variants import Axis
+from finetune_core.runs.blocks import parse
+from finetune_core.runs.history import History
 from finetune_core.runs.sweeps import Point
 
 ACCURACY = TASKS["single_label"].score
@@ -37,6 +40,10 @@ def records(steps=40, epoch_steps=10, thawed=("layer2", "head")):
             }
             rows.append({**row, "valid_loss": 0.9, "valid_score": accuracy, "best": accuracy == 0.9})
     return rows
+
+
+def told(rows):
+    return History().plus(parse("".join(json.dumps(row) + "\n" for row in rows).encode()))
 
 
 def plan(steps=40, thawed=("layer2", "head"), ratio=1.0):
@@ -101,16 +108,16 @@ def test_faded_is_rgba():
 
 
 def test_kept_leaves_short_lines_alone():
-    assert figures.kept(np.arange(1500.0)).tolist() == list(range(1500))
+    assert figures.kept(np.arange(1000.0)).tolist() == list(range(1000))
     assert figures.kept(np.array([])).tolist() == []
 
 
-@pytest.mark.parametrize("count", [1501, 9_999, 50_000])
+@pytest.mark.parametrize("count", [1001, 9_999, 50_000])
 def test_kept_is_bounded_and_keeps_ends_and_extremes(count):
     values = np.random.default_rng(0).normal(size=count)
     values[count // 3], values[count // 2] = 99.0, -99.0
     chosen = figures.kept(values)
-    assert len(chosen) <= 1500
+    assert len(chosen) <= 1000
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     assert {0, count - 1, count // 3, count // 2} <= set(chosen.tolist())
 
@@ -120,7 +127,7 @@ def test_kept_survives_nan():
     values[2345] = 1.0
     chosen = figures.kept(values)
     assert 2345 in chosen
-    assert len(chosen) <= 1500
+    assert len(chosen) <= 1000
 
 
 def test_downsampling_is_quick_enough_for_every_tick():
@@ -128,6 +135,26 @@ def test_downsampling_is_quick_enough_for_every_tick():
     started = time.perf_counter()
     figures.kept(values)
     assert time.perf_counter() - started < 0.5
+
+
+def test_the_smooth_line_lags_by_a_seventeenth_of_the_way():
+    """For a straight line the weighted mean is known: sum(n ** 16) / sum(n ** 15) over the steps so far."""
+    line = figures.smoothed(np.arange(1.0, 4001.0))
+    for step in (1, 30, 500, 4000):
+        passed = np.arange(1.0, step + 1)
+        assert line[step - 1] == pytest.approx((passed**16).sum() / (passed**15).sum(), rel=1e-9)
+    assert 4000 - line[-1] == pytest.approx(4000 / 17, rel=0.01)
+
+
+def test_training_does_not_look_worse_than_it_is_in_a_short_run():
+    """It was drawn at 1.5 where the losses had come down to 0.7 by step 30."""
+    losses = 0.5 + 2.0 * np.exp(-np.arange(31) / 13)
+    assert figures.smoothed(losses)[-1] == pytest.approx(losses[-1], rel=0.05)
+
+
+def test_the_smooth_line_is_calm_in_a_long_run():
+    noise = np.random.default_rng(0).normal(1.0, 0.3, 100_000)
+    assert figures.smoothed(noise)[1000:].std() < 0.05
 
 
 def test_smoothed_corrects_its_bias_and_passes_nan():
@@ -140,26 +167,26 @@ def test_smoothed_corrects_its_bias_and_passes_nan():
 
 
 def test_loss_shows_train_solid_and_validation_dashed():
-    drawn = traces(figures.loss(records(), steps=40))
+    drawn = traces(figures.loss(told(records()), figures.Axis(40)))
     assert drawn["train"].line.dash is None
     assert drawn["validation"].line.dash == "dash"
     assert list(drawn["validation"].x) == [10, 20, 30, 40]
 
 
 def test_the_score_pins_the_best_epoch():
-    drawn = traces(figures.scored(records(), ACCURACY))
+    drawn = traces(figures.scored(told(records()), ACCURACY))
     assert (drawn["best"].x[0], drawn["best"].y[0], drawn["best"].text[0]) == (30, 0.9, "90.0%")
 
 
 def test_axes_hold_still_while_the_run_grows():
-    early, late = figures.loss(records(5), steps=40), figures.loss(records(30), steps=40)
+    early, late = figures.loss(told(records(5)), figures.Axis(40)), figures.loss(told(records(30)), figures.Axis(40))
     assert early.layout.xaxis.range == late.layout.xaxis.range
     assert late.layout.xaxis.range[1] == pytest.approx(40, rel=0.05)
     assert early.layout.uirevision == late.layout.uirevision
 
 
 def test_rates_leave_out_frozen_groups_and_lie_over_the_plan():
-    drawn = traces(figures.rates(records(20), plan()))
+    drawn = traces(figures.rates(told(records(20)), plan()))
     assert set(drawn) == {"layer2", "head", "layer2, planned", "head, planned"}
     logged, planned = drawn["head"], drawn["head, planned"]
     assert list(logged.y) == pytest.approx(list(planned.y)[:20])
@@ -168,7 +195,11 @@ def test_rates_leave_out_frozen_groups_and_lie_over_the_plan():
 
 def test_groups_have_one_colour_in_every_chart():
     colours = figures.group_colours(GROUPS)
-    for figure in (figures.rates(records(), plan()), figures.planned_rates(plan()), figures.gradient_norms(records())):
+    for figure in (
+        figures.rates(told(records()), plan()),
+        figures.planned_rates(plan()),
+        figures.gradient_norms(told(records())),
+    ):
         assert traces(figure)["layer2"].line.color == colours["layer2"]
 
 
@@ -180,19 +211,58 @@ def test_rates_far_apart_get_a_logarithmic_axis():
 def test_gradient_norms_skip_zero_and_missing():
     rows = records(3)
     rows[1]["group_grad_norm"] = {"head": 0.0}
-    head = traces(figures.gradient_norms(rows))["head"]
+    head = traces(figures.gradient_norms(told(rows)))["head"]
     assert [value for value in head.y if np.isfinite(value)] == [1.0, pytest.approx(1 / 3)]
 
 
 def test_phases_are_marked_when_there_are_several():
-    assert len(figures.loss(records(), starts=[0]).layout.shapes) == 0
-    assert [shape.x0 for shape in figures.loss(records(), starts=[0, 10, 30]).layout.shapes] == [10, 30]
+    assert len(figures.loss(told(records()), figures.Axis(40, [0])).layout.shapes) == 0
+    drawn = figures.loss(told(records()), figures.Axis(40, [0, 10, 30])).layout
+    assert [(shape.x0, shape.x1) for shape in drawn.shapes] == [(10, 30)]  # every other one
+    assert [note.text for note in drawn.annotations] == ["phase 1", "phase 2", "phase 3"]
+
+
+def test_events_are_marked_and_told_on_every_chart():
+    rows = [{"kind": "event", "name": "paused", "step": 7, "text": "Paused by <b>Ann</b>"}, *records()]
+    axis = figures.Axis(40, (), told(rows).events)
+    drawn = [figures.loss(told(rows), axis), figures.scored(told(rows), ACCURACY, axis)]
+    for figure in (*drawn, figures.rates(told(rows), plan(), axis), figures.gradient_norms(told(rows), axis)):
+        mark = traces(figure)["events"]
+        assert list(mark.x) == [7]
+        assert mark.text[0] == "<b>Step 7</b><br>Paused by &lt;b&gt;Ann&lt;/b&gt;"
+        assert [shape.x0 for shape in figure.layout.shapes] == [7]
+
+
+def test_many_events_share_marks():
+    rows = [{"kind": "event", "name": "overflow", "step": step, "text": "Too large."} for step in range(10_000)]
+    mark = traces(figures.loss(told(rows), figures.Axis(10_000, (), rows)))["events"]
+    assert len(mark.x) <= 61
+    assert mark.text[0].endswith("and 165 more like it")
+
+
+def test_an_empty_chart_says_what_it_waits_for_even_when_something_happened():
+    rows = [{"kind": "event", "name": "paused", "step": 0, "text": "Paused."}]
+    assert figures.loss(told(rows), figures.Axis(40, (), rows)).layout.annotations[0].text == "after the first step"
+
+
+def test_whatever_is_measured_by_the_step_gets_a_chart():
+    gauges = [{"kind": "gauges", "step": n, "update_ratio": {"head": 1e-3}, "cpu_use": 0.5} for n in range(5)]
+    history = told([*records(), *gauges])
+    found = figures.measured(history)
+    assert list(found) == ["Update over weight", "In use"]
+    ratio = traces(figures.by_step(history, found["Update over weight"]))["head"]
+    assert ratio.line.color == figures.group_colours(GROUPS)["head"]
+    assert set(traces(figures.by_step(history, found["In use"]))) == {"processor"}
+
+
+def test_a_line_is_known_again_when_others_come_before_it():
+    assert {trace.uid for trace in figures.rates(told(records())).data} == {"layer2", "head"}
 
 
 def test_null_values_become_gaps():
     rows = records(4)
     rows[2]["loss"] = None
-    assert math.isnan(traces(figures.loss(rows))["train, each step"].y[2])
+    assert math.isnan(traces(figures.loss(told(rows)))["train, each step"].y[2])
 
 
 @pytest.mark.parametrize(
@@ -207,14 +277,14 @@ def test_null_values_become_gaps():
     ],
 )
 def test_nothing_to_show_is_still_a_chart(draw):
-    figure = draw([])
+    figure = draw([] if draw in (figures.planned_rates, figures.finder) else told([]))
     assert figure.layout.paper_bgcolor == "rgba(0, 0, 0, 0)"
     assert "nothing to show yet" in figures.alt(figure)
 
 
 def test_long_runs_stay_light():
-    for figure in (figures.loss(records(20_000, 100)), figures.rates(records(20_000, 100))):
-        assert max(len(trace.x) for trace in figure.data) <= 1500
+    for figure in (figures.loss(told(records(20_000, 100))), figures.rates(told(records(20_000, 100)))):
+        assert max(len(trace.x) for trace in figure.data) <= 1000
 
 
 # The finder
@@ -290,7 +360,7 @@ def test_the_blow_up_does_not_flatten_the_curve():
 
 
 def test_alt_tells_the_lines():
-    assert figures.alt(figures.scored(records(), ACCURACY)) == (
+    assert figures.alt(figures.scored(told(records()), ACCURACY)) == (
         "Accuracy over optimizer step: train from 0.4 to 0.75; validation from 0.5 to 0.85."
     )
 
@@ -298,7 +368,7 @@ def test_alt_tells_the_lines():
 def test_sparkline_prefers_validation_accuracy():
     assert figures.sparkline(records()) == [0.5, 0.8, 0.9, 0.85]
     assert len(figures.sparkline(records(300, 1))) == 40
-    assert figures.sparkline(records(3)) == pytest.approx([2.5, 1.842, 1.470], abs=0.01)
+    assert figures.sparkline(records(3)) == pytest.approx([2.5, 1.25, 0.834], abs=0.01)
     assert figures.sparkline([]) == []
 
 

@@ -9,7 +9,8 @@ from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, plan
 from finetune_core.recipe.changes import kept, parsed
-from finetune_core.runs import changing, launch, store
+from finetune_core.runs import changing, history, launch, store
+from finetune_core.runs.history import History
 from finetune_core.runs.store import Run
 
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
@@ -76,7 +77,7 @@ def test_a_run_that_is_not_at_work_takes_no_change(recipe: Recipe, capsys) -> No
     assert main(["set", run.id, "rate", "x0.5"]) == 2
     assert "not running" in capsys.readouterr().err
     with pytest.raises(UserError):
-        changing.ask(run, parsed("epochs +1"), [])
+        changing.ask(run, parsed("epochs +1"), History())
 
 
 def test_a_worker_makes_changes_goes_on_and_ends_as_it_was_told(recipe: Recipe) -> None:
@@ -94,7 +95,7 @@ def test_a_worker_makes_changes_goes_on_and_ends_as_it_was_told(recipe: Recipe) 
     before = run.status.step
     wait(lambda: run.status.step > before + 3)
     assert len(events(run)) == 4, "none twice"
-    now = changing.standing(run.recipe_at().phases, run.records()[0], run.status)[1]
+    now = changing.standing(run.recipe_at().phases, history.read(run.records_file), run.status)[1]
     assert main(["set", run.id, "epochs", str(-(-now.step // 3) + 2)]) == 0
     wait(lambda: not run.status.active)
     assert run.status.state == "finished"

@@ -126,7 +126,7 @@ def facts() -> Machine:
     while not folder.exists():
         folder = folder.parent
     return Machine(
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         memory_gb=psutil.virtual_memory().total / 1e9,
         free_disk_gb=shutil.disk_usage(folder).free / 1e9,
         gpus=_visible(_gpus()),
@@ -134,6 +134,11 @@ def facts() -> Machine:
         cpu_bf16=bool(_cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"}),
         cpu_fp16=bool(_cpu_flags() & {"avx512_fp16", "amx_fp16"}),
     )
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

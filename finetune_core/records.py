@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
 
@@ -20,7 +20,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Step(Record):
-    """One optimizer step. Rates and gradient norms are per layer group, never an average."""
+    """One optimizer step. Rates and gradient norms are per layer group, never an average.
+
+    `waiting` is the share of the step's time in which it waited for its images, in [0, 1]; earlier runs have none.
+    """
 
     kind: ClassVar[str] = "step"
     step: int
@@ -33,6 +36,38 @@ class Step(Record):
     images_per_s: float
     memory_mb: float
     seconds: float
+    waiting: float | None = None
+
+
+@dataclass(frozen=True)
+class Gauges(Record):
+    """What is measured every few steps only, since it costs; `step` is the one that it was measured in.
+
+    Per layer group that learns: `update_ratio` is the length of the step that its weights took over their length
+    before it, `distance` how far they are from where the run began, over their length there. `cpu_use` is the share of
+    this machine's cores that the process has kept busy since it was last measured, `gpu_use` the share of the time in
+    which the GPU was at work; None where that cannot be known.
+    """
+
+    kind: ClassVar[str] = "gauges"
+    step: int
+    update_ratio: dict[str, float]
+    distance: dict[str, float]
+    cpu_use: float | None = None
+    gpu_use: float | None = None
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a network says of one image: the likeliest names with their probabilities, or all numbers.
+
+    `truth` is the image's label in words; `right` is None where answers are not right or wrong but near or far.
+    """
+
+    file: str
+    truth: str
+    answers: list[tuple[str, float]]
+    right: bool | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +75,8 @@ class Epoch(Record):
     """The end of an epoch: means over its training steps, and a pass over the validation images.
 
     `step` is the number of optimizer steps done so far. The two scores are those that decide in the recipe's task
-    (accuracy for classes); `scores` are all of them, `by_name` is measured for each class, tag or number alone.
+    (accuracy for classes); `scores` are all of them, `by_name` is measured for each class, tag or number alone. `board`
+    holds the guesses for a few validation images, the same after every epoch; earlier runs have none.
     """
 
     kind: ClassVar[str] = "epoch"
@@ -55,6 +91,7 @@ class Epoch(Record):
     by_name: dict[str, float]
     best: bool
     seconds: float
+    board: list[Guess] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -156,7 +193,7 @@ def silent(what: str, done: float = 0, total: float = 0, unit: str = "") -> None
 
 
 def parse(row: Mapping[str, Any]) -> Record:
-    """A record from the plain data of its line; a number that is null was not finite."""
+    """A record from the plain data of its line; a number that is null was not finite, what is nested stays plain."""
     cls = next(each for each in Record.__subclasses__() if each.kind == row["kind"])
     found = {each.name: (row[each.name], each.type) for each in fields(cls) if each.name in row}
     return cls(
@@ -169,4 +206,6 @@ def _finite(value: Any) -> Any:
         return None
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
     return value

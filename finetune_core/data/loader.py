@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from finetune_core import machine
 from finetune_core.data.cache import Decoded
 from finetune_core.data.pipeline import as_tensor, draw, one_thread
 from finetune_core.errors import UserError
@@ -128,8 +129,9 @@ class Batches:
 
 def default_workers() -> int:
     """Processes that work ahead: none on two cores, where they only get in the way of the training itself."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun: others train beside this one
+    cores = machine.cores() // int(
+        os.environ.get("LOCAL_WORLD_SIZE", "1")
+    )  # set by torchrun: others train beside this one
     return min(cores - 1, 8) if cores > 2 else 0
 
 

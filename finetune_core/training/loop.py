@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-import psutil
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -23,10 +22,11 @@ from finetune_core.network import freezing
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, plan
 from finetune_core.recipe.changes import Change, Made, applied, make
-from finetune_core.records import Epoch, Event, Record, Step
+from finetune_core.records import Epoch, Event, Gauges, Record, Step
 from finetune_core.training import distributed, divergence
 from finetune_core.training.divergence import Diverged
 from finetune_core.training.evaluate import evaluate
+from finetune_core.training.gauges import EVERY, Busy, Drift, memory_mb, waited_for
 from finetune_core.training.metrics import Measured, Meter
 from finetune_core.training.session import Session
 from finetune_core.training.stepper import Outcome, Stepper, random_state, set_random_state
@@ -121,6 +121,7 @@ class Trainer:
         self._set_phases(session.recipe.phases)
         self.average = _averaging(session)
         self.measured: Measured | None = None  # on the validation images, at the newest end of an epoch
+        self.drift, self.busy = Drift(session.network), Busy(session.device)
         self.unproven = True  # whether the next step is to be checked
         torch.manual_seed(distributed.seed(session.recipe.training.seed))
 
@@ -285,13 +286,14 @@ class Trainer:
     def _train_epoch(self) -> Iterator[Record]:
         self.stepper.train_mode()
         started = time.perf_counter()
-        for images, labels in self.session.train.epoch(self.at.epoch, self.at.batch):
+        for (images, labels), waited in waited_for(self.session.train.epoch(self.at.epoch, self.at.batch)):
             yield from self._make_changes()
             progress = self._progress(self.phase)
             rates = plan.rates(self.phase, self.peaks[self.at.phase], progress)
             lr = self.stepper.set_rates(rates, plan.momentum(self.phase, progress))
             witness = self._witness()
-            step, outcome = self.done, self.stepper.step(images, labels)
+            step, gauged = self.done, self.done % EVERY == 0
+            outcome = self.stepper.step(images, labels, self.drift if gauged else None)
             start = self.at.start or self._start(outcome)
             recent = divergence.window(self.at.recent, outcome.loss)
             divergence.check(recent, start, step, max(lr.values()))
@@ -319,11 +321,17 @@ class Trainer:
                 images_per_s=round(outcome.images / took, 1),
                 memory_mb=round(memory_mb(self.session.device), 1),
                 seconds=round(self.at.elapsed, 3),
+                waiting=round(waited / took, 3),
             )
+            if gauged:
+                yield self._gauges(step, outcome)
             if outcome.overflowed:
                 yield _overflow_event(step, self.stepper.scaler.get_scale())
             if witness:
                 yield _truth_event(step, witness.verdict(self.stepper.optimizer))
+
+    def _gauges(self, step: int, outcome: Outcome) -> Gauges:
+        return Gauges(step, outcome.updates, outcome.distances, self.busy.cpu(), self.busy.gpu())
 
     def _progress(self, phase: Phase) -> Progress:
         """How far the phase at hand is, for its schedule."""
@@ -439,10 +447,3 @@ def _overflow_event(step: int, scale: float) -> Event:
         f"A gradient was too large for fp16, so this step changed nothing. The loss is scaled by {scale:g} from now on."
     )
     return Event("overflow", step, text)
-
-
-def memory_mb(device: torch.device) -> float:
-    """Memory in use in MB: the most the GPU has held, or the process's resident memory on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return psutil.Process().memory_info().rss / 1e6

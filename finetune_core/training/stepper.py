@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from finetune_core.errors import UserError
 from finetune_core.network import freezing
 from finetune_core.recipe import Phase, plan
 from finetune_core.training import distributed
+from finetune_core.training.gauges import Drift, fetched, length
 from finetune_core.training.session import Session, scaler
 
 
@@ -23,6 +24,7 @@ class Outcome:
     """What one optimizer step gave: mean loss, outputs with their targets, each thawed group's gradient norm.
 
     The loss is that of the images alone, without L1, so that runs can be compared; the norms are those before clipping.
+    Where the step was gauged, `updates` and `distances` are each learning group's as `Drift.since` tells them.
     """
 
     loss: float
@@ -30,6 +32,8 @@ class Outcome:
     targets: Tensor
     norms: dict[str, float]
     overflowed: bool  # in fp16: a gradient was too large for it, so the weights stayed as they were
+    updates: dict[str, float] = field(default_factory=dict)
+    distances: dict[str, float] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -95,8 +99,11 @@ class Stepper:
                 group["momentum"] = own["momentum"] if momentum is None else momentum
         return {group["name"]: group["lr"] for group in self.optimizer.param_groups}
 
-    def step(self, images: Tensor, labels: Tensor) -> Outcome:
-        """Forward, backward, update on raw images (uint8, N × C × H × W) and labels as `Targets.encoded`."""
+    def step(self, images: Tensor, labels: Tensor, drift: Drift | None = None) -> Outcome:
+        """Forward, backward, update on raw images (uint8, N × C × H × W) and labels as `Targets.encoded`.
+
+        With a `drift` the step is gauged; it does the same.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         images, targets = self._mixed(images, labels.to(self.session.device))
         loss, outputs = self._backward(images, targets)
@@ -104,17 +111,19 @@ class Stepper:
         self._add_l1()
         norms = self._norms()
         self._clip()
+        before = drift.before(self.division.learning) if drift else {}
+        overflowed = self._update()
+        moved = drift.since(before) if drift else ()
+        mean, lengths, *drifts = fetched({"loss": distributed.total(loss)}, norms, *moved)
+        outputs, targets = distributed.gathered(outputs), distributed.gathered(targets)
+        return Outcome(mean["loss"], outputs, targets, lengths, overflowed, *drifts)
+
+    def _update(self) -> bool:
+        """Let the optimizer change the weights; whether it could not, since a gradient was too large for fp16."""
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        overflowed = self.scaler.get_scale() < scale
-        return Outcome(
-            distributed.total(loss).item(),
-            distributed.gathered(outputs),
-            distributed.gathered(targets),
-            norms,
-            overflowed,
-        )
+        return self.scaler.get_scale() < scale
 
     def _mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Images and labels as they are learned from: mixed over the whole batch where the recipe mixes."""
@@ -186,17 +195,13 @@ class Stepper:
         if longest := self.session.recipe.training.clip_norm:
             nn.utils.clip_grad_norm_(self.session.network.module.parameters(), longest)
 
-    def _norms(self) -> dict[str, float]:
-        squares: dict[str, Tensor] = {}
+    def _norms(self) -> dict[str, Tensor]:
+        """The length of each group's gradient, of those that have one."""
+        grads: dict[str, list[Tensor]] = {}
         for group in self.optimizer.param_groups:
-            grads = [p.grad for p in group["params"] if p.grad is not None]
-            if grads:
-                square = torch.stack(torch._foreach_norm(grads)).square().sum()
-                squares[group["name"]] = squares.get(group["name"], 0) + square
-        if not squares:
-            return {}
-        values = torch.stack(list(squares.values())).sqrt().tolist()  # one transfer for all groups
-        return dict(zip(squares, values, strict=True))
+            if own := [p.grad for p in group["params"] if p.grad is not None]:
+                grads.setdefault(group["name"], []).extend(own)
+        return {name: length(some) for name, some in grads.items()}
 
 
 def _lone_image() -> UserError:

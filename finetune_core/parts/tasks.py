@@ -160,6 +160,10 @@ class Task(ABC):
         """The value of an answer as people read it."""
         return f"{value:.1%}"
 
+    def right(self, values: Tensor, wanted: Any) -> bool | None:
+        """Whether one image's meaning (names,) is its encoded label; None where it can only be near or far."""
+        return None
+
     @abstractmethod
     def metrics(self, names: int) -> dict[str, Call]:
         """torchmetrics for each score, by its key, and the one by name.
@@ -218,6 +222,10 @@ class OneClass(Task):
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
         """The classes share one probability."""
         return outputs.softmax(1)
+
+    def right(self, values: Tensor, wanted: Any) -> bool:
+        """Whether the likeliest class is the right one."""
+        return int(values.argmax()) == int(wanted)
 
     def metrics(self, names: int) -> dict[str, Call]:
         """Top-5 only where there are more classes than that."""
@@ -280,6 +288,10 @@ class Tags(Task):
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
         """Each tag has a probability of its own."""
         return outputs.sigmoid()
+
+    def right(self, values: Tensor, wanted: Any) -> bool:
+        """Whether exactly its tags count as predicted."""
+        return [value >= THRESHOLD for value in values.tolist()] == [there >= THRESHOLD for there in wanted]
 
     def metrics(self, names: int) -> dict[str, Call]:
         """Average precision ranks by probability; F1 decides at one half."""

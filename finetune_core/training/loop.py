@@ -388,6 +388,7 @@ class Trainer:
             by_name=measured.by_name,
             best=best,
             seconds=round(elapsed, 3),
+            board=self.session.board.guesses(self.session.targets, measured.outputs),
         )
 
     def _course(self, standing: Standing) -> Course:

@@ -24,6 +24,7 @@ from finetune_core.parts.tasks import Targets, targets_from
 from finetune_core.recipe import Recipe, Training
 from finetune_core.records import Count, Report, silent
 from finetune_core.training import distributed
+from finetune_core.training.board import Board, board
 
 MANY = 1000  # labels, enough for a mean
 
@@ -41,6 +42,7 @@ class Session:
     loss: nn.Module
     depth: Depth  # the range that deep images were read by
     images: Kept  # those that it learns from and is measured on
+    board: Board  # those whose guesses are shown after each epoch
     measured_on: tuple[str, ...] = ()  # the validation images by their paths below the data's root, in order
     changes: tuple[str, ...] = ()  # notes on what has changed since the run began
 
@@ -131,8 +133,9 @@ def prepare(recipe: Recipe, report: Report = silent, begun: Kept | None = None) 
         share=share,
     )
     loss = training.loss.call(targets).build().to(device)
-    measured_on = paths(samples, parts.valid)
-    return Session(recipe, device, network, targets, train, valid, loss, images.depth, begins, measured_on, changes)
+    shown, measured_on = board(samples, parts.valid, data.split_seed), paths(samples, parts.valid)
+    about = (images.depth, begins, shown, measured_on, changes)
+    return Session(recipe, device, network, targets, train, valid, loss, *about)
 
 
 def _again(begun: Kept, samples: Samples) -> tuple[Samples, Split | None, tuple[str, ...]]:

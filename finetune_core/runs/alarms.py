@@ -1,0 +1,286 @@
+"""Alarms: what a person should know of a run while it goes, in words, with what to do about it.
+
+A rule looks at the course of a run so far and speaks only where the evidence is firm. What it has said stands, once for
+each phase, until something refutes it; so alarms do not flicker, and healthy runs raise none. What is known before a
+run starts is preflight's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean, median, pvariance
+from typing import Any
+
+from finetune_core.errors import Mend
+from finetune_core.findings import Finding
+from finetune_core.parts.numbers import written
+from finetune_core.recipe import Recipe
+from finetune_core.wording import few
+
+Row = Mapping[str, Any]
+
+WINDOW = 10  # steps whose mean loss is compared with that of others; rules look at steps once for each
+SURE = 4.0  # standard errors that two such means lie apart
+BUMP = 1.1  # a loss that rises by less than this factor at a thaw is not worth a word
+BLOWN, OF_START = 1.5, 0.25  # a loss blows up by this factor, and this share of what it was in the first window of all
+HIGH = 0.5  # a rate above this share of the phase's highest so far is high
+STILL, LONG = 1e-7, 20  # a gradient is dead that is this small against the loss, for so many steps
+EPOCHS, WORSE = 3, 1.05  # epochs for which the validation loss lies above its lowest by this factor
+OVERFLOWS, LATELY, SETTLED = 4, 100, 30  # so many in fp16 within so many steps, not counting the first of a phase
+WAITS, RECENT, LOST = 0.5, 50, 60.0  # share of their time that so many steps waited, and seconds lost in all
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something to know, noticed at an optimizer step, and what to do: in words, and as a change where there is one."""
+
+    step: int
+    finding: Finding
+    act: str = ""
+
+
+def raised(rows: Iterable[Row], recipe: Recipe) -> list[Alarm]:
+    """The alarms of a run whose records these are, newest first."""
+    watch = Watch(recipe)
+    watch.hear(rows)
+    return watch.alarms
+
+
+class Watch:
+    """Hears a run's records in order, as many at a time as there are, and knows its alarms."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.course = Course(recipe)
+        self.raised: dict[tuple[str, int], Alarm] = {}
+
+    def hear(self, rows: Iterable[Row]) -> None:
+        """Take the next records."""
+        for row in rows:
+            if self.course.take(row):
+                self._judge(row)
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """Newest first."""
+        return sorted(self.raised.values(), key=lambda alarm: alarm.step, reverse=True)
+
+    def _judge(self, row: Row) -> None:
+        for rule in RULES[row["kind"]]:
+            place = (rule.__name__, self.course.phase)
+            if place not in self.raised and (alarm := rule(self.course, row)):
+                self.raised[place] = alarm
+        if row["kind"] == "epoch" and _improved(self.course):
+            self.raised.pop((overfitting.__name__, self.course.phase), None)
+
+
+class Course:
+    """What the rules need of the records so far."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.phase, self.count = 0, 0  # which, and its steps so far
+        self.steps: deque[Row] = deque(maxlen=RECENT)  # its last ones
+        self.epochs: list[Row] = []  # its epochs
+        self.before: list[Row] = []  # the last steps of the phase before
+        self.window = self.lowest = self.opening = math.inf  # mean losses: of the last window, of earlier ones
+        self.peak = 0.0  # its highest rate so far
+        self.overflows: deque[int] = deque(maxlen=OVERFLOWS)  # its last steps that overflowed
+        self.elapsed = self.lost = 0.0  # seconds, and those of them that steps waited for images
+
+    def take(self, row: Row) -> bool:
+        """Take a record into account; whether there is something new to judge."""
+        if row["kind"] == "step":
+            return self._step(row)
+        if row["kind"] == "epoch":
+            self.epochs.append(row)
+        elif row.get("name") == "overflow" and self.count > SETTLED:
+            self.overflows.append(row["step"])
+        return row["kind"] in RULES
+
+    def _step(self, row: Row) -> bool:
+        if row["phase"] != self.phase:
+            self._enter(row["phase"])
+        self.steps.append(row)
+        self.count += 1
+        self.peak = max(self.peak, *row["lr"].values())
+        self.lost += (row.get("waiting") or 0.0) * max(0.0, row["seconds"] - self.elapsed)
+        self.elapsed = row["seconds"]
+        if self.count % WINDOW:
+            return False
+        self.lowest, self.window = min(self.lowest, self.window), _mean(self.last(WINDOW))
+        self.opening = self.window if self.opening == math.inf else self.opening
+        return True
+
+    def _enter(self, phase: int) -> None:
+        self.phase, self.count, self.before = phase, 0, self.last(WINDOW)
+        self.window, self.lowest, self.peak = math.inf, math.inf, 0.0
+        for seen in (self.steps, self.epochs, self.overflows):
+            seen.clear()
+
+    def last(self, steps: int) -> list[Row]:
+        """The last steps of this phase, at most so many."""
+        return list(islice(self.steps, max(0, len(self.steps) - steps), None))
+
+    def slower(self, factor: float) -> Mend:
+        """A change of this phase's learning rate."""
+        rate = float(f"{self.recipe.phases[self.phase].learning_rate * factor:.2g}")
+        return Mend(f"Set the rate to {written(rate, 3)}", f"phases.{self.phase}.learning_rate", rate)
+
+
+def no_number(course: Course, row: Row) -> Alarm | None:
+    """A loss or a gradient that is no longer a number; in fp16 a gradient may overflow, which has an event."""
+    told = {"loss": row.get("loss", 0), "validation loss": row.get("valid_loss", 0)}
+    if course.recipe.training.precision != "fp16":
+        told["gradient"] = row.get("grad_norm", 0)
+    gone = [name for name, value in told.items() if value is None]
+    if not gone:
+        return None
+    text = "Weights that follow it are no numbers either, and learn nothing any more."
+    finding = Finding("error", f"The {gone[0]} is no longer a number", text, mend=course.slower(0.1))
+    return Alarm(row["step"], finding, "Stop, and begin again from before with a tenth of the rate.")
+
+
+def bump(course: Course, row: Row) -> Alarm | None:
+    """A loss that rises when more is thawed, which is expected (seed 003)."""
+    if course.count != WINDOW or not _higher(course.last(WINDOW), course.before):
+        return None
+    title = f"The loss rose when phase {course.phase + 1} began, as expected"
+    text = f"From {_mean(course.before):.3g} to {course.window:.3g}: {_newly(course)} had not seen your labels before."
+    return Alarm(row["step"], Finding("ok", title, text), "Wait: it should be back within an epoch or two.")
+
+
+def stays_up(course: Course, row: Row) -> Alarm | None:
+    """A loss that has not come back after two epochs of a phase."""
+    if len(course.epochs) < 2 or not _higher(course.last(WINDOW), course.before):
+        return None
+    title = f"The loss has not come back since phase {course.phase + 1} began"
+    text = f"It was {_mean(course.before):.3g} before and is {course.window:.3g} now: what was learned is being lost."
+    finding = Finding("warn", title, text, mend=course.slower(1 / 3))
+    return Alarm(row["step"], finding, "Begin the phase again with a third of the rate.")
+
+
+def ceiling(course: Course, row: Row) -> Alarm | None:
+    """A loss that blows up while the rate is high."""
+    recent = course.last(WINDOW)
+    rise = course.window - course.lowest
+    high = max(row["lr"].values()) >= HIGH * course.peak
+    blown = rise >= (BLOWN - 1) * course.lowest and rise >= OF_START * course.opening > 0
+    if not (math.isfinite(rise) and high and blown and rise > SURE * _error(recent)):
+        return None
+    rate = written(max(row["lr"].values()), 3)
+    text = f"The loss rose from {course.lowest:.3g} to {course.window:.3g} while the rate was about {rate}."
+    finding = Finding("warn", "The learning rate is too high", text, mend=course.slower(0.1))
+    return Alarm(row["step"], finding, "Begin the phase again with a tenth of the rate, or run the finder.")
+
+
+def dead_group(course: Course, row: Row) -> Alarm | None:
+    """A thawed group whose gradient is as good as zero for many steps."""
+    steps = course.last(LONG)
+    dead = [name for name in row["lr"] if len(steps) == LONG and all(_still(step, name) for step in steps)]
+    if not dead:
+        return None
+    names, verb = few(dead), "learns" if len(dead) == 1 else "learn"
+    text = f"The gradient has been as good as zero for {LONG} steps."
+    if course.recipe.training.precision == "fp16":
+        mend: Mend | None = Mend("Train in fp32", "training.precision", "fp32")
+        act = "fp16 loses small gradients: train in fp32, or in bf16 where the device has it."
+    else:
+        left = [name for name, rate in row["lr"].items() if rate > 0 and name not in dead]
+        mend = Mend(f"Freeze {names}", f"phases.{course.phase}.thaw", left) if left else None
+        act = "Freeze it, which costs nothing then, or see what keeps the loss from reaching it."
+    return Alarm(row["step"], Finding("warn", f"{names} {verb} nothing", text, mend=mend), act)
+
+
+def waits(course: Course, row: Row) -> Alarm | None:
+    """Steps that mostly wait for images."""
+    shares = [share for step in course.steps if (share := step.get("waiting")) is not None]
+    if len(shares) < RECENT or (usual := median(shares)) < WAITS or course.lost < LOST:
+        return None
+    text = f"{usual:.0%} of a step's time goes by until its images are there, {course.lost:.0f} s so far."
+    finding = Finding("warn", "Training waits for its images", text)
+    return Alarm(row["step"], finding, "Take fewer or simpler transforms, smaller images, or more processor cores.")
+
+
+def overfitting(course: Course, row: Row) -> Alarm | None:
+    """A validation loss that rises while the training loss falls, and no better score meanwhile."""
+    losses = [_number(epoch["valid_loss"]) for epoch in course.epochs]
+    best = losses.index(min(losses))
+    since = course.epochs[best + 1 :]
+    rising = all(loss > WORSE * losses[best] for loss in losses[-EPOCHS:])
+    falling = all(epoch["train_loss"] < course.epochs[best]["train_loss"] for epoch in since)
+    if len(since) < EPOCHS or not (rising and falling) or any(epoch["best"] for epoch in since[-EPOCHS:]):
+        return None
+    train = course.epochs[best]["train_loss"], row["train_loss"]
+    text = (
+        f"Since epoch {course.epochs[best]['epoch'] + 1} the validation loss has risen from {losses[best]:.3g} to "
+        f"{losses[-1]:.3g}, while the training loss fell from {train[0]:.3g} to {train[1]:.3g}. The best epoch is kept."
+    )
+    patient = course.recipe.phases[course.phase].patience
+    mend = None if patient else Mend("End early", f"phases.{course.phase}.patience", EPOCHS)
+    finding = Finding("warn", "It learns the training images by heart", text, mend=mend)
+    return Alarm(row["step"], finding, "Stop here, or augment more, thaw less, or let the phase end early.")
+
+
+def overflows(course: Course, row: Row) -> Alarm | None:
+    """Gradients that are too large for fp16 again and again; a few are normal while the scale is being found."""
+    seen = course.overflows
+    if len(seen) < OVERFLOWS or seen[-1] - seen[0] > LATELY or row.get("name") != "overflow":
+        return None
+    text = f"{OVERFLOWS} of the last {seen[-1] - seen[0] + 1} steps changed nothing, since a gradient was too large."
+    mend = Mend("Train in fp32", "training.precision", "fp32")
+    finding = Finding("warn", "fp16 is too narrow for these gradients", text, mend=mend)
+    return Alarm(row["step"], finding, "Train in fp32, or in bf16 where the device has it.")
+
+
+RULES: dict[str, Sequence[Callable[[Course, Row], Alarm | None]]] = {
+    "step": (no_number, bump, ceiling, dead_group, waits),
+    "epoch": (no_number, stays_up, overfitting),
+    "event": (overflows,),
+}
+
+
+def _improved(course: Course) -> bool:
+    """Whether the last epoch has the lowest validation loss of its phase."""
+    return min(course.epochs, key=lambda epoch: _number(epoch["valid_loss"])) is course.epochs[-1]
+
+
+def _higher(steps: Sequence[Row], before: Sequence[Row]) -> bool:
+    """Whether the loss of these steps surely lies above that of those before."""
+    if not before:
+        return False
+    rise = _mean(steps) - _mean(before)
+    return rise > (BUMP - 1) * _mean(before) and rise > SURE * math.hypot(_error(steps), _error(before))
+
+
+def _newly(course: Course) -> str:
+    """What a phase thaws that the one before did not."""
+    cold = {name for name, rate in course.before[-1]["lr"].items() if rate <= 0}
+    return few(name for name, rate in course.steps[-1]["lr"].items() if rate > 0 and name in cold) or "they"
+
+
+def _still(step: Row, name: str) -> bool:
+    """Whether a group that should learn has as good as no gradient in a step."""
+    gradient = step["group_grad_norm"].get(name, 0.0)
+    return step["lr"][name] > 0 and gradient is not None and gradient <= STILL * (step["loss"] or 0.0) > 0
+
+
+def _losses(steps: Sequence[Row]) -> list[float]:
+    return [step["loss"] for step in steps if step["loss"] is not None]
+
+
+def _mean(steps: Sequence[Row]) -> float:
+    return fmean(_losses(steps) or [math.inf])
+
+
+def _error(steps: Sequence[Row]) -> float:
+    """The standard error of the mean loss."""
+    losses = _losses(steps)
+    return math.sqrt(pvariance(losses) / len(losses)) if losses else math.inf
+
+
+def _number(value: float | None) -> float:
+    return math.inf if value is None else value

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
+from finetune_core.errors import Mend
+
 
 @dataclass(frozen=True)
 class Record:
@@ -102,6 +104,20 @@ class Event(Record):
     name: str
     step: int
     text: str
+
+
+@dataclass(frozen=True)
+class Alarm(Event):
+    """An event that a person should know of: what was seen, what to do, and a change of the recipe that may help.
+
+    What a `rule` says later takes the place of what it said before. `level` is ok, warn or error.
+    """
+
+    rule: str
+    level: str
+    title: str
+    act: str = ""
+    mend: Mend | None = None
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,11 @@ class Task(ABC):
         """The value of an answer as people read it."""
         return f"{value:.1%}"
 
+    def summed_up(self, answers: Sequence[tuple[str, float]]) -> str:
+        """An answer in a few words: the likeliest name."""
+        name, share = answers[0]
+        return f"{name}, {self.shown(share)}"
+
     def right(self, values: Tensor, wanted: Any) -> bool | None:
         """Whether one image's meaning (names,) is its encoded label; None where it can only be near or far."""
         return None
@@ -289,6 +294,10 @@ class Tags(Task):
         """Each tag has a probability of its own."""
         return outputs.sigmoid()
 
+    def summed_up(self, answers: Sequence[tuple[str, float]]) -> str:
+        """The tags that count as predicted."""
+        return ", ".join(name for name, share in answers if share >= THRESHOLD) or "no tag"
+
     def right(self, values: Tensor, wanted: Any) -> bool:
         """Whether exactly its tags count as predicted."""
         return [value >= THRESHOLD for value in values.tolist()] == [there >= THRESHOLD for there in wanted]
@@ -367,6 +376,10 @@ class Numbers(Task):
     def answers(self, targets: Targets, values: Tensor, most: int) -> list[tuple[str, float]]:
         """All numbers."""
         return list(zip(targets.names, values.tolist(), strict=True))
+
+    def summed_up(self, answers: Sequence[tuple[str, float]]) -> str:
+        """All numbers with their names."""
+        return ", ".join(f"{name} {self.shown(value)}" for name, value in answers)
 
     def shown(self, value: float) -> str:
         """In the unit of the data; of large numbers enough digits to tell times and serial numbers apart."""

@@ -1,91 +1,86 @@
 """Alarms: what a person should know of a run while it goes, in words, with what to do about it.
 
-A rule looks at the course of a run so far and speaks only where the evidence is firm. What it has said stands, once for
-each phase, until something refutes it; so alarms do not flicker, and healthy runs raise none. What is known before a
-run starts is preflight's.
+The worker lets a watch hear the records of a training run and writes what it says among them, as events. A rule looks
+at the course of the run so far, speaks only where the evidence is firm, and says it once for each choice of thawed
+groups; so alarms do not flicker, and healthy runs raise none. What is known before a run starts is preflight's.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from statistics import fmean, median, pvariance
 from typing import Any
 
 from finetune_core.errors import Mend
-from finetune_core.findings import Finding
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
+from finetune_core.records import Alarm
 from finetune_core.wording import few
 
 Row = Mapping[str, Any]
+Rule = Callable[["Course", Row], Alarm | None]
+
+NAME = "alarm"  # of such an event
+IN_FP32 = Mend("Train in fp32", "training.precision", "fp32")
 
 WINDOW = 10  # steps whose mean loss is compared with that of others; rules look at steps once for each
 SURE = 4.0  # standard errors that two such means lie apart
 BUMP = 1.1  # a loss that rises by less than this factor at a thaw is not worth a word
 BLOWN, OF_START = 1.5, 0.25  # a loss blows up by this factor, and this share of what it was in the first window of all
-HIGH = 0.5  # a rate above this share of the phase's highest so far is high
+HIGH = 0.5  # a rate above this share of the highest so far is high
 STILL, LONG = 1e-7, 20  # a gradient is dead that is this small against the loss, for so many steps
 EPOCHS, WORSE = 3, 1.05  # epochs for which the validation loss lies above its lowest by this factor
-OVERFLOWS, LATELY, SETTLED = 4, 100, 30  # so many in fp16 within so many steps, not counting the first of a phase
+OVERFLOWS, LATELY, SETTLED = 4, 100, 30  # so many in fp16 within so many steps, not counting the first after a change
 WAITS, RECENT, LOST = 0.5, 50, 60.0  # share of their time that so many steps waited, and seconds lost in all
 
 
-@dataclass(frozen=True)
-class Alarm:
-    """Something to know, noticed at an optimizer step, and what to do: in words, and as a change where there is one."""
-
-    step: int
-    finding: Finding
-    act: str = ""
-
-
-def raised(rows: Iterable[Row], recipe: Recipe) -> list[Alarm]:
-    """The alarms of a run whose records these are, newest first."""
-    watch = Watch(recipe)
-    watch.hear(rows)
-    return watch.alarms
+def standing(events: Iterable[Row]) -> list[Row]:
+    """The alarms among the events of a run as its file holds them: the last word of each rule, newest first."""
+    last = {row["rule"]: row for row in events if row["name"] == NAME and "rule" in row}
+    return sorted(last.values(), key=lambda row: row["step"], reverse=True)
 
 
 class Watch:
-    """Hears a run's records in order, as many at a time as there are, and knows its alarms."""
+    """Hears the records of a run in order and says what there is to know."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.course = Course(recipe)
-        self.raised: dict[tuple[str, int], Alarm] = {}
+        self.said: set[tuple[str, int]] = set()  # rules, and the stretches of the run in which they spoke
 
-    def hear(self, rows: Iterable[Row]) -> None:
-        """Take the next records."""
-        for row in rows:
-            if self.course.take(row):
-                self._judge(row)
+    def hear(self, rows: Iterable[Row]) -> list[Alarm]:
+        """Take the next records; the alarms that they raise."""
+        return [alarm for row in rows if self.course.take(row) for alarm in self._judged(row)]
 
-    @property
-    def alarms(self) -> list[Alarm]:
-        """Newest first."""
-        return sorted(self.raised.values(), key=lambda alarm: alarm.step, reverse=True)
-
-    def _judge(self, row: Row) -> None:
+    def _judged(self, row: Row) -> Iterator[Alarm]:
         for rule in RULES[row["kind"]]:
-            place = (rule.__name__, self.course.phase)
-            if place not in self.raised and (alarm := rule(self.course, row)):
-                self.raised[place] = alarm
-        if row["kind"] == "epoch" and _improved(self.course):
-            self.raised.pop((overfitting.__name__, self.course.phase), None)
+            place = (rule.__name__, self.course.stretch)
+            if place not in self.said and (alarm := rule(self.course, row)):
+                self.said.add(place)
+                yield alarm
+        place = (overfitting.__name__, self.course.stretch)
+        if row["kind"] == "epoch" and place in self.said and self.course.improved():
+            self.said.remove(place)
+            yield _alarm(
+                overfitting,
+                row,
+                "ok",
+                "The validation loss falls again",
+                f"{row['valid_loss']:.3g} is lower than ever, so it was not learned by heart after all.",
+            )
 
 
 class Course:
-    """What the rules need of the records so far."""
+    """What the rules need of the records so far. A stretch of a run is one in which the same groups learn."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.phase, self.count = 0, 0  # which, and its steps so far
+        self.phase, self.stretch, self.count = 0, 0, 0  # the present ones, and the steps of this stretch
         self.steps: deque[Row] = deque(maxlen=RECENT)  # its last ones
         self.epochs: list[Row] = []  # its epochs
-        self.before: list[Row] = []  # the last steps of the phase before
+        self.before: list[Row] = []  # the last steps of the stretch before
         self.window = self.lowest = self.opening = math.inf  # mean losses: of the last window, of earlier ones
         self.peak = 0.0  # its highest rate so far
         self.overflows: deque[int] = deque(maxlen=OVERFLOWS)  # its last steps that overflowed
@@ -102,8 +97,9 @@ class Course:
         return row["kind"] in RULES
 
     def _step(self, row: Row) -> bool:
-        if row["phase"] != self.phase:
-            self._enter(row["phase"])
+        if self.steps and (row["phase"] != self.phase or _learning(row) != _learning(self.steps[-1])):
+            self._enter()
+        self.phase = row["phase"]
         self.steps.append(row)
         self.count += 1
         self.peak = max(self.peak, *row["lr"].values())
@@ -115,15 +111,19 @@ class Course:
         self.opening = self.window if self.opening == math.inf else self.opening
         return True
 
-    def _enter(self, phase: int) -> None:
-        self.phase, self.count, self.before = phase, 0, self.last(WINDOW)
+    def _enter(self) -> None:
+        self.stretch, self.count, self.before = self.stretch + 1, 0, self.last(WINDOW)
         self.window, self.lowest, self.peak = math.inf, math.inf, 0.0
         for seen in (self.steps, self.epochs, self.overflows):
             seen.clear()
 
     def last(self, steps: int) -> list[Row]:
-        """The last steps of this phase, at most so many."""
+        """The last steps of this stretch, at most so many."""
         return list(islice(self.steps, max(0, len(self.steps) - steps), None))
+
+    def improved(self) -> bool:
+        """Whether the last epoch has the lowest validation loss of this stretch."""
+        return min(self.epochs, key=lambda epoch: _number(epoch["valid_loss"])) is self.epochs[-1]
 
     def slower(self, factor: float) -> Mend:
         """A change of this phase's learning rate."""
@@ -140,27 +140,29 @@ def no_number(course: Course, row: Row) -> Alarm | None:
     if not gone:
         return None
     text = "Weights that follow it are no numbers either, and learn nothing any more."
-    finding = Finding("error", f"The {gone[0]} is no longer a number", text, mend=course.slower(0.1))
-    return Alarm(row["step"], finding, "Stop, and begin again from before with a tenth of the rate.")
+    act = "Stop, and begin again from before with a tenth of the rate."
+    return _alarm(no_number, row, "error", f"The {gone[0]} is no longer a number", text, act, course.slower(0.1))
 
 
 def bump(course: Course, row: Row) -> Alarm | None:
     """A loss that rises when more is thawed, which is expected (seed 003)."""
-    if course.count != WINDOW or not _higher(course.last(WINDOW), course.before):
+    new = _learning(row) - _learning(course.before[-1]) if course.before else set()
+    if course.count != WINDOW or not new or not _higher(course.last(WINDOW), course.before):
         return None
-    title = f"The loss rose when phase {course.phase + 1} began, as expected"
-    text = f"From {_mean(course.before):.3g} to {course.window:.3g}: {_newly(course)} had not seen your labels before."
-    return Alarm(row["step"], Finding("ok", title, text), "Wait: it should be back within an epoch or two.")
+    names = few(name for name in row["lr"] if name in new)
+    text = f"It went from {_mean(course.before):.3g} to {course.window:.3g}: {names} had not seen your labels before."
+    act = "Wait: it should be back within an epoch or two."
+    return _alarm(bump, row, "ok", f"The loss rose when {names} thawed, as expected", text, act)
 
 
 def stays_up(course: Course, row: Row) -> Alarm | None:
-    """A loss that has not come back after two epochs of a phase."""
+    """A loss that has not come back two epochs after the groups that learn were changed."""
     if len(course.epochs) < 2 or not _higher(course.last(WINDOW), course.before):
         return None
-    title = f"The loss has not come back since phase {course.phase + 1} began"
-    text = f"It was {_mean(course.before):.3g} before and is {course.window:.3g} now: what was learned is being lost."
-    finding = Finding("warn", title, text, mend=course.slower(1 / 3))
-    return Alarm(row["step"], finding, "Begin the phase again with a third of the rate.")
+    text = f"It was {_mean(course.before):.3g} and is {course.window:.3g} now: what was learned is being lost."
+    act = "Begin the phase again with a third of the rate."
+    title = "The loss has not come back since other groups learn"
+    return _alarm(stays_up, row, "warn", title, text, act, course.slower(1 / 3))
 
 
 def ceiling(course: Course, row: Row) -> Alarm | None:
@@ -173,8 +175,8 @@ def ceiling(course: Course, row: Row) -> Alarm | None:
         return None
     rate = written(max(row["lr"].values()), 3)
     text = f"The loss rose from {course.lowest:.3g} to {course.window:.3g} while the rate was about {rate}."
-    finding = Finding("warn", "The learning rate is too high", text, mend=course.slower(0.1))
-    return Alarm(row["step"], finding, "Begin the phase again with a tenth of the rate, or run the finder.")
+    act = "Begin the phase again with a tenth of the rate, or run the finder."
+    return _alarm(ceiling, row, "warn", "The learning rate is too high", text, act, course.slower(0.1))
 
 
 def dead_group(course: Course, row: Row) -> Alarm | None:
@@ -186,13 +188,13 @@ def dead_group(course: Course, row: Row) -> Alarm | None:
     names, verb = few(dead), "learns" if len(dead) == 1 else "learn"
     text = f"The gradient has been as good as zero for {LONG} steps."
     if course.recipe.training.precision == "fp16":
-        mend: Mend | None = Mend("Train in fp32", "training.precision", "fp32")
+        mend: Mend | None = IN_FP32
         act = "fp16 loses small gradients: train in fp32, or in bf16 where the device has it."
     else:
         left = [name for name, rate in row["lr"].items() if rate > 0 and name not in dead]
         mend = Mend(f"Freeze {names}", f"phases.{course.phase}.thaw", left) if left else None
         act = "Freeze it, which costs nothing then, or see what keeps the loss from reaching it."
-    return Alarm(row["step"], Finding("warn", f"{names} {verb} nothing", text, mend=mend), act)
+    return _alarm(dead_group, row, "warn", f"{names} {verb} nothing", text, act, mend)
 
 
 def waits(course: Course, row: Row) -> Alarm | None:
@@ -201,8 +203,8 @@ def waits(course: Course, row: Row) -> Alarm | None:
     if len(shares) < RECENT or (usual := median(shares)) < WAITS or course.lost < LOST:
         return None
     text = f"{usual:.0%} of a step's time goes by until its images are there, {course.lost:.0f} s so far."
-    finding = Finding("warn", "Training waits for its images", text)
-    return Alarm(row["step"], finding, "Take fewer or simpler transforms, smaller images, or more processor cores.")
+    act = "Take fewer or simpler transforms, smaller images, or more processor cores."
+    return _alarm(waits, row, "warn", "Training waits for its images", text, act)
 
 
 def overfitting(course: Course, row: Row) -> Alarm | None:
@@ -221,8 +223,8 @@ def overfitting(course: Course, row: Row) -> Alarm | None:
     )
     patient = course.recipe.phases[course.phase].patience
     mend = None if patient else Mend("End early", f"phases.{course.phase}.patience", EPOCHS)
-    finding = Finding("warn", "It learns the training images by heart", text, mend=mend)
-    return Alarm(row["step"], finding, "Stop here, or augment more, thaw less, or let the phase end early.")
+    act = "Stop here, or augment more, thaw less, or let the phase end early."
+    return _alarm(overfitting, row, "warn", "It learns the training images by heart", text, act, mend)
 
 
 def overflows(course: Course, row: Row) -> Alarm | None:
@@ -231,21 +233,24 @@ def overflows(course: Course, row: Row) -> Alarm | None:
     if len(seen) < OVERFLOWS or seen[-1] - seen[0] > LATELY or row.get("name") != "overflow":
         return None
     text = f"{OVERFLOWS} of the last {seen[-1] - seen[0] + 1} steps changed nothing, since a gradient was too large."
-    mend = Mend("Train in fp32", "training.precision", "fp32")
-    finding = Finding("warn", "fp16 is too narrow for these gradients", text, mend=mend)
-    return Alarm(row["step"], finding, "Train in fp32, or in bf16 where the device has it.")
+    act = "Train in fp32, or in bf16 where the device has it."
+    return _alarm(overflows, row, "warn", "fp16 is too narrow for these gradients", text, act, IN_FP32)
 
 
-RULES: dict[str, Sequence[Callable[[Course, Row], Alarm | None]]] = {
+RULES: Mapping[str, Sequence[Rule]] = {
     "step": (no_number, bump, ceiling, dead_group, waits),
     "epoch": (no_number, stays_up, overfitting),
     "event": (overflows,),
 }
 
 
-def _improved(course: Course) -> bool:
-    """Whether the last epoch has the lowest validation loss of its phase."""
-    return min(course.epochs, key=lambda epoch: _number(epoch["valid_loss"])) is course.epochs[-1]
+def _alarm(rule: Rule, row: Row, level: str, title: str, text: str, act: str = "", mend: Mend | None = None) -> Alarm:
+    return Alarm(NAME, row["step"], f"{title}. {text}", rule.__name__, level, title, act, mend)
+
+
+def _learning(row: Row) -> set[str]:
+    """The groups that have gradients, whatever rate the schedule gives them."""
+    return {*row["group_grad_norm"]}
 
 
 def _higher(steps: Sequence[Row], before: Sequence[Row]) -> bool:
@@ -254,12 +259,6 @@ def _higher(steps: Sequence[Row], before: Sequence[Row]) -> bool:
         return False
     rise = _mean(steps) - _mean(before)
     return rise > (BUMP - 1) * _mean(before) and rise > SURE * math.hypot(_error(steps), _error(before))
-
-
-def _newly(course: Course) -> str:
-    """What a phase thaws that the one before did not."""
-    cold = {name for name, rate in course.before[-1]["lr"].items() if rate <= 0}
-    return few(name for name, rate in course.steps[-1]["lr"].items() if rate > 0 and name in cold) or "they"
 
 
 def _still(step: Row, name: str) -> bool:

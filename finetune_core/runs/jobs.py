@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
@@ -21,7 +22,8 @@ from finetune_core.parts.tasks import Score
 from finetune_core.parts.trackers import TensorBoard, Tracker
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.changes import Change, kept
-from finetune_core.records import Epoch, Event, Find, Lap, Record
+from finetune_core.records import Alarm, Epoch, Event, Find, Lap, Record
+from finetune_core.runs import alarms
 from finetune_core.training import timing
 
 if TYPE_CHECKING:
@@ -119,12 +121,19 @@ def _changed(work: Work, trainer: Trainer) -> Doing:
 
 
 class _Account:
-    """What the status of a training run says: how far it is, its scores so far, what there is to worry about."""
+    """What the status of a training run says: how far it is, its scores so far, what there is to worry about.
+
+    Alarms are written down here, by the first process alone: what one process waits for its images, others may not.
+    """
 
     def __init__(self, trainer: Trainer, work: Work) -> None:
         self.trainer, self.work, self.warning = trainer, work, ""
         self.score = trainer.session.targets.about.score
-        self.scores = [row["valid_score"] for row in work.files.records()[0] if row["kind"] == "epoch"]
+        rows = work.files.records()[0]
+        self.scores = [row["valid_score"] for row in rows if row["kind"] == "epoch"]
+        self.watch = alarms.Watch(work.recipe)
+        told = [(row.get("rule"), row["step"]) for row in rows if row["kind"] == "event"]
+        self._raise(alarm for alarm in self.watch.hear(rows) if (alarm.rule, alarm.step) not in told)
 
     def begin(self) -> None:
         """The first word."""
@@ -132,12 +141,17 @@ class _Account:
 
     def note(self, record: Record) -> None:
         """Take a record into account."""
+        self._raise(self.watch.hear([json.loads(record.line())]))
         if isinstance(record, Epoch):
             self.scores.append(record.valid_score if math.isfinite(record.valid_score) else None)
         if isinstance(record, Event) and record.name == "truth_failed":
             self.warning = record.text
             self._say(message=f"Training. {self.warning}")
         self._say(now=isinstance(record, Epoch))
+
+    def _raise(self, found: Iterable[Alarm]) -> None:
+        for alarm in found:
+            self.work.files.append(alarm)
 
     def end(self) -> None:
         """The last word."""

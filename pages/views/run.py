@@ -22,15 +22,29 @@ from finetune_core.runs import launch, store
 from finetune_core.runs.history import History
 from finetune_core.runs.store import Run, Status
 from finetune_core.wording import count, file_name
-from pages.ui import acting, branching, changing, further, live, path, queueing, scripts, shell, state, sweeping
+from pages.ui import (
+    acting,
+    branching,
+    changing,
+    cockpit,
+    further,
+    live,
+    path,
+    queueing,
+    scripts,
+    shell,
+    state,
+    sweeping,
+)
 from pages.ui.badge import duration, status_words
+from pages.ui.board import board
 from pages.ui.chart import chart, load
 from pages.ui.live import Telling
 from pages.ui.try_image import try_image
 
 RECENT = 500  # records of another job that are shown
 NOTES = 30  # the newest of a run
-TABS = ("Charts", "Scores", "Try an image", "Checkpoints", "Recipe", "Command", "Log")
+TABS = ("Charts", "Guesses", "Scores", "Try an image", "Checkpoints", "Recipe", "Command", "Log")
 
 
 def show(run: Run, recipe: Recipe, job: Job) -> None:
@@ -113,9 +127,11 @@ def _body(run: Run, recipe: Recipe) -> None:
     status, told = run.status, live.told(run)
     _progress(run, status, lambda: changing.popover(run))
     _tiles(told.history, recipe.task.score)
+    cockpit.alarms(recipe, told.history.events)
     tabs = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
     parts = (
         lambda: _charts(run, recipe, status, told),
+        lambda: board(run, recipe, told.history.epochs),
         lambda: _scores(told.history, recipe.task),
         lambda: try_image(run),
         lambda: branching.checkpoints(run),
@@ -233,7 +249,7 @@ def _notes(history: History) -> None:
         "truth_failed": ":red[:material/gpp_bad:]",
     }
     several = history.latest("phase")[-1:].any()
-    told = [row for row in history.events if several or row["name"] != "phase"]
+    told = [row for row in history.events if row["name"] != "alarm" and (several or row["name"] != "phase")]
     if len(told) > NOTES:
         st.caption(f"The newest {NOTES} of {len(told):,} notes:")
     for row in told[-NOTES:]:

@@ -29,7 +29,7 @@ IN_FP32 = Mend("Train in fp32", "training.precision", "fp32")
 WINDOW = 10  # steps whose mean loss is compared with that of others; rules look at steps once for each
 SURE = 4.0  # standard errors that two such means lie apart
 BUMP = 1.1  # a loss that rises by less than this factor at a thaw is not worth a word
-BLOWN, OF_START = 1.5, 0.25  # a loss blows up by this factor, and this share of what it was in the first window of all
+BLOWN, MOSTLY, OF_START = 1.5, 7, 0.25  # a loss blows up by this factor, in so many steps, and this share of its start
 HIGH = 0.5  # a rate above this share of the highest so far is high
 STILL, LONG = 1e-7, 20  # a gradient is dead that is this small against the loss, for so many steps
 EPOCHS, WORSE = 3, 1.05  # epochs for which the validation loss lies above its lowest by this factor
@@ -81,7 +81,8 @@ class Course:
         self.steps: deque[Row] = deque(maxlen=RECENT)  # its last ones
         self.epochs: list[Row] = []  # its epochs
         self.before: list[Row] = []  # the last steps of the stretch before
-        self.window = self.lowest = self.opening = math.inf  # mean losses: of the last window, of earlier ones
+        self.opening = 0.0  # the first loss of all
+        self.window = self.lowest = math.inf  # mean losses: of the last window, the lowest before
         self.peak = 0.0  # its highest rate so far
         self.overflows: deque[int] = deque(maxlen=OVERFLOWS)  # its last steps that overflowed
         self.elapsed = self.lost = 0.0  # seconds, and those of them that steps waited for images
@@ -100,6 +101,7 @@ class Course:
         if self.steps and (row["phase"] != self.phase or _learning(row) != _learning(self.steps[-1])):
             self._enter()
         self.phase = row["phase"]
+        self.opening = self.opening or row["loss"] or 0.0
         self.steps.append(row)
         self.count += 1
         self.peak = max(self.peak, *row["lr"].values())
@@ -107,8 +109,8 @@ class Course:
         self.elapsed = row["seconds"]
         if self.count % WINDOW:
             return False
-        self.lowest, self.window = min(self.lowest, self.window), _mean(self.last(WINDOW))
-        self.opening = self.window if self.opening == math.inf else self.opening
+        start = _mean(self.before) if self.before else 2 * self.opening  # of one batch, so with room to spare
+        self.lowest, self.window = min(self.lowest, self.window, start), _mean(self.last(WINDOW))
         return True
 
     def _enter(self) -> None:
@@ -147,7 +149,7 @@ def no_number(course: Course, row: Row) -> Alarm | None:
 def bump(course: Course, row: Row) -> Alarm | None:
     """A loss that rises when more is thawed, which is expected (seed 003)."""
     new = _learning(row) - _learning(course.before[-1]) if course.before else set()
-    if course.count != WINDOW or not new or not _higher(course.last(WINDOW), course.before):
+    if course.count != WINDOW or not new or _blown(course) or not _higher(course.last(WINDOW), course.before):
         return None
     names = few(name for name in row["lr"] if name in new)
     text = f"It went from {_mean(course.before):.3g} to {course.window:.3g}: {names} had not seen your labels before."
@@ -167,11 +169,7 @@ def stays_up(course: Course, row: Row) -> Alarm | None:
 
 def ceiling(course: Course, row: Row) -> Alarm | None:
     """A loss that blows up while the rate is high."""
-    recent = course.last(WINDOW)
-    rise = course.window - course.lowest
-    high = max(row["lr"].values()) >= HIGH * course.peak
-    blown = rise >= (BLOWN - 1) * course.lowest and rise >= OF_START * course.opening > 0
-    if not (math.isfinite(rise) and high and blown and rise > SURE * _error(recent)):
+    if max(row["lr"].values()) < HIGH * course.peak or not _blown(course):
         return None
     rate = written(max(row["lr"].values()), 3)
     text = f"The loss rose from {course.lowest:.3g} to {course.window:.3g} while the rate was about {rate}."
@@ -251,6 +249,12 @@ def _alarm(rule: Rule, row: Row, level: str, title: str, text: str, act: str = "
 def _learning(row: Row) -> set[str]:
     """The groups that have gradients, whatever rate the schedule gives them."""
     return {*row["group_grad_norm"]}
+
+
+def _blown(course: Course) -> bool:
+    """Whether the loss of most steps of the last window lies far above the lowest before."""
+    far = [loss for loss in _losses(course.last(WINDOW)) if loss > BLOWN * course.lowest]
+    return len(far) >= MOSTLY and course.window - course.lowest >= OF_START * course.opening
 
 
 def _higher(steps: Sequence[Row], before: Sequence[Row]) -> bool:

@@ -30,6 +30,7 @@ WINDOW = 10  # steps whose mean loss is compared with that of others; rules look
 SURE = 4.0  # standard errors that two such means lie apart
 BUMP = 1.1  # a loss that rises by less than this factor at a thaw is not worth a word
 BLOWN, MOSTLY, OF_START = 1.5, 7, 0.25  # a loss blows up by this factor, in so many steps, and this share of its start
+LEAP = 0.1  # of a group's weights, changed in one step
 HIGH = 0.5  # a rate above this share of the highest so far is high
 STILL, LONG = 1e-7, 20  # a gradient is dead that is this small against the loss, for so many steps
 EPOCHS, WORSE = 3, 1.05  # epochs for which the validation loss lies above its lowest by this factor
@@ -80,6 +81,7 @@ class Course:
         self.phase, self.stretch, self.count = 0, 0, 0  # the present ones, and the steps of this stretch
         self.steps: deque[Row] = deque(maxlen=RECENT)  # its last ones
         self.epochs: list[Row] = []  # its epochs
+        self.gauges: deque[Row] = deque(maxlen=2)  # its last ones
         self.before: list[Row] = []  # the last steps of the stretch before
         self.opening = 0.0  # the first loss of all
         self.window = self.lowest = math.inf  # mean losses: of the last window, the lowest before
@@ -93,6 +95,8 @@ class Course:
             return self._step(row)
         if row["kind"] == "epoch":
             self.epochs.append(row)
+        elif row["kind"] == "gauges":
+            self.gauges.append(row)
         elif row.get("name") == "overflow" and self.count > SETTLED:
             self.overflows.append(row["step"])
         return row["kind"] in RULES
@@ -116,7 +120,7 @@ class Course:
     def _enter(self) -> None:
         self.stretch, self.count, self.before = self.stretch + 1, 0, self.last(WINDOW)
         self.window, self.lowest, self.peak = math.inf, math.inf, 0.0
-        for seen in (self.steps, self.epochs, self.overflows):
+        for seen in (self.steps, self.epochs, self.gauges, self.overflows):
             seen.clear()
 
     def last(self, steps: int) -> list[Row]:
@@ -168,13 +172,30 @@ def stays_up(course: Course, row: Row) -> Alarm | None:
 
 
 def ceiling(course: Course, row: Row) -> Alarm | None:
-    """A loss that blows up while the rate is high."""
-    if max(row["lr"].values()) < HIGH * course.peak or not _blown(course):
+    """A rate that is too high: the loss blows up under it, or weights change beyond recognition in a step."""
+    rates = course.steps[-1]["lr"].values() if course.steps else [0.0]
+    text = _leap(course) if row["kind"] == "gauges" else _blowing_up(course, max(rates))
+    if not text:
         return None
-    rate = written(max(row["lr"].values()), 3)
-    text = f"The loss rose from {course.lowest:.3g} to {course.window:.3g} while the rate was about {rate}."
     act = "Begin the phase again with a tenth of the rate, or run the finder."
+    text = f"{text} The rate was about {written(max(rates), 3)}."
     return _alarm(ceiling, row, "warn", "The learning rate is too high", text, act, course.slower(0.1))
+
+
+def _blowing_up(course: Course, rate: float) -> str:
+    if rate < HIGH * course.peak or not _blown(course):
+        return ""
+    return f"The loss rose from {course.lowest:.3g} to {course.window:.3g}."
+
+
+def _leap(course: Course) -> str:
+    """The group whose weights change most, where that is far too much twice in a row; a new head starts small."""
+    *body, _head = course.steps[-1]["lr"] if course.steps else [""]
+    least = {name: min(_number(seen["update_ratio"].get(name, 0.0)) for seen in course.gauges) for name in body}
+    most = max(least, key=lambda name: least[name], default="")
+    if len(course.gauges) < 2 or not most or least[most] < LEAP:
+        return ""
+    return f"A single step changed the weights of {most} by {least[most]:.0%}, where about 0.1% is healthy."
 
 
 def dead_group(course: Course, row: Row) -> Alarm | None:
@@ -237,6 +258,7 @@ def overflows(course: Course, row: Row) -> Alarm | None:
 
 RULES: Mapping[str, Sequence[Rule]] = {
     "step": (no_number, bump, ceiling, dead_group, waits),
+    "gauges": (ceiling,),
     "epoch": (no_number, stays_up, overfitting),
     "event": (overflows,),
 }

@@ -19,6 +19,7 @@ from pages.ui.shell import plain
 
 SIDE = 200  # px of a picture
 WIDTH = 140  # px that a column has at least
+SLIDER = 420  # px
 LAST = 12  # epochs that are told beneath each picture
 
 Epoch = Mapping[str, Any]
@@ -50,13 +51,13 @@ def _chosen(run: Run, told: Sequence[Epoch]) -> int:
     if newest > 1:
         key = state.seed(f"board-epoch:{run.id}", shown)
         handed = state.callback(key, lambda place: state.keep(kept, None if place == newest else place))
-        shown = st.slider("After epoch", 1, newest, shown, **handed)
+        shown = st.slider("After epoch", 1, newest, shown, width=SLIDER, **handed)
     return shown - 1
 
 
 def _summary(epoch: Epoch, guesses: Sequence[Guess]) -> str:
     right = [guess["right"] for guess in guesses if guess["right"] is not None]
-    count = f" {sum(right)} of {len(right)} right." if right else ""
+    count = f" {sum(right)} of {len(right)} right. The dots tell the same for each epoch until then." if right else ""
     return f"The same validation images after every epoch, here after epoch {epoch['epoch'] + 1}.{count}"
 
 
@@ -70,8 +71,8 @@ def _tile(task: Task, guess: Guess, picture: bytes, until: Sequence[Guess]) -> N
             st.caption(" → ".join(plain(_words(task, each)) for each in until[-3:]))
             return
         mark = ":green[:material/check:]" if guess["right"] else ":red[:material/close:]"
-        st.markdown(f"{mark} **{plain(said)}**  \n:gray[{'and it is' if guess['right'] else 'is ' + truth}]")
-        st.caption("".join(MARKS[bool(each["right"])] for each in until[-LAST:]), help="Right or wrong, by epoch.")
+        st.markdown(f"{mark} **{plain(said)}**  \n:gray[{'right' if guess['right'] else 'is ' + truth}]")
+        st.caption("".join(MARKS[bool(each["right"])] for each in until[-LAST:]))
 
 
 def _words(task: Task, guess: Guess) -> str:

@@ -126,4 +126,4 @@ def test_numbers_are_near_or_far(tmp_path: Path):
     said = texts(opened(run, "Guesses"))
     assert "**age 27.5**" in said
     assert "age 41 → age 27.5" in said
-    assert "right" not in said
+    assert "dots" not in said, "numbers are near or far"

@@ -156,6 +156,16 @@ def test_a_loss_that_rises_at_a_low_rate_is_not_the_rates_fault():
     assert high.rule == "ceiling", "at a thaw a rise is expected, but not back to where it began"
 
 
+def test_steps_that_change_weights_beyond_recognition():
+    def told(*ratios, group="layer4"):
+        gauges = [{"kind": "gauges", "step": 10, "update_ratio": {group: ratio}, "distance": {}} for ratio in ratios]
+        return titles([*course(falling(15), thawed=GROUPS[1:]), *gauges])
+
+    assert told(0.25, 0.2) == ["The learning rate is too high"]
+    assert told(0.25, 0.01) == told(0.01, 0.01) == told(0.2) == []
+    assert told(2.0, 2.0, group="head") == [], "a new head starts small"
+
+
 def test_fp16_that_overflows_again_and_again():
     fp16 = RECIPE.with_value("training.precision", "fp16")
     rows = course(falling(300))

@@ -68,6 +68,9 @@ class Work(Protocol):
     def advance(self, step: int, now: bool = False, **facts: Any) -> None:
         """So many steps are done; written down at once where `now`, else often enough for the eye."""
 
+    def keep(self, record: Record) -> None:
+        """Write a record down beside those that are yielded, for what this process alone can tell; never raises."""
+
     def conclude(self, words: str, state: str = "finished") -> None:
         """What the run's last word shall be instead of `Finished`, and its last state."""
 

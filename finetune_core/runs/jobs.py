@@ -151,7 +151,7 @@ class _Account:
 
     def _raise(self, found: Iterable[Alarm]) -> None:
         for alarm in found:
-            self.work.files.append(alarm)
+            self.work.keep(alarm)
 
     def end(self) -> None:
         """The last word."""

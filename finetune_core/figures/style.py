@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from finetune_core.figures.colours import EMBER, FAINT, GREY, GRID, ICE, SHADE
+from finetune_core.figures.colours import EMBER, FAINT, GREY, GRID, ICE, SHADE, faded
 from finetune_core.figures.series import Record, kept
 from finetune_core.parts.numbers import written
 
@@ -176,6 +176,16 @@ def _told(events: Sequence[Record]) -> str:
     lines = wrap(html.escape(str(events[0].get("text", "")))[:TOLD], WRAPPED)
     more = [f"and {len(events) - 1:,} more like it"] if len(events) > 1 else []
     return "<br>".join([f"<b>Step {events[0]['step']:,}</b>", *lines, *more])
+
+
+def healthy(figure: go.Figure, band: tuple[float, float], text: str) -> None:
+    """Shade the numbers between two on a logarithmic axis, and say what they are."""
+    low, high = band
+    figure.add_shape(
+        type="rect", xref="paper", x0=0, x1=1, y0=low, y1=high, fillcolor=faded(ICE, 0.1), line_width=0, layer="below"
+    )
+    where = {"xref": "paper", "x": 0.01, "xanchor": "left", "y": np.log10(high), "yanchor": "top"}
+    figure.add_annotation(text=text, showarrow=False, font={"size": 11, "color": GREY}, **where)
 
 
 def pinned(figure: go.Figure, x: float, y: float, text: str, colour: str) -> None:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from finetune_core.figures.colours import EMBER, GREY, ICE, faded, group_colours
 from finetune_core.figures.series import Record, by_group, column
-from finetune_core.figures.style import canvas, line, marks, phases, pinned, span, waiting
+from finetune_core.figures.style import canvas, healthy, line, marks, phases, pinned, span, waiting
 from finetune_core.parts.tasks import Score
 from finetune_core.runs.history import History
 from finetune_core.runs.lines import Line
@@ -40,13 +40,16 @@ class Axis:
 class Measure:
     """A chart of numbers that may be measured by the step: its title, hover format, and fields by what they are called.
 
-    A field by layer group is drawn as a line for each group, in its colour.
+    A field by layer group is drawn as a line for each group, in its colour. Where it is known which numbers are
+    healthy, `band` holds the lowest and highest of them, and `said` says so on the chart.
     """
 
     title: str
     hover: str
     fields: Mapping[str, str]
     logarithmic: bool = False
+    band: tuple[float, float] | None = None
+    said: str = ""
 
     def lines(self, history: History) -> dict[tuple[str, str], Line]:
         """Those that there are, by field and group."""
@@ -55,7 +58,14 @@ class Measure:
 
 GRADIENTS = Measure("Gradient norm", "%{y:.3g}", {"group_grad_norm": "norm"}, logarithmic=True)
 MORE = (
-    Measure("Update over weight", "%{y:.2~g}", {"update_ratio": "ratio"}, logarithmic=True),
+    Measure(
+        "Update over weight",
+        "%{y:.2~g}",
+        {"update_ratio": "ratio"},
+        logarithmic=True,
+        band=(3e-4, 3e-3),  # about 1e-3 by the rule of thumb of Stanford's CS231n; a new head, still small, lies above
+        said="healthy: about 0.001; a new head moves faster",
+    ),
     Measure("Distance from the start", "%{y:.3~g}", {"distance": "distance"}),
     Measure("Images per second", "%{y:,.0f}", {"images_per_s": "images per second"}),
     Measure("Memory in MB", "%{y:,.0f}", {"memory_mb": "memory"}),
@@ -144,6 +154,8 @@ def by_step(history: History, measure: Measure, axis: Axis = Axis()) -> go.Figur
     else:
         figure.update_yaxes(rangemode="tozero", tickformat=".0%" if "%}" in measure.hover else None)
     _frame(figure, axis, "after the first step")
+    if measure.band and drawn:
+        healthy(figure, measure.band, measure.said)
     return figure
 
 

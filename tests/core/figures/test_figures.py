@@ -252,7 +252,20 @@ def test_whatever_is_measured_by_the_step_gets_a_chart():
     assert list(found) == ["Update over weight", "In use"]
     ratio = traces(figures.by_step(history, found["Update over weight"]))["head"]
     assert ratio.line.color == figures.group_colours(GROUPS)["head"]
-    assert set(traces(figures.by_step(history, found["In use"]))) == {"processor"}
+    use = figures.by_step(history, found["In use"])
+    assert set(traces(use)) == {"processor"}
+    assert not use.layout.shapes
+
+
+def test_healthy_updates_are_marked_and_said():
+    gauges = [{"kind": "gauges", "step": n, "update_ratio": {"head": 1e-3}} for n in range(5)]
+    history = told([*records(), *gauges])
+    figure = figures.by_step(history, figures.measured(history)["Update over weight"])
+    (band,) = figure.layout.shapes
+    assert band.y0 < 1e-3 < band.y1
+    (words,) = figure.layout.annotations
+    assert "0.001" in words.text
+    assert words.y == pytest.approx(math.log10(band.y1)), "annotations on logarithmic axes are placed by the power"
 
 
 def test_a_line_is_known_again_when_others_come_before_it():

@@ -48,7 +48,7 @@ class Gauges(Record):
     Per layer group that learns: `update_ratio` is the length of the step that its weights took over their length
     before it, `distance` how far they are from where the run began, over their length there. `cpu_use` is the share of
     this machine's cores that the process has kept busy since it was last measured, `gpu_use` the share of the time in
-    which the GPU was at work; None where that cannot be known.
+    which the GPU was at work; None where that cannot be known. A run that is stopped right then leaves one out.
     """
 
     kind: ClassVar[str] = "gauges"

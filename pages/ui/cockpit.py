@@ -36,4 +36,4 @@ def _alarm(recipe: Recipe, row: Mapping[str, Any], key: str) -> None:
         st.markdown(f"{plain(seen)} {plain(row['act'])}")
         if row["mend"] and state.draft() == recipe:  # else the change would be one of another experiment
             mend = Mend(**row["mend"])
-            shell.mends([replace(mend, title=f"In the draft: {mend.title[:1].lower()}{mend.title[1:]}")], key)
+            shell.mends([replace(mend, title=f"{mend.title} in the draft")], key)

@@ -43,10 +43,10 @@ def test_an_alarm_says_what_to_do_and_offers_the_change_in_the_draft():
     assert texts(app).count("The learning rate is too high") == 1, "neither twice in the card nor among the notes"
     assert "The loss rose from 1 to 3" in texts(app)
     assert "Begin again" in texts(app)
-    mend = next(button for button in app.button if button.label == "In the draft: set the rate to 0.0003")
+    mend = next(button for button in app.button if button.label == "Set the rate to 0.0003 in the draft")
     app = mend.click().run()
     assert draft().phases[0].learning_rate == 3e-4
-    assert not any("In the draft" in label for label in labels(app)), "the draft is another experiment now"
+    assert not any("in the draft" in label for label in labels(app)), "the draft is another experiment now"
     assert "Begin again" in texts(app)
 
 
@@ -54,7 +54,7 @@ def test_of_another_draft_an_alarm_offers_nothing():
     run = trained(Recipe())
     run.append(HOT)
     saved(Recipe().with_value("phases.0.epochs", 7))
-    assert not any("In the draft" in label for label in labels(opened(run)))
+    assert not any("in the draft" in label for label in labels(opened(run)))
 
 
 def test_alarms_stand_newest_first_the_last_word_of_each():

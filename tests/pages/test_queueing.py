@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core import places
 from finetune_core.recipe import Recipe
-from finetune_core.runs import queue, store
+from finetune_core.runs import holding, queue, store
 from finetune_core.runs.store import Run
 from tests.pages.conftest import saved
 from tests.pages.test_running import button, page, texts
@@ -26,7 +26,7 @@ def at_work() -> Iterator[Run]:
         run.report(state="running", epochs=5, epoch=1, epoch_steps=10, seconds_left=40.0, step=15, steps=50)
         yield run
         file = places.runs_dir() / queue.DISPATCHER
-        if pid := store.living(file):
+        if pid := holding.living_in(file):
             psutil.Process(pid).kill()
         child.kill()
 
@@ -106,4 +106,4 @@ def test_an_open_page_starts_a_dispatcher_where_somebody_waits(
     psutil.Process(before).kill()
     psutil.Process(before).wait(10)
     open_page("home")
-    assert store.living(file) not in (None, before)
+    assert holding.living_in(file) not in (None, before)

@@ -13,7 +13,7 @@ from finetune_core.cli import main
 from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.variants import axis
-from finetune_core.runs import queue, store, sweeps
+from finetune_core.runs import holding, queue, store, sweeps
 from finetune_core.runs.sweeps import Sweep
 from tests.core.runs.test_queue import busy, until  # noqa: F401 - a fixture
 
@@ -21,7 +21,7 @@ from tests.core.runs.test_queue import busy, until  # noqa: F401 - a fixture
 @pytest.fixture(autouse=True)
 def _no_dispatcher_stays() -> Iterator[None]:
     yield
-    if pid := store.living(places.runs_dir() / queue.DISPATCHER):
+    if pid := holding.living_in(places.runs_dir() / queue.DISPATCHER):
         psutil.Process(pid).kill()
 
 

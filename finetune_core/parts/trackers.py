@@ -80,7 +80,7 @@ class _EventFiles:
 
 
 class MLflow(Tracker):
-    """A run in MLflow: on the server that MLFLOW_TRACKING_URI names, else in the folder `mlflow` beside the runs."""
+    """A run in MLflow: on the server that MLFLOW_TRACKING_URI names, else in the file `mlflow.db` beside the runs."""
 
     kind: ClassVar[str] = "mlflow"
     title: ClassVar[str] = "MLflow"
@@ -89,20 +89,22 @@ class MLflow(Tracker):
 
     def begin(self, folder: Path, recipe: Mapping[str, Any], step: int) -> Log:
         """The run of this folder's name, found again where it was begun before."""
-        mlflow = importlib.import_module(self.package)
-        return _MLflowRun(mlflow.MlflowClient(_mlflow_place(folder)), self.experiment, folder.name, recipe)
+        client = importlib.import_module(self.package).MlflowClient
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            return _MLflowRun(client(), self.experiment, None, folder.name, recipe)
+        runs = folder.parent.absolute()
+        own = client(f"sqlite:///{runs / 'mlflow.db'}")
+        return _MLflowRun(own, self.experiment, (runs / "mlflow").as_uri(), folder.name, recipe)
 
 
 class _MLflowRun:
-    def __init__(self, client: Any, experiment: str, name: str, recipe: Mapping[str, Any]) -> None:
+    def __init__(self, client: Any, experiment: str, files: str | None, name: str, recipe: Mapping[str, Any]) -> None:
         found = client.get_experiment_by_name(experiment)
-        place = found.experiment_id if found else client.create_experiment(experiment)
-        known = client.search_runs([place], f"tags.thaw_run = '{name}'", max_results=1)
-        tags = {"thaw_run": name, "mlflow.runName": name}
-        self.client, self.run = (
-            client,
-            known[0].info.run_id if known else client.create_run(place, tags=tags).info.run_id,
-        )
+        place = found.experiment_id if found else client.create_experiment(experiment, artifact_location=files)
+        tags = {"thaw_run": name.replace("'", ""), "mlflow.runName": name}
+        known = client.search_runs([place], f"tags.thaw_run = '{tags['thaw_run']}'", max_results=1)
+        run = known[0] if known else client.create_run(place, tags=tags)
+        self.client, self.run = client, run.info.run_id
         if not known:
             client.log_dict(self.run, dict(recipe), "recipe.json")
 
@@ -146,12 +148,6 @@ class _WandBRun:
 
     def close(self) -> None:
         self.run.finish()
-
-
-def _mlflow_place(folder: Path) -> str | None:
-    """None leaves the choice to MLflow's own variable."""
-    own = folder.parent / "mlflow"
-    return None if os.environ.get("MLFLOW_TRACKING_URI") else own.absolute().as_uri()
 
 
 def _mlflow_name(name: str) -> str:

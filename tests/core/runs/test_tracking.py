@@ -126,7 +126,7 @@ def test_mlflows_own_reader_finds_the_run_once(tiny: Recipe) -> None:
     assert work(run, watch=stop) == 0
     assert work(run) == 0
     assert not [row for row in run.records()[0] if row.get("name") == "tracker"]
-    client = mlflow.MlflowClient((run.path.parent / "mlflow").as_uri())
+    client = mlflow.MlflowClient(f"sqlite:///{run.path.parent / 'mlflow.db'}")
     (found,) = client.search_runs([client.get_experiment_by_name("Thaw").experiment_id])
     history = {each.step: each.value for each in client.get_metric_history(found.info.run_id, "train/loss")}
     assert history == {step: value for (name, step), value in written(run).items() if name == "train/loss"}

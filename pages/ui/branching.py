@@ -72,7 +72,8 @@ def _changed(run: Run, step: int) -> Recipe:
         rate, list(FACTORS), format_func=lambda each: FACTORS[each], default=1.0, required=True, key="branch-rate"
     )
     more = st.pills("More epochs", list(MORE), format_func="+{}".format, default=0, required=True, key="branch-more")
-    also = st.pills("Thaw too", [name for name in names if name not in warm], selection_mode="multi", key="branch-thaw")
+    frozen = [name for name in names if name not in warm]
+    also = st.pills("Thaw too", frozen, selection_mode="multi", format_func=shell.plain, key="branch-thaw")
     for number in range(first, len(recipe.phases)):
         each = recipe.phases[number]
         recipe = recipe.with_value(

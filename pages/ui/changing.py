@@ -56,7 +56,7 @@ def popover(run: Run) -> None:
 
 def _offer(run: Run, label: str, change: Change, key: str, icon: str | None = None) -> None:
     turn = len(run.asked_changes())
-    args, help = (run, change, turn), f"`set RUN {change.asked}`"
+    args, help = (run, change, turn), shell.plain(f"set RUN {change.asked}")
     st.button(label, icon=icon, key=f"{key}:{turn}", on_click=_ask, args=args, help=help)
 
 

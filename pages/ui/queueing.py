@@ -110,7 +110,9 @@ def _waiting(run: Run, now: Queue, here: machine.Machine) -> None:
 
 def _link(run: Run, icon: str) -> None:
     label = shell.plain(summary(run).title)
-    st.page_link(path.RUN.script, label=label, icon=icon, query_params={"run": run.id}, help=run.id, width="stretch")
+    st.page_link(
+        path.RUN.script, label=label, icon=icon, query_params={"run": run.id}, help=shell.plain(run.id), width="stretch"
+    )
 
 
 def _quiet(key: str, run: Run, icon: str, help: str, act: Callable[[Run], None], disabled: bool = False) -> None:

@@ -45,7 +45,13 @@ def of_run(run: Run) -> None:
 
 def _link(sweep: Sweep) -> None:
     label = f":small[{shell.plain(sweep.title)}, {count(len(sweep.trials), 'run')}]"
-    st.page_link(path.SWEEP.script, label=label, icon=path.SWEEP.icon, query_params={"sweep": sweep.id}, help=sweep.id)
+    st.page_link(
+        path.SWEEP.script,
+        label=label,
+        icon=path.SWEEP.icon,
+        query_params={"sweep": sweep.id},
+        help=shell.plain(sweep.id),
+    )
 
 
 def chosen(recipe: Recipe, names: tuple[str, ...]) -> tuple[list[Axis], int, UserError | None]:

@@ -83,7 +83,7 @@ class Life:
 
 
 def told(records: Iterable[Record]) -> list[tuple]:
-    """What has to be the same: all but times, checks after each start, and gauges, of which a stop may leave one out."""
+    """What has to be the same: all but times, checks after each start, and gauges, which a stop may leave out once."""
     kept = [vars(record) | {"kind": record.kind} for record in records]
     kept = [row for row in kept if row.get("name") not in ("truth", "stopped") and row["kind"] != "gauges"]
     moving = ("seconds", "images_per_s", "memory_mb", "waiting")

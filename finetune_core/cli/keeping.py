@@ -12,7 +12,7 @@ from finetune_core.cli.shared import open_run
 from finetune_core.errors import UserError
 from finetune_core.runs import exchange, store, summaries
 from finetune_core.runs import notes as kept
-from finetune_core.runs import trash as rubbish
+from finetune_core.runs import trash as bin_
 from finetune_core.wording import count, megabytes, shown
 
 
@@ -51,42 +51,42 @@ def note(options: Options) -> None:
 
 
 def disk(options: Options) -> None:
-    """Say how much disk space each run takes, the largest first, and the rubbish."""
+    """Say how much disk space each run takes, the largest first, and the trash."""
     found = sorted(summaries.summaries(options.runs), key=lambda one: one.size, reverse=True)
     for one in found:
         print(f"{megabytes(one.size):>10}  {one.id}")
     print(f"{megabytes(sum(one.size for one in found)):>10}  {count(len(found), 'run')}")
-    print(f"{megabytes(rubbish.in_trash(options.runs)):>10}  the trash")
+    print(f"{megabytes(bin_.in_trash(options.runs)):>10}  the trash")
 
 
 def trash(options: Options) -> None:
     """Move runs into the trash, from which `restore` brings them back."""
     for run in _opened(options):
-        rubbish.throw_away(run)
+        bin_.throw_away(run)
         print(f"{run.id} is in the trash.")
 
 
 def restore(options: Options) -> None:
-    """Bring runs back from the rubbish."""
+    """Bring runs back from the trash."""
     for name in options.several:
-        print(rubbish.bring_back(name, options.runs).path)
+        print(bin_.bring_back(name, options.runs).path)
 
 
 def empty_trash(options: Options) -> None:
     """Delete what is in the trash, for good."""
-    there = rubbish.thrown_away(options.runs)
-    size = megabytes(rubbish.in_trash(options.runs))
+    there = bin_.thrown_away(options.runs)
+    size = megabytes(bin_.in_trash(options.runs))
     if not options.yes and there:
         what = f"This deletes {count(len(there), 'run')} ({size}) for good."
         raise UserError(what, ", ".join(one.id for one in there), "Say it again with --yes.")
-    rubbish.empty(options.runs)
+    bin_.empty(options.runs)
     print(f"The trash is empty: {size} are free." if there else "The trash is empty.")
 
 
 def slim(options: Options) -> None:
     """Keep of finished runs only their best weights, and delete their other checkpoints for good."""
     for run in _opened(options):
-        print(f"{run.id}: {megabytes(rubbish.slim(run))} are free.")
+        print(f"{run.id}: {megabytes(bin_.slim(run))} are free.")
 
 
 def export_run(options: Options) -> None:

@@ -83,6 +83,8 @@ def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
     for best in (run.best, run.best_before):
         if states.facts(best).get("step") == str(position["best_step"]):
             made.copy(best, made.best)
+            if best == run.best and run.predictions_file.exists():  # what it answered
+                made.copy(run.predictions_file, made.predictions_file)
     made.keep_records(step)
     origin = Lineage(run.id, step, tuple(differences(before, recipe)))
     made.write_json(made.lineage_file, vars(origin))

@@ -16,8 +16,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 PROGRAM = "python -m finetune_core "
 LINES = [line.removeprefix(PROGRAM) for _, block in BLOCKS for line in block.splitlines() if line.startswith(PROGRAM)]
-STAYS = ("studio",)  # serves until it is stopped: the browser tests start it
-NOT_NOW = ("stop", "pause", "resume")  # of a finished run there is nothing to stop or to resume: exit code 2
+STAYS = ("studio", "sweep")  # go on behind the command; tests of their own start them
+NOT_NOW = ("stop", "pause", "resume", "set", "move", "cancel")  # a finished run is neither at work nor waits: code 2
 
 
 def words(line: str) -> list[str]:
@@ -37,8 +37,9 @@ def test_every_line_works_in_its_order(
         command, *rest = words(line)
         if command in STAYS:
             continue
-        run = store.list_runs()[0].id if store.list_runs() else "RUN"
-        code = cli.main([command, *(run if word == "RUN" else word for word in rest)])
+        if command != "restore":  # which is about the one that was thrown away just now
+            run, other = ([each.id for each in store.list_runs()] + ["RUN", "OTHER"])[:2]
+        code = cli.main([command, *({"RUN": run, "OTHER": other}.get(word, word) for word in rest)])
         assert code == (2 if command in NOT_NOW else 0), f"{line}: {capsys.readouterr().err}"
         if command == "init":
             assert load(Path("recipe.yaml")) == Recipe()

@@ -23,7 +23,7 @@ from finetune_core.errors import UserError
 from finetune_core.machine import Machine
 from finetune_core.parts import Job
 from finetune_core.recipe import Recipe
-from finetune_core.runs import devices, engines, holding, launch, store
+from finetune_core.runs import devices, engines, holding, launch, store, summaries
 from finetune_core.runs.folder import read_json
 from finetune_core.runs.store import Run
 
@@ -68,8 +68,9 @@ def look(runs: Path | None = None) -> Queue:
     folder = runs or places.runs_dir()
     listed = {name: place for place, name in enumerate(_order(folder))}
     waiting, active = [], []
-    for run in store.every_run(folder):
-        status = run.status
+    for one in summaries.summaries(folder, job=None):
+        run = Run(folder / one.id)
+        status = one.status if one.readable else run.status  # its recipe is what its turn will tell of
         if status.active:
             active.append((status.started, run.id, run))
         elif run.engine_file.exists():  # it waits in a queue that is not this one

@@ -34,7 +34,7 @@ from finetune_core.runs.store import Run, Status, kind_of
 
 STAMPED = (RECIPE, "job.json", "status.json", "metrics.jsonl", "notes.json", "checkpoints", "")  # "" is the folder
 
-Stamps = list[tuple[int, int, int] | None]
+Stamps = list[tuple[int, int, int, int] | None]
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Summary:
         return max(0.0, self.status.updated - self.status.started)
 
 
-def summaries(runs: Path | None = None, job: str = Train.kind) -> list[Summary]:
-    """All runs of a kind of job, newest first; damaged ones are listed with the trainings."""
+def summaries(runs: Path | None = None, job: str | None = Train.kind) -> list[Summary]:
+    """All runs of a kind of job, or of any, newest first; damaged ones are listed with the trainings."""
     found = _shelf((runs or places.runs_dir()).absolute()).look()
-    return sorted((one for one in found if one.job == job), key=lambda one: one.id, reverse=True)
+    return sorted((one for one in found if job in (None, one.job)), key=lambda one: one.id, reverse=True)
 
 
 def summary(run: Run) -> Summary:
@@ -171,7 +171,7 @@ def _stamps(folder: Path) -> Stamps:
     for name in STAMPED:
         try:
             facts = os.lstat(f"{folder}/{name}")
-            found.append((facts.st_mtime_ns, facts.st_size, stat.S_IMODE(facts.st_mode)))
+            found.append((facts.st_mtime_ns, facts.st_size, stat.S_IMODE(facts.st_mode), facts.st_ino))
         except OSError:
             found.append(None)
     return found

@@ -398,14 +398,3 @@ def test_runs_are_listed_newest_first():
     assert list(table["name"]) == ["second", "first"]
     assert list(table["state"]) == ["■ Stopped", "✓ Finished"]
     assert table["best"].tolist() == pytest.approx([0.5, 0.82])
-
-
-def test_two_ticked_runs_are_compared():
-    trained(Recipe(name="first"))
-    trained(Recipe(name="second").with_value("training.batch_size", 8))
-    app = page("runs")
-    app.session_state["runs-table"] = {"selection": {"rows": [0, 1], "columns": [], "cells": []}}
-    app.run()
-    assert not app.exception
-    differing = app.dataframe[1].value
-    assert list(differing[""]) == ["training.batch_size"]

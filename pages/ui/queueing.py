@@ -44,9 +44,15 @@ def panel() -> None:
         st.fragment(run_every=EVERY)(_panel)()
 
 
-@st.fragment(run_every=SELDOM)
 def line() -> None:
-    """On every page: how many wait. Whatever was killed meanwhile, somebody starts them as long as a page is open."""
+    """On every page: how many wait. Whatever was killed meanwhile, somebody starts them as long as a page is open.
+
+    Where nobody waits nothing is asked for: a page at rest is at rest.
+    """
+    st.fragment(run_every=SELDOM if queue.look().waiting else None)(_line)()
+
+
+def _line() -> None:
     _tried(queue.ensure)
     if waiting := len(queue.look().waiting):
         words = f":small[{count(waiting, 'run')} {'waits' if waiting == 1 else 'wait'}]"

@@ -375,7 +375,7 @@ def test_other_charts_are_drawn_when_they_are_asked_for(no_worker):
 def test_the_plan_of_a_long_run_is_worked_out_at_some_steps(no_worker):
     """It was worked out at each: ten seconds for a million, at each look."""
     recipe = Recipe().with_value("phases.0.epochs", 1000)
-    whole, some = plan.plan(recipe, NAMES, 10), plan.plan(recipe, NAMES, 10, (), 25)
+    whole, some = plan.plan(recipe, NAMES, 10), plan.plan(recipe, NAMES, 10, every=25)
     assert some == [row for row in whole if row["step"] % 25 == 0 or row["step"] == 9_999]
 
 

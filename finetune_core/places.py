@@ -90,8 +90,13 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def forget_drafts(folder: Path) -> None:
-    """Remove what writers that were killed have left half written; what living ones are writing stays."""
+def forget_drafts(folder: Path, others: str = "") -> None:
+    """Remove what writers that were killed have left half written; what living ones are writing stays.
+
+    Also what others leave, by a pattern of their names, where no living one can be at it.
+    """
+    for path in folder.glob(others) if others else ():
+        path.unlink(missing_ok=True)
     for draft in folder.glob(f".*{DRAFT}"):
         writer = draft.name.split(".")[-3]
         if not (writer.isdigit() and psutil.pid_exists(int(writer))):

@@ -8,12 +8,15 @@ state before. The weights for people (best, last, ends of phases) are written be
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -32,6 +35,7 @@ from finetune_core.training.loop import Save, Trainer
 
 # What may change between two stretches of one run: where and how often it is kept, not what it learns.
 FREE = ("name", "training.device", "training.save_minutes", "training.checkpoints", "data.source.")
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
 OLDER = "The checkpoint of step {newer} is damaged; the run goes on from the one before, of step {older}."
 
 
@@ -127,7 +131,13 @@ def _keep(folder: Folder, trainer: Trainer, path: Path) -> None:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], said: dict[str, str]) -> None:
-    save_file(tensors, path, seals.sealed(tensors, said))
+    try:
+        save_file(tensors, path, seals.sealed(tensors, said))
+    except SafetensorError as error:  # it has words of its own for what the system refuses, such as a full disk
+        number = OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _description(trainer: Trainer) -> dict[str, str]:

@@ -25,6 +25,7 @@ from finetune_core.runs.folder import Folder, read_json
 
 PATIENCE = 2.0  # seconds for a worker that is just leaving
 PULSE = 5.0  # seconds between two signs of life
+SAFETENSORS = ".tmp??????"  # how the library names what it is writing; here nobody else writes
 SILENCE = 120.0  # seconds without one, after which a worker on another machine counts as gone
 
 
@@ -84,7 +85,7 @@ def held(folder: Folder) -> Iterator[bool]:
         return
     with _lock(folder, folder.lock_file.name):
         places.forget_drafts(folder.path)
-        places.forget_drafts(folder.checkpoints)
+        places.forget_drafts(folder.checkpoints, SAFETENSORS)
         name_worker(folder, psutil.Process())
         over = threading.Event()
         threading.Thread(target=_pulse, args=(folder, over), daemon=True).start()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from finetune_core import places
@@ -186,13 +187,28 @@ def test_any_state_is_a_start_for_weights(whole: store.Run) -> None:
 
 def test_nothing_is_left_half_written(recipe: Recipe) -> None:
     run = stopped_at(recipe, 2)
-    left = [run.checkpoints / ".best.safetensors.999999.1.draft", run.path / ".status.json.999999.1.draft"]
+    drafts = [".best.safetensors.999999.1.draft", ".tmpx0Ab3Z"]  # ours, and the one that the library begins with
+    left = [*(run.checkpoints / name for name in drafts), run.path / ".status.json.999999.1.draft"]
     for path in left:
         path.write_bytes(b"half")
     assert work(run) == 0
     assert not [path for path in left if path.exists()]
     modes = {path.stat().st_mode & 0o777 for path in [*run.checkpoints.iterdir(), run.recipe_file]}
     assert len(modes) == 1, "weights are as readable as the rest"
+
+
+def test_a_disk_that_the_library_finds_full_is_told_as_that(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """safetensors has an error and words of its own for it."""
+
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    run = store.create(recipe)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        assert work(run) == 2
+    assert run.status.error["kind"] == "disk"
+    assert run.status.error["what"] == "The disk has no room for the checkpoint."
 
 
 def test_a_state_is_packed_whole() -> None:

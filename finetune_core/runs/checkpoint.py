@@ -20,7 +20,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.parts.backbones import reading, seals
@@ -52,7 +51,7 @@ def save(folder: Folder, trainer: Trainer, wish: Save = Save()) -> None:  # noqa
 
     The end of a phase is weights alone, since the state was saved with its last epoch.
     """
-    with places.writing("the checkpoint", place=places.Place(folder.path, "THAW_RUNS")):
+    with folder.writing("the checkpoint"):
         if wish.phase_end is not None:
             _keep(folder, trainer, folder.phase_end(wish.phase_end))
             return
@@ -91,7 +90,7 @@ def restore(folder: Folder, trainer: Trainer) -> list[str]:
         trainer.restore(state.trainer)
         if notes:
             notes = [OLDER.format(newer=states.step(folder.states[0]), older=state.step)]
-        if states.facts(folder.last).get("step") != str(trainer.done):  # killed in between
+        if not _holds(folder.last, trainer.done):  # killed in between
             _keep(folder, trainer, folder.last)
         return [*notes, *_match_best(folder, trainer)]
     if notes:
@@ -154,10 +153,9 @@ def _set_aside(folder: Folder) -> None:
 
 def _match_best(folder: Folder, trainer: Trainer) -> list[str]:
     """Have the best weights be those that the trainer remembers: a kill may have left others, or none."""
-    wanted = str(trainer.best_step)
-    if not trainer.best_step or states.facts(folder.best).get("step") == wanted:
+    if not trainer.best_step or _holds(folder.best, trainer.best_step):
         return []
-    if states.facts(folder.best_before).get("step") == wanted:
+    if _holds(folder.best_before, trainer.best_step):
         folder.copy(folder.best_before, folder.best)
     elif trainer.done == trainer.best_step:
         _keep(folder, trainer, folder.best)
@@ -165,6 +163,17 @@ def _match_best(folder: Folder, trainer: Trainer) -> list[str]:
         trainer.forget_best()
         return ["The best weights so far are not there; the best of the epochs that follow takes their place."]
     return []
+
+
+def _holds(path: Path, step: int) -> bool:
+    """Whether a file has the weights of that step, undamaged."""
+    if states.facts(path).get("step") != str(step):
+        return False
+    try:
+        reading.sealed(path)
+    except UserError:
+        return False
+    return True
 
 
 def _forget(folder: Folder, count: int) -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,6 +82,10 @@ class Folder:
     def states(self) -> list[Path]:
         """All of those, the newest first."""
         return sorted(self.checkpoints.glob("step-*.safetensors"), reverse=True)
+
+    def writing(self, what: str = "the run") -> AbstractContextManager[None]:
+        """Turn the refusal of a full or write-protected disk into a UserError."""
+        return places.writing(what, place=places.Place(self.path, "THAW_RUNS"))
 
     def replace(self, path: Path, write: Callable[[Path], object], lasting: bool = False) -> None:
         """Write a file of the folder as a whole; a `lasting` one survives a power cut."""

@@ -84,16 +84,18 @@ def held(folder: Folder) -> Iterator[bool]:
         yield False
         return
     with _lock(folder, folder.lock_file.name):
-        places.forget_drafts(folder.path)
-        places.forget_drafts(folder.checkpoints, SAFETENSORS)
-        name_worker(folder, psutil.Process())
+        with folder.writing():
+            places.forget_drafts(folder.path)
+            places.forget_drafts(folder.checkpoints, SAFETENSORS)
+            name_worker(folder, psutil.Process())
         over = threading.Event()
         threading.Thread(target=_pulse, args=(folder, over), daemon=True).start()
         try:
             yield True
         finally:
             over.set()
-            folder.owner_file.unlink(missing_ok=True)  # the process may go on with something else
+            with suppress(OSError):  # on a disk that refuses, the name of a process that is gone does no harm
+                folder.owner_file.unlink(missing_ok=True)  # the process may go on with something else
 
 
 def taken(folder: Folder, pid: int | None = None) -> UserError:

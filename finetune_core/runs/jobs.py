@@ -25,6 +25,7 @@ from finetune_core.recipe.changes import Change, kept
 from finetune_core.records import Alarm, Epoch, Event, Find, Lap, Record
 from finetune_core.runs import alarms
 from finetune_core.training import timing
+from finetune_core.wording import count
 
 if TYPE_CHECKING:
     from finetune_core.training.loop import Trainer
@@ -67,10 +68,12 @@ class Train(Job):
         files.save_begun(session.images)
         files.save_targets(session.targets)
         files.save_depth(session.depth)
-        files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
+        left_out = files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
         account = _Account(trainer, work)
         account.begin()
         work.track(self.trackers, trainer.done)
+        if left_out:
+            found.append(f"{count(left_out, 'record')} could not be read and will be missing.")
         told = {"weights": () if trainer.done else session.network.notes, "data": session.changes, "checkpoint": found}
         notes = [Event(name, trainer.done, note) for name, said in told.items() for note in said]
         for made in chain(notes, trainer.run()):
@@ -130,7 +133,8 @@ class _Account:
         self.trainer, self.work, self.warning = trainer, work, ""
         self.score = trainer.session.targets.about.score
         rows = work.files.records()[0]
-        self.scores = [row["valid_score"] for row in rows if row["kind"] == "epoch"]
+        scores = {row.get("epoch"): row["valid_score"] for row in rows if row["kind"] == "epoch"}
+        self.scores = [scores.get(epoch) for epoch in range(trainer.at.epoch)]  # None where a record was damaged
         self.watch = alarms.Watch(work.recipe)
         told = [(row.get("rule"), row["step"]) for row in rows if row["kind"] == "event"]
         self._raise(alarm for alarm in self.watch.hear(rows) if (alarm.rule, alarm.step) not in told)

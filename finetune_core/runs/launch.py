@@ -31,7 +31,7 @@ def start(run: Run, gpus: Sequence[str] = ()) -> None:
     """
     module = "torchrun" if run.recipe.training.processes > 1 else "worker"
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
-    with holding.starting(run), places.writing("the run", place=places.Place(run.path, "THAW_RUNS")):
+    with holding.starting(run), run.writing():
         run.report_start("Starting the worker")
         worker = spawn(module, run.path, run.log, variables)
         with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its log says why
@@ -64,11 +64,13 @@ def stop(run: Run, wait: bool = False, now: bool = False) -> None:
     `now` ends it at once: what it has learned since it saved last is lost.
     """
     pid = _worker(run, "stop")
-    run.ask("stop")
     if now:
         end_by_force(run)
-        run.report(state="stopped", message="Stopped at once; what was saved last remains", seconds_left=None)
-    elif wait:
+        with contextlib.suppress(OSError):  # a full disk keeps nobody running
+            run.report(state="stopped", message="Stopped at once; what was saved last remains", seconds_left=None)
+        return
+    run.ask("stop")
+    if wait:
         try:
             psutil.Process(pid).wait(GRACE_SECONDS)
         except psutil.NoSuchProcess:

@@ -162,18 +162,25 @@ class Run(Folder):
         """The epoch records alone, as they are now: quick however many steps lie between them."""
         return [today(row) for row in read_lines(self.records_file, begins=EPOCH)[0]]
 
-    def keep_records(self, steps: int) -> None:
-        """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles."""
-        kept = [r for r in self.records()[0] if _before(r, steps)]
-        self.write_text(self.records_file, "".join(json.dumps(r) + "\n" for r in kept))
+    def keep_records(self, steps: int) -> int:
+        """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles.
+
+        Returns how many could not be read, and are left out.
+        """
+        rows, _, damaged = read_lines(self.records_file)
+        whole = [_today(row) for row in rows if "kind" in row and isinstance(row.get("step"), int)]
+        self.write_text(self.records_file, "".join(json.dumps(r) + "\n" for r in whole if _before(r, steps)))
+        return damaged + len(rows) - len(whole)
 
     def ask(self, what: str) -> None:
         """Ask the worker for something: "stop", "pause", or "go" on; the last wish holds."""
-        places.append_line(self.control_file, json.dumps({"ask": what}))
+        with self.writing():
+            places.append_line(self.control_file, json.dumps({"ask": what}))
 
     def ask_change(self, change: Mapping[str, Any]) -> None:
         """Ask the worker to change something on the way."""
-        places.append_line(self.control_file, json.dumps({"set": dict(change)}))
+        with self.writing():
+            places.append_line(self.control_file, json.dumps({"set": dict(change)}))
 
     def changes(self) -> list[dict[str, Any]]:
         """The changes that were made on the way, in order, each with the `step` before which it was made."""

@@ -36,7 +36,8 @@ def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Rep
     processes, before = run.recipe.training.processes, run.status.state
     with holding.held(run), ExitStack() as stack:
         if before not in ("starting", "stopping"):  # nobody has said yet that it starts
-            run.report_start(f"Waking up {processes} processes")
+            with run.writing():
+                run.report_start(f"Waking up {processes} processes")
         follower = _Follower(run, watch, report)
         child = stack.enter_context(_started(run, processes))
         stack.callback(_end, child)

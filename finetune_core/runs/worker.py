@@ -44,7 +44,8 @@ def work(run: Run, watch: Watch = lambda _: None, report: Report = silent, alone
     before = run.status.state
     with holding.held(run) as own:
         if own and before not in ("starting", "stopping"):  # nobody has said yet that it starts
-            run.report_start("Waking up")
+            with run.writing():
+                run.report_start("Waking up")
         return _work(run, watch, report, Ear(run, alone))
 
 

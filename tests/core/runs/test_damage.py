@@ -1,0 +1,119 @@
+"""A run whose files came to harm, or whose disk refuses: it is listed, and goes on or says why not."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from finetune_core import places
+from finetune_core.cli import main
+from finetune_core.errors import UserError
+from finetune_core.places import ROOT
+from finetune_core.recipe import Recipe
+from finetune_core.runs import launch, store
+from finetune_core.runs.worker import work
+from tests.core.runs.test_checkpoint import flip, same, stopped_at
+from tests.core.runs.test_control import until
+
+
+@pytest.fixture
+def recipe(tiny: Recipe) -> Recipe:
+    return tiny.with_value("phases.0.epochs", 3)
+
+
+def into_folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+@pytest.mark.parametrize("name", ["status.json", "metrics.jsonl", "control.jsonl", "worker.json", "job.json"])
+def test_a_folder_where_a_file_should_be_is_told(recipe: Recipe, name: str, capsys: pytest.CaptureFixture) -> None:
+    run = store.create(recipe)
+    run.report(state="running")
+    into_folder(run.path / name)
+    assert run.status.state in ("lost", "unreadable")
+    assert run.records() == ([], 0)
+    assert main(["runs"]) == 0
+    assert run.id in "".join(capsys.readouterr())
+    child = subprocess.run(
+        [sys.executable, "-m", "finetune_core.runs.worker", str(run.path)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == 2
+    assert "Traceback" not in child.stderr
+    assert "directory" in child.stderr.lower()
+
+
+def test_damaged_records_are_counted_and_leave_no_gap_in_the_scores(recipe: Recipe) -> None:
+    run = stopped_at(recipe, 7)
+    lines = run.records_file.read_bytes().splitlines(keepends=True)
+    first_epoch = next(number for number, line in enumerate(lines) if b'"kind": "epoch"' in line)
+    lines[0], lines[first_epoch], lines[1] = b"\xff\xfe\n", b"garbage\n", b'{"kind": "step", "stdp": 0}\n'
+    run.records_file.write_bytes(b"".join(lines))
+    assert work(run) == 0
+    said = [row["text"] for row in run.records()[0] if row.get("name") == "checkpoint"]
+    assert said == ["3 records could not be read and will be missing."]
+    scores = run.status.valid_score
+    assert scores[0] is None
+    assert len(scores) == 3
+    assert None not in scores[1:]
+
+
+def test_damaged_best_weights_are_noticed_when_the_run_goes_on(recipe: Recipe) -> None:
+    """Their metadata may be whole."""
+    whole, run = store.create(recipe), stopped_at(recipe, 7)
+    assert work(whole) == 0
+    best = [row["step"] for row in whole.records()[0] if row["kind"] == "epoch" and row["best"]]
+    assert best == [3, 6, 9]
+    flip(run.best)
+    work(run, watch=lambda record: run.ask("stop"))
+    said = [row["text"] for row in run.records()[0] if row.get("name") == "checkpoint"]
+    assert said == ["The best weights so far are not there; the best of the epochs that follow takes their place."]
+    flip(run.last)
+    assert work(run) == 0
+    same(run, whole)
+
+
+def refuse(patch: pytest.MonkeyPatch, number: int) -> None:
+    """The disk takes nothing any more."""
+
+    def refusing(path: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    patch.setattr(places, "replace_file", refusing)
+    patch.setattr(places, "append_line", refusing)
+
+
+def test_on_a_full_disk_a_stop_is_refused_in_words_and_stop_now_ends_all_the_same(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store.create(recipe.with_value("phases.0.epochs", 900))
+    launch.start(run)
+    until(lambda: run.status.step > 1)
+    with monkeypatch.context() as patch:
+        refuse(patch, errno.ENOSPC)
+        for wish in (launch.stop, launch.pause):
+            with pytest.raises(UserError, match="no room for the run"):
+                wish(run)
+        launch.stop(run, now=True)
+    assert not run.alive()
+    assert run.status.state == "lost"
+    assert run.id in [each.id for each in store.list_runs()]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_worker_that_may_write_nothing_says_so(recipe: Recipe, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(recipe)
+    with monkeypatch.context() as patch:
+        refuse(patch, number)
+        with pytest.raises(UserError, match=r"no room for the run|no place for the run"):
+            work(run)
+        with pytest.raises(UserError, match=r"no room for the run|no place for the run"):
+            launch.start(run)
+    assert work(run) == 0

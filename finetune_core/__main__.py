@@ -2,6 +2,9 @@
 
 import sys
 
-from finetune_core.cli import main
+from finetune_core.interrupting import ending_at_once
+
+with ending_at_once():
+    from finetune_core.cli import main
 
 sys.exit(main())

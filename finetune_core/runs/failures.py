@@ -69,7 +69,7 @@ def _kind(error: UserError) -> str:
     if type(error).__name__ == "Diverged":
         return "diverged"
     cause = error.__cause__
-    return "disk" if isinstance(cause, OSError) and cause.errno in FULL else "given"
+    return "disk" if isinstance(cause, OSError) and cause.errno in (*FULL, errno.EROFS) else "given"
 
 
 def _is_torch(error: Exception, name: str) -> bool:

@@ -11,15 +11,18 @@ import os
 import sys
 from typing import Any
 
-import streamlit as st
-from starlette.middleware import Middleware
-from streamlit import config
-from streamlit.runtime.pages_manager import PagesManager
+from finetune_core.interrupting import ending_at_once
 
-from finetune_core import access
-from finetune_core.errors import UserError
-from finetune_core.places import ROOT
-from pages.ui import door, warm
+with ending_at_once():
+    import streamlit as st
+    from starlette.middleware import Middleware
+    from streamlit import config
+    from streamlit.runtime.pages_manager import PagesManager
+
+    from finetune_core import access
+    from finetune_core.errors import UserError
+    from finetune_core.places import ROOT
+    from pages.ui import door, warm
 
 
 def main() -> int:
@@ -33,9 +36,10 @@ def main() -> int:
         print(*error.lines(), sep="\n", file=sys.stderr)  # noqa: T201 - it is what a terminal is told
         return 2
     PagesManager.uses_pages_directory = False
-    warm.light()  # before the first session's thread is there
-    sys.argv = [str(ROOT / script)]  # Streamlit puts its folder first among those that modules are imported from
-    st.App(ROOT / script, middleware=[Middleware(door.Door, key=key)]).run(config=settings)
+    with ending_at_once():  # until the server listens for itself
+        warm.light()  # before the first session's thread is there
+        sys.argv = [str(ROOT / script)]  # Streamlit puts its folder first among those that modules are imported from
+        st.App(ROOT / script, middleware=[Middleware(door.Door, key=key)]).run(config=settings)
     return 0
 
 

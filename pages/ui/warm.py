@@ -35,7 +35,16 @@ HEAVY = (
     "finetune_core.understand.predict",
 )
 # What of our own needs PyTorch, or no page.
-LATER = ("cli", "parts.measures", "training", "finder.range_test", "finder.race", "runs.worker", "runs.checkpoint")
+LATER = (
+    "cli",
+    "parts.measures",
+    "training",
+    "finder.range_test",
+    "finder.race",
+    "runs.worker",
+    "runs.checkpoint",
+    "runs.verify",
+)
 
 _lock = threading.Lock()
 _thread: threading.Thread | None = None

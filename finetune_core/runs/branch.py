@@ -85,7 +85,7 @@ def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
             made.copy(best, made.best)
             if best == run.best and run.predictions_file.exists():  # what it answered
                 made.copy(run.predictions_file, made.predictions_file)
-    made.keep_records(step)
+    made.keep_records(step, position)
     origin = Lineage(run.id, step, tuple(differences(before, recipe)))
     made.write_json(made.lineage_file, vars(origin))
     said = run.said()

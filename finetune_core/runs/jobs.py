@@ -68,7 +68,8 @@ class Train(Job):
         files.save_begun(session.images)
         files.save_targets(session.targets)
         files.save_depth(session.depth)
-        left_out = files.keep_records(trainer.done)  # a killed run may have got further than it saved, or saved nothing
+        # A killed run may have got further than it saved, or saved nothing
+        left_out = files.keep_records(trainer.done, trainer.at.saved())
         account = _Account(trainer, work)
         account.begin()
         work.track(self.trackers, trainer.done)

@@ -116,13 +116,13 @@ class Run(Folder):
         """Where the run stands now, judged by the process too."""
         try:
             saved = self.said()
+            if not saved.active:
+                return saved
+            if not self.alive():
+                return replace(saved, state="lost")
+            return replace(saved, state="stopping") if self.wish() == "stop" else saved
         except UserError as error:
             return Status(state="unreadable", message=error.what, error=error.words())
-        if not saved.active:
-            return saved
-        if not self.alive():
-            return replace(saved, state="lost")
-        return replace(saved, state="stopping") if self.wish() == "stop" else saved
 
     def said(self) -> Status:
         """Where the worker itself has said that the run stands; a UserError where that is damaged."""
@@ -162,14 +162,15 @@ class Run(Folder):
         """The epoch records alone, as they are now: quick however many steps lie between them."""
         return [today(row) for row in read_lines(self.records_file, begins=EPOCH)[0]]
 
-    def keep_records(self, steps: int) -> int:
-        """Forget step and epoch records from optimizer step `steps` on, so that a resumed run has no doubles.
+    def keep_records(self, steps: int, position: Mapping[str, Any]) -> int:
+        """Forget what was recorded after a trainer's `position`, `steps` done, so that a resumed run has no doubles.
 
-        Returns how many could not be read, and are left out.
+        Returns how many records could not be read, and are left out.
         """
         rows, _, damaged = read_lines(self.records_file)
-        whole = [_today(row) for row in rows if "kind" in row and isinstance(row.get("step"), int)]
-        self.write_text(self.records_file, "".join(json.dumps(r) + "\n" for r in whole if _before(r, steps)))
+        whole = [today(row) for row in rows if "kind" in row and isinstance(row.get("step"), int)]
+        lines = (json.dumps(row) + "\n" for row in whole if _before(row, steps, position))
+        self.write_text(self.records_file, "".join(lines))
         return damaged + len(rows) - len(whole)
 
     def ask(self, what: str) -> None:
@@ -381,10 +382,14 @@ def _slug(what: Recipe) -> str:
 BETWEEN = ("stopped", "phase_end", "paused", "resumed")  # events between two steps; a change is made again
 
 
-def _before(record: dict[str, Any], steps: int) -> bool:
-    # A step record carries its own index; epochs and what ends a stretch carry the number of steps done by then.
-    ends = record["kind"] == "epoch" or record.get("name") in BETWEEN
-    return record["step"] <= steps if ends else record["step"] < steps
+def _before(record: dict[str, Any], steps: int, position: Mapping[str, Any]) -> bool:
+    # A step record carries its own index; epochs and what ends a stretch carry the number of steps done by then, when
+    # it is up to the position whether they had ended.
+    if record["kind"] == "epoch":
+        return record["epoch"] < position["epoch"]
+    if record.get("name") == "phase_end" and record["step"] == steps:
+        return position["course"]["first"] == position["epoch"]
+    return record["step"] <= steps if record.get("name") in BETWEEN else record["step"] < steps
 
 
 # Names of earlier runs, which knew classes alone.

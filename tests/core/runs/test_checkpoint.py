@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.parts.backbones import reading
+from finetune_core.parts.jobs import Wish
 from finetune_core.recipe import Recipe
-from finetune_core.runs import checkpoint, states, store
+from finetune_core.records import Record
+from finetune_core.runs import checkpoint, states, store, worker
 from finetune_core.runs.folder import Folder
 from finetune_core.runs.packing import packed, unpacked
 from finetune_core.runs.worker import work
@@ -68,6 +70,31 @@ def die_after(patch: pytest.MonkeyPatch, begins: str, count: int) -> None:
             raise Died
 
     patch.setattr(Folder, "replace", dying)
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+def test_an_end_that_was_recorded_and_not_saved_comes_once(
+    recipe: Recipe, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state after the last step of an epoch, a kill after the record of the epoch's end, or of the phase's."""
+    recipe = recipe.with_value("phases.0.patience", patience)
+    recipe = recipe.with_value("phases", [recipe.phases[0].model_dump()] * 2)
+    ending = "phase_end" if patience else "epoch"
+    unhurt, killed = store.create(recipe), store.create(recipe)
+    assert work(unhurt) == 0
+
+    def dies(record: Record) -> None:
+        if ending in (record.kind, getattr(record, "name", "")):
+            raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker._Desk, "hear", lambda desk: setattr(desk, "heard", Wish.SAVE) or Wish.SAVE)
+        with pytest.raises(Died):
+            work(killed, watch=dies)
+    assert work(killed) == 0
+    same(killed, unhurt)
+    ends = [[row["step"] for row in run.records()[0] if row.get("name") == "phase_end"] for run in (killed, unhurt)]
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])

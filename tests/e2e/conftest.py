@@ -64,7 +64,7 @@ def serve(runs: Path, cache: Path, port: int | None = None, options: Sequence[st
         env={**os.environ, "THAW_RUNS": str(runs), "THAW_CACHE": str(cache)},
     )
     url = f"http://localhost:{port}"
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180  # a third of that alone, on cores that are shared
     while time.monotonic() < end:
         try:
             urllib.request.urlopen(f"{url}/_stcore/health", timeout=2)

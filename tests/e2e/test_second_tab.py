@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import AT_REST, Studio, Witness, type_into
+from tests.e2e.conftest import AT_REST, MINUTES, Studio, Witness, type_into
 
 
 @pytest.mark.e2e
@@ -14,7 +14,7 @@ def test_launch_in_a_tab_that_shows_an_earlier_draft_starts_nothing(
     witness.watch(other)
     for tab in (page, other):
         tab.goto(f"{studio.url}/train")
-        expect(tab.get_by_label("Epochs", exact=True)).to_be_visible()
+        expect(tab.get_by_label("Epochs", exact=True)).to_be_visible(timeout=3 * MINUTES)
         tab.locator(AT_REST).wait_for()
     type_into(other, "Epochs", "7")
     expect(other.locator(".st-key-strip")).to_contain_text("7 epochs")

@@ -67,7 +67,7 @@ def _do(kind: type[Job], options: Options) -> int:
     recipe, given = read_recipe(options), vars(options)
     job = kind.parsed({knob.name: given[knob.name] for knob in kind.knobs() if knob.name in given}, "The command")
     recipe = job.prepared(recipe)
-    check(recipe, preflight=job.checked)
+    check(recipe, job)
     if options.on:
         return _on(engines.parsed(options.on, options.set_on), recipe, job, options)
     if options.queue:

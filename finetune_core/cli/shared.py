@@ -11,8 +11,10 @@ from typing import Any
 from finetune_core import machine
 from finetune_core.cli.parser import Options
 from finetune_core.errors import UserError
+from finetune_core.parts import Job
 from finetune_core.recipe import Recipe, load, tree_of
 from finetune_core.runs import store
+from finetune_core.runs.jobs import Train
 
 
 def read_recipe(options: Options) -> Recipe:
@@ -50,12 +52,12 @@ def phase_index(number: int | None, count: int) -> int:
     return number - 1
 
 
-def check(recipe: Recipe, preflight: bool = True) -> None:
+def check(recipe: Recipe, job: Job = Train()) -> None:  # noqa: B008 - frozen
     """Raise what the run would stop with, as far as that can be known before anything starts; warnings go to stderr."""
     from finetune_core.runs.preflight import findings
 
     machine.check_torch_pair()
-    found = findings(recipe) if preflight else []
+    found = findings(recipe, saves=job.trains) if job.checked else []
     for finding in found:
         if finding.error:
             raise finding.error

@@ -27,6 +27,10 @@ class Optimizer(Part):
         """The arguments of the torch class beside the rates and the weight decay, which each group brings along."""
         return {}
 
+    def memory(self) -> int:
+        """How many numbers it remembers for each weight that learns."""
+        return 1
+
     def check_momentum(self, schedule: Schedule) -> None:
         """A UserError where a schedule moves a momentum that this optimizer has not."""
         if schedule.moves_momentum and not {"momentum", "betas"} & self.options().keys():
@@ -62,6 +66,10 @@ class AdamW(Optimizer):
         """Betas in torch's form."""
         return {"betas": (self.beta1, self.beta2)}
 
+    def memory(self) -> int:
+        """Two: means of the gradient and of its square."""
+        return 2
+
 
 class SGD(Optimizer):
     """Plain gradient steps with momentum: simple, predictable, wants larger rates than AdamW (about 10 to 100 times).
@@ -92,6 +100,10 @@ class SGD(Optimizer):
     def options(self) -> dict[str, Any]:
         """Torch's own names."""
         return {"momentum": self.momentum, "dampening": self.dampening, "nesterov": self.nesterov}
+
+    def memory(self) -> int:
+        """The momentum, where there is one."""
+        return int(self.momentum > 0)
 
 
 class Adam(AdamW):
@@ -170,6 +182,10 @@ class RMSprop(Optimizer):
         """Torch's own names."""
         return {"alpha": self.alpha, "momentum": self.momentum}
 
+    def memory(self) -> int:
+        """The mean of the gradient's square, and the momentum where there is one."""
+        return 1 + int(self.momentum > 0)
+
 
 class Adadelta(Optimizer):
     """Sizes its steps by itself; the rate only scales them, 1.0 being its authors' choice.
@@ -192,6 +208,10 @@ class Adadelta(Optimizer):
     def options(self) -> dict[str, Any]:
         """Torch's own name."""
         return {"rho": self.rho}
+
+    def memory(self) -> int:
+        """Two: means of the gradient's square and of the steps'."""
+        return 2
 
 
 class Adagrad(Optimizer):

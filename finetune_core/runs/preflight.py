@@ -21,7 +21,7 @@ from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import targets_from
 from finetune_core.recipe import Data, Model, Phase, Recipe, Training, plan
 from finetune_core.recipe.names import HEAD, matching
-from finetune_core.runs import tested
+from finetune_core.runs import space, tested
 from finetune_core.wording import count
 
 FEW = 50  # validation images, below which the result is mostly luck
@@ -54,10 +54,14 @@ def _not_here(files: Published | None) -> str:
     return "" if files is None or files.here() else f"Not on this machine yet: {files.name}."
 
 
-def findings(recipe: Recipe) -> list[Finding]:
-    """Look at data, weights and layer groups of a recipe, in the order in which a run would use them."""
+def findings(recipe: Recipe, saves: bool = True) -> list[Finding]:
+    """Look at data, weights and layer groups of a recipe, in the order in which a run would use them.
+
+    Where it `saves` what it has learned, also at the disk.
+    """
+    disk = space.findings(recipe) if saves else ()
     data = [*_data(recipe), *_grey(recipe), *answers(recipe), *_batch(recipe), *_momentum(recipe)]
-    return [*data, *_weights(recipe), *layers(recipe), *tested.rates(recipe), *_device(recipe, machine.facts())]
+    return [*data, *_weights(recipe), *layers(recipe), *tested.rates(recipe), *_device(recipe, machine.facts()), *disk]
 
 
 def _data(recipe: Recipe) -> Iterator[Finding]:

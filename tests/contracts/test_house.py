@@ -11,7 +11,19 @@ import pytest
 from finetune_core.parts import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-GROUND = {"__init__", "__main__", "errors", "patterns", "wording", "places", "records", "findings", "machine", "access"}
+GROUND = {
+    "__init__",
+    "__main__",
+    "errors",
+    "patterns",
+    "wording",
+    "interrupting",
+    "places",
+    "records",
+    "findings",
+    "machine",
+    "access",
+}
 HEAVY = ("torch", "torchvision", "timm", "plotly", "streamlit")
 
 

@@ -29,11 +29,9 @@ def stopped(recipe: Recipe, at: int = 3) -> store.Run:
 
 
 def digests(run: store.Run) -> dict[str, str]:
-    """Of every file that matters."""
-    files = [
-        path for path in run.path.rglob("*") if path.is_file() and path.suffix in (".safetensors", ".pt", ".jsonl")
-    ]
-    files += [run.targets_file, run.images_file]
+    """Of every file that matters: what it has learned and recorded."""
+    files = [path for path in run.path.rglob("*") if path.suffix in (".safetensors", ".pt")]
+    files += [run.records_file, run.targets_file, run.images_file]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

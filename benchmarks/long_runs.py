@@ -26,7 +26,7 @@ from finetune_core.records import Epoch, Record, Step
 from finetune_core.runs import store
 
 GROUPS = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
-PER_EPOCH, PER_SECOND = 500, 10  # steps
+PER_SECOND = 10  # steps
 
 
 def main() -> None:
@@ -53,24 +53,30 @@ def main() -> None:
 
 def written(runs: Path, count: int) -> store.Run:
     """A run that has made so many steps of a fifth more."""
-    recipe = Recipe().with_value("phases.0.thaw", ["*"]).with_value("phases.0.epochs", count * 6 // 5 // PER_EPOCH + 1)
+    epochs = count * 6 // 5 // epoch_steps(count)
+    recipe = Recipe().with_value("phases.0.thaw", ["*"]).with_value("phases.0.epochs", epochs)
     run = store.create(recipe, runs=runs)
     with run.records_file.open("w", encoding="utf-8") as file:
         for step in range(count):
-            file.writelines(record.line() + "\n" for record in records(step))
+            file.writelines(record.line() + "\n" for record in records(step, epoch_steps(count)))
     return run
 
 
-def records(step: int) -> Iterator[Record]:
-    """What a worker says at a step: six groups, of which no number is like another."""
+def epoch_steps(count: int) -> int:
+    """Steps in an epoch, of which a run may have a thousand."""
+    return max(100, count // 500)
+
+
+def records(step: int, each: int) -> Iterator[Record]:
+    """What a worker says at a step, `each` of them an epoch: six groups, of which no number is like another."""
     wave = ((step * 7919) % 1000) / 1000
-    each = {name: (1 + place + wave) * 1.2345678e-4 for place, name in enumerate(GROUPS)}
+    rates = {name: (1 + place + wave) * 1.2345678e-4 for place, name in enumerate(GROUPS)}
     loss = 2.5 / (1 + step) ** 0.2 + 0.1 * wave
-    yield Step(step, step // PER_EPOCH, 0, loss, each, 1.0 + wave, each, 180.0 + wave, 900.0 + wave, step / PER_SECOND)
-    if (step + 1) % PER_EPOCH == 0:
+    yield Step(step, step // each, 0, loss, rates, 1.0 + wave, rates, 180.0 + wave, 900.0 + wave, step / PER_SECOND)
+    if (step + 1) % each == 0:
         score = 1 - loss / 3
         told = {"train_loss": loss, "train_score": score, "valid_loss": loss, "valid_score": score}
-        place = {"epoch": step // PER_EPOCH, "phase": 0, "step": step + 1, "seconds": step / PER_SECOND}
+        place = {"epoch": step // each, "phase": 0, "step": step + 1, "seconds": step / PER_SECOND}
         yield Epoch(**place, **told, scores={"accuracy": score}, by_name={}, best=True)
 
 
@@ -78,13 +84,13 @@ def records(step: int) -> Iterator[Record]:
 def going_on(run: store.Run, count: int) -> Iterator[None]:
     """Stand in for the worker, which goes on with its steps."""
     run.claim(psutil.Process())
-    over, place = threading.Event(), {"steps": count * 6 // 5, "epochs": count * 6 // 5 // PER_EPOCH + 1}
-    run.report(state="running", step=count, epoch_steps=PER_EPOCH, **place)
+    over, place = threading.Event(), {"steps": count * 6 // 5, "epochs": count * 6 // 5 // epoch_steps(count)}
+    run.report(state="running", step=count, epoch_steps=epoch_steps(count), **place)
 
     def work() -> None:
         step = count
         while not over.wait(1 / PER_SECOND):
-            for record in records(step):
+            for record in records(step, epoch_steps(count)):
                 run.append(record)
             step += 1
             if step % PER_SECOND == 0:

@@ -295,6 +295,15 @@ def test_nothing_to_show_is_still_a_chart(draw):
     assert "nothing to show yet" in figures.alt(figure)
 
 
+def test_what_goes_to_the_browser_does_not_grow_with_the_run():
+    def sent(steps):
+        history, axis = told(records(steps, steps // 10)), figures.Axis(steps)
+        drawn = figures.loss(history, axis), figures.rates(history, (), axis), figures.gradient_norms(history, axis)
+        return sum(len(figure.to_json()) for figure in drawn)
+
+    assert 0.5 < sent(20_000) / sent(1_000) < 2
+
+
 def test_long_runs_stay_light():
     for figure in (figures.loss(told(records(20_000, 100))), figures.rates(told(records(20_000, 100)))):
         assert max(len(trace.x) for trace in figure.data) <= 1000

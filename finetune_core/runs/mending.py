@@ -44,22 +44,22 @@ def _smaller(run: Run) -> Way | None:
 
 
 def _gentler(run: Run) -> Way:
-    """A tenth of every rate, from before the loss rose."""
-    recipe = run.recipe_at()
-    for number, phase in enumerate(recipe.phases):
+    """A tenth of every rate that is still to come, from before the loss rose."""
+    recipe, (step, begins) = run.recipe_at(), _good(run)
+    for number, phase in list(enumerate(recipe.phases))[begins:]:
         recipe = recipe.with_value(f"phases.{number}.learning_rate", float(f"{phase.learning_rate * GENTLER:.15g}"))
     why = "From the last checkpoint before the loss rose; from the start where there is none."
-    return Way("Go on at a tenth of the rate", recipe, why, _good(run))
+    return Way("Go on at a tenth of the rate", recipe, why, step)
 
 
-def _good(run: Run) -> int:
-    """The step of the newest checkpoint at which training still went well; 0 without one."""
+def _good(run: Run) -> tuple[int, int]:
+    """The step and the phase (from 0) of the newest checkpoint at which training still went well; 0 without one."""
     for path in run.states:
         with suppress(UserError):  # a damaged one is none to go on from
             at = states.position(path)
             if divergence.sound(at.get("recent", ()), at.get("start", 0.0)):
-                return states.step(path)
-    return 0
+                return states.step(path), at["phase"]
+    return 0, 0
 
 
 _WAYS: dict[str, Callable[[Run], Way | None]] = {"memory": _smaller, "diverged": _gentler}

@@ -97,6 +97,19 @@ def test_a_way_to_go_on_after_what_broke(done: store.Run) -> None:
     assert gentler.recipe.phases[0].learning_rate == pytest.approx(1e-4)
 
 
+def test_a_run_that_diverged_in_its_second_phase_goes_on_more_gently_in_that_phase(tiny: Recipe) -> None:
+    phase = tiny.phases[0].model_dump() | {"epochs": 1}
+    run = store.create(tiny.with_value("phases", [phase, phase]))
+    work(run, watch=lambda record: run.ask("stop") if record.kind == "step" and record.step == 4 else None)
+    assert states.position(run.states[0])["phase"] == 1
+    run.report(state="diverged", error={"what": "x", "kind": "diverged"})
+    way = mending.way(run)
+    assert way
+    made = branch.go_on(run, way.recipe, way.step)
+    assert [phase.learning_rate for phase in made.recipe.phases] == [1e-3, pytest.approx(1e-4)]
+    assert work(made) == 0
+
+
 def test_from_the_command_line(done: store.Run, capsys: pytest.CaptureFixture) -> None:
     assert main(["branch", str(done.path), "--at", "3", "--set", "phases.0.learning_rate=1e-4"]) == 0
     assert "Branched from" in capsys.readouterr().out

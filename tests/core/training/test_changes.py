@@ -17,7 +17,7 @@ from finetune_core.records import Record
 from finetune_core.runs.store import _before
 from finetune_core.training import session
 from finetune_core.training.divergence import FAR
-from finetune_core.training.loop import Diverged, Trainer
+from finetune_core.training.loop import Diverged, Position, Trainer
 
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 Asked = Mapping[int, Sequence[str]]
@@ -92,7 +92,8 @@ def told(records: Iterable[Record]) -> list[tuple]:
 
 def joined(one: Life, other: Life) -> list[Record]:
     """The records of two lives, as the store keeps them."""
-    kept = [record for record in one.records if _before(vars(record) | {"kind": record.kind}, one.saved_at)]
+    at = torch.load(io.BytesIO(one.saved))["position"] if one.saved else Position().saved()
+    kept = [record for record in one.records if _before(vars(record) | {"kind": record.kind}, one.saved_at, at)]
     return [*kept, *other.records]
 
 

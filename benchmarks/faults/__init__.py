@@ -1,0 +1,1 @@
+"""Faults: what a run's folder must survive, done to real runs. See `python -m benchmarks.faults --help`."""

@@ -73,7 +73,8 @@ def _queue(lab: Lab) -> Problems:
         os.kill(pid, signal.SIGKILL)
     launch.end_by_force(first)
     until(lambda: _over(runs, folder))
-    launch.start(first)
+    if first.status.state != "finished":
+        launch.start(first)
     until(lambda: not first.alive())
     for run in runs:
         yield from ended(run)
@@ -81,13 +82,13 @@ def _queue(lab: Lab) -> Problems:
 
 
 def _over(runs: list[Run], folder: Path) -> bool:
-    """Whether nobody waits and nobody is at work; whoever looks sees to it that runs are started."""
+    """Whether all but the killed one have finished, and it is at rest; who looks sees to it that runs are started."""
     queue.ensure(folder)
     states = [run.status for run in runs]
     busy = sum(each.active for each in states)
     if busy > 1:
         raise RuntimeError(f"{busy} runs at work on one device")
-    return not busy and all(each.state != "queued" for each in states)
+    return states[0].state in ("lost", "finished") and all(each.state == "finished" for each in states[1:])
 
 
 def several(lab: Lab, times: int) -> Iterator[Trial]:

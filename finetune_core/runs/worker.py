@@ -164,7 +164,7 @@ class _Desk:
         """Save and wait until something else is asked for; returns what."""
         self.save(save)
         self._write(state="paused", message="Paused", seconds_left=None)
-        while self.hear() in (Wish.PAUSE, Wish.SAVE):
+        while self.hear() == Wish.PAUSE:
             time.sleep(0.2)
         self.started += time.monotonic() - self.saved
         self.saved = time.monotonic()

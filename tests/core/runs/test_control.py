@@ -122,6 +122,19 @@ def test_paused_and_resumed_it_is_the_same_run(tiny: Recipe) -> None:
     assert losses[0] == losses[1]
 
 
+def test_a_pause_longer_than_the_time_between_two_saves_ends_too(endless: Recipe) -> None:
+    run = store.create(endless.with_value("training.save_minutes", 0.01))
+    launch.start(run)
+    launch.pause(run)
+    until(lambda: run.status.state == "paused")
+    time.sleep(1.5)
+    at = run.status.step
+    launch.resume(run)
+    until(lambda: run.status.step > at + 3)
+    launch.stop(run, wait=True)
+    assert run.status.state == "stopped"
+
+
 def test_a_paused_run_is_stopped_and_a_killed_one_goes_on(endless: Recipe) -> None:
     run = store.create(endless)
     launch.start(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -19,14 +20,12 @@ PAUSE, STOP, GO = ":material/pause_circle:", ":material/stop_circle:", ":materia
 
 def actions(slot: DeltaGenerator, run: Run, job: Job) -> None:
     """The buttons of a run, in the place for a page's primary action."""
-    every = live.EVERY if live.moving(run) else None
     with slot:
-        st.fragment(run_every=every)(_buttons)(run, job)
+        live.watch(run, partial(_buttons, run, job))
 
 
 def _buttons(run: Run, job: Job) -> None:
-    status = run.status
-    draw = _DRAWN.get(status.state, _ended)
+    draw = _DRAWN.get(run.status.state, _ended)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         draw(run, job)
 

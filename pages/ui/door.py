@@ -8,6 +8,7 @@ name that the studio goes by.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import html
 import json
@@ -34,6 +35,7 @@ LEAVE = "/leave"
 COOKIE = "thaw_key"
 STAY = 12 * 3600.0  # seconds that a log-in lasts
 TRIES, WAIT = 5, 60.0  # wrong passwords from one address, and the seconds in which they count
+LOOK = 2.0  # seconds between two looks whether a tab that says nothing may stay
 LARGEST = 4096  # bytes of a password sent here
 
 
@@ -186,13 +188,20 @@ class Door:
             await send({"type": "websocket.close", "code": 1008})
             return
 
+        def inside() -> bool:
+            return key is None or key.fits(asked.cookies)
+
         async def heard() -> Message:
-            message = await receive()
-            inside = key is None or key.fits(asked.cookies)
-            return message if inside else {"type": "websocket.disconnect", "code": 1008}
+            message = asyncio.ensure_future(receive())
+            try:
+                while not message.done() and inside():
+                    await asyncio.wait({message}, timeout=LOOK)
+                return message.result() if inside() else {"type": "websocket.disconnect", "code": 1008}
+            finally:
+                message.cancel()
 
         async def said(message: Message) -> None:
-            if key is None or key.fits(asked.cookies):
+            if inside():
                 await send(message)
             else:
                 raise OSError("logged out")  # as where the browser has gone

@@ -5,6 +5,7 @@ import http.client
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,8 @@ def connected(studio: Studio, **headers: str) -> bool:
         except websockets.InvalidStatus as refused:
             return refused.response.status_code != 403
 
-    return asyncio.run(attempt())
+    with ThreadPoolExecutor(1) as thread:  # Playwright's own loop runs in this one
+        return thread.submit(asyncio.run, attempt()).result()
 
 
 @pytest.mark.e2e

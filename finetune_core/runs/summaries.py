@@ -52,6 +52,7 @@ class Summary:
     thawed: str = ""
     task: str = ONE_CLASS.key
     size: int = 0  # bytes on disk
+    swept: bool = False  # whether it belongs to a sweep
 
     @property
     def score(self) -> Score:
@@ -192,6 +193,7 @@ def _read(run: Run) -> Summary:
         thawed=thaw_words(recipe),
         task=recipe.task.key,
         size=size(run.path),
+        swept=run.sweep_file.exists(),
     )
 
 

@@ -16,13 +16,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.variants import Axis, variants
-from finetune_core.runs import preflight, queue, store
+from finetune_core.runs import preflight, queue
 from finetune_core.runs.folder import read_json
 from finetune_core.runs.store import Run
+from finetune_core.runs.summaries import summaries
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,9 @@ def _check(recipe: Recipe) -> None:
 
 def list_sweeps(runs: Path | None = None) -> list[Sweep]:
     """All sweeps, the newest first."""
+    folder = runs or places.runs_dir()
     found: dict[str, list[tuple[Mark, Run]]] = {}
-    for run in store.every_run(runs):
+    for run in (Run(folder / one.id) for one in summaries(runs, job=None) if one.swept):
         if mark := mark_of(run):
             found.setdefault(mark.sweep, []).append((mark, run))
     return sorted((_sweep(name, each) for name, each in found.items()), key=lambda sweep: sweep.id, reverse=True)

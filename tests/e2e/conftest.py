@@ -93,9 +93,17 @@ class Witness:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _note(self, message: ConsoleMessage) -> None:
-        # On a deep link Streamlit looks for itself below the page's address first, and Chromium notes the 404.
-        if message.type == "error" and "/_stcore/" not in message.location["url"]:
+        # On a deep link Streamlit looks for itself below the page's address first, and Chromium notes the 404. It does
+        # the same of a picture that gave way to a newer one before it was fetched; `missing` tells of what is in sight.
+        passing = "/_stcore/" in message.location["url"] or "/media/" in message.location["url"] + message.text
+        if message.type == "error" and not passing:
             self.complaints.append(message.text)
+
+    def missing(self, page: Page) -> None:
+        """Note pictures in sight that could not be loaded."""
+        self.complaints += page.evaluate(
+            "() => [...document.images].filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
+        )
 
 
 @pytest.fixture
@@ -114,6 +122,7 @@ def page(browser: Browser, witness: Witness) -> Iterator[Page]:
     made.set_default_timeout(60_000)
     witness.watch(made)
     yield made
+    witness.missing(made)
     context.close()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 
 
 def train(recipe: Recipe) -> tuple[float, float]:

@@ -15,8 +15,9 @@ from benchmarks.faults.kills import lines
 from benchmarks.faults.lives import Lab, Problem, Problems, begin, ended, same, until
 from benchmarks.faults.trials import Trial
 from finetune_core.places import ROOT
-from finetune_core.runs import holding, launch, queue
+from finetune_core.runs import holding, launch
 from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import queue
 
 ASK = "import sys; from finetune_core.runs import launch, store; launch.{}(store.open_run(sys.argv[1]))"
 

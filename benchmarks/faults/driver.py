@@ -23,7 +23,8 @@ import torchvision.transforms.v2  # noqa: F401
 
 from finetune_core import places
 from finetune_core.finder import range_test  # noqa: F401
-from finetune_core.runs import checkpoint, worker  # noqa: F401
+from finetune_core.runs.states import checkpoint  # noqa: F401
+from finetune_core.runs.work import worker
 from finetune_core.training import loop, session, stepper  # noqa: F401
 
 STRUCK = "benchmarks.faults: a fault struck here"

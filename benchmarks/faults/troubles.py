@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.faults.lives import STEPS, Lab, Problem, Problems, ended, finish, struck
 from benchmarks.faults.trials import Trial
-from finetune_core.runs import branch, mending
+from finetune_core.runs.states import branch, mending
 from finetune_core.runs.store import Run
 
 

@@ -6,8 +6,10 @@ from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import changed, check, open_run, print_json, work
 from finetune_core.errors import UserError
 from finetune_core.recipe.changes import EXAMPLES, parsed
-from finetune_core.runs import branch as branches
-from finetune_core.runs import changing, history, launch, states
+from finetune_core.runs import changing, launch
+from finetune_core.runs.states import branch as branches
+from finetune_core.runs.states import facts
+from finetune_core.runs.telling import history
 
 
 def add_to(commands: Commands) -> None:
@@ -64,7 +66,7 @@ def branch(options: Options) -> int:
     branches.check(run, recipe)
     check(recipe)
     if options.at is not None and not run.state_file(options.at).exists():
-        steps = ", ".join(str(states.step(path)) for path in reversed(run.states))
+        steps = ", ".join(str(facts.step(path)) for path in reversed(run.states))
         raise UserError(f"There is no checkpoint of step {options.at}.", f"There are: {steps or 'none'}.", "Take one.")
     made = branches.branch(run, recipe, options.at)
     print(made.status.message)
@@ -79,7 +81,7 @@ def verify(options: Options) -> int:
     from tqdm import tqdm
 
     from finetune_core.records import counted
-    from finetune_core.runs import verify as proof
+    from finetune_core.runs.states import verify as proof
 
     with tqdm(total=0, disable=True if options.json else None, leave=False) as bar:
 

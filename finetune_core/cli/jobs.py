@@ -12,7 +12,8 @@ from finetune_core.cli.shared import check, print_json, read_recipe, work
 from finetune_core.parts import Engine, Job, Knob
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe, tree_of
-from finetune_core.runs import engines, queue, store
+from finetune_core.runs import store
+from finetune_core.runs.waiting import engines, queue
 
 PLAIN = ("int", "float", "text", "numbers")  # kinds of knobs whose text the job reads itself
 
@@ -29,9 +30,7 @@ def _add_job(commands: Commands, kind: type[Job]) -> None:
     one = commands.add(do, "recipe", "runs", "json")
     help = "start from a run's best weights, or from this checkpoint, instead of the recipe's weights"
     one.add_argument("--from", metavar="RUN_OR_FILE", help=help)
-    help = (
-        "only make the run folder and print it, for torchrun on several machines (see finetune_core/runs/torchrun.py)"
-    )
+    help = "only make the run folder and print it, for torchrun on several machines (see finetune_core/runs/work)"
     one.add_argument("--create-only", action="store_true", help=help)
     one.add_argument("--queue", action="store_true", help="let it wait in the queue until its device is free")
     places = ", ".join(Engine.kinds())

@@ -10,9 +10,10 @@ from pathlib import Path
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import open_run
 from finetune_core.errors import UserError
-from finetune_core.runs import exchange, store, summaries
-from finetune_core.runs import notes as kept
-from finetune_core.runs import trash as bin_
+from finetune_core.runs import store
+from finetune_core.runs.shelf import exchange, summaries
+from finetune_core.runs.shelf import notes as kept
+from finetune_core.runs.shelf import trash as bin_
 from finetune_core.wording import count, megabytes, shown
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from finetune_core import machine
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import open_run, print_json
-from finetune_core.runs import devices
-from finetune_core.runs import queue as queues
 from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import devices
+from finetune_core.runs.waiting import queue as queues
 
 
 def add_to(commands: Commands) -> None:

@@ -12,8 +12,9 @@ from finetune_core.cli.shared import open_run, print_json
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
 from finetune_core.recipe.diff import differing
-from finetune_core.runs import store, summaries
-from finetune_core.runs.summaries import Summary
+from finetune_core.runs import store
+from finetune_core.runs.shelf import summaries
+from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.wording import shown
 
 

@@ -73,9 +73,9 @@ def work(run: store.Run, quiet: bool = False) -> int:
     from finetune_core.records import Epoch, Event, Record, counted
 
     if run.recipe.training.processes > 1:
-        from finetune_core.runs.torchrun import lead as do
+        from finetune_core.runs.work.torchrun import lead as do
     else:
-        from finetune_core.runs.worker import work as do
+        from finetune_core.runs.work.worker import work as do
     score = run.recipe.task.score
     # Without a terminal there is no bar (None), only a line per epoch.
     with tqdm(total=0, unit="step", disable=True if quiet else None, dynamic_ncols=True, leave=False) as bar:

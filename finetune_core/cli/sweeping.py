@@ -9,8 +9,8 @@ from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import check, print_json, read_recipe
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, variants
-from finetune_core.runs import sweeps
-from finetune_core.runs.sweeps import Point, Sweep
+from finetune_core.runs.waiting import sweeps
+from finetune_core.runs.waiting.sweeps import Point, Sweep
 
 
 def add_to(commands: Commands) -> None:

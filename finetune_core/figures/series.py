@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from finetune_core.runs.blocks import is_number
-from finetune_core.runs.lines import POINTS, Mean, extremes
+from finetune_core.runs.telling.blocks import is_number
+from finetune_core.runs.telling.lines import POINTS, Mean, extremes
 
 Record = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from finetune_core.figures.series import Record, column, of_kind
 from finetune_core.figures.style import canvas, line, pinned, waiting
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe.variants import Axis
-from finetune_core.runs.sweeps import Point, best
+from finetune_core.runs.waiting.sweeps import Point, best
 
 SOON = "after the first run"
 MIDDLE = "#E9E4DF"  # between ice and ember, on either page

@@ -14,8 +14,8 @@ from finetune_core.figures.colours import EMBER, GREY, ICE, faded, group_colours
 from finetune_core.figures.series import Record, by_group, column
 from finetune_core.figures.style import canvas, healthy, line, marks, phases, pinned, span, waiting
 from finetune_core.parts.tasks import Score
-from finetune_core.runs.history import History
-from finetune_core.runs.lines import Line
+from finetune_core.runs.telling.history import History
+from finetune_core.runs.telling.lines import Line
 
 Name = TypeVar("Name")
 

@@ -9,8 +9,8 @@ from finetune_core.network import catalogue
 from finetune_core.parts import Progress
 from finetune_core.recipe.changes import Change, Made, Phases, make
 from finetune_core.runs import launch
-from finetune_core.runs.history import LOSS, History
 from finetune_core.runs.store import Run, Status
+from finetune_core.runs.telling.history import LOSS, History
 
 
 def names(run: Run, history: History) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class Train(Job):
 
     def run(self, work: Work) -> Doing:
         """From where its folder was saved last, or from the start; saves when the trainer asks, and when stopped."""
-        from finetune_core.runs import checkpoint
+        from finetune_core.runs.states import checkpoint
         from finetune_core.training.loop import Save, Trainer
         from finetune_core.training.session import prepare
 
@@ -97,7 +97,7 @@ class Train(Job):
 
 def _between(work: Work, trainer: Trainer) -> Doing:
     """What is asked for between two steps: a change, a pause, or that the state be saved."""
-    from finetune_core.runs import checkpoint
+    from finetune_core.runs.states import checkpoint
     from finetune_core.training.loop import Save
 
     save = partial(checkpoint.save, work.files, trainer, Save(weights=False))

@@ -29,24 +29,26 @@ def start(run: Run, gpus: Sequence[str] = ()) -> None:
     It sees these `gpus` alone, by CUDA's names for them; without any all that this process sees. A UserError where the
     run has a worker already.
     """
-    module = "torchrun" if run.recipe.training.processes > 1 else "worker"
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
     with holding.starting(run), run.writing():
         run.report_start("Starting the worker")
-        worker = spawn(module, run.path, run.log, variables)
+        worker = spawn(program(run), run.log, variables)
         with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its log says why
             run.claim(psutil.Process(worker))
 
 
-def spawn(module: str, folder: Path, log: Path, variables: Mapping[str, str] = MappingProxyType({})) -> int:
-    """Start `python -m finetune_core.runs.MODULE FOLDER` in a session of its own; what it prints is added to `log`.
+def program(run: Run) -> list[str]:
+    """The program that works on a run, with its arguments."""
+    module = "torchrun" if run.recipe.training.processes > 1 else "worker"
+    return [sys.executable, "-m", f"finetune_core.runs.work.{module}", str(run.path)]
 
-    Gives the process id.
-    """
+
+def spawn(program: Sequence[str], log: Path, variables: Mapping[str, str] = MappingProxyType({})) -> int:
+    """Start a program in a session of its own; what it prints is added to `log`. Gives the process id."""
     _reap()
     with log.open("ab") as printed:
         child = subprocess.Popen(
-            [sys.executable, "-m", f"finetune_core.runs.{module}", str(folder)],
+            program,
             cwd=places.ROOT,
             env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,

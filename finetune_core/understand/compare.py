@@ -10,9 +10,9 @@ import numpy as np
 
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score, Targets, Task
-from finetune_core.runs import predictions
 from finetune_core.runs.folder import damaged
-from finetune_core.runs.predictions import Predictions
+from finetune_core.runs.states import predictions
+from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from finetune_core.understand.resampled import (
     Difference,

@@ -15,7 +15,7 @@ from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.network.network import Network
 from finetune_core.parts.tasks import Targets
-from finetune_core.runs import states
+from finetune_core.runs.states import facts
 from finetune_core.runs.store import Run, targets_said
 from finetune_core.training.session import choose_device
 
@@ -49,7 +49,7 @@ class Predictor:
 
 def load(run: Run) -> Predictor:
     """The run's best checkpoint as a predictor; a UserError before its first epoch has ended."""
-    said = states.facts(run.best).get("targets")  # with the weights that it belongs to; earlier runs kept it beside
+    said = facts.read(run.best).get("targets")  # with the weights that it belongs to; earlier runs kept it beside
     targets = targets_said(json.loads(said)) if said else run.targets
     if not run.best.exists() or targets is None:
         raise UserError(

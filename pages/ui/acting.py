@@ -10,8 +10,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
-from finetune_core.runs import branch, launch, mending, queue
+from finetune_core.runs import launch
+from finetune_core.runs.states import branch, mending
 from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import queue
 from pages.ui import live, path, state
 
 FOLLOWED = "thaw:go-to"  # the run that a click has begun

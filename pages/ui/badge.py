@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from finetune_core.records import counted
+from finetune_core.runs.shelf.summaries import summaries
 from finetune_core.runs.store import Status
-from finetune_core.runs.summaries import summaries
 from pages.ui import path
 from pages.ui.shell import NAME, plain
 

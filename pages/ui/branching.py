@@ -10,7 +10,8 @@ from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.diff import differences
 from finetune_core.recipe.names import thawed
-from finetune_core.runs import branch, changing, launch, states
+from finetune_core.runs import changing, launch
+from finetune_core.runs.states import branch, facts
 from finetune_core.runs.store import Run
 from pages.ui import acting, live, shell, state
 
@@ -27,13 +28,13 @@ def checkpoints(run: Run) -> None:
         origin = None
     if origin:
         st.caption(f":material/call_split: {shell.plain(origin.words())}")
-    found = [path for path in run.states if states.facts(path)]
+    found = [path for path in run.states if facts.read(path)]
     if not found:
         shell.empty("Not yet", "The first checkpoint is written after a minute, or when the first epoch ends.")
         return
     st.caption("From each of these the run can go on exactly, also as another run with something changed.")
     for path in found:
-        step = states.step(path)
+        step = facts.step(path)
         with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"checkpoint-{step}"):
             st.markdown(f"**Step {step:,}** :gray[{path.stat().st_size / 1e6:.1f} MB]", width="stretch")
             if st.button("Branch", icon=":material/call_split:", key=f"branch-{step}"):
@@ -64,7 +65,7 @@ def _propose(run: Run, step: int) -> None:
 def _changed(run: Run, step: int) -> Recipe:
     """The recipe with what the person chooses, from the phase on in which the checkpoint stands."""
     recipe, history = run.recipe_at(step), live.told(run).history
-    first = min(states.position(run.state_file(step))["phase"], len(recipe.phases) - 1)
+    first = min(facts.position(run.state_file(step))["phase"], len(recipe.phases) - 1)
     names, phase = changing.names(run, history), recipe.phases[first]
     warm = thawed(phase.thaw, names)
     rate = f"Rate :gray[peak {written(phase.learning_rate, 3)}]"

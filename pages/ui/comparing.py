@@ -13,7 +13,7 @@ from finetune_core.errors import UserError
 from finetune_core.places import stamp
 from finetune_core.recipe.diff import differing
 from finetune_core.runs import store
-from finetune_core.runs.summaries import Summary
+from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.understand import compare as comparing
 from finetune_core.understand.compare import Comparison
 from pages.ui import shell

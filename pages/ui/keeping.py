@@ -11,9 +11,10 @@ from pathlib import Path
 import streamlit as st
 
 from finetune_core.errors import UserError
-from finetune_core.runs import exchange, store, trash
+from finetune_core.runs import store
+from finetune_core.runs.shelf import exchange, trash
+from finetune_core.runs.shelf.summaries import Summary, summaries
 from finetune_core.runs.store import Run
-from finetune_core.runs.summaries import Summary, summaries
 from finetune_core.wording import count, few, megabytes
 from pages.ui import listing, path, shell, state
 

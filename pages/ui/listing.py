@@ -12,9 +12,10 @@ import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
-from finetune_core.runs import notes, store
+from finetune_core.runs import store
+from finetune_core.runs.shelf import notes
+from finetune_core.runs.shelf.summaries import Summary, matching
 from finetune_core.runs.store import Run
-from finetune_core.runs.summaries import Summary, matching
 from finetune_core.wording import count
 from pages.ui import live, path, state
 from pages.ui.badge import duration

@@ -18,9 +18,9 @@ from finetune_core.errors import UserError
 from finetune_core.places import stamp
 from finetune_core.recipe import Recipe, plan
 from finetune_core.recipe.changes import Made, kept
-from finetune_core.runs.history import History, Reading, read_on, sketch
-from finetune_core.runs.remembered import LONG, remember, remembered
 from finetune_core.runs.store import Run, Status
+from finetune_core.runs.telling.history import History, Reading, read_on, sketch
+from finetune_core.runs.telling.remembered import LONG, remember, remembered
 from pages.ui import chart, outline, state
 from pages.ui.chart import Drawn
 

@@ -11,10 +11,10 @@ import streamlit as st
 from finetune_core import machine
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
-from finetune_core.runs import engines, queue
-from finetune_core.runs.queue import Queue
+from finetune_core.runs.shelf.summaries import summary
 from finetune_core.runs.store import Run
-from finetune_core.runs.summaries import summary
+from finetune_core.runs.waiting import engines, queue
+from finetune_core.runs.waiting.queue import Queue
 from finetune_core.wording import count
 from pages.ui import path, shell, state, tracking
 from pages.ui.badge import status_words

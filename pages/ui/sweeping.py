@@ -10,9 +10,9 @@ from finetune_core.errors import UserError
 from finetune_core.parts.numbers import listed
 from finetune_core.recipe import Recipe, variants
 from finetune_core.recipe.variants import Axis, Knobs
-from finetune_core.runs import sweeps
 from finetune_core.runs.store import Run
-from finetune_core.runs.sweeps import Sweep
+from finetune_core.runs.waiting import sweeps
+from finetune_core.runs.waiting.sweeps import Sweep
 from finetune_core.wording import count
 from pages.ui import path, queueing, shell, state
 

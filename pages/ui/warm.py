@@ -41,9 +41,9 @@ LATER = (
     "training",
     "finder.range_test",
     "finder.race",
-    "runs.worker",
-    "runs.checkpoint",
-    "runs.verify",
+    "runs.work.worker",
+    "runs.states.checkpoint",
+    "runs.states.verify",
 )
 
 _lock = threading.Lock()

@@ -8,7 +8,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe, loads
-from finetune_core.runs.summaries import Summary, summaries
+from finetune_core.runs.shelf.summaries import Summary, summaries
 from pages.ui import path, queueing, shell, state
 from pages.ui.badge import duration, status_words
 

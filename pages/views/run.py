@@ -19,8 +19,8 @@ from finetune_core.parts.tasks import Score, Targets, Task
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import model_words, source_words, thawed_words, train_words
 from finetune_core.runs import launch, store
-from finetune_core.runs.history import History
 from finetune_core.runs.store import Run, Status
+from finetune_core.runs.telling.history import History
 from finetune_core.wording import count, file_name
 from pages.ui import (
     acting,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from finetune_core.runs.summaries import Summary, summaries
+from finetune_core.runs.shelf.summaries import Summary, summaries
 from pages.ui import comparing, keeping, listing, path, shell, sweeping
 from pages.ui.chart import load
 

@@ -11,8 +11,8 @@ from finetune_core.errors import UserError
 from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe, variants
 from finetune_core.recipe.words import run_words
-from finetune_core.runs import sweeps
-from finetune_core.runs.sweeps import Sweep
+from finetune_core.runs.waiting import sweeps
+from finetune_core.runs.waiting.sweeps import Sweep
 from finetune_core.wording import count
 from pages.ui import live, path, shell, state, sweeping
 from pages.ui.chart import chart, load

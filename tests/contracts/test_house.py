@@ -86,9 +86,10 @@ def test_every_room_says_what_it_is_for() -> None:
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{folder} says nothing"
 
 
-@pytest.mark.parametrize(
-    "room", ["parts", "recipe", "network.catalogue", "runs.store", "runs.preflight", "runs.dispatcher", "finder.sweep"]
-)
+READ_FIRST = "parts recipe network.catalogue runs.store runs.preflight runs.waiting.dispatcher finder.sweep"
+
+
+@pytest.mark.parametrize("room", READ_FIRST.split())
 def test_what_pages_read_first_needs_nothing_heavy(room: str) -> None:
     code = f"import sys, finetune_core.{room}; print(*sorted(set({HEAVY}) & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.records import Event
 from finetune_core.runs import launch, store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from finetune_core.export import script
 from finetune_core.parts import Transform
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from tests.contracts import test_code, test_parts, test_transforms
 from tests.core.data import test_channels
 

@@ -9,7 +9,6 @@ import torchvision
 from torch import nn
 from torchvision.transforms import v2
 
-import finetune_core.runs.engines
 import finetune_core.runs.jobs  # noqa: F401 - the jobs and engines are parts, too
 from finetune_core.parts import FAMILIES, Call, Knob, Optimizer, Part
 

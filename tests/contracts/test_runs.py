@@ -7,7 +7,7 @@ import pytest
 from finetune_core.parts import Head, Loss
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.understand import predict
 
 CHOICES = [

@@ -14,7 +14,7 @@ from finetune_core.data.depth import Depth
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from pages.ui import dataset, try_image
 from tests.pages.conftest import saved
 

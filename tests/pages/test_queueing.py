@@ -11,8 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core import places
 from finetune_core.recipe import Recipe
-from finetune_core.runs import holding, queue, store
+from finetune_core.runs import holding, store
 from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import queue
 from tests.pages.conftest import saved
 from tests.pages.test_running import button, page, texts
 

@@ -16,8 +16,9 @@ from finetune_core.parts import Progress
 from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Phase, Recipe, load, plan
 from finetune_core.records import Epoch, Event, Find, Lap, Place, Step, Suggestions
-from finetune_core.runs import history, launch, store
+from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Race, RangeTest
+from finetune_core.runs.telling import history
 from pages.ui import live
 from tests.pages.conftest import saved
 

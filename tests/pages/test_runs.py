@@ -10,9 +10,11 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core import places
 from finetune_core.recipe import Recipe
-from finetune_core.runs import exchange, notes, predictions, store, summaries, trash
-from finetune_core.runs.notes import Notes
-from finetune_core.runs.predictions import Predictions
+from finetune_core.runs import store
+from finetune_core.runs.shelf import exchange, notes, summaries, trash
+from finetune_core.runs.shelf.notes import Notes
+from finetune_core.runs.states import predictions
+from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from pages.ui import listing
 from tests.pages.test_running import button, page, texts, trained

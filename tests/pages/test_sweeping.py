@@ -5,8 +5,8 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core.recipe import Recipe
 from finetune_core.records import Epoch
-from finetune_core.runs import queue, sweeps
 from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import queue, sweeps
 from tests.pages.conftest import draft, saved
 from tests.pages.test_queueing import at_work  # noqa: F401 - a fixture
 from tests.pages.test_running import button, page, texts

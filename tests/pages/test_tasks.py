@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from finetune_core import recipe as recipes
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 
 Open = Callable[[str], AppTest]
 

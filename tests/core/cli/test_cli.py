@@ -21,7 +21,7 @@ from finetune_core.cli import main
 from finetune_core.recipe import Recipe, load
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Measure
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.training import timing
 
 Capture = pytest.CaptureFixture[str]

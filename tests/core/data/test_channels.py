@@ -20,7 +20,7 @@ from finetune_core.parts.modules import RandAugmentAlpha, with_channels
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.recipe import Model, Recipe
 from finetune_core.runs import preflight, store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.training import session
 from finetune_core.understand import predict
 

@@ -15,7 +15,7 @@ from finetune_core.data.preview import preview
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.understand import predict
 
 SIDE = 64

@@ -30,7 +30,7 @@ from finetune_core.parts import FAMILIES, Part, Section, Transform
 from finetune_core.recipe import Recipe, parse
 from finetune_core.recipe.changes import Made
 from finetune_core.runs.store import create
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.training.loop import Trainer
 from finetune_core.training.session import prepare
 from tests.conftest import paint

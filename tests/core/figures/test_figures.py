@@ -13,9 +13,9 @@ from finetune_core import figures
 from finetune_core.figures.colours import EMBER, faded
 from finetune_core.parts.tasks import TASKS
 from finetune_core.recipe.variants import Axis
-from finetune_core.runs.blocks import parse
-from finetune_core.runs.history import History
-from finetune_core.runs.sweeps import Point
+from finetune_core.runs.telling.blocks import parse
+from finetune_core.runs.telling.history import History
+from finetune_core.runs.waiting.sweeps import Point
 
 ACCURACY = TASKS["single_label"].score
 GROUPS = ("stem", "layer1", "layer2", "head")

@@ -13,7 +13,7 @@ from finetune_core.parts.tasks import TASKS, Targets, targets_from
 from finetune_core.recipe import Recipe
 from finetune_core.records import Record, Step
 from finetune_core.runs import store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.training import session
 from finetune_core.training.metrics import Meter
 from finetune_core.understand import predict

@@ -5,7 +5,7 @@ import pytest
 from finetune_core.recipe import Recipe
 from finetune_core.records import Step
 from finetune_core.runs import alarms, store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 
 
 def told(run: store.Run) -> list[tuple[str, int]]:

@@ -9,9 +9,10 @@ from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, plan
 from finetune_core.recipe.changes import kept, parsed
-from finetune_core.runs import changing, history, launch, store
-from finetune_core.runs.history import History
+from finetune_core.runs import changing, launch, store
 from finetune_core.runs.store import Run
+from finetune_core.runs.telling import history
+from finetune_core.runs.telling.history import History
 
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 

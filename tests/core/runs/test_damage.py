@@ -14,9 +14,9 @@ from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, store
-from finetune_core.runs.worker import work
-from tests.core.runs.test_checkpoint import flip, same, stopped_at
-from tests.core.runs.test_control import until
+from finetune_core.runs.work.worker import work
+from tests.core.runs.states.test_checkpoint import flip, same, stopped_at
+from tests.core.runs.work.test_control import until
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_folder_where_a_file_should_be_is_told(recipe: Recipe, name: str, caps
     assert main(["runs"]) == 0
     assert run.id in "".join(capsys.readouterr())
     child = subprocess.run(
-        [sys.executable, "-m", "finetune_core.runs.worker", str(run.path)],
+        [sys.executable, "-m", "finetune_core.runs.work.worker", str(run.path)],
         cwd=ROOT,
         check=False,
         capture_output=True,

@@ -16,7 +16,7 @@ from finetune_core.recipe import Recipe, load, parse
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Race, RangeTest, Train
 from finetune_core.runs.store import Run
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.understand import predict
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "version-1"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from finetune_core.recipe import Recipe
 from finetune_core.records import Record
 from finetune_core.runs import store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.understand import predict
 
 

@@ -12,7 +12,7 @@ from finetune_core.parts.heads import MLP, ConcatPool, Linear
 from finetune_core.recipe import Recipe
 from finetune_core.runs import preflight, store
 from finetune_core.runs.jobs import Measure
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from tests.conftest import paint
 
 CONCAT = {"kind": "concat_pool", "hidden": 8}

@@ -10,7 +10,7 @@ from finetune_core.cli import main
 from finetune_core.parts import Optimizer
 from finetune_core.recipe import Recipe
 from finetune_core.runs import preflight, space, store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 
 GB = 10**9
 

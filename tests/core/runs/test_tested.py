@@ -10,7 +10,7 @@ from finetune_core.runs import store, tested
 from finetune_core.runs.jobs import RangeTest
 from finetune_core.runs.preflight import findings
 from finetune_core.runs.store import Run
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 
 WILD = 1.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from finetune_core.recipe.changes import parsed
 from finetune_core.runs.store import Run
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.training import distributed
 
 

@@ -13,7 +13,7 @@ from finetune_core.recipe import Recipe, plan
 from finetune_core.records import Record
 from finetune_core.runs import store
 from finetune_core.runs.preflight import findings
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.training import session
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Course, Position, Trainer

@@ -25,8 +25,8 @@ from finetune_core.records import Find, Suggestions
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Race, RangeTest
 from finetune_core.runs.store import Run
-from finetune_core.runs.torchrun import lead
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.torchrun import lead
+from finetune_core.runs.work.worker import work
 from tests.conftest import paint
 
 SCRIPT = Path(__file__).with_name("in_ranks.py")

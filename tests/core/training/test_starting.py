@@ -16,7 +16,7 @@ from finetune_core.parts.backbones import Backbone, Checkpoint, Timm, Torchvisio
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
 from finetune_core.recipe import Model, Phase, Recipe
 from finetune_core.runs import preflight, store
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 
 TINY = Timm(architecture="test_resnet")
 

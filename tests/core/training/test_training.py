@@ -22,7 +22,7 @@ from finetune_core.recipe import Recipe, plan
 from finetune_core.records import Event
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import RangeTest
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.training import session
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Trainer
@@ -267,7 +267,7 @@ def test_a_worker_of_its_own_runs_stops_and_is_found(tiny: Recipe) -> None:
 
 def test_ctrl_c_saves_and_stops(tiny: Recipe) -> None:
     run = store.create(tiny.with_value("phases.0.epochs", 500))
-    child = subprocess.Popen([sys.executable, "-m", "finetune_core.runs.worker", str(run.path)], cwd=ROOT)
+    child = subprocess.Popen([sys.executable, "-m", "finetune_core.runs.work.worker", str(run.path)], cwd=ROOT)
     _wait(lambda: run.status.step > 2)
     child.send_signal(signal.SIGINT)
     assert child.wait(60) == 0
@@ -321,7 +321,7 @@ def test_predicting_before_the_first_epoch_is_told_in_words(tiny: Recipe) -> Non
 
 
 def test_the_worker_needs_neither_streamlit_nor_plotly() -> None:
-    code = "import sys, finetune_core.runs.worker; sys.exit(bool({'streamlit', 'plotly'} & set(sys.modules)))"
+    code = "import sys, finetune_core.runs.work.worker; sys.exit(bool({'streamlit', 'plotly'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

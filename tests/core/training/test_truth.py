@@ -12,8 +12,9 @@ from finetune_core.network.freezing import Division, divide, in_phase, param_gro
 from finetune_core.network.network import Network
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Record
-from finetune_core.runs import store, worker
-from finetune_core.runs.worker import work
+from finetune_core.runs import store
+from finetune_core.runs.work import worker
+from finetune_core.runs.work.worker import work
 from finetune_core.training import session
 from finetune_core.training.loop import Trainer
 from finetune_core.training.truth import Witness

@@ -10,10 +10,11 @@ from finetune_core import cli
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import single_label, targets_from
 from finetune_core.recipe import Recipe
-from finetune_core.runs import predictions, store
-from finetune_core.runs.predictions import Predictions
+from finetune_core.runs import store
+from finetune_core.runs.states import predictions
+from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 from finetune_core.understand.compare import compare, judge, verdict
 
 CLASSES = 4

@@ -37,7 +37,7 @@ from finetune_core.parts.heads import MLP, Head, Linear
 from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Model, Recipe
 from finetune_core.runs.store import create
-from finetune_core.runs.worker import work
+from finetune_core.runs.work.worker import work
 
 State = dict[str, torch.Tensor]
 NAME = "squeezenet1_1"

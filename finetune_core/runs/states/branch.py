@@ -1,0 +1,122 @@
+"""Branches: a new run that begins where another one stood, exactly, with something changed from there on.
+
+What may change without making the past another one: rates, schedules, thawed groups and lengths of what is still to
+come, augmentation, loss, micro-batches. For anything else a new run takes the weights alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe
+from finetune_core.recipe.diff import differences
+from finetune_core.runs import store
+from finetune_core.runs.folder import read_json
+from finetune_core.runs.states import facts
+from finetune_core.runs.store import Run
+
+# What a state goes on with; the optimizer's own knobs and the size of a batch belong to what it holds.
+GOES_ON = (
+    "name",
+    "phases.",
+    "augment",
+    "training.accumulate",
+    "training.clip_norm",
+    "training.l1",
+    "training.loss",
+    "training.device",
+    "training.save_minutes",
+    "training.checkpoints",
+)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a run has come from: another run, at an optimizer step, and (place, before, after) of what was changed."""
+
+    run: str
+    step: int
+    changed: tuple[tuple[str, str, str], ...] = ()
+
+    def words(self) -> str:
+        """In one line."""
+        what = ", ".join(f"{place} {before} → {after}" for place, before, after in self.changed)
+        return f"Branched from {self.run} at step {self.step:,}" + (f": {what}" if what else "")
+
+
+def lineage(run: Run) -> Lineage | None:
+    """Where this run has come from; None where it began by itself."""
+    saved = read_json(run.lineage_file)
+    return saved and Lineage(saved["run"], saved["step"], tuple(map(tuple, saved["changed"])))
+
+
+def check(run: Run, recipe: Recipe) -> None:
+    """A UserError where a branch with this recipe cannot go on from the states of the run."""
+    other = [place for place, _, _ in differences(run.recipe, recipe) if not place.startswith(GOES_ON)]
+    if other:
+        raise UserError(
+            f"A run cannot go on with another {other[0]}.",
+            "What its optimizer and its records hold belongs to the one that it had.",
+            f"Begin anew with its weights: `train RECIPE --from {run.id}`.",
+        )
+
+
+def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
+    """A new run, stopped at the newest state of this one (not after `step`), with another recipe from there on.
+
+    The state before it comes along, for where the newest is damaged. UserErrors where the recipe does not go with it,
+    or nothing was saved.
+    """
+    check(run, recipe)
+    paths = [path for path in run.states if facts.read(path) and (step is None or facts.step(path) <= step)][:2]
+    if not paths:
+        raise UserError(f"The run {run.id} has no checkpoint to go on from.", "", "Begin anew with its best weights.")
+    position, step = facts.position(paths[0]), facts.step(paths[0])
+    before = run.recipe_at(step)
+    _check_past(before, recipe, position)
+    made = store.create(recipe, run.job, run.path.parent)
+    kept = [*paths, run.targets_file, run.images_file, run.depth_file, run.records_file]
+    for file in filter(Path.exists, kept):
+        made.copy(file, made.path / file.relative_to(run.path))
+    for best in (run.best, run.best_before):
+        if facts.read(best).get("step") == str(position["best_step"]):
+            made.copy(best, made.best)
+            if best == run.best and run.predictions_file.exists():  # what it answered
+                made.copy(run.predictions_file, made.predictions_file)
+    made.keep_records(step, position)
+    origin = Lineage(run.id, step, tuple(differences(before, recipe)))
+    made.write_json(made.lineage_file, vars(origin))
+    said = run.said()
+    shared = {name: getattr(said, name) for name in ("steps", "epochs", "epoch_steps", "valid_score", "best_score")}
+    made.report(**shared, step=step, epoch=position["epoch"], state="stopped", message=origin.words())
+    return made
+
+
+def go_on(run: Run, recipe: Recipe, step: int | None = None) -> Run:
+    """The same; where no state is early enough, a run that begins anew with the best weights, if there are any."""
+    if any(step is None or facts.step(path) <= step for path in run.states):
+        return branch(run, recipe, step)
+    if run.best.exists():
+        recipe = recipe.with_value("model.backbone.weights", {"kind": "checkpoint", "path": str(run.best)})
+    made = store.create(recipe, run.job, run.path.parent)
+    made.write_json(made.lineage_file, vars(Lineage(run.id, 0, tuple(differences(run.recipe, recipe)))))
+    return made
+
+
+def _check_past(before: Recipe, after: Recipe, at: dict[str, Any]) -> None:
+    """A UserError where the recipe changes a phase that is over, or ends one before where it stands."""
+    over = at["phase"]
+    for number, (one, other) in enumerate(zip(before.phases[:over], after.phases[:over], strict=False), start=1):
+        if one != other:
+            raise UserError(f"Phase {number} is over at this checkpoint.", "It cannot be changed any more.")
+    if over < len(before.phases) and over >= len(after.phases):
+        raise UserError(
+            f"The recipe ends before phase {over + 1}, where this checkpoint stands.", "", "Keep its phases."
+        )
+    done = at["epoch"] - at["course"]["first"] + bool(at["batch"])
+    if over < len(after.phases) and after.phases[over].epochs < done:
+        what = f"Phase {over + 1} has begun {done} epochs and the recipe gives it {after.phases[over].epochs}."
+        raise UserError(what, "", "Give it as many at least.")

@@ -1,0 +1,1 @@
+"""What a run has said: its records, read once and bounded, however long it is."""

@@ -1,0 +1,1 @@
+"""Runs that wait: the queue of this machine, sweeps that fill it, and places to run elsewhere."""

@@ -1,0 +1,222 @@
+"""Sweeps: groups of queued runs that differ in one knob or two, and what comes of them.
+
+Each run of a sweep says so itself: `sweep.json` in its folder holds the sweep's id, its axes and the run's own values.
+So a sweep is whatever runs of it there are, and nothing is torn where one is thrown away or taken elsewhere.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from finetune_core import places
+from finetune_core.errors import UserError
+from finetune_core.parts.tasks import Score
+from finetune_core.recipe import Recipe
+from finetune_core.recipe.variants import Axis, variants
+from finetune_core.runs import preflight
+from finetune_core.runs.folder import read_json
+from finetune_core.runs.shelf.summaries import summaries
+from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import queue
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a run says of the sweep that it belongs to, with its own values."""
+
+    sweep: str
+    axes: tuple[Axis, ...]
+    values: tuple[Any, ...]
+    seed: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether its values are among those of the axes, each of which has a word."""
+        named = all(len(axis.values) == len(axis.words) for axis in self.axes)
+        return named and len(self.values) == len(self.axes) and all(map(_among, self.values, self.axes))
+
+
+_MARK = TypeAdapter(Mark)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep, at one value for each axis."""
+
+    run: Run
+    values: tuple[Any, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is known at one combination of values: the best score of each finished run; `open` runs are to come."""
+
+    values: tuple[Any, ...]
+    words: tuple[str, ...]
+    scores: tuple[float, ...]
+    open: int
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds; None before the first score."""
+        return statistics.fmean(self.scores) if self.scores else None
+
+    @property
+    def spread(self) -> float:
+        """Half the way from the lowest to the highest score of its seeds."""
+        return (max(self.scores) - min(self.scores)) / 2 if self.scores else 0.0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep, in the order of their values."""
+
+    id: str
+    axes: tuple[Axis, ...]
+    trials: tuple[Trial, ...]
+
+    @property
+    def score(self) -> Score:
+        """What its runs are judged by."""
+        return self.trials[0].run.recipe.task.score
+
+    @property
+    def title(self) -> str:
+        """`Learning rate`, or `Learning rate × Batch size`."""
+        return " × ".join(axis.title for axis in self.axes)
+
+    def points(self) -> list[Point]:
+        """One for every combination of values, also where no run is left."""
+        status = {trial: trial.run.status for trial in self.trials}
+        made = []
+        for values in product(*(axis.values for axis in self.axes)):
+            here = [status[trial] for trial in self.trials if trial.values == values]
+            scores = tuple(each.best_score for each in here if each.state == "finished" and each.best_score is not None)
+            words = tuple(axis.words[axis.values.index(value)] for axis, value in zip(self.axes, values, strict=True))
+            open_runs = sum(each.active or each.state == "queued" for each in here)
+            made.append(Point(values, words, scores, open_runs))
+        return made
+
+
+def begin(
+    recipe: Recipe, axes: Sequence[Axis], names: Sequence[str], seeds: int = 1, runs: Path | None = None
+) -> Sweep:
+    """Queue a run for every combination of values and every seed.
+
+    UserErrors as `variants` and `queue.submit`, and where one of them could not run; then none is queued.
+    """
+    made = variants(recipe, axes, names, seeds)
+    for each in made[::seeds]:
+        _check(each.recipe)
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-sweep"
+    taken = {sweep.id for sweep in list_sweeps(runs)}
+    name = next(each for each in (name, *(f"{name}-{number}" for number in range(2, 1000))) if each not in taken)
+
+    def mark(run: Run, place: int) -> None:
+        run.write_json(run.sweep_file, asdict(Mark(name, tuple(axes), made[place].values, made[place].seed)))
+
+    queue.submit_all([each.recipe for each in made], runs=runs, mark=mark)
+    return open_sweep(name, runs)
+
+
+def _check(recipe: Recipe) -> None:
+    for finding in preflight.findings(recipe):
+        if finding.error:
+            raise UserError(f"{recipe.name}: {finding.error.what}", finding.error.why, finding.error.hint)
+
+
+def list_sweeps(runs: Path | None = None) -> list[Sweep]:
+    """All sweeps, the newest first."""
+    folder = runs or places.runs_dir()
+    found: dict[str, list[tuple[Mark, Run]]] = {}
+    for run in (Run(folder / one.id) for one in summaries(runs, job=None) if one.swept):
+        if mark := mark_of(run):
+            found.setdefault(mark.sweep, []).append((mark, run))
+    return sorted((_sweep(name, each) for name, each in found.items()), key=lambda sweep: sweep.id, reverse=True)
+
+
+def open_sweep(name: str, runs: Path | None = None) -> Sweep:
+    """The sweep of this id; a UserError where there is none."""
+    for sweep in list_sweeps(runs):
+        if sweep.id == name:
+            return sweep
+    raise UserError(f"There is no sweep {name}.", "No run says that it belongs to it.", "See them with `sweep-result`.")
+
+
+def mark_of(run: Run) -> Mark | None:
+    """What a run says of the sweep that it belongs to; None where it belongs to none, or its file is damaged."""
+    try:
+        saved = read_json(run.sweep_file)
+        mark = _MARK.validate_python(saved) if saved else None
+    except (UserError, ValidationError):
+        return None
+    return mark if mark and mark.sound else None
+
+
+def cancel(sweep: Sweep) -> int:
+    """Take all its waiting runs out of the queue; how many."""
+    waiting = [trial.run for trial in sweep.trials if trial.run.status.state == "queued"]
+    for run in waiting:
+        queue.cancel(run)
+    return len(waiting)
+
+
+def best(points: Sequence[Point], score: Score) -> Point | None:
+    """The point with the best mean score; None before there is one."""
+    known = [point for point in points if point.mean is not None]
+    return max(known, key=lambda point: score.signed(point.mean or 0.0), default=None)
+
+
+def verdict(sweep: Sweep) -> str:
+    """The answer in a sentence, and how far it can be trusted."""
+    points, score = sweep.points(), sweep.score
+    top = best(points, score)
+    if top is None or top.mean is None:
+        return "No run has a score yet."
+    said = f"Best at {_called(sweep.axes, top)}: {score.inside} {score.shown(top.mean)}."
+    if left := sum(point.open for point in points):
+        return f"So far: {said[0].lower()}{said[1:]} {left} of {len(sweep.trials)} runs are still to come."
+    if max(len(point.scores) for point in points) < 2:
+        return f"{said} One seed each: small differences may be chance. Repeat it with 3 seeds to see."
+    return f"{said} {_doubt(sweep, points, top)}"
+
+
+def _doubt(sweep: Sweep, points: Sequence[Point], top: Point) -> str:
+    """Which others are as good, as far as the seeds tell: their scores lie among those of the best."""
+    rivals = [point for point in points if point is not top and _meet(point.scores, top.scores)]
+    if not rivals:
+        return "Every seed of it is better than any seed of the others."
+    names = ", ".join(_called(sweep.axes, point) for point in rivals[:3])
+    return f"Not distinguishable from {names}{' and others' if len(rivals) > 3 else ''}: their seeds overlap."
+
+
+def _meet(some: Sequence[float], others: Sequence[float]) -> bool:
+    return bool(some) and bool(others) and min(some) <= max(others) and min(others) <= max(some)
+
+
+def _called(axes: Sequence[Axis], point: Point) -> str:
+    return ", ".join(f"{axis.title.lower()} {word}" for axis, word in zip(axes, point.words, strict=True))
+
+
+def _sweep(name: str, found: Sequence[tuple[Mark, Run]]) -> Sweep:
+    axes = found[0][0].axes
+    alike = [(mark, run) for mark, run in found if mark.axes == axes]
+    trials = [Trial(run, mark.values, mark.seed) for mark, run in sorted(alike, key=lambda each: _order(each[0]))]
+    return Sweep(name, axes, tuple(trials))
+
+
+def _order(mark: Mark) -> tuple[int, ...]:
+    return (*(axis.values.index(value) for axis, value in zip(mark.axes, mark.values, strict=True)), mark.seed)
+
+
+def _among(value: Any, axis: Axis) -> bool:
+    return value in axis.values

@@ -1,0 +1,276 @@
+"""The worker, `python -m finetune_core.runs.work.worker RUN_DIR`, does the job of one run and writes how it goes.
+
+Exit codes: 0 done or stopped on request, 2 a mistake that a person can mend, 1 a bug (its traceback is in worker.log).
+What needs torch is imported once the run is held and a wish to stop is heard: it takes seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune_core.errors import UserError
+from finetune_core.parts.jobs import Stop, Wish
+from finetune_core.records import Event, Record, Report, silent
+from finetune_core.runs import holding
+from finetune_core.runs.store import Bystander, Run
+from finetune_core.runs.work import failures
+from finetune_core.runs.work.hearing import Ear
+from finetune_core.runs.work.tracking import Tracking
+
+if TYPE_CHECKING:
+    from finetune_core.parts import Job, Tracker
+
+Watch = Callable[[Record], None]
+"""Called with every record, for a progress bar."""
+
+REPORT_SECONDS = 0.5
+SPARED = 20.0  # times as long as saving took, until it is done again
+
+
+def work(run: Run, watch: Watch = lambda _: None, report: Report = silent, alone: bool = False) -> int:
+    """Do the run's job in this process; returns the exit code. Never raises for what happens in the job.
+
+    A UserError where another process is at work on the run, or the folder cannot be written: then nothing is written.
+    `alone` says that nothing else goes on in this process, so that it may be ended at once.
+    """
+    if _rank():
+        return _work(bystander := Bystander(run.path), watch, report, Ear(bystander))
+    before = run.status.state
+    with holding.held(run) as own:
+        if own and before not in ("starting", "stopping"):  # nobody has said yet that it starts
+            with run.writing():
+                run.report_start("Waking up")
+        return _work(run, watch, report, Ear(run, alone))
+
+
+def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
+    desk = None
+    try:
+        with ear:
+            desk = _Desk(run, report, ear)
+            _drive(run.job, desk, watch)
+    except Stop:  # before the job had begun
+        _say(run, state="stopped", message="Stopped before it began")
+    except (UserError, Exception) as error:  # noqa: BLE001 - the last resort: nothing may die without a word
+        failure = failures.told(error)
+        if failure.bug:
+            traceback.print_exc()
+        _failed(run, failure)
+        return 1 if failure.bug else 2
+    finally:
+        if desk:
+            desk.tracking.close()
+    return 0
+
+
+def _drive(job: Job, desk: _Desk, watch: Watch) -> None:
+    """Keep each record that the job yields, and let it stop where somebody asks for that."""
+    desk.report("Waking up")
+    records = job.run(desk)
+    try:
+        for record in records:
+            desk.keep(record)
+            watch(record)
+            if desk.hear() == Wish.STOP:
+                records.throw(Stop())
+                break
+    except (Stop, StopIteration):
+        desk.heard = Wish.STOP
+    if desk.heard == Wish.STOP:
+        desk.stop(job.resumable)
+    else:
+        desk.finish()
+
+
+class _Desk:
+    """What a job works with: its recipe, its folder, wishes, and a status written as often as a person looks."""
+
+    def __init__(self, files: Run, listener: Report, ear: Ear) -> None:
+        self.files, self.recipe, self.listener, self.ear = files, files.recipe, listener, ear
+        self.next, self.preparing, self.last_words = 0.0, "", "Finished"
+        self.end = "finished"
+        self.started, self.first = time.monotonic(), 0
+        self.waiting: dict[str, Any] = {}  # facts that are not written down yet
+        self.unwritten: list[Record] = []  # records that the disk would not take
+        self.saved, self.save_again = time.monotonic(), 0.0
+        self.heard = Wish.GO
+        self.tracking = Tracking()
+        if _processes() > 1:  # whoever has started them ends them while they prepare
+            ear.preparing = False
+
+    def report(self, what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
+        """What is being prepared, and how far that is; ended by a wish to stop, which one process alone can obey."""
+        if what != self.preparing or done >= total or time.monotonic() >= self.next:
+            self.preparing, self.next = what, time.monotonic() + REPORT_SECONDS
+            _say(self.files, state="preparing", message=what, done=done, total=total, unit=unit, error=None)
+            self.listener(what, done, total, unit)
+            if _processes() == 1 and self.ear.wish() == Wish.STOP:
+                raise Stop
+
+    def begin(self, doing: str, steps: int, step: int = 0, **facts: Any) -> None:
+        """The work itself begins."""
+        if _processes() == 1:
+            self.ear.begun()
+        self.started, self.first = time.monotonic(), step
+        self.saved = time.monotonic()
+        self.waiting = {"step": step, "steps": steps}
+        self._write(state="running", message=doing, **facts)
+
+    def advance(self, step: int, now: bool = False, **facts: Any) -> None:
+        """So many steps are done."""
+        self.waiting |= {"step": step, **facts}
+        if now or time.monotonic() >= self.next:
+            self._write(seconds_left=self._seconds_left())
+
+    def keep(self, record: Record) -> None:
+        """Write a record down, or keep it until the disk takes it: what cannot be written never stops the work."""
+        self.unwritten += [record, *self.tracking.note(record)]
+        with suppress(OSError):
+            while self.unwritten:
+                self.files.append(self.unwritten[0])
+                self.unwritten.pop(0)
+
+    def track(self, trackers: Sequence[Tracker], step: int) -> None:
+        """Tell these of every record from an optimizer step on; of several processes the first one does."""
+        if not _rank():
+            self.tracking = Tracking(trackers, self.files.path, self.recipe.model_dump(mode="json"), step)
+
+    def hear(self) -> Wish:
+        """What is asked for between two steps; all of several processes say the same."""
+        due = time.monotonic() - self.saved >= max(60.0 * self.recipe.training.save_minutes, self.save_again)
+        mine = max(self.ear.wish(), Wish.SAVE if due else Wish.GO, Wish.STOP if self._left_alone() else Wish.GO)
+        self.heard = Wish(_most(mine))
+        return self.heard
+
+    def changes(self) -> list[tuple[int, dict[str, Any]]]:
+        """The changes asked for, each with the number of the wish; all of several processes say the same."""
+        asked, self.ear.waiting = _from_first(self.ear.waiting), []
+        return asked
+
+    def save(self, write: Callable[[], None]) -> None:
+        """Save, and remember how long that takes."""
+        before = time.monotonic()
+        write()
+        self.saved = time.monotonic()
+        self.save_again = SPARED * (self.saved - before)
+
+    def pause(self, save: Callable[[], None]) -> Wish:
+        """Save and wait until something else is asked for; returns what."""
+        self.save(save)
+        self._write(state="paused", message="Paused", seconds_left=None)
+        while self.hear() == Wish.PAUSE:
+            time.sleep(0.2)
+        self.started += time.monotonic() - self.saved
+        self.saved = time.monotonic()
+        self._write(state="running", message="Training")
+        return self.heard
+
+    def conclude(self, words: str, state: str = "finished") -> None:
+        """The last word, and the state to end in."""
+        self.last_words, self.end = words, state
+
+    def finish(self) -> None:
+        """All is done."""
+        self._write(state=self.end, message=self.last_words, seconds_left=0.0)
+
+    def stop(self, resumable: bool) -> None:
+        """It was stopped."""
+        message = "Stopped; it can go on from here" if resumable else "Stopped on request"
+        if resumable:
+            self.keep(Event("stopped", self.waiting.get("step", 0), "Stopped on request"))
+        self._write(state="stopped", message=message)
+
+    def _write(self, **changes: Any) -> None:
+        self.next = time.monotonic() + REPORT_SECONDS
+        lost = f" {len(self.unwritten)} records wait for room on the disk." if self.unwritten else ""
+        if lost:
+            changes["message"] = f"{changes.get('message', 'Training')}.{lost}"
+        _say(self.files, **{**self.waiting, **changes})
+
+    def _seconds_left(self) -> float | None:
+        done = self.waiting["step"] - self.first
+        if done <= 0:
+            return None
+        left = self.waiting["steps"] - self.waiting["step"]
+        return round((time.monotonic() - self.started) / done * left, 1)
+
+    def _left_alone(self) -> bool:
+        """Whether whoever has started several processes is gone, so that nobody would notice if they hung."""
+        return _processes() > 1 and (os.getppid() != self.ear.parent or (not _rank() and not self.files.alive()))
+
+
+def _say(run: Run, **facts: Any) -> None:
+    """Write the status down; a disk that is full for a moment is no reason to end."""
+    with suppress(OSError):
+        run.report(**facts)
+
+
+def _failed(run: Run, failure: failures.Failure) -> None:
+    """Say it in the folder; of several processes the first that fails says why, and the others only miss it."""
+    if _processes() == 1 or run.status.state not in ("failed", "diverged"):
+        words = {**failure.error.words(), "kind": failure.kind}
+        _say(run, state=failure.state, message=failure.error.what, error=words, seconds_left=None)
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1)) if _of_several() else 1
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", 0)) if _of_several() else 0
+
+
+def _of_several() -> bool:
+    """Whether torchrun has started this process; told by its environment, so that torch need not be there yet."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _most(number: int) -> int:
+    if _processes() == 1:
+        return number
+    from finetune_core.training import distributed
+
+    return distributed.most(number)
+
+
+def _from_first(value: Any) -> Any:
+    if _processes() == 1:
+        return value
+    from finetune_core.training import distributed
+
+    return distributed.from_first(value)
+
+
+def _log_failed_check(record: Record) -> None:
+    if isinstance(record, Event) and record.name == "truth_failed":
+        sys.stderr.write(f"{record.text}\n")
+
+
+def main() -> int:
+    """Work on the run folder named on the command line; what it prints lands in worker.log."""
+    run = Run(Path(sys.argv[1]).absolute())
+    try:
+        if _of_several():
+            from finetune_core.training import distributed
+
+            distributed.join()
+        code = work(run, _log_failed_check, alone=True)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if _of_several() and not code:
+        distributed.leave()
+    if said := run.status.error:
+        sys.stderr.write(f"{UserError.said(said)}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Who works on a run and what it hears: one worker at a time; stop and pause land at once and are never lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from finetune_core.errors import UserError
+from finetune_core.places import ROOT
+from finetune_core.recipe import Recipe
+from finetune_core.runs import holding, launch, store
+from finetune_core.runs.work.worker import work
+
+
+@pytest.fixture
+def endless(tiny: Recipe) -> Recipe:
+    return tiny.with_value("phases.0.epochs", 900)
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> float:
+    """Wait, and say how long that took."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, "waited too long"
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def contents(run: store.Run) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+
+
+def test_a_second_worker_writes_nothing(tiny: Recipe) -> None:
+    run = store.create(tiny)
+    with holding.held(run):
+        before = contents(run)
+        second = subprocess.run(
+            [sys.executable, "-m", "finetune_core.runs.work.worker", str(run.path)],
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert second.returncode == 2
+        assert "already being worked on" in second.stderr
+        assert contents(run) == before
+        with pytest.raises(UserError, match="already being worked on"):
+            launch.start(run)
+    assert not run.alive() or run.worker_pid() == os.getpid()
+
+
+def test_two_launches_at_once_start_one_worker(endless: Recipe) -> None:
+    run = store.create(endless)
+    code = "import sys; from finetune_core.runs import launch, store; launch.start(store.open_run(sys.argv[1]))"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(run.path)], cwd=ROOT, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert sorted(child.wait(120) for child in both) == [0, 1]
+    until(lambda: run.status.step > 1)
+    launch.stop(run, wait=True)
+    assert run.status.state == "stopped"
+    steps = [row["step"] for row in run.records()[0] if row["kind"] == "step"]
+    assert steps == list(range(len(steps)))
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0])
+def test_a_stop_in_the_first_seconds_lands(endless: Recipe, after: float) -> None:
+    run = store.create(endless)
+    launch.start(run)
+    pid = run.worker_pid()
+    assert pid
+    time.sleep(after)
+    children = psutil.Process(pid).children(recursive=True)
+    launch.stop(run)
+    assert run.status.state == "stopping"
+    until(lambda: not run.alive())
+    assert run.status.state == "stopped"
+    assert not [child for child in children if child.is_running()]
+
+
+def test_a_worker_that_hears_nothing_while_it_prepares_is_ended(endless: Recipe, tmp_path: Path) -> None:
+    """Preparation that sits in foreign code, deaf to signals."""
+    run = store.create(endless)
+    deaf = tmp_path / "deaf.py"
+    deaf.write_text(
+        "import sys, ctypes\n"
+        "from finetune_core.runs import jobs\nfrom finetune_core.runs.work import worker\n"
+        "jobs.Train.run = lambda self, work: [ctypes.CDLL(None).poll(None, 0, 999) for _ in iter(int, 1)]\n"
+        "sys.exit(worker.main())\n"
+    )
+    child = subprocess.Popen([sys.executable, str(deaf), str(run.path)], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    until(lambda: run.status.state == "preparing")
+    launch.stop(run)
+    assert child.wait(10) == 0
+    assert run.status.state == "stopped"
+
+
+def test_paused_and_resumed_it_is_the_same_run(tiny: Recipe) -> None:
+    recipe = tiny.with_value("phases.0.epochs", 40)
+    whole, run = store.create(recipe), store.create(recipe)
+    assert work(whole) == 0
+    launch.start(run)
+    until(lambda: run.status.step > 5)
+    launch.pause(run)
+    until(lambda: run.status.state == "paused")
+    at = run.status.step
+    time.sleep(1)
+    assert run.status.step == at
+    assert run.states, "what it has learned is saved"
+    launch.resume(run)
+    until(lambda: run.status.state == "finished")
+    events = [row["name"] for row in run.records()[0] if row["kind"] == "event"]
+    assert [name for name in events if name in ("paused", "resumed")] == ["paused", "resumed"]
+    losses = [[row["loss"] for row in each.records()[0] if row["kind"] == "step"] for each in (whole, run)]
+    assert losses[0] == losses[1]
+
+
+def test_a_pause_longer_than_the_time_between_two_saves_ends_too(endless: Recipe) -> None:
+    run = store.create(endless.with_value("training.save_minutes", 0.01))
+    launch.start(run)
+    launch.pause(run)
+    until(lambda: run.status.state == "paused")
+    time.sleep(1.5)
+    at = run.status.step
+    launch.resume(run)
+    until(lambda: run.status.step > at + 3)
+    launch.stop(run, wait=True)
+    assert run.status.state == "stopped"
+
+
+def test_a_paused_run_is_stopped_and_a_killed_one_goes_on(endless: Recipe) -> None:
+    run = store.create(endless)
+    launch.start(run)
+    until(lambda: run.status.step > 2)
+    launch.pause(run)
+    until(lambda: run.status.state == "paused")
+    launch.stop(run, wait=True)
+    assert run.status.state == "stopped"
+    launch.start(run)
+    until(lambda: run.status.state == "running")
+    launch.stop(run, now=True)
+    assert run.status.state == "stopped"
+    assert not run.alive()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_signals_save_and_stop(endless: Recipe, name: str) -> None:
+    run = store.create(endless)
+    launch.start(run)
+    until(lambda: run.status.step > 2)
+    os.kill(run.worker_pid() or 0, getattr(signal, name))
+    until(lambda: not run.alive())
+    assert run.status.state == "stopped"
+    assert run.states
+
+
+def test_what_cannot_be_done_is_said(tiny: Recipe) -> None:
+    run = store.create(tiny)
+    for ask in (launch.stop, launch.pause):
+        with pytest.raises(UserError, match="not running"):
+            ask(run)
+    assert work(run) == 0
+    with pytest.raises(UserError, match="finished"):
+        launch.resume(run)
+
+
+def test_a_wish_of_a_life_before_is_forgotten(tiny: Recipe) -> None:
+    run = store.create(tiny)
+    launch.start(run)
+    launch.end_by_force(run)
+    run.ask("stop")
+    assert run.status.state == "lost"
+    assert work(run) == 0
+    assert run.status.state == "finished"

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from finetune_core.places import ASSETS
-from pages.ui import warm
-from pages.ui.sidebar import pages, sidebar
+from pages.ui.frame.sidebar import pages, sidebar
+from pages.ui.kit import warm
 
 warm.light()
 # Before the navigation, and a local file: otherwise the browser would fetch each page's icon from another host.

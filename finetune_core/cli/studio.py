@@ -26,7 +26,7 @@ def serve(port: int, address: str = "127.0.0.1", password: str = "", hosts: tupl
     runs.check("runs")
     cache.check("what is kept for reuse")
     _check_free(address, port)
-    command = [sys.executable, "-m", "pages.ui.serve", "app.py", "--server.port", str(port)]
+    command = [sys.executable, "-m", "pages.ui.frame.serve", "app.py", "--server.port", str(port)]
     command += ["--server.address", address, "--server.allowedHosts", json.dumps(access.names(address, hosts))]
     if address not in access.LOCAL:  # else Streamlit would ask another host what this machine is called from outside
         command += ["--browser.serverAddress", hosts[0] if hosts else socket.gethostname()]

@@ -6,7 +6,8 @@ from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import stack
-from pages.ui import draws, fields, pipeline, reading, shell, state, warm
+from pages.ui.data import draws, pipeline, reading
+from pages.ui.kit import fields, shell, state, warm
 
 IMAGES = 4  # rows in a view
 STACK = 640  # px

@@ -16,9 +16,10 @@ from finetune_core.export import script
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
 from finetune_core.runs import preflight
-from pages.ui import dataset, examining, fields, reading, shell, state, warm
-from pages.ui.chart import harmless
-from pages.ui.checks import checks
+from pages.ui.data import examining, reading
+from pages.ui.kit import dataset, fields, shell, state, warm
+from pages.ui.kit.chart import harmless
+from pages.ui.kit.checks import checks
 
 ALL = "All images"
 COLUMNS, ROWS, TILE = 8, 6, 168

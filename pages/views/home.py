@@ -9,8 +9,9 @@ from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe, loads
 from finetune_core.runs.shelf.summaries import Summary, summaries
-from pages.ui import path, queueing, shell, state
-from pages.ui.badge import duration, status_words
+from pages.ui.kit import path, shell, state
+from pages.ui.kit.badge import duration, status_words
+from pages.ui.run import queueing
 
 LAST = 3  # runs shown
 

@@ -16,21 +16,9 @@ from finetune_core.recipe.names import thawed
 from finetune_core.recipe.presets import advice, all_rates, current_preset, group_scale, presets
 from finetune_core.recipe.words import millions
 from finetune_core.runs import preflight
-from pages.ui import (
-    backbones,
-    dataset,
-    fields,
-    numbers,
-    outline,
-    phase_rules,
-    phasing,
-    regrouping,
-    scripts,
-    shell,
-    state,
-    thawing,
-)
-from pages.ui.checks import checks
+from pages.ui.kit import dataset, fields, numbers, outline, phasing, scripts, shell, state
+from pages.ui.kit.checks import checks
+from pages.ui.layers import backbones, phase_rules, regrouping, thawing
 
 NAME, RATE, SIZE = 190, 170, 110  # px; the bar takes what is left
 

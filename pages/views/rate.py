@@ -15,9 +15,10 @@ from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs.store import Run
-from pages.ui import fields, finder, live, phasing, racing, scripts, shell, starts, state
-from pages.ui.badge import status_words
-from pages.ui.chart import chart, load
+from pages.ui.kit import fields, live, phasing, scripts, shell, starts, state
+from pages.ui.kit.badge import status_words
+from pages.ui.kit.chart import chart, load
+from pages.ui.rate import finder, racing
 
 LEAD = "How large the optimizer's steps are: the one number that matters most. A short test shows which rates work."
 

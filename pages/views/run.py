@@ -22,25 +22,13 @@ from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
 from finetune_core.runs.telling.history import History
 from finetune_core.wording import count, file_name
-from pages.ui import (
-    acting,
-    branching,
-    changing,
-    cockpit,
-    further,
-    live,
-    path,
-    queueing,
-    scripts,
-    shell,
-    state,
-    sweeping,
-)
-from pages.ui.badge import duration, status_words
-from pages.ui.board import board
-from pages.ui.chart import chart, load
-from pages.ui.live import Telling
-from pages.ui.try_image import try_image
+from pages.ui.kit import live, path, scripts, shell, state
+from pages.ui.kit.badge import duration, status_words
+from pages.ui.kit.chart import chart, load
+from pages.ui.kit.live import Telling
+from pages.ui.run import acting, branching, changing, cockpit, further, queueing, sweeping
+from pages.ui.run.board import board
+from pages.ui.run.try_image import try_image
 
 RECENT = 500  # records of another job that are shown
 NOTES = 30  # the newest of a run

@@ -5,8 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from finetune_core.runs.shelf.summaries import Summary, summaries
-from pages.ui import comparing, keeping, listing, path, shell, sweeping
-from pages.ui.chart import load
+from pages.ui.kit import path, shell
+from pages.ui.kit.chart import load
+from pages.ui.run import sweeping
+from pages.ui.shelf import comparing, keeping, listing
 
 LEAD = "What you have tried, and what came of it. Open one, or tick some to see them over each other."
 EVERY = 2.0  # seconds between two looks while a run is active

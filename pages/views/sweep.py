@@ -14,8 +14,9 @@ from finetune_core.recipe.words import run_words
 from finetune_core.runs.waiting import sweeps
 from finetune_core.runs.waiting.sweeps import Sweep
 from finetune_core.wording import count
-from pages.ui import live, path, shell, state, sweeping
-from pages.ui.chart import chart, load
+from pages.ui.kit import live, path, shell, state
+from pages.ui.kit.chart import chart, load
+from pages.ui.run import sweeping
 
 LEAD = "Pick a knob and some values: a run of each tells which is best. They wait in the queue and run one by one."
 EVERY = 2.0  # seconds between two looks while runs are to come

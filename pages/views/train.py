@@ -14,9 +14,10 @@ from finetune_core.parts import Loss
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.plan import full_length, starts
 from finetune_core.runs import launch, preflight, store
-from pages.ui import fields, outline, path, phasing, queueing, scripts, shell, state, tracking
-from pages.ui.chart import chart, load
-from pages.ui.checks import checks, unkept
+from pages.ui.kit import fields, outline, path, phasing, scripts, shell, state
+from pages.ui.kit.chart import chart, load
+from pages.ui.kit.checks import checks, unkept
+from pages.ui.run import queueing, tracking
 
 LEAD = "What will happen, before it happens."
 OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say where it runs, not how it learns

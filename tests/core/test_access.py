@@ -10,7 +10,7 @@ from streamlit.web.server.starlette import starlette_app_utils, starlette_websoc
 from finetune_core import access
 from finetune_core.cli import main
 from finetune_core.errors import UserError
-from pages.ui.door import Account
+from pages.ui.frame.door import Account
 
 ACCOUNTS = access.Accounts(("default",), ("ana@home.org", "@school.org"))
 

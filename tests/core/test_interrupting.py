@@ -15,7 +15,7 @@ from finetune_core.places import ROOT
     [
         ("finetune_core runs", ["pathlib", "pydantic", "finetune_core.parts"]),
         (
-            "pages.ui.serve app.py --server.headless true",
+            "pages.ui.frame.serve app.py --server.headless true",
             ["urllib.parse", "streamlit.errors", "pandas", "huggingface_hub"],
         ),
     ],

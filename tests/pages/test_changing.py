@@ -10,7 +10,7 @@ from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.changes import Made, parsed
 from finetune_core.records import Step
 from finetune_core.runs import store
-from pages.ui import changing
+from pages.ui.run import changing
 
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 

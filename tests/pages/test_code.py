@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from finetune_core import places
 from finetune_core.export import script
 from finetune_core.recipe import Recipe
-from pages.ui import scripts
+from pages.ui.kit import scripts
 
 Open = Callable[[str], AppTest]
 PHASES = [{"epochs": 1, "thaw": ["head"]}, {"epochs": 1, "thaw": ["layer4", "head"], "hold": ["type:BatchNorm2d"]}]

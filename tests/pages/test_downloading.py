@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from finetune_core import places
 from finetune_core.parts.backbones.hub import Published
 from finetune_core.recipe import Recipe
-from pages.ui import downloading
+from pages.ui.layers import downloading
 from tests.pages.conftest import saved
 
 Open = Callable[[str], AppTest]

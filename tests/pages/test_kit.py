@@ -12,7 +12,7 @@ from finetune_core.parts.sources import Folder
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import rate_words, run_words, source_words, thaw_words
 from finetune_core.runs import preflight
-from pages.ui import dataset, shell
+from pages.ui.kit import dataset, shell
 
 
 def _every_part() -> list[type[Part]]:
@@ -20,7 +20,7 @@ def _every_part() -> list[type[Part]]:
 
 
 def _fields() -> None:
-    from pages.ui import fields
+    from pages.ui.kit import fields
 
     for name in ("data", "training", "phases.0"):
         fields.knobs(name)
@@ -118,7 +118,7 @@ def test_a_folder_that_changes_is_listed_anew(images: Path) -> None:
 def _widgets_that_call_back() -> None:
     import streamlit as st
 
-    from pages.ui import state
+    from pages.ui.kit import state
 
     taken: list[float] = []
     told = state.callback(state.seed("n", 0.5), taken.append)

@@ -12,7 +12,7 @@ from finetune_core.parts import Head, Loss, Mixing, Optimizer, Part, Schedule, T
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
-from pages.ui.state import draft_file
+from pages.ui.kit.state import draft_file
 from tests.core.parts.test_numbers import ALPHABET
 from tests.pages.conftest import ROOT, draft, saved
 
@@ -53,7 +53,7 @@ def _parts() -> list[object]:
 
 
 def _fields() -> None:
-    from pages.ui import fields, state
+    from pages.ui.kit import fields, state
 
     for knob in state.value_at(state.value("place")).knobs():
         if knob.type != "list" and knob.name != "active":

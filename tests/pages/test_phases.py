@@ -11,7 +11,7 @@ from finetune_core.recipe.rules import PRESETS
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import RangeTest
-from pages.ui import shell
+from pages.ui.kit import shell
 from tests.pages.conftest import draft, saved
 
 Open = Callable[[str], AppTest]
@@ -154,7 +154,7 @@ def test_what_is_odd_is_mended_by_one_click(
 
 def _take_mobilenet() -> None:
     from finetune_core.network import catalogue, refit
-    from pages.ui import thawing
+    from pages.ui.layers import thawing
 
     thawing.take(refit.best_backbone(catalogue.entry("timm", "mobilenetv2_100")))
 

@@ -15,7 +15,8 @@ from finetune_core.parts.sources.folders import list_folder
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.work.worker import work
-from pages.ui import dataset, try_image
+from pages.ui.kit import dataset
+from pages.ui.run import try_image
 from tests.pages.conftest import saved
 
 Open = Callable[[str], AppTest]

@@ -19,7 +19,7 @@ from finetune_core.records import Epoch, Event, Find, Lap, Place, Step, Suggesti
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Race, RangeTest
 from finetune_core.runs.telling import history
-from pages.ui import live
+from pages.ui.kit import live
 from tests.pages.conftest import saved
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -202,7 +202,7 @@ def test_a_failed_search_shows_its_error():
 
 
 def test_the_shaded_range_holds_nine_in_ten_steps():
-    from pages.ui import finder
+    from pages.ui.rate import finder
 
     phase = Phase(learning_rate=0.01)
     low, high = finder.swept(phase)

@@ -16,7 +16,7 @@ from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.states import predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
-from pages.ui import listing
+from pages.ui.shelf import listing
 from tests.pages.test_running import button, page, texts, trained
 
 HOSTILE = "![x](http://evil.example/a.png) <img src=x onerror=alert(1)> $x$ :red[y]"

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from finetune_core import recipe as recipes
 from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
-from pages.ui import backbones
+from pages.ui.layers import backbones
 from tests.conftest import paint
 
 Open = Callable[[str], AppTest]
@@ -184,7 +184,7 @@ def test_layers_warns_of_random_weights_and_of_nothing_thawed(open_page: Open, d
 
 def _take_mobilenet() -> None:
     from finetune_core.network import catalogue, refit
-    from pages.ui import thawing
+    from pages.ui.layers import thawing
 
     thawing.take(refit.best_backbone(catalogue.entry("timm", "mobilenetv2_100")))
 

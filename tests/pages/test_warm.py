@@ -11,7 +11,7 @@ from tests.pages.conftest import saved
 SCRIPT = """
 import sys
 from streamlit.testing.v1 import AppTest
-from pages.ui import path, warm
+from pages.ui.kit import path, warm
 warm.light()
 assert not {"torch", "timm", "torchvision"} & set(sys.modules)
 before = set(sys.modules)

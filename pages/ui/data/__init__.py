@@ -1,0 +1,1 @@
+"""Looking at data, and arranging what is done to it."""

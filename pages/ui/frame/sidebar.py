@@ -1,0 +1,72 @@
+"""The path in the navigation: every page, with what was chosen on it, none locked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from finetune_core.places import ASSETS
+from finetune_core.runs import preflight
+from pages.ui.frame import door
+from pages.ui.kit import path, state
+from pages.ui.kit.badge import badge
+from pages.ui.kit.shell import NAME, plain
+from pages.ui.run import queueing
+
+
+def pages() -> list[st.Page]:
+    """Every page for `st.navigation`; hidden there, since `sidebar` draws the links with the choices beside them."""
+    return [
+        st.Page(
+            step.script,
+            title=step.title,
+            icon=step.icon,
+            url_path=None if step is path.HOME else step.key,
+            default=step is path.HOME,
+        )
+        for step in path.PAGES.values()
+    ]
+
+
+def sidebar() -> None:
+    """Logo, path and the badge of the running run."""
+    st.logo(ASSETS / "logo.svg", size="large", icon_image=ASSETS / "icon.svg")
+    recipe = state.draft()
+    worries = {key: finding.title for key, finding in preflight.glance(recipe).items()}
+    with st.sidebar:
+        _link(path.HOME, "", "")
+        with st.container(gap="small"):
+            for step in path.STEPS:
+                _link(step, step.choice(recipe) if step.choice else "", worries.get(step.key, ""))
+        badge()
+        queueing.line()
+        if door.inside(st.context):
+            _leaving()(key="leaving")
+        _closing()(key="closing", height=1)
+
+
+def _link(step: path.Step, choice: str, worry: str) -> None:
+    colour = "orange" if worry else "gray"
+    label = f"{step.title}  :small[:{colour}[{plain(choice, NAME)}]]" if choice else step.title
+    st.page_link(step.script, label=label, icon=step.icon, help=plain(worry) or None, width="stretch")
+
+
+@cache
+def _leaving() -> Callable[..., Any]:
+    """A link that leads out of the app, to the door: Streamlit's own links open another tab."""
+    return st.components.v2.component(
+        "thaw_leaving",
+        html=f'<a href="{door.LEAVE}">Log out</a>',
+        css="a { color: var(--st-link-color); font-size: 0.875rem; text-decoration: none }",
+    )
+
+
+@cache
+def _closing() -> Callable[..., Any]:
+    """Closes the sidebar behind a tapped link where it covers the page, which Streamlit leaves to the reader."""
+    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    return st.components.v2.component("thaw_sidebar", js=script, isolate_styles=False)

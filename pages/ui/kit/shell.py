@@ -1,0 +1,204 @@
+"""What all pages share: header with recipe strip and primary action, states, and the code view."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from finetune_core.errors import Mend, UserError
+from finetune_core.recipe import Recipe
+from finetune_core.recipe.words import (
+    augment_words,
+    model_words,
+    rate_words,
+    schedule_words,
+    source_words,
+    thawed_words,
+    train_words,
+)
+from finetune_core.runs import preflight
+from finetune_core.wording import LONGEST, tidy
+from pages.ui.kit import path, refused, state
+
+NAME = 80  # letters of a name in a title or chip
+MESSAGE = 2000  # letters of an error's reason
+ELSEWHERE = "The draft was changed in another tab. This page shows it as it is now."
+_WAITING = "thaw:waiting"
+
+
+def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerator:
+    """Draw a page's head: title, one sentence, recipe strip, pending error. Returns the place for its primary action.
+
+    Fill the place with `next_step`, `start` or `primary`; it is the same on every page.
+    """
+    refused.tidy()
+    state.keep(_WAITING, waiting())
+    if state.look():
+        st.toast(ELSEWHERE, icon=":material/tab:", duration="long")
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom", key="head"):
+        with st.container(width="content", gap=None):
+            st.title(plain(title, NAME), anchor=False)
+            st.markdown(f":gray[{lead}]")
+        slot = st.container(width="content")
+    if strip:
+        recipe_strip(state.draft(), key)
+        st.space("xsmall")
+    pending_error()
+    return slot
+
+
+def pending_error() -> None:
+    """The error that an edit or another page has left to be shown, once."""
+    pending = state.take_note()
+    if pending:
+        error_card(pending)
+
+
+def waiting() -> str:
+    """What all that starts something waits for, in words: fields in which stands what cannot be kept."""
+    return mend_first(entry.label for entry in refused.of_draft())
+
+
+def mend_first(names: Iterable[str]) -> str:
+    """What must be mended before something starts, in words; empty where nothing must."""
+    told = plain(", ".join(dict.fromkeys(names)).lower())
+    return f"Mend first: {told}." if told else ""
+
+
+def keep_waiting() -> None:
+    """After a field in a fragment: draw the page anew where what starts something must wait now, or no longer."""
+    if state.value(_WAITING, "") != (now := waiting()):
+        state.keep(_WAITING, now)
+        st.rerun()
+
+
+def next_step(slot: DeltaGenerator, key: str, *, why: str = "") -> None:
+    """The primary action of a page on the path: go on to the page after it, unless there is a `why` not to."""
+    step = path.following(key)
+    if start(slot, f"Next: {step.title}", icon=":material/arrow_forward:", why=why):
+        st.switch_page(step.script)
+
+
+def start(
+    place: DeltaGenerator,
+    label: str,
+    *,
+    icon: str | None = None,
+    key: str = "primary",
+    kind: Literal["primary", "secondary", "tertiary"] = "primary",
+    why: str = "",
+    help: str = "",
+) -> bool:
+    """A button that starts something or leads on; true in the run that its click causes, where nothing holds it back.
+
+    `why` says what does; fields in which stands what cannot be kept always do.
+    """
+    why = why or waiting()
+    clicked = place.button(
+        label,
+        key=key,
+        type=kind,
+        icon=icon,
+        icon_position="right" if kind == "primary" else "left",
+        disabled=bool(why),
+        help=why or help or None,
+    )
+    if clicked and not state.meant():
+        state.note(UserError("Nothing was started.", ELSEWHERE, "Look at it, then click again."))
+        st.rerun()
+    return clicked and not why
+
+
+def primary(slot: DeltaGenerator, label: str, *, icon: str) -> bool:
+    """The one primary button of a page, where it starts nothing; true in the run that its click causes."""
+    return slot.button(label, key="primary", type="primary", icon=icon, icon_position="right")
+
+
+def recipe_strip(recipe: Recipe, here: str = "") -> None:
+    """The whole experiment in one line of chips; each leads to its page, an orange one needs care and says why."""
+    worries = preflight.glance(recipe)
+    with st.container(horizontal=True, gap="xsmall", key="strip"):
+        for key, icon, words in chips(recipe):
+            step, worry = path.PAGES[key], worries.get(key)
+            colour = "orange" if worry else "blue" if key == here else "gray"
+            mark = ":material/error:" if worry else icon
+            st.page_link(
+                step.script,
+                label=f":{colour}-badge[{mark} {plain(words, NAME)}]",
+                help=plain(worry.title if worry else step.title),
+            )
+
+
+def chips(recipe: Recipe) -> list[tuple[str, str, str]]:
+    """(page, icon, words) for each chip of the strip."""
+    weights = recipe.model.backbone.weights.kind
+    words = {
+        "data": source_words(recipe),
+        "augment": f"augment: {augment_words(recipe)}",
+        "layers": f"{model_words(recipe)}, {weights}",
+        "rate": f"rate {rate_words(recipe)}, {schedule_words(recipe)}",
+        "train": train_words(recipe),
+    }
+    found = [(step.key, step.icon, words[step.key]) for step in path.STEPS if step.key in words]
+    found.insert(3, ("layers", ":material/ac_unit:", thawed_words(recipe)))
+    return found
+
+
+def error_card(error: UserError) -> None:
+    """What happened, why, what to try."""
+    with st.container(border=True, key=f"error-{abs(hash(str(error)))}"):
+        st.markdown(f":red[:material/error:] **{plain(error.what)}**")
+        if error.why:
+            st.text(tidy(error.why, MESSAGE))
+        if error.hint:
+            st.markdown(f":blue[:material/lightbulb:] {plain(error.hint)}")
+        if error.mends:
+            with st.container(horizontal=True, gap="small"):
+                mends(error.mends, f"error-mend-{abs(hash(str(error)))}")
+
+
+def mends(found: Sequence[Mend], key: str) -> None:
+    """A button for each change that settles something."""
+    for number, mend in enumerate(found):
+        st.button(
+            plain(mend.title, NAME),
+            icon=":material/healing:",
+            type="tertiary",
+            key=f"{key}-{number}",
+            on_click=refused.settle,
+            args=(mend.path, mend.value),
+        )
+
+
+def empty(title: str, text: str, *, icon: str = ":material/hourglass_empty:") -> DeltaGenerator:
+    """Nothing here yet: say what to do next. Returns the card, for one button inside it."""
+    card = st.container(border=True, horizontal_alignment="center", gap="small")
+    card.space("small")
+    card.markdown(f"### :gray[{icon}]  {plain(title)}", width="content")
+    card.markdown(f":gray[{plain(text)}]", width="content")
+    return card
+
+
+def code(write: Callable[[], str], key: str = "code") -> None:
+    """The PyTorch that the page means, live, to copy; closed at first, and written only when it is opened."""
+    place = st.expander("Show the code", icon=":material/code:", key=key, on_change="rerun")
+    if not place.open:
+        return
+    with place:
+        try:
+            st.code(write(), language="python")
+        except UserError as error:  # which has its card further up
+            st.caption(f":orange[:material/error:] {plain(str(error))}")
+
+
+def plain(text: str, most: int = LONGEST) -> str:
+    """Text of people (names, paths, messages) that must not be read as Markdown, on one line of so many letters."""
+    return _MARKS.sub(r"\\\g<0>", tidy(text, most))
+
+
+# Also what begins a list. An address becomes a link whatever is done, but one that says where it leads
+_MARKS = re.compile(r"[\\`*_\[\]<>#:$~|&@]|^[-+=]|(?<=^\d)[.)]")

@@ -1,0 +1,1 @@
+"""Choosing a network, and what of it learns."""

@@ -1,0 +1,1 @@
+"""One run: what it does, and what can be done with it."""

@@ -1,0 +1,118 @@
+"""Try an image: a picture goes in, what the run's best network sees in it comes out."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from finetune_core import figures
+from finetune_core.data.image import Picture, read_image
+from finetune_core.data.split import split
+from finetune_core.errors import UserError
+from finetune_core.parts.sources import files
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD
+from finetune_core.runs.store import Run
+from pages.ui.kit import shell, state, warm
+from pages.ui.kit.chart import chart
+
+SIDE = 512  # px, the short side of the picture on the page
+Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
+
+FORMATS = [ending[1:] for ending in files.ENDINGS]  # as the uploader wants them
+
+
+def try_image(run: Run) -> None:
+    """Upload an image, or take one that the run was measured on, and see the guess."""
+    if not run.best.exists():
+        shell.empty("Not yet", "The first epoch has to end; then the model can be tried.")
+        return
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        picture, truth = _chosen(run)
+    if picture is None:
+        with right:
+            shell.empty(
+                "Show it something",
+                "Choose an image, or take one that the model was measured on.",
+                icon=":material/image_search:",
+            )
+        return
+    try:
+        left.image(
+            _seen(run, picture), width="stretch", caption=f"It is: {shell.plain(truth)}" if truth else "Your image"
+        )
+    except UserError as error:
+        shell.error_card(error)
+        return
+    with right:
+        warm.wait()
+        try:
+            likely = _predictor(str(run.path), run.best.stat().st_mtime_ns)([picture])[0]
+        except UserError as error:
+            shell.error_card(error)
+            return
+        ANSWERS[run.recipe.task.key](likely, truth)
+
+
+def _class(likely: Answer, truth: str) -> None:
+    name, share = likely[0]
+    verdict = "" if not truth else " :green[Right.]" if name == truth else " :red[Wrong.]"
+    st.markdown(f"### {shell.plain(name)}, {share:.1%} sure.{verdict}")
+    chart(figures.guesses(likely), key="guesses")
+
+
+def _tags(likely: Answer, truth: str) -> None:
+    seen = [name for name, share in likely if share >= THRESHOLD]
+    st.markdown(f"### {shell.plain(', '.join(seen)) or 'None of the tags'}")
+    chart(figures.guesses(likely), key="guesses")
+
+
+def _numbers(likely: Answer, truth: str) -> None:
+    with st.container(horizontal=True, gap="large"):
+        for name, value in likely:
+            st.metric(shell.plain(name), NUMBERS.shown(value), border=True)
+
+
+ANSWERS = {ONE_CLASS.key: _class, TAGS.key: _tags, NUMBERS.key: _numbers}
+
+
+def _chosen(run: Run) -> tuple[Picture | None, str]:
+    """The picture to look at, and its true label where that is known."""
+    upload = st.file_uploader("An image of yours", type=list(FORMATS), key=f"upload:{run.id}")
+    key = f"sample:{run.id}"
+    if st.button("Take one from the validation images", icon=":material/casino:", key=f"draw:{run.id}"):
+        state.keep(key, random.random())
+    try:
+        if upload is not None:
+            return upload, ""
+        if (place := state.value(key)) is not None:
+            return _from_validation(run, place)
+    except UserError as error:
+        shell.error_card(error)
+    return None, ""
+
+
+def _from_validation(run: Run, place: float) -> tuple[Path, str]:
+    """The validation image at `place` in [0, 1) of all of them, and its label in words."""
+    data = run.recipe.data
+    samples = data.source.samples()
+    valid = split(samples, data.valid_share, data.split_seed).valid
+    index = int(valid[int(place * len(valid))])
+    return samples.paths[index], samples.label_words(index)
+
+
+def _seen(run: Run, picture: Picture) -> np.ndarray:
+    """The picture as the model's reader sees it, at a size for eyes. A UserError where it cannot be read."""
+    return read_image(picture, SIDE, run.recipe.data.channels, run.depth).squeeze()
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _predictor(path: str, stamp: int) -> Any:
+    """The network of a run's best checkpoint, kept as long as the file stays the same (`stamp`)."""
+    from finetune_core.understand import predict  # imports torch, so late
+
+    return predict.load(Run(Path(path)))

@@ -1,0 +1,163 @@
+"""What can be done with runs as a whole: note, take away, throw away, bring back, bring in; and the space they take."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from finetune_core.errors import UserError
+from finetune_core.runs import store
+from finetune_core.runs.shelf import exchange, trash
+from finetune_core.runs.shelf.summaries import Summary, summaries
+from finetune_core.runs.store import Run
+from finetune_core.wording import count, few, megabytes
+from pages.ui.kit import path, shell, state
+from pages.ui.shelf import listing
+
+LARGEST = 2_000_000_000  # bytes of a run that a browser is given; beyond them there is the command line
+_UPLOADED = "runs-uploaded"
+
+
+def one(run: Summary) -> None:
+    """A single ticked run: open it, use its recipe, note something, take it away, throw it away."""
+    if not run.readable:
+        shell.error_card(UserError.said(run.status.error or {"what": run.status.message}))
+        _throw_away([run])
+        return
+    files = store.open_run(run.id)
+    with st.container(border=True, key="one-run"):
+        st.markdown(f"**{shell.plain(run.title, shell.NAME)}**  :gray[{megabytes(run.size)}]")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            if st.button("Open", icon=":material/open_in_full:"):
+                st.switch_page(path.RUN.script, query_params={"run": run.id})
+            if st.button("Use this recipe", icon=":material/edit:", help="Makes it your draft and opens Train."):
+                state.take(files.recipe)
+                st.switch_page(path.PAGES["train"].script)
+            if not run.status.active:
+                _take_away(run, files)
+                _slim(run, files)
+                _throw_away([run])
+        _notes(run, files)
+
+
+def several(runs: Sequence[Summary]) -> None:
+    """Some ticked runs: throw them away, or give all of them a tag."""
+    with st.container(horizontal=True, vertical_alignment="bottom", key="several-runs"):
+        _throw_away(runs)
+        with st.popover(f"Tag these {len(runs)} runs", icon=":material/sell:"):
+            tag = st.text_input("Tag", key="runs-tag-all", max_chars=40)
+            if st.button("Add the tag", key="runs-tag-add") and tag:
+                for run in runs:
+                    listing.change(store.open_run(run.id), lambda had: replace(had, tags=(*had.tags, tag)))
+                st.rerun()
+
+
+def shelf(runs: Sequence[Summary]) -> None:
+    """Below all: the space that runs take, the trash, and a way in for runs from elsewhere."""
+    gone = trash.thrown_away()
+    with st.container(horizontal=True, vertical_alignment="center", key="shelf"):
+        if runs:
+            total = megabytes(sum(run.size for run in runs))
+            st.caption(f"{count(len(runs), 'run')}, {total} on disk.", width="content")
+        _bring_in()
+        if gone:
+            _trash(gone)
+
+
+def _notes(run: Summary, files: Run) -> None:
+    had, key = run.notes, f"{run.id}:{hash(run.notes)}"
+    known = sorted({tag for other in summaries() for tag in other.notes.tags})
+    left, middle, right = st.columns([2, 2, 3], gap="medium")
+    name = left.text_input("Name", had.name or run.name, key=f"name:{key}", max_chars=120, placeholder=run.title)
+    tags = middle.multiselect(
+        "Tags", known, [*had.tags], key=f"tags:{key}", accept_new_options=True, placeholder="Add a tag"
+    )
+    text = right.text_area("Note", had.text, key=f"text:{key}", height=90, placeholder="What to remember of it")
+    now = replace(had, name=had.name if name == run.name else name or "", tags=tuple(tags), text=text or "").cleaned()
+    if now != had:
+        listing.change(files, lambda _: now)
+        st.rerun()
+
+
+def _take_away(run: Summary, files: Run) -> None:
+    help = "The whole run as one zip file: to keep, to send, to bring in elsewhere."
+    if run.size > LARGEST:
+        command = f"python -m finetune_core export-run {run.id} run.zip"
+        st.button(
+            "Zip", icon=":material/folder_zip:", disabled=True, help=f"Too large for a browser: {shell.plain(command)}"
+        )
+        return
+    st.download_button(
+        "Zip", partial(_zipped, files), f"{run.id}.zip", icon=":material/folder_zip:", on_click="ignore", help=help
+    )
+
+
+def _zipped(run: Run) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return exchange.export_run(run, Path(folder) / "run.zip").read_bytes()
+
+
+def _slim(run: Summary, files: Run) -> None:
+    """Offered where it frees something."""
+    if run.status.state != "finished" or not files.best.exists():
+        return
+    freed = run.size - files.best.stat().st_size
+    with st.popover("Slim", icon=":material/compress:", help="Frees disk space."):
+        st.markdown(
+            f"Keep only the best weights: about {megabytes(freed)} become free. The run can still be shown, compared"
+            " and asked about images; the weights of its other moments are deleted for good."
+        )
+        if st.button("Keep the best weights only", key="slim"):
+            _do(lambda: trash.slim(files))
+
+
+def _throw_away(runs: Sequence[Summary]) -> None:
+    help = "They can be brought back until the trash is emptied."
+    label = "To the trash" if len(runs) == 1 else f"All {len(runs)} to the trash"
+    if st.button(label, icon=":material/delete:", type="tertiary", help=help, key="throw-away"):
+        _do(lambda: [trash.throw_away(store.open_run(run.id)) for run in runs])
+
+
+def _trash(gone: Sequence[Summary]) -> None:
+    """What is in it, to bring back, or to delete for good."""
+    size = megabytes(trash.in_trash())
+    with st.popover(f"Trash: {count(len(gone), 'run')}, {size}", icon=":material/delete:", key="trash"):
+        names = {run.id: f"{run.title} ({run.id})" for run in gone}
+        back = st.multiselect("Bring back", list(names), format_func=names.__getitem__, key="trash-chosen")
+        if st.button("Bring back", icon=":material/undo:", key="bring-back", disabled=not back):
+            _do(lambda: [trash.bring_back(name) for name in back])
+        st.caption(f"Emptying deletes {shell.plain(few(names, 3))} for good, and frees {size}.")
+        sure = st.checkbox("I am sure", key="trash-sure")
+        if st.button("Empty the trash", icon=":material/delete_forever:", key="empty-trash", disabled=not sure):
+            _do(trash.empty)
+
+
+def _bring_in() -> None:
+    with st.popover("Bring in a run", icon=":material/upload:", key="bring-in"):
+        file = st.file_uploader("A zip file that was exported from Thaw, here or elsewhere", type="zip", key="run-zip")
+        if file is None or state.value(_UPLOADED) == file.file_id:
+            return
+        state.keep(_UPLOADED, file.file_id)
+        try:
+            run = exchange.import_run(file, name=Path(file.name).stem)
+        except UserError as error:
+            shell.error_card(error)
+            return
+        if lacking := exchange.missing(run.recipe):
+            why = f"Not here: {few(lacking)}."
+            state.note(UserError(f"{run.id} was brought in, but not what its recipe names.", why, exchange.WITHOUT))
+        st.rerun()
+
+
+def _do(work: Callable[[], object]) -> None:
+    """Do it and draw the page anew; what stands against it is told."""
+    try:
+        work()
+    except UserError as error:
+        state.note(error)
+    st.rerun()

@@ -23,6 +23,7 @@ from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
 from finetune_core.understand import predict
 from finetune_core.understand.compare import compare
+from tests.core.runs.states.test_checkpoint import same, stopped_at
 
 
 def ended(name: str = "one") -> Run:
@@ -229,3 +230,18 @@ def test_a_run_from_elsewhere_opens_is_compared_predicts_and_goes_on(
     assert cli.main(["import-run", str(tmp_path / "run.zip"), "--runs", str(runs_dir())]) == 0
     assert f"{images} is not here" in capsys.readouterr().err
     assert np.allclose(predict.load(second)([tmp_path / "moved/class_0/0.png"])[0][0][1], before[0][0][1])
+
+
+def test_a_run_taken_elsewhere_in_mid_epoch_ends_as_it_would_have_here(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny.with_value("phases.0.epochs", 3)
+    whole, run = store.create(recipe), stopped_at(recipe, 5)
+    assert work(whole) == 0
+    file = exchange.export_run(run, tmp_path / "run.zip")
+    monkeypatch.setenv("THAW_RUNS", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("THAW_CACHE", str(tmp_path / "another-cache"))
+    made = exchange.import_run(file)
+    assert work(made) == 0
+    assert made.status.state == "finished"
+    same(whole, made)

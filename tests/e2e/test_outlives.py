@@ -36,7 +36,9 @@ def mine(recipe: Recipe, tmp_path: Path) -> Iterator[Studio]:
     recipe.save(tmp_path / "runs" / "draft.yaml")
     made = serve(tmp_path / "runs", tmp_path / "cache", free_port())
     yield made
-    for process in [made.process, *workers(made)]:
+    made.process.terminate()  # it takes its server along
+    made.process.wait(20)
+    for process in workers(made):
         process.kill()
 
 

@@ -64,6 +64,7 @@ def test_zoom_and_hidden_lines_survive_ten_ticks_and_the_end(studio, tab):
     run = began(studio)
     tab.goto(f"{studio.url}/run?run={run.id}")
     zoomed = zoom(tab)
+    expect(tab.locator(".js-plotly-plot .nsewdrag")).to_have_count(4)
     tab.evaluate("document.querySelectorAll('.js-plotly-plot').forEach((each) => (each.dataset.mark = 'same'))")
     tab.locator(".js-plotly-plot").first.locator(".legendtoggle").first.click()
     tab.wait_for_function(f"({HIDDEN})() === 'train'")

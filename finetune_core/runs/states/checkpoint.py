@@ -90,6 +90,8 @@ def restore(folder: Folder, trainer: Trainer) -> list[str]:
         trainer.restore(state.trainer)
         if notes:
             notes = [OLDER.format(newer=facts.step(folder.states[0]), older=state.step)]
+            for damaged in folder.states[: folder.states.index(path)]:  # else they would count among the newest
+                folder.remove(damaged)
         if not _holds(folder.last, trainer.done):  # killed in between
             _keep(folder, trainer, folder.last)
         return [*notes, *_match_best(folder, trainer)]

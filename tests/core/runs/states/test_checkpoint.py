@@ -144,6 +144,15 @@ def test_a_damaged_state_falls_back_to_the_one_before(recipe: Recipe, whole: sto
     assert told == ([] if damage == "gone" else [checkpoint.OLDER.format(newer=7, older=6)])
 
 
+def test_what_is_saved_after_a_damaged_state_is_kept_and_not_that(recipe: Recipe) -> None:
+    run = stopped_at(recipe.with_value("training.checkpoints", 1).with_value("phases.0.epochs", 1), 2)
+    newest = run.states[0]
+    damaged = newest.with_name(newest.name.replace("2", "9"))
+    damaged.write_bytes(b"no weights")
+    assert work(run) == 0
+    assert [facts.step(path) for path in run.states] == [3]
+
+
 def test_where_all_are_damaged_the_run_is_refused_and_nothing_is_touched(recipe: Recipe) -> None:
     run = stopped_at(recipe, 7)
     for path in run.states:

@@ -96,10 +96,14 @@ def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
 
 
 def go_on(run: Run, recipe: Recipe, step: int | None = None) -> Run:
-    """The same; where no state is early enough, a run that begins anew with the best weights, if there are any."""
-    if any(step is None or facts.step(path) <= step for path in run.states):
+    """The same; where no state is early enough, a run that begins anew, with the best weights where those are."""
+
+    def early(reached: int) -> bool:
+        return step is None or reached <= step
+
+    if any(early(facts.step(path)) for path in run.states):
         return branch(run, recipe, step)
-    if run.best.exists():
+    if (reached := facts.read(run.best).get("step", "")).isdigit() and early(int(reached)):
         recipe = recipe.with_value("model.backbone.weights", {"kind": "checkpoint", "path": str(run.best)})
     made = store.create(recipe, run.job, run.path.parent)
     made.write_json(made.lineage_file, vars(Lineage(run.id, 0, tuple(differences(run.recipe, recipe)))))

@@ -111,6 +111,19 @@ def test_a_run_that_diverged_in_its_second_phase_goes_on_more_gently_in_that_pha
     assert work(made) == 0
 
 
+def test_a_run_that_diverged_before_anything_sound_was_saved_begins_anew_with_the_weights_it_began_with(
+    done: store.Run,
+) -> None:
+    for path in done.states:
+        done.remove(path)
+    done.report(state="diverged", error={"what": "x", "kind": "diverged"})
+    way = mending.way(done)
+    assert way
+    made = branch.go_on(done, way.recipe, way.step)
+    assert made.recipe.model == done.recipe.model, "not with the best of a run that went wrong from its start"
+    assert branch.go_on(done, done.recipe).recipe.model.backbone.weights.path == str(done.best)
+
+
 def test_from_the_command_line(done: store.Run, capsys: pytest.CaptureFixture) -> None:
     assert main(["branch", str(done.path), "--at", "3", "--set", "phases.0.learning_rate=1e-4"]) == 0
     assert "Branched from" in capsys.readouterr().out

@@ -25,7 +25,7 @@ from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.runs.folder import RECIPE
-from finetune_core.runs.shelf.trash import check_idle, free_name
+from finetune_core.runs.shelf.trash import check_idle, free_name, rest
 from finetune_core.runs.store import Run
 
 MOST_FILES = 2_000
@@ -35,7 +35,7 @@ SQUEEZED = 200  # times that a file may become larger; logs reach fifty
 DEEPEST = 3  # folders
 LONGEST = 200  # letters of one name
 DRAFT = ".import-"
-OWN = ("worker.json", "control.json")  # of this machine, and of nobody else's interest
+OWN = ("worker.json", "engine.json")  # of this machine, and of nobody else's interest
 PACKED = (".safetensors", ".pt", ".npz")  # gain nothing from being squeezed
 
 WITHOUT = "The run can be shown, compared and asked about images; going on needs what its recipe names."
@@ -69,6 +69,7 @@ def import_run(file: Path | IO[bytes], runs: Path | None = None, name: str = "")
                 _unpack(archive, entry, draft / Path(entry.filename).relative_to(top))
             made = Run(draft)
             _ = made.recipe, made.job  # a UserError where it is no run
+            rest(made)
             made.checkpoints.mkdir(exist_ok=True)
             wanted = (top if top != "." else name) or time.strftime("%Y%m%d-%H%M%S-imported")
             return Run(draft.rename(free_name(runs, _harmless(wanted))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from finetune_core import places
@@ -34,6 +35,7 @@ def bring_back(name: str, runs: Path | None = None) -> Run:
     if name not in [one.name for one in _inside(folder)]:
         there = few(one.name for one in _inside(folder)) or "nothing"
         raise UserError(f"There is no run {name} in the trash.", f"It holds: {there}.", "Name one of these.")
+    rest(Run(folder / name))
     return Run(_moved(folder / name, folder.parent))
 
 
@@ -73,6 +75,13 @@ def check_idle(run: Run, what: str) -> None:
     """A UserError where a process is at work on the run."""
     if run.status.active:
         raise UserError(f"The run {run.id} cannot {what}.", f"It is {run.status.state}.", "Stop it first.")
+
+
+def rest(run: Run) -> None:
+    """Have a run that comes back, or in, wait for nobody: else the queue would begin it without being asked."""
+    with suppress(UserError):  # a damaged run waits for nobody
+        if run.said().state == "queued":
+            run.report(state="stopped", message="Taken out of the queue; it can begin from here")
 
 
 def free_name(folder: Path, name: str) -> Path:

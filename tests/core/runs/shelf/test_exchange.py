@@ -17,9 +17,10 @@ from finetune_core.errors import UserError
 from finetune_core.places import runs_dir
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
-from finetune_core.runs.shelf import exchange, notes, summaries
+from finetune_core.runs.shelf import exchange, notes, summaries, trash
 from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import queue
 from finetune_core.runs.work.worker import work
 from finetune_core.understand import predict
 from finetune_core.understand.compare import compare
@@ -245,3 +246,21 @@ def test_a_run_taken_elsewhere_in_mid_epoch_ends_as_it_would_have_here(
     assert work(made) == 0
     assert made.status.state == "finished"
     same(whole, made)
+
+
+@pytest.mark.parametrize("way", ["zip", "trash"])
+def test_what_waited_in_a_queue_does_not_begin_by_itself_when_it_comes_in(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queue.submit(Recipe())
+    run.engine_file.write_text('{"kind": "slurm"}')
+    if way == "zip":
+        file = exchange.export_run(run, tmp_path / "run.zip")
+        monkeypatch.setenv("THAW_RUNS", str(tmp_path / "elsewhere"))
+        made = exchange.import_run(file)
+        assert not made.engine_file.exists()
+    else:
+        trash.throw_away(run)
+        made = trash.bring_back(run.id)
+    assert made.status.state == "stopped"
+    assert not queue.look(runs_dir()).waiting

@@ -18,6 +18,7 @@ from finetune_core.runs.store import Run
 
 EVERY = 0.2  # seconds between two looks into the control file
 DEAF = 2.0  # seconds after which a worker that prepares and does not end is ended
+EARLY = "Stopped while it prepared"
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -88,5 +89,5 @@ class Ear:
     def _end(self) -> None:
         with self._turn:
             if self.preparing:
-                self.run.report(state="stopped", message="Stopped before it began")
+                self.run.report(state="stopped", message=EARLY)
                 os._exit(0)

@@ -26,6 +26,7 @@ from finetune_core.errors import UserError
 from finetune_core.records import Record, Report, silent
 from finetune_core.runs import holding
 from finetune_core.runs.store import ENDED, Run
+from finetune_core.runs.work.hearing import EARLY
 
 EVERY = 0.2  # seconds between two looks at the run
 GRACE = 30.0  # seconds that processes have to save and end once torchrun is gone
@@ -48,7 +49,7 @@ def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Rep
                 kin = psutil.Process(child.pid).children(recursive=True)
             follower.all_new()
             if run.wish() == "stop" and _settling(run):
-                run.report(state="stopped", message="Stopped before it began")
+                run.report(state="stopped", message=EARLY)
                 return 0
             time.sleep(EVERY)
         _wait_for(kin)

@@ -21,7 +21,7 @@ from finetune_core.records import Event, Record, Report, silent
 from finetune_core.runs import holding
 from finetune_core.runs.store import Bystander, Run
 from finetune_core.runs.work import failures
-from finetune_core.runs.work.hearing import Ear
+from finetune_core.runs.work.hearing import EARLY, Ear
 from finetune_core.runs.work.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
         with ear:
             desk = _Desk(run, report, ear)
             _drive(run.job, desk, watch)
-    except Stop:  # before the job had begun
-        _say(run, state="stopped", message="Stopped before it began")
+    except Stop:
+        _say(run, state="stopped", message=EARLY)
     except (UserError, Exception) as error:  # noqa: BLE001 - the last resort: nothing may die without a word
         failure = failures.told(error)
         if failure.bug:
@@ -81,7 +81,11 @@ def _drive(job: Job, desk: _Desk, watch: Watch) -> None:
             if desk.hear() == Wish.STOP:
                 records.throw(Stop())
                 break
-    except (Stop, StopIteration):
+    except Stop:
+        if not desk.begun:
+            raise
+        desk.heard = Wish.STOP
+    except StopIteration:  # the job has ended in its own way
         desk.heard = Wish.STOP
     if desk.heard == Wish.STOP:
         desk.stop(job.resumable)
@@ -97,6 +101,7 @@ class _Desk:
         self.next, self.preparing, self.last_words = 0.0, "", "Finished"
         self.end = "finished"
         self.started, self.first = time.monotonic(), 0
+        self.begun = False
         self.waiting: dict[str, Any] = {}  # facts that are not written down yet
         self.unwritten: list[Record] = []  # records that the disk would not take
         self.saved, self.save_again = time.monotonic(), 0.0
@@ -118,6 +123,7 @@ class _Desk:
         """The work itself begins."""
         if _processes() == 1:
             self.ear.begun()
+        self.begun = True
         self.started, self.first = time.monotonic(), step
         self.saved = time.monotonic()
         self.waiting = {"step": step, "steps": steps}
@@ -184,7 +190,7 @@ class _Desk:
         """It was stopped."""
         message = "Stopped; it can go on from here" if resumable else "Stopped on request"
         if resumable:
-            self.keep(Event("stopped", self.waiting.get("step", 0), "Stopped on request"))
+            self.keep(Event("stopped", self.waiting["step"], "Stopped on request"))
         self._write(state="stopped", message=message)
 
     def _write(self, **changes: Any) -> None:

@@ -15,6 +15,7 @@ from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.runs import holding, launch, store
+from finetune_core.runs.work.hearing import EARLY
 from finetune_core.runs.work.worker import work
 
 
@@ -68,6 +69,16 @@ def test_two_launches_at_once_start_one_worker(endless: Recipe) -> None:
     assert run.status.state == "stopped"
     steps = [row["step"] for row in run.records()[0] if row["kind"] == "step"]
     assert steps == list(range(len(steps)))
+
+
+def test_a_run_that_goes_on_and_is_stopped_while_it_prepares_is_where_it_was(tiny: Recipe) -> None:
+    run = store.create(tiny)
+    work(run, watch=lambda record: run.ask("stop") if record.kind == "step" and record.step == 2 else None)
+    before, records = run.status.step, run.records()[0]
+    run.report_start("Waking up")
+    assert work(run, report=lambda what, *_: what == "Waking up" or run.ask("stop")) == 0
+    assert (run.status.state, run.status.step, run.status.message) == ("stopped", before, EARLY)
+    assert run.records()[0] == records
 
 
 @pytest.mark.parametrize("after", [0.0, 1.0])

@@ -68,7 +68,8 @@ def launched(page: Page, studio: Studio) -> Run:
 
 
 def _stop(page: Page) -> Locator:
-    return page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop")  # Streamlit has one of its own
+    main = page.get_by_test_id("stMainBlockContainer")  # Streamlit has one of its own above
+    return main.get_by_role("button", name="Stop")
 
 
 def steps(run: Run) -> int:

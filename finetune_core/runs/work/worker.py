@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune_core import memory
 from finetune_core.errors import UserError
 from finetune_core.parts.jobs import Stop, Wish
 from finetune_core.records import Event, Record, Report, silent
@@ -51,6 +52,7 @@ def work(run: Run, watch: Watch = lambda _: None, report: Report = silent, alone
 
 
 def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
+    memory.keep_freed()
     desk = None
     try:
         with ear:

@@ -13,11 +13,12 @@ from finetune_core.export import script
 from finetune_core.parts import Loss
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.plan import full_length, starts
-from finetune_core.runs import launch, preflight, store
+from finetune_core.runs import launch, preflight
+from finetune_core.runs.waiting import engines
 from pages.ui.kit import fields, outline, path, phasing, scripts, shell, state
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.checks import checks, unkept
-from pages.ui.run import queueing, tracking
+from pages.ui.run import placing, queueing, tracking
 
 LEAD = "What will happen, before it happens."
 OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say where it runs, not how it learns
@@ -27,7 +28,7 @@ def show(recipe: Recipe) -> None:
     """The whole page."""
     slot = shell.page("train", "Train", LEAD)
     found = [*unkept(), *preflight.findings(recipe)]
-    broken = shell.mend_first(finding.title for finding in found if finding.error)
+    broken = shell.mend_first([*(finding.title for finding in found if finding.error), *placing.wrong()])
     _begin(slot, recipe, broken)
     phasing.chooser(recipe)
     _choices()
@@ -47,7 +48,7 @@ def show(recipe: Recipe) -> None:
 
 def _begin(slot: DeltaGenerator, recipe: Recipe, broken: str) -> None:
     """Launch, or where its device is at work let the run wait for it, and say for what."""
-    ahead = queueing.ahead(recipe)
+    ahead = queueing.ahead(recipe) if placing.here() else ""  # elsewhere others keep the queue
     if not ahead:
         if shell.start(slot, "Launch", icon=":material/local_fire_department:", why=broken):
             _launch(recipe)
@@ -71,8 +72,7 @@ def _downloads(recipe: Recipe, broken: bool) -> None:
 def _launch(recipe: Recipe) -> None:
     """Make the run folder and start its worker; the page then leads to the run."""
     try:
-        run = store.create(recipe, tracking.job())
-        launch.start(run)
+        run = engines.begin(recipe, placing.chosen(), tracking.job())
     except UserError as error:
         state.note(error)
         st.rerun()
@@ -127,6 +127,7 @@ def _more() -> None:
         fields.field("name", explain=False)
         for name in OF_RUN:
             fields.field(f"training.{name}", explain=False)
+        placing.field()
         tracking.field()
 
 

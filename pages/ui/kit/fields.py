@@ -93,12 +93,26 @@ def _label(knob: Knob) -> str:
 
 
 def _widget(path: str, knob: Knob, label: str, help: str, placeholder: str = "") -> None:
-    value: Any = state.value_at(path)
     if scale := knob.scale:
         numbers.number(numbers.of_draft(path, label, scale), help=help)
-        return
-    key = state.seed(f"field:{path}", value)
-    common: dict[str, Any] = {"help": help or None, **state.callback(key, _write, path)}
+    else:
+        _wordy(f"field:{path}", knob, state.value_at(path), partial(_write, path), label, help, placeholder)
+
+
+def apart(key: str, knob: Knob, value: Any, write: Callable[[Any], None]) -> None:
+    """One knob of what is no part of the draft; `write` keeps another value, or raises a UserError."""
+    label = _label(knob)
+    if scale := knob.scale:
+        numbers.number(numbers.Entry(key, label, scale, lambda: value, write), help=knob.help)
+    else:
+        _wordy(key, knob, value, write, label, knob.help)
+
+
+def _wordy(
+    key: str, knob: Knob, value: Any, write: Callable[[Any], None], label: str, help: str, placeholder: str = ""
+) -> None:
+    """The widget of what is no number."""
+    common: dict[str, Any] = {"help": help or None, **state.callback(state.seed(key, value), write)}
     if knob.type == "bool":
         st.toggle(label, value, **common)
     elif knob.type == "choice" and len(knob.choices) <= FEW:

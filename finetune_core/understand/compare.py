@@ -40,7 +40,8 @@ class Pair:
     better: str
     other: str
     differences: Mapping[str, Difference]  # by the score's key: the better run's less the other's
-    chance: float  # that runs which are alike differ so much; larger where several pairs are looked at
+    alone: float  # the chance that runs which are alike differ so much
+    chance: float  # that one of all the pairs that are looked at does, though all are alike
     only_better: int | None = None  # images that it alone has right; None where an answer is not right or wrong
     only_other: int | None = None
 
@@ -80,7 +81,7 @@ def judge(targets: Mapping[str, Targets], kept: Mapping[str, Predictions], notes
     measured = {run: _measure(run, targets[run], each, drawn) for run, each in kept.items()}
     best = max(measured, key=lambda run: about.score.signed(measured[run].values[about.score.key]))
     pairs = [_pair(measured[best], measured[run], about) for run in measured if run != best]
-    chances = holm([pair.chance for pair in pairs])
+    chances = holm([pair.alone for pair in pairs])
     return Comparison(
         images,
         tuple(score for score in about.scores if score.key in measured[best].values),
@@ -130,10 +131,12 @@ def _pair(best: _Measured, other: _Measured, about: Task) -> Pair:
         for key in best.values
     }
     if not about.exclusive:
-        return Pair(best.run, other.run, apart, apart[about.score.key].chance)
+        chance = apart[about.score.key].chance
+        return Pair(best.run, other.run, apart, chance, chance)
     mine, theirs = (right(each.kept.outputs, each.kept.wanted) for each in (best, other))
     alone = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
-    return Pair(best.run, other.run, apart, mcnemar(*alone), *alone)
+    chance = mcnemar(*alone)
+    return Pair(best.run, other.run, apart, chance, chance, *alone)
 
 
 def _targets(run: Run, kept: Predictions) -> Targets:
@@ -216,11 +219,13 @@ def _signed(score: Score, value: float) -> str:
 
 
 def _odds(pair: Pair) -> str:
-    """How sure that is, as the test says it."""
+    """How sure that is, as the test says it of this pair alone, and where that decides, of all of them."""
+    several = pair.alone < DOUBT <= pair.chance
+    among = " That is not rare enough where several runs are compared." if several else ""
     if pair.only_better is None:
-        return f"Were they equally good, so large a difference would come {_often(pair.chance)}."
+        return f"Were they equally good, so large a difference would come {_often(pair.alone)}.{among}"
     alone = f"{count(pair.only_better, 'image')} the first alone has right, {pair.only_other:,} the second alone"
-    return f"{alone}: were they equally good, so uneven a split would come {_often(pair.chance)}."
+    return f"{alone}: were they equally good, so uneven a split would come {_often(pair.alone)}.{among}"
 
 
 def _often(chance: float) -> str:

@@ -18,10 +18,10 @@ from finetune_core.runs.waiting.queue import Queue
 from finetune_core.wording import count
 from pages.ui.kit import path, shell, state
 from pages.ui.kit.badge import status_words
+from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.run import tracking
 
-EVERY = 2.0  # seconds between two looks while somebody waits
-SELDOM = 5.0  # on pages that show no more than how many do
+SELDOM = 5.0  # seconds between two looks on pages that show no more than how many wait
 TARGET = 30  # px across, of a button that is but an icon
 
 
@@ -42,7 +42,7 @@ def add(recipe: Recipe) -> None:
 def panel() -> None:
     """Who is at work and who waits, with arrows to move them; nothing where nobody waits."""
     if queue.look().waiting:
-        st.fragment(run_every=EVERY)(_panel)()
+        piece(_panel, EVERY)
 
 
 def line() -> None:
@@ -50,14 +50,17 @@ def line() -> None:
 
     Where nobody waits nothing is asked for: a page at rest is at rest.
     """
-    st.fragment(run_every=SELDOM if queue.look().waiting else None)(_line)()
+    if queue.look().waiting:
+        piece(_line, SELDOM)
 
 
 def _line() -> None:
     _tried(queue.ensure)
-    if waiting := len(queue.look().waiting):
-        words = f":small[{count(waiting, 'run')} {'waits' if waiting == 1 else 'wait'}]"
-        st.page_link(path.PAGES["runs"].script, label=words, icon=":material/schedule:", width="stretch")
+    waiting = len(queue.look().waiting)
+    if not waiting:
+        st.rerun()
+    words = f":small[{count(waiting, 'run')} {'waits' if waiting == 1 else 'wait'}]"
+    st.page_link(path.PAGES["runs"].script, label=words, icon=":material/schedule:", width="stretch")
 
 
 def words(run: Run) -> str:

@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 from finetune_core.recipe import Recipe
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import queue
-from tests.pages.conftest import pieces
+from tests.pages.conftest import ROOT, pieces
 from tests.pages.test_queueing import at_work  # noqa: F401 - a fixture
 from tests.pages.test_running import button, page, texts
 
@@ -14,6 +14,11 @@ from tests.pages.test_running import button, page, texts
 def titles(app: AppTest) -> list[str]:
     """None where only pieces were drawn."""
     return [each.value for each in app.title]
+
+
+def test_no_page_makes_pieces_otherwise() -> None:
+    made = {file.name for file in (ROOT / "pages").rglob("*.py") if "st.fragment" in file.read_text(encoding="utf-8")}
+    assert made == {"pieces.py"}
 
 
 def test_a_click_that_fails_in_a_piece_is_told_at_the_head_of_the_page(at_work: Run) -> None:  # noqa: F811

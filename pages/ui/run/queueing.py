@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
@@ -32,11 +31,12 @@ def ahead(recipe: Recipe) -> str:
 
 def add(recipe: Recipe) -> None:
     """Let the recipe as it is now wait for its turn; what stops it becomes a notice."""
-    run = _tried(lambda: queue.submit(recipe, tracking.job()))
-    if run:
-        st.toast(
-            f"{_place_words(run)}. The draft is yours to change: what waits stays as it is.", icon=":material/add:"
-        )
+    try:
+        run = queue.submit(recipe, tracking.job())
+    except UserError as error:
+        state.note(error)
+        st.rerun()
+    st.toast(f"{_place_words(run)}. The draft is yours to change: what waits stays as it is.", icon=":material/add:")
 
 
 def panel() -> None:
@@ -55,7 +55,7 @@ def line() -> None:
 
 
 def _line() -> None:
-    _tried(queue.ensure)
+    _try(queue.ensure)
     waiting = len(queue.look().waiting)
     if not waiting:
         st.rerun()
@@ -65,9 +65,18 @@ def _line() -> None:
 
 def words(run: Run) -> str:
     """A waiting run's place, and what it waits for; elsewhere what is to be done there."""
-    if run.engine_file.exists():
-        engine = engines.of(run)
-        return shell.plain(f"{engine.title}. {run.status.message}. {engine.words(run)}")
+    try:
+        return _elsewhere(run) if run.engine_file.exists() else _here(run)
+    except UserError as error:
+        return f":orange[:material/error:] {shell.plain(str(error))}"
+
+
+def _elsewhere(run: Run) -> str:
+    engine = engines.of(run)
+    return shell.plain(f"{engine.title}. {run.status.message}. {engine.words(run)}")
+
+
+def _here(run: Run) -> str:
     return f"{_place_words(run)}. {_wait_words(queue.look().before(run.recipe, machine.facts(), run))}"
 
 
@@ -132,20 +141,15 @@ def _quiet(key: str, run: Run, icon: str, help: str, act: Callable[[Run], None],
         type="tertiary",
         help=shell.plain(help),
         disabled=disabled,
-        on_click=_act,
-        args=(act, run),
+        on_click=_try,
+        args=(partial(act, run),),
         width=TARGET,
     )
 
 
-def _act(act: Callable[[Run], None], run: Run) -> None:
-    _tried(partial(act, run))
-
-
-def _tried(act: Callable[[], Any]) -> Any:
-    """What it gives; where it cannot be, a notice at the top of the page."""
+def _try(act: Callable[[], None]) -> None:
+    """Do it; where it cannot be done, a notice at the top of the page."""
     try:
-        return act()
+        act()
     except UserError as error:
         state.note(error)
-        return None

@@ -198,3 +198,46 @@ def test_a_star_is_given_by_a_click():
     assert app.dataframe[0].value["id"].tolist() == [one.id]
     assert two.id
     assert json.loads(one.notes_file.read_text())["star"] is True
+
+
+BARE = '{"kind": "event", "step": 3}\n{"kind": "event", "step": 4, "rule": "x", "name": "alarm", "text": "t"}\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("targets.json", "{", "Reached **82.0%** validation accuracy in epoch"),
+        ("changes.jsonl", '{"values": 7}\n', "The change"),
+        ("lineage.json", '{"run": 5}', "lineage.json is damaged."),
+        ("metrics.jsonl", BARE + '{"kind": "epoch", "step": 3}\n', "3 records cannot be read and are left out."),
+    ],
+)
+def test_a_run_with_a_damaged_file_says_so_in_words(file: str, text: str, told: str):
+    run = trained(Recipe())
+    with (run.path / file).open("w" if file == "targets.json" else "a") as damaged:
+        damaged.write(text)
+    for tab in ("Charts", "Checkpoints"):
+        app = page("run", run=run.id, tab=tab)
+        assert not app.exception
+        if told in texts(app).replace("\\", ""):
+            break
+    else:
+        pytest.fail("not a word of it")
+
+
+def test_an_alarm_may_lack_what_to_do():
+    run = trained(Recipe())
+    bare = {
+        "kind": "event",
+        "name": "alarm",
+        "step": 4,
+        "text": "Hot. It is.",
+        "rule": "x",
+        "level": "warn",
+        "title": "Hot",
+    }
+    for mend in ({}, {"mend": None}, {"mend": {"title": "Cool"}}):
+        places.append_line(run.records_file, json.dumps({**bare, **mend}))
+        app = page("run", run=run.id)
+        assert not app.exception
+        assert "**Hot**" in texts(app)

@@ -16,6 +16,7 @@ from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.states import predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
+from pages.ui.kit import state
 from pages.ui.shelf import listing
 from tests.pages.test_running import button, page, texts, trained
 
@@ -241,3 +242,25 @@ def test_an_alarm_may_lack_what_to_do():
         app = page("run", run=run.id)
         assert not app.exception
         assert "**Hot**" in texts(app)
+
+
+def test_what_is_noted_here_and_elsewhere_at_the_same_time_is_kept():
+    run = trained(Recipe(name="one"))
+    notes.write(run, Notes(tags=("old",)))
+    app = ticking(page("runs"), run.id)
+    app.text_area(key=f"text:{run.id}").set_value("Ours")
+    notes.write(run, Notes(star=True, tags=("old", "theirs")))
+    app.run()
+    assert notes.read(run) == Notes(star=True, tags=("old", "theirs"), text="Ours")
+    app.multiselect(key=f"tags:{run.id}").set_value(["theirs"]).run()
+    assert notes.read(run) == Notes(star=True, tags=("theirs",), text="Ours")
+    app.text_input(key=f"name:{run.id}").set_value("").run()
+    assert app.text_input(key=f"name:{run.id}").value == "one", "the recipe's own"
+
+
+def test_a_star_for_a_run_that_has_gone_is_told():
+    run = trained(Recipe())
+    trash.throw_away(run)
+    state.keep(listing.STARRED, {"row": 0})
+    listing._toggle_star([run.id])
+    assert state.take_note().what == f"There is no run {run.id}."

@@ -72,6 +72,11 @@ class Status:
         return self.state in ACTIVE
 
     @property
+    def changeable(self) -> bool:
+        """Whether it can be changed on its way: a wish that comes later would be carried out when the run goes on."""
+        return self.state in ("running", "paused")
+
+    @property
     def settling(self) -> bool:
         """Whether the work itself has not begun yet."""
         return self.state in SETTLING

@@ -150,7 +150,7 @@ def _progress(run: Run, status: Status, beside: Callable[[], None] = lambda: Non
         st.badge(look.word, icon=look.icon, color=look.colour)
         if status.active:
             st.progress(status.share, text=status_words(status))
-            if not status.settling:
+            if status.changeable:
                 beside()
         elif status.state == "queued":
             st.caption(queueing.words(run))

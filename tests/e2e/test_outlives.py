@@ -68,7 +68,7 @@ def launched(page: Page, studio: Studio) -> Run:
 
 
 def _stop(page: Page) -> Locator:
-    return page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop")  # Streamlit has one of its own
+    return page.get_by_role("button", name="Stop")  # Streamlit's own is hidden
 
 
 def steps(run: Run) -> int:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
 from finetune_core.errors import Mend
@@ -215,6 +215,21 @@ def parse(row: Mapping[str, Any]) -> Record:
     return cls(
         **{name: math.nan if value is None and type is float else value for name, (value, type) in found.items()}
     )
+
+
+def whole(row: Mapping[str, Any]) -> bool:
+    """Whether plain data holds all that a record of its kind needs; of a kind that is not known, whatever it holds."""
+    kinds: list[type[Record]] = [each for each in Record.__subclasses__() if each.kind == row["kind"]]
+    needed = [each for cls in ([Alarm] if "rule" in row else kinds) for each in fields(cls) if _needed(each)]
+    return all(each.name in row and isinstance(row[each.name], _SHAPES.get(each.type, object)) for each in needed)
+
+
+# Of what must be there and is used as it is; null is a number that was not finite
+_SHAPES: dict[Any, Any] = {str: str, int: int, float: int | float | None, dict[str, float]: dict}
+
+
+def _needed(each: Field[Any]) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
 
 
 def _finite(value: Any) -> Any:

@@ -34,7 +34,7 @@ def sweep(options: Options) -> None:
         return
     axes = [_axis(recipe, names, text) for text in options.over]
     check(recipe)
-    made = sweeps.begin(recipe, axes, names, options.seeds, options.runs)
+    made = sweeps.begin(axes, variants.variants(recipe, axes, names, options.seeds), options.runs)
     if options.json:
         print_json(_tree(made))
         return
@@ -63,7 +63,7 @@ def sweep_result(options: Options) -> None:
         several = f" ± {score.shown(point.spread)} over {len(point.scores)} seeds" if len(point.scores) > 1 else ""
         rest = "  best" if point is top else f"  {point.open} to come" if point.open else ""
         print(f"{name}  {score.shown(point.mean):>8}{several}{rest}")
-    print(sweeps.verdict(one))
+    print(sweeps.verdict(one, points))
 
 
 def _axis(recipe: Recipe, names: tuple[str, ...], text: str) -> variants.Axis:
@@ -102,7 +102,7 @@ def _tree(one: Sweep) -> dict[str, Any]:
         "score": one.score.key,
         "points": [_point(point) for point in points],
         "best": _point(top) if top else None,
-        "verdict": sweeps.verdict(one),
+        "verdict": sweeps.verdict(one, points),
         "runs": [{"id": trial.run.id, "values": trial.values, "seed": trial.seed} for trial in one.trials],
     }
 

@@ -92,6 +92,9 @@ def change(run: Run, what: Mapping[str, Any]) -> None:
     """Ask the worker to change something before its next step: a `recipe.changes.Change` as plain data."""
     _worker(run, "change")
     _trains(run, "changed on the way")
+    if not run.status.changeable:
+        why = f"It is {run.status.state}."
+        raise UserError(f"The run {run.id} cannot be changed now.", why, "Change it while it is running or paused.")
     run.ask_change(what)
 
 

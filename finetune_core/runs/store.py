@@ -24,7 +24,7 @@ from finetune_core.parts import Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
 from finetune_core.recipe import Recipe, parse, text_of, tree_of
 from finetune_core.recipe.changes import applied, kept
-from finetune_core.records import Record
+from finetune_core.records import Record, whole
 from finetune_core.runs import holding
 from finetune_core.runs.folder import RECIPE, Folder, read_json, read_lines, shaped
 from finetune_core.runs.jobs import Train
@@ -70,6 +70,11 @@ class Status:
     def active(self) -> bool:
         """Whether a living process is at work on the run."""
         return self.state in ACTIVE
+
+    @property
+    def changeable(self) -> bool:
+        """Whether it can be changed on its way: a wish that comes later would be carried out when the run goes on."""
+        return self.state in ("running", "paused")
 
     @property
     def settling(self) -> bool:
@@ -160,7 +165,7 @@ class Run(Folder):
 
     def epochs(self) -> list[dict[str, Any]]:
         """The epoch records alone, as they are now: quick however many steps lie between them."""
-        return [today(row) for row in read_lines(self.records_file, begins=EPOCH)[0]]
+        return [row for row in map(today, read_lines(self.records_file, begins=EPOCH)[0]) if whole(row)]
 
     def keep_records(self, steps: int, position: Mapping[str, Any]) -> int:
         """Forget what was recorded after a trainer's `position`, `steps` done, so that a resumed run has no doubles.

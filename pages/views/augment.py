@@ -1,5 +1,7 @@
 """Augment: the picture answers, not the sliders."""
 
+from functools import partial
+
 import streamlit as st
 
 from finetune_core.errors import UserError
@@ -8,6 +10,7 @@ from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import stack
 from pages.ui.data import draws, pipeline, reading
 from pages.ui.kit import fields, shell, state, warm
+from pages.ui.kit.pieces import piece
 
 IMAGES = 4  # rows in a view
 STACK = 640  # px
@@ -19,7 +22,6 @@ LEADS = {
 }
 
 
-@st.fragment
 def workbench(samples: Samples) -> None:
     """Pictures left, the pipeline right; only this part is drawn anew while one plays with the sliders."""
     left, right = st.columns([8, 4], gap="large")
@@ -135,7 +137,7 @@ def main() -> None:
                 warm.wait()
         with st.container():
             if found:
-                workbench(found[0])
+                piece(partial(workbench, found[0]))
 
 
 main()

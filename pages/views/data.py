@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pages.ui.data import examining, reading
 from pages.ui.kit import dataset, fields, shell, state, warm
 from pages.ui.kit.chart import harmless
 from pages.ui.kit.checks import checks
+from pages.ui.kit.pieces import piece
 
 ALL = "All images"
 COLUMNS, ROWS, TILE = 8, 6, 168
@@ -71,7 +73,6 @@ def _choice(samples: Samples) -> str:
     return st.selectbox("Show", choices, key="sheet-class", label_visibility="collapsed", width=260)
 
 
-@st.fragment
 def sheet(samples: Samples, data: Data) -> None:
     """A contact sheet that one can leaf through."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
@@ -157,7 +158,7 @@ def main() -> None:
         if found:
             seen = overview(*found)
             counts(seen)
-            sheet(found[0], data)
+            piece(partial(sheet, found[0], data))
             health(found[0], data)
     if found:
         with left:

@@ -63,7 +63,7 @@ def _done(run: Run, recipe: Recipe) -> None:
     """What was reached, in one sentence, and what to do next."""
     with st.container(border=True, key="done"):
         st.markdown(
-            f":green[:material/check_circle:] {_reached(live.told(run).history, run.targets, recipe.task.score)}"
+            f":green[:material/check_circle:] {_reached(live.told(run).history, _targets(run), recipe.task.score)}"
         )
         with st.container(horizontal=True):
             name = file_name(recipe.name or run.id)
@@ -79,6 +79,14 @@ def _done(run: Run, recipe: Recipe) -> None:
             further.button(run)
             if st.button("Compare with other runs", icon=":material/stacked_line_chart:"):
                 st.switch_page(path.PAGES["runs"].script)
+
+
+def _targets(run: Run) -> Targets | None:
+    """What its outputs stand for; None where that is damaged, which whoever asks for a guess is told."""
+    try:
+        return run.targets
+    except UserError:
+        return None
 
 
 def _reached(history: History, targets: Targets | None, score: Score) -> str:
@@ -142,7 +150,7 @@ def _progress(run: Run, status: Status, beside: Callable[[], None] = lambda: Non
         st.badge(look.word, icon=look.icon, color=look.colour)
         if status.active:
             st.progress(status.share, text=status_words(status))
-            if not status.settling:
+            if status.changeable:
                 beside()
         elif status.state == "queued":
             st.caption(queueing.words(run))
@@ -284,6 +292,7 @@ def main() -> None:
     try:
         run = _asked_for()
         recipe, job = run.recipe, run.job
+        run.recipe_at()  # what was changed on the way must be readable, too
     except UserError as error:
         shell.page("run", "A run", "Nothing to watch here.", strip=False)
         shell.error_card(error)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from finetune_core.runs.shelf.summaries import Summary, summaries
+from finetune_core.runs.shelf.summaries import Summary, moving, summaries
 from pages.ui.kit import path, shell
 from pages.ui.kit.chart import load
+from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.run import sweeping
 from pages.ui.shelf import comparing, keeping, listing
 
 LEAD = "What you have tried, and what came of it. Open one, or tick some to see them over each other."
-EVERY = 2.0  # seconds between two looks while a run is active
 
 
 def show() -> None:
@@ -23,8 +23,8 @@ def show() -> None:
     runs = summaries()
     if not runs:
         _nothing_yet()
-    elif _moving(runs):
-        st.fragment(run_every=EVERY)(_tick)()
+    elif moving(runs):
+        piece(_tick, EVERY)
     else:
         _body(runs)
     keeping.shelf(runs)
@@ -37,15 +37,10 @@ def _nothing_yet() -> None:
         st.switch_page(path.PAGES["train"].script)
 
 
-def _moving(runs: list[Summary]) -> bool:
-    """Whether a run is being worked on, or will be by itself."""
-    return any(run.status.active or run.status.state == "queued" for run in runs)
-
-
 def _tick() -> None:
     """While a run moves; when none does any longer the page is drawn once more, and then rests."""
     runs = summaries()
-    if not _moving(runs):
+    if not moving(runs):
         st.rerun()
     _body(runs)
 

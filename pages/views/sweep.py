@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -9,17 +12,18 @@ from streamlit.delta_generator import DeltaGenerator
 from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue
-from finetune_core.recipe import Recipe, variants
+from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import run_words
+from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import sweeps
-from finetune_core.runs.waiting.sweeps import Sweep
+from finetune_core.runs.waiting.sweeps import Point, Sweep
 from finetune_core.wording import count
 from pages.ui.kit import live, path, shell, state
 from pages.ui.kit.chart import chart, load
+from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.run import sweeping
 
 LEAD = "Pick a knob and some values: a run of each tells which is best. They wait in the queue and run one by one."
-EVERY = 2.0  # seconds between two looks while runs are to come
 
 
 def show(recipe: Recipe) -> None:
@@ -43,8 +47,7 @@ def _fields(recipe: Recipe) -> None:
     except UserError as error:
         shell.error_card(error)
         return
-    axes, seeds, wrong = sweeping.chosen(recipe, names)
-    found = [] if wrong else variants.variants(recipe, axes, names, seeds)
+    axes, found, wrong = sweeping.chosen(recipe, names)
     with st.container(horizontal=True, vertical_alignment="center"):
         if wrong:
             st.markdown(f":orange[:material/error: {shell.plain(str(wrong))}]")
@@ -52,7 +55,7 @@ def _fields(recipe: Recipe) -> None:
             st.caption(f"{count(len(found), 'run')} of {recipe.epochs} epochs, one after another.")
     why = str(wrong) if wrong else ""
     if shell.start(slot, f"Queue {len(found) or 'the'} runs", icon=":material/add_to_queue:", why=why):
-        sweeping.begin(recipe, names, axes, seeds)
+        sweeping.begin(axes, found)
     sweeping.earlier(sweeps.list_sweeps()[: sweeping.SHOWN])
 
 
@@ -60,31 +63,35 @@ def _answer(sweep: Sweep) -> None:
     recipe = sweep.trials[0].run.recipe
     lead = f"{len(sweep.trials)} runs of {shell.plain(run_words(recipe.replace(name='')))} · {sweep.id}"
     slot = shell.page("sweep", f"Sweep: {shell.plain(sweep.title)}", lead, strip=False)
-    _actions(slot, sweep)
-    if not _to_come(sweep):
-        _body(sweep)
+    points = sweep.points()
+    _actions(slot, sweep, points)
+    if _to_come(points):
+        piece(partial(_tick, sweep.id), EVERY)
     else:
-
-        @st.fragment(run_every=EVERY)
-        def tick() -> None:
-            now = sweeps.open_sweep(sweep.id)
-            if _to_come(now):
-                _body(now)
-            else:
-                st.rerun()
-
-        tick()
+        _body(sweep, points)
     load()
 
 
-def _to_come(sweep: Sweep) -> int:
-    return sum(point.open for point in sweep.points())
+def _tick(name: str) -> None:
+    """While runs are to come; when none is any longer, or all have gone, the page is drawn once more and rests."""
+    try:
+        sweep = sweeps.open_sweep(name)
+    except UserError:  # which the page says
+        st.rerun()
+    points = sweep.points()
+    if not _to_come(points):
+        st.rerun()
+    _body(sweep, points)
 
 
-def _actions(slot: DeltaGenerator, sweep: Sweep) -> None:
+def _to_come(points: Sequence[Point]) -> int:
+    return sum(point.open for point in points)
+
+
+def _actions(slot: DeltaGenerator, sweep: Sweep, points: Sequence[Point]) -> None:
     """One primary action: take the best, once there is one and none is to come."""
-    top = sweeps.best(sweep.points(), sweep.score)
-    if _to_come(sweep):
+    top = sweeps.best(points, sweep.score)
+    if _to_come(points):
         help = "Those that wait do not begin; the one at work goes on."
         slot.button("Cancel the rest", icon=":material/close:", on_click=sweeping.cancel, args=(sweep,), help=help)
     elif top:
@@ -96,16 +103,16 @@ def _actions(slot: DeltaGenerator, sweep: Sweep) -> None:
         st.switch_page(path.SWEEP.script)
 
 
-def _body(sweep: Sweep) -> None:
+def _body(sweep: Sweep, points: Sequence[Point]) -> None:
     """The answer, all runs on one chart, and the runs themselves."""
-    points = sweep.points()
-    st.markdown(shell.plain(sweeps.verdict(sweep)))
+    st.markdown(shell.plain(sweeps.verdict(sweep, points)))
     left, right = st.columns(2, gap="medium")
     with left:
         chart(figures.swept(sweep.axes, points, sweep.score), key="swept")
     with right:
-        chart(figures.trials(_records(sweep), sweep.score), key="trials")
-    table = pd.DataFrame([_row(sweep, point) for point in points]).fillna("")
+        chart(figures.trials(_curves(sweep), sweep.score), key="trials")
+    top = sweeps.best(points, sweep.score)
+    table = pd.DataFrame([_row(sweep, point, point is top) for point in points]).fillna("")
     st.dataframe(table, hide_index=True, width="stretch")
     with st.expander("Its runs", icon=":material/stacked_line_chart:"):
         for trial in sweep.trials:
@@ -114,20 +121,28 @@ def _body(sweep: Sweep) -> None:
             st.page_link(path.RUN.script, label=label, icon=look.icon, query_params=query)
 
 
-def _records(sweep: Sweep) -> dict[str, list[live.Rows]]:
-    """The records of every run, by the words for its values."""
+def _curves(sweep: Sweep) -> dict[str, list[live.Rows]]:
+    """The epochs of every run, by the words for its values."""
     found: dict[str, list[live.Rows]] = {}
     for trial in sweep.trials:
         words = (axis.words[axis.values.index(value)] for axis, value in zip(sweep.axes, trial.values, strict=True))
-        found.setdefault(", ".join(words), []).append(live.records(trial.run))
+        found.setdefault(", ".join(words), []).append(_epochs(trial.run))
     return found
 
 
-def _row(sweep: Sweep, point: sweeps.Point) -> dict[str, str]:
+def _epochs(run: Run) -> live.Rows:
+    """None where its records are damaged, which its own page says."""
+    try:
+        return run.epochs()
+    except UserError:
+        return []
+
+
+def _row(sweep: Sweep, point: Point, best: bool) -> dict[str, str]:
     """A line of the table."""
-    score, best = sweep.score, sweeps.best(sweep.points(), sweep.score)
+    score = sweep.score
     names = {axis.title: word for axis, word in zip(sweep.axes, point.words, strict=True)}
-    mark = " ★" if best and best.values == point.values else ""
+    mark = " ★" if best else ""
     spread = f" ± {score.shown(point.spread)}" if len(point.scores) > 1 else ""
     rest = {"": f"{point.open} to come"} if point.open else {}
     return {**names, score.title: f"{score.shown(point.mean)}{spread}{mark}", **rest}

@@ -68,8 +68,7 @@ def launched(page: Page, studio: Studio) -> Run:
 
 
 def _stop(page: Page) -> Locator:
-    main = page.get_by_test_id("stMainBlockContainer")  # Streamlit has one of its own above
-    return main.get_by_role("button", name="Stop")
+    return page.get_by_role("button", name="Stop")  # Streamlit's own is hidden
 
 
 def steps(run: Run) -> int:

@@ -1,10 +1,14 @@
 """The studio in Streamlit's own test bench: no browser, no server."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import RerunData
+from streamlit.testing.v1 import AppTest, local_script_runner
 
 from finetune_core import places
 from finetune_core import recipe as recipes
@@ -38,3 +42,19 @@ def saved(recipe: Recipe) -> Recipe:
 def draft() -> Recipe:
     """The draft as it is on disk."""
     return recipes.load(places.runs_dir() / "draft.yaml")
+
+
+def pieces(app: AppTest) -> AppTest:
+    """Draw nothing but the pieces of the page that are drawn by themselves, with what was clicked, as a browser does.
+
+    The test bench itself always draws the whole page.
+    """
+    alone = partial(RerunData, fragment_id_queue=list(app._fragment_storage._fragments))
+    known = dict(app._registered_pages)
+    with (
+        patch.object(local_script_runner, "RerunData", alone),
+        patch.object(PagesManager, "get_pages", lambda _: known),
+    ):
+        app.run()
+    assert not app.exception, app.exception[0].value
+    return app

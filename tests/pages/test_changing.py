@@ -6,10 +6,11 @@ import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.changes import Made, parsed
 from finetune_core.records import Step
-from finetune_core.runs import store
+from finetune_core.runs import launch, store
 from pages.ui.run import changing
 
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
@@ -84,6 +85,28 @@ def test_a_click_counts_once_however_often_streamlit_calls_back(running) -> None
     assert len(asked(running)) == 1
     changing._ask(running, parsed("rate x0.5"), 1)
     assert len(asked(running)) == 2
+
+
+@pytest.mark.parametrize("state", ["starting", "preparing", "stopping"])
+def test_nothing_is_offered_or_taken_before_it_runs_or_while_it_stops(open_page, running, state: str) -> None:
+    running.ask("stop") if state == "stopping" else running.report(state=state)
+    assert not [each for each in page(open_page, running).button if str(each.key).startswith("change-")]
+    with pytest.raises(UserError, match="cannot be changed now"):
+        launch.change(running, parsed("rate x0.5").model_dump(mode="json"))
+    assert not asked(running)
+
+
+def test_a_paused_run_can_be_changed(open_page, running) -> None:
+    running.report(state="paused")
+    page(open_page, running).button(key="change-rate-0.5:0").click().run()
+    assert len(asked(running)) == 1
+
+
+def test_what_was_asked_for_is_read_once_for_all_buttons(open_page, running, monkeypatch) -> None:
+    reads, asked_changes = [], store.Run.asked_changes
+    monkeypatch.setattr(store.Run, "asked_changes", lambda run: reads.append(run.id) or asked_changes(run))
+    page(open_page, running)
+    assert len(reads) == 1
 
 
 def test_nothing_is_offered_once_a_run_is_over(open_page, running) -> None:

@@ -11,12 +11,15 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core.data import sheet
 from finetune_core.data.depth import Depth
+from finetune_core.data.kept import kept
+from finetune_core.data.split import split
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.work.worker import work
 from pages.ui.kit import dataset
 from pages.ui.run import try_image
+from tests.conftest import paint
 from tests.pages.conftest import saved
 
 Open = Callable[[str], AppTest]
@@ -67,3 +70,15 @@ def test_data_and_the_run_show_deep_images_and_refuse_others(open_page: Open, ti
     said = " ".join(each.value for each in [*app.error, *app.markdown])
     assert "cannot be read" in said
     assert "sure." not in said
+
+
+def test_what_a_run_was_measured_on_stays_so_when_images_are_added(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "photos")
+    recipe = Recipe().with_value("data.source", {"kind": "folder", "path": str(folder)})
+    samples = recipe.data.source.samples()
+    run, begun = store.create(recipe), kept(samples, split(samples, 0.2, 0))
+    run.save_begun(begun)
+    for number in range(20):
+        Image.new("RGB", (40, 40)).save(folder / "class_1" / f"new{number}.png")
+    shown = {str(try_image._from_validation(run, place)[0].relative_to(folder)) for place in np.linspace(0, 0.99, 50)}
+    assert shown == set(begun.valid)

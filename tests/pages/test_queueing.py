@@ -108,3 +108,21 @@ def test_an_open_page_starts_a_dispatcher_where_somebody_waits(
     psutil.Process(before).wait(10)
     open_page("home")
     assert holding.living_in(file) not in (None, before)
+
+
+def test_what_keeps_a_run_out_of_the_queue_is_told_at_once(at_work: Run) -> None:
+    saved(Recipe(name="mine"))
+    app = page("train")
+    app.session_state["thaw:trackers"] = ["wandb"]
+    button(app, "Add to the queue").click().run()
+    assert not app.exception
+    assert "cannot be written to." in texts(app)
+    assert not waiting()
+
+
+def test_a_run_elsewhere_whose_engine_cannot_be_read_says_so(at_work: Run) -> None:
+    run = queue.submit(Recipe(name="first"))
+    run.engine_file.write_text("{")
+    app = page("run", run=run.id)
+    assert not app.exception
+    assert "engine.json is damaged." in texts(app).replace("\\", "")

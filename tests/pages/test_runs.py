@@ -16,6 +16,7 @@ from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.states import predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
+from pages.ui.kit import state
 from pages.ui.shelf import listing
 from tests.pages.test_running import button, page, texts, trained
 
@@ -198,3 +199,68 @@ def test_a_star_is_given_by_a_click():
     assert app.dataframe[0].value["id"].tolist() == [one.id]
     assert two.id
     assert json.loads(one.notes_file.read_text())["star"] is True
+
+
+BARE = '{"kind": "event", "step": 3}\n{"kind": "event", "step": 4, "rule": "x", "name": "alarm", "text": "t"}\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("targets.json", "{", "Reached **82.0%** validation accuracy in epoch"),
+        ("changes.jsonl", '{"values": 7}\n', "The change"),
+        ("lineage.json", '{"run": 5}', "lineage.json is damaged."),
+        ("metrics.jsonl", BARE + '{"kind": "epoch", "step": 3}\n', "3 records cannot be read and are left out."),
+    ],
+)
+def test_a_run_with_a_damaged_file_says_so_in_words(file: str, text: str, told: str):
+    run = trained(Recipe())
+    with (run.path / file).open("w" if file == "targets.json" else "a") as damaged:
+        damaged.write(text)
+    for tab in ("Charts", "Checkpoints"):
+        app = page("run", run=run.id, tab=tab)
+        assert not app.exception
+        if told in texts(app).replace("\\", ""):
+            break
+    else:
+        pytest.fail("not a word of it")
+
+
+def test_an_alarm_may_lack_what_to_do():
+    run = trained(Recipe())
+    bare = {
+        "kind": "event",
+        "name": "alarm",
+        "step": 4,
+        "text": "Hot. It is.",
+        "rule": "x",
+        "level": "warn",
+        "title": "Hot",
+    }
+    for mend in ({}, {"mend": None}, {"mend": {"title": "Cool"}}):
+        places.append_line(run.records_file, json.dumps({**bare, **mend}))
+        app = page("run", run=run.id)
+        assert not app.exception
+        assert "**Hot**" in texts(app)
+
+
+def test_what_is_noted_here_and_elsewhere_at_the_same_time_is_kept():
+    run = trained(Recipe(name="one"))
+    notes.write(run, Notes(tags=("old",)))
+    app = ticking(page("runs"), run.id)
+    app.text_area(key=f"text:{run.id}").set_value("Ours")
+    notes.write(run, Notes(star=True, tags=("old", "theirs")))
+    app.run()
+    assert notes.read(run) == Notes(star=True, tags=("old", "theirs"), text="Ours")
+    app.multiselect(key=f"tags:{run.id}").set_value(["theirs"]).run()
+    assert notes.read(run) == Notes(star=True, tags=("theirs",), text="Ours")
+    app.text_input(key=f"name:{run.id}").set_value("").run()
+    assert app.text_input(key=f"name:{run.id}").value == "one", "the recipe's own"
+
+
+def test_a_star_for_a_run_that_has_gone_is_told():
+    run = trained(Recipe())
+    trash.throw_away(run)
+    state.keep(listing.STARRED, {"row": 0})
+    listing._toggle_star([run.id])
+    assert state.take_note().what == f"There is no run {run.id}."

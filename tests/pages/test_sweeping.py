@@ -1,13 +1,16 @@
 """The page for sweeps: fields that say what fits, runs that are queued, and an answer that can be taken."""
 
+from collections import Counter
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from finetune_core.recipe import Recipe
 from finetune_core.records import Epoch
+from finetune_core.runs.shelf import trash
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import queue, sweeps
-from tests.pages.conftest import draft, saved
+from tests.pages.conftest import draft, pieces, saved
 from tests.pages.test_queueing import at_work  # noqa: F401 - a fixture
 from tests.pages.test_running import button, page, texts
 
@@ -92,6 +95,45 @@ def test_a_value_that_no_run_could_start_with_queues_none(mine: Recipe, at_work:
     button(app, "Queue 2 runs").click().run()
     assert "mse" in texts(app).lower() or "squared" in texts(app).lower()
     assert not queue.look().waiting
+
+
+def test_runs_that_are_thrown_away_meanwhile_leave_a_page_that_says_so(mine: Recipe, at_work: Run) -> None:  # noqa: F811
+    button(page("sweep"), "Queue 5 runs").click().run()
+    (sweep,) = sweeps.list_sweeps()
+    app = page("sweep", sweep=sweep.id)
+    sweeps.cancel(sweep)
+    for trial in sweep.trials:
+        trash.throw_away(trial.run)
+    assert f"There is no sweep {sweep.id}" in texts(pieces(app)).replace("\\", "")
+
+
+def test_what_a_sweep_costs_to_look_at_grows_with_its_runs_alone(
+    mine: Recipe,
+    at_work: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = page("sweep")
+    button(app, "Queue 5 runs").click().run()
+    sweep = queued(app)
+    finish(sweep, 0.5, 0.6, 0.7, 0.8, 0.9)
+    app, reads, status = page("sweep", sweep=sweep.id), [], Run.status
+    monkeypatch.setattr(Run, "status", property(lambda run: reads.append(run.id) or status.fget(run)))
+    app.run()
+    assert not app.exception
+    assert max(Counter(reads)[trial.run.id] for trial in sweep.trials) <= 2
+    assert not any(f"records:{trial.run.id}" in app.session_state for trial in sweep.trials), "epochs are all it needs"
+
+
+def test_a_run_with_damaged_records_takes_no_sweep_down(mine: Recipe, at_work: Run) -> None:  # noqa: F811
+    app = page("sweep")
+    button(app, "Queue 5 runs").click().run()
+    sweep = queued(app)
+    finish(sweep, 0.5, 0.6, 0.7, 0.8, 0.9)
+    sweep.trials[0].run.records_file.unlink()
+    sweep.trials[0].run.records_file.mkdir()
+    app = page("sweep", sweep=sweep.id)
+    assert not app.exception
+    assert button(app, "Use the best")
 
 
 def test_a_sweep_that_is_not_there() -> None:

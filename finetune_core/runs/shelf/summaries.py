@@ -111,6 +111,11 @@ def matching(
     ]
 
 
+def moving(found: Iterable[Summary]) -> bool:
+    """Whether one of them is being worked on, or will be by itself."""
+    return any(one.status.active or one.status.state == "queued" for one in found)
+
+
 def size(folder: Path) -> int:
     """Bytes on disk below a folder; a file with several names counts once."""
     found = {}

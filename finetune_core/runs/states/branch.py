@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.diff import differences
 from finetune_core.runs import store
-from finetune_core.runs.folder import read_json
+from finetune_core.runs.folder import read_json, shaped
 from finetune_core.runs.states import facts
 from finetune_core.runs.store import Run
 
@@ -47,10 +49,13 @@ class Lineage:
         return f"Branched from {self.run} at step {self.step:,}" + (f": {what}" if what else "")
 
 
+_LINEAGE = TypeAdapter(Lineage)
+
+
 def lineage(run: Run) -> Lineage | None:
     """Where this run has come from; None where it began by itself."""
     saved = read_json(run.lineage_file)
-    return saved and Lineage(saved["run"], saved["step"], tuple(map(tuple, saved["changed"])))
+    return shaped(run.lineage_file, _LINEAGE, saved) if saved else None
 
 
 def check(run: Run, recipe: Recipe) -> None:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from finetune_core.records import whole
 from finetune_core.runs.store import today
 from finetune_core.runs.telling.blocks import Block, Columns, Key, parse
 from finetune_core.runs.telling.lines import Line, Mean
@@ -43,14 +44,15 @@ class History:
 
     def plus(self, block: Block) -> History:
         """The history with what comes next."""
-        others = [today(row) for row in block.others]
+        told = [today(row) for row in block.others]
+        others = [row for row in told if whole(row)]
         epochs = [row for row in others if row["kind"] == "epoch"]
         grown = replace(
             self,
             epochs=(*self.epochs, *({**row, "by_name": {}} for row in epochs)),
             best=next((row for row in reversed(epochs) if row.get("best")), self.best),
             events=(*self.events, *(row for row in others if row["kind"] == "event")),
-            unreadable=self.unreadable + block.unreadable,
+            unreadable=self.unreadable + block.unreadable + len(told) - len(others),
         )
         for columns in block.measured.values():
             grown = grown._measured(columns)

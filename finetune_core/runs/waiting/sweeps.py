@@ -20,7 +20,7 @@ from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.variants import Axis, variants
+from finetune_core.recipe.variants import Axis, Variant
 from finetune_core.runs import preflight
 from finetune_core.runs.folder import read_json
 from finetune_core.runs.shelf.summaries import summaries
@@ -107,16 +107,13 @@ class Sweep:
         return made
 
 
-def begin(
-    recipe: Recipe, axes: Sequence[Axis], names: Sequence[str], seeds: int = 1, runs: Path | None = None
-) -> Sweep:
-    """Queue a run for every combination of values and every seed.
+def begin(axes: Sequence[Axis], made: Sequence[Variant], runs: Path | None = None) -> Sweep:
+    """Queue a run for each of the variants that were made of these axes.
 
-    UserErrors as `variants` and `queue.submit`, and where one of them could not run; then none is queued.
+    UserErrors as `queue.submit`, and where one of them could not run; then none is queued.
     """
-    made = variants(recipe, axes, names, seeds)
-    for each in made[::seeds]:
-        _check(each.recipe)
+    for recipe in {each.values: each.recipe for each in made}.values():  # seeds make no difference
+        _check(recipe)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-sweep"
     taken = {sweep.id for sweep in list_sweeps(runs)}
     name = next(each for each in (name, *(f"{name}-{number}" for number in range(2, 1000))) if each not in taken)
@@ -176,9 +173,9 @@ def best(points: Sequence[Point], score: Score) -> Point | None:
     return max(known, key=lambda point: score.signed(point.mean or 0.0), default=None)
 
 
-def verdict(sweep: Sweep) -> str:
+def verdict(sweep: Sweep, points: Sequence[Point]) -> str:
     """The answer in a sentence, and how far it can be trusted."""
-    points, score = sweep.points(), sweep.score
+    score = sweep.score
     top = best(points, score)
     if top is None or top.mean is None:
         return "No run has a score yet."

@@ -16,6 +16,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
 from pages.ui.kit import dataset, shell
+from pages.ui.kit.pieces import piece
 
 SOON = 1.0  # seconds in which a small folder is looked at, so that no bar flashes by
 EVERY = 0.5  # seconds between two looks at how far it is
@@ -85,13 +86,12 @@ def watch(look: Examination, draw: Callable[[doctor.Examined], None]) -> None:
         _draw(look, draw)
         return
 
-    @st.fragment(run_every=EVERY)
     def tick() -> None:
         if look.over():
             st.rerun()
         st.progress(look.done / max(1, look.total), text=f"Looking at every image: {look.done:,} of {look.total:,}")
 
-    tick()
+    piece(tick, EVERY)
 
 
 def _draw(look: Examination, draw: Callable[[doctor.Examined], None]) -> None:

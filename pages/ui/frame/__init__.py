@@ -1,1 +1,1 @@
-"""Around all screens: the server, who may come in, the sidebar."""
+"""Around all screens: the server, who may come in, header and sidebar."""

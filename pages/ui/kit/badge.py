@@ -1,29 +1,31 @@
-"""The badge of the running run: on every page, leads to its live page, costs one small file read every few seconds."""
+"""The badge of the running run: on every page, leads to its live page, asks for nothing while no run moves."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from finetune_core.records import counted
-from finetune_core.runs.shelf.summaries import summaries
+from finetune_core.runs.shelf.summaries import moving, summaries
 from finetune_core.runs.store import Status
 from pages.ui.kit import path
+from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.kit.shell import NAME, plain
-
-EVERY = 3  # seconds
 
 
 def badge() -> None:
-    """The newest active run with its progress; nothing while none is active, and then nothing is asked for either.
+    """The newest active run with its progress; nothing while none moves.
 
     What others start, on the command line say, shows with the next click on any page.
     """
-    moves = any(run.status.active or run.status.state == "queued" for run in summaries())
-    st.fragment(run_every=EVERY if moves else None)(_badge)()
+    if moving(summaries()):
+        piece(_badge, EVERY)
 
 
 def _badge() -> None:
-    run = next((run for run in summaries() if run.status.active), None)
+    runs = summaries()
+    if not moving(runs):
+        st.rerun()
+    run = next((run for run in runs if run.status.active), None)
     if run is None:
         return
     with st.container(border=True, gap="xsmall", key="badge"):

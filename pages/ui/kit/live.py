@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -23,10 +22,8 @@ from finetune_core.runs.telling.history import History, Reading, read_on, sketch
 from finetune_core.runs.telling.remembered import LONG, remember, remembered
 from pages.ui.kit import chart, outline, state
 from pages.ui.kit.chart import Drawn
+from pages.ui.kit.pieces import EVERY, piece
 
-# Seconds between two looks at a run. A look costs server and browser about a third of a second of a core: much, where
-# there are two and training needs both.
-EVERY = min(4.0, max(1.0, 8 / (os.cpu_count() or 1)))
 READING = 0.3  # seconds of reading records, after which others get a word in
 REST = 0.02  # seconds that they have for it
 FINE = 400  # parts of a run; charts are drawn again where one more has passed
@@ -77,13 +74,12 @@ def watch(run: Run, draw: Callable[[], None], *, stays: bool = False) -> None:
         draw()
         return
 
-    @st.fragment(run_every=EVERY if before else None)
     def tick() -> None:
         if before and moving(run) != before:
             st.rerun()
         draw()
 
-    tick()
+    piece(tick, EVERY if before else None)
 
 
 def moving(run: Run) -> str:

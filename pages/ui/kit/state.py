@@ -246,6 +246,11 @@ def note(error: UserError) -> None:
     st.session_state[_NOTICE] = error
 
 
+def noted() -> bool:
+    """Whether an error waits to be shown."""
+    return _NOTICE in st.session_state
+
+
 def take_note() -> UserError | None:
     """The error to show now, once."""
     return st.session_state.pop(_NOTICE, None)

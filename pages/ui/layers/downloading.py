@@ -10,6 +10,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.backbones.hub import Published
 from finetune_core.records import counted
 from pages.ui.kit import shell
+from pages.ui.kit.pieces import piece
 
 EVERY = 0.5  # seconds between two looks at how far it is
 
@@ -71,13 +72,12 @@ def panel(files: Published, hint: str) -> None:
         )
         return
 
-    @st.fragment(run_every=EVERY)
     def tick() -> None:
         if known.over():
             st.rerun()
         st.progress(known.share, text=known.text)
 
-    tick()
+    piece(tick, EVERY)
 
 
 def _failed(files: Published, error: Exception) -> None:

@@ -12,7 +12,8 @@ from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Measure
 from finetune_core.runs.store import Run
 from finetune_core.training import timing
-from pages.ui.kit import live, shell, state
+from pages.ui.kit import shell, state
+from pages.ui.kit.pieces import EVERY, piece
 
 
 def panel(recipe: Recipe, backbone: Backbone) -> None:
@@ -25,14 +26,13 @@ def panel(recipe: Recipe, backbone: Backbone) -> None:
     if run is None:
         return
 
-    @st.fragment(run_every=live.EVERY)
     def tick() -> None:
         if run.status.active:
             _progress(run)
         else:
             _outcome(recipe, backbone, run)
 
-    tick()
+    piece(tick, EVERY)
 
 
 def running(backbone: Backbone) -> Run | None:

@@ -6,6 +6,8 @@ changes had been asked for when it was drawn, and does nothing once there are mo
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from finetune_core.errors import UserError
@@ -30,6 +32,7 @@ def popover(run: Run) -> None:
         return
     index, at = changing.standing(now, history, run.status)
     phase, warm = now[index], thawed(now[index].thaw, names)
+    offer = partial(_offer, run, len(run.asked_changes()))
     with st.popover(
         "Change", icon=":material/tune:", help="Takes effect before the next step, and is drawn as a mark."
     ):
@@ -38,24 +41,23 @@ def popover(run: Run) -> None:
         st.markdown(f"**Rate** :gray[peak {written(phase.learning_rate, 3)}]")
         with st.container(horizontal=True, gap="xsmall"):
             for factor, words in FACTORS.items():
-                _offer(run, words, Rate(number=factor), f"change-rate-{factor}")
+                offer(words, Rate(number=factor), f"change-rate-{factor}")
         done = -(-at.step // at.epoch_steps)
         st.markdown(f"**Epochs** :gray[{min(done, phase.epochs)} of {phase.epochs} begun]")
         with st.container(horizontal=True, gap="xsmall"):
             for more in LENGTHS:
-                _offer(run, f"{more:+}".replace("-", "−"), Epochs(number=more), f"change-epochs-{more}")
-            _offer(run, "End after this one", Epochs(how="to", number=max(1, done)), "change-epochs-end")
+                offer(f"{more:+}".replace("-", "−"), Epochs(number=more), f"change-epochs-{more}")
+            offer("End after this one", Epochs(how="to", number=max(1, done)), "change-epochs-end")
         st.markdown("**Layer groups** :gray[a click thaws or freezes]")
         with st.container(horizontal=True, gap="xsmall"):
             for name in names:
                 kind, icon = (
                     (Freeze, ":material/local_fire_department:") if name in warm else (Thaw, ":material/ac_unit:")
                 )
-                _offer(run, shell.plain(name), kind(groups=(name,)), f"change-group-{name}", icon)
+                offer(shell.plain(name), kind(groups=(name,)), f"change-group-{name}", icon)
 
 
-def _offer(run: Run, label: str, change: Change, key: str, icon: str | None = None) -> None:
-    turn = len(run.asked_changes())
+def _offer(run: Run, turn: int, label: str, change: Change, key: str, icon: str | None = None) -> None:
     args, help = (run, change, turn), shell.plain(f"set RUN {change.asked}")
     st.button(label, icon=icon, key=f"{key}:{turn}", on_click=_ask, args=args, help=help)
 

@@ -33,7 +33,14 @@ def _alarm(recipe: Recipe, row: Mapping[str, Any], key: str) -> None:
     with st.container(border=True, gap="xsmall", key=key):
         mark = MARKS.get(row["level"], MARKS["warn"])
         st.markdown(f"{mark} **{plain(row['title'])}** :gray[Step {row['step']:,}]")
-        st.markdown(f"{plain(seen)} {plain(row['act'])}")
-        if row["mend"] and state.draft() == recipe:  # else the change would be one of another experiment
-            mend = Mend(**row["mend"])
+        st.markdown(f"{plain(seen)} {plain(str(row.get('act', '')))}")
+        if (mend := _mend(row)) and state.draft() == recipe:  # else the change would be one of another experiment
             shell.mends([replace(mend, title=f"{mend.title} in the draft")], key)
+
+
+def _mend(row: Mapping[str, Any]) -> Mend | None:
+    """The change that may help; None without one, or where it is damaged."""
+    try:
+        return Mend(**row["mend"])
+    except (KeyError, TypeError):
+        return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
@@ -18,10 +17,10 @@ from finetune_core.runs.waiting.queue import Queue
 from finetune_core.wording import count
 from pages.ui.kit import path, shell, state
 from pages.ui.kit.badge import status_words
+from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.run import tracking
 
-EVERY = 2.0  # seconds between two looks while somebody waits
-SELDOM = 5.0  # on pages that show no more than how many do
+SELDOM = 5.0  # seconds between two looks on pages that show no more than how many wait
 TARGET = 30  # px across, of a button that is but an icon
 
 
@@ -32,17 +31,18 @@ def ahead(recipe: Recipe) -> str:
 
 def add(recipe: Recipe) -> None:
     """Let the recipe as it is now wait for its turn; what stops it becomes a notice."""
-    run = _tried(lambda: queue.submit(recipe, tracking.job()))
-    if run:
-        st.toast(
-            f"{_place_words(run)}. The draft is yours to change: what waits stays as it is.", icon=":material/add:"
-        )
+    try:
+        run = queue.submit(recipe, tracking.job())
+    except UserError as error:
+        state.note(error)
+        st.rerun()
+    st.toast(f"{_place_words(run)}. The draft is yours to change: what waits stays as it is.", icon=":material/add:")
 
 
 def panel() -> None:
     """Who is at work and who waits, with arrows to move them; nothing where nobody waits."""
     if queue.look().waiting:
-        st.fragment(run_every=EVERY)(_panel)()
+        piece(_panel, EVERY)
 
 
 def line() -> None:
@@ -50,21 +50,33 @@ def line() -> None:
 
     Where nobody waits nothing is asked for: a page at rest is at rest.
     """
-    st.fragment(run_every=SELDOM if queue.look().waiting else None)(_line)()
+    if queue.look().waiting:
+        piece(_line, SELDOM)
 
 
 def _line() -> None:
-    _tried(queue.ensure)
-    if waiting := len(queue.look().waiting):
-        words = f":small[{count(waiting, 'run')} {'waits' if waiting == 1 else 'wait'}]"
-        st.page_link(path.PAGES["runs"].script, label=words, icon=":material/schedule:", width="stretch")
+    _try(queue.ensure)
+    waiting = len(queue.look().waiting)
+    if not waiting:
+        st.rerun()
+    words = f":small[{count(waiting, 'run')} {'waits' if waiting == 1 else 'wait'}]"
+    st.page_link(path.PAGES["runs"].script, label=words, icon=":material/schedule:", width="stretch")
 
 
 def words(run: Run) -> str:
     """A waiting run's place, and what it waits for; elsewhere what is to be done there."""
-    if run.engine_file.exists():
-        engine = engines.of(run)
-        return shell.plain(f"{engine.title}. {run.status.message}. {engine.words(run)}")
+    try:
+        return _elsewhere(run) if run.engine_file.exists() else _here(run)
+    except UserError as error:
+        return f":orange[:material/error:] {shell.plain(str(error))}"
+
+
+def _elsewhere(run: Run) -> str:
+    engine = engines.of(run)
+    return shell.plain(f"{engine.title}. {run.status.message}. {engine.words(run)}")
+
+
+def _here(run: Run) -> str:
     return f"{_place_words(run)}. {_wait_words(queue.look().before(run.recipe, machine.facts(), run))}"
 
 
@@ -129,20 +141,15 @@ def _quiet(key: str, run: Run, icon: str, help: str, act: Callable[[Run], None],
         type="tertiary",
         help=shell.plain(help),
         disabled=disabled,
-        on_click=_act,
-        args=(act, run),
+        on_click=_try,
+        args=(partial(act, run),),
         width=TARGET,
     )
 
 
-def _act(act: Callable[[Run], None], run: Run) -> None:
-    _tried(partial(act, run))
-
-
-def _tried(act: Callable[[], Any]) -> Any:
-    """What it gives; where it cannot be, a notice at the top of the page."""
+def _try(act: Callable[[], None]) -> None:
+    """Do it; where it cannot be done, a notice at the top of the page."""
     try:
-        return act()
+        act()
     except UserError as error:
         state.note(error)
-        return None

@@ -9,7 +9,7 @@ import streamlit as st
 from finetune_core.errors import UserError
 from finetune_core.parts.numbers import listed
 from finetune_core.recipe import Recipe, variants
-from finetune_core.recipe.variants import Axis, Knobs
+from finetune_core.recipe.variants import Axis, Knobs, Variant
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import sweeps
 from finetune_core.runs.waiting.sweeps import Sweep
@@ -55,8 +55,8 @@ def _link(sweep: Sweep) -> None:
     )
 
 
-def chosen(recipe: Recipe, names: tuple[str, ...]) -> tuple[list[Axis], int, UserError | None]:
-    """Draw the fields; the axes and seeds that stand in them, or why they make no sweep."""
+def chosen(recipe: Recipe, names: tuple[str, ...]) -> tuple[list[Axis], list[Variant], UserError | None]:
+    """Draw the fields; the axes that stand in them and what is to be run, or why they make no sweep."""
     known = variants.knobs(recipe, names)
     first, second = st.columns(2, gap="large", border=True)
     texts: dict[str, str] = {}
@@ -69,10 +69,9 @@ def chosen(recipe: Recipe, names: tuple[str, ...]) -> tuple[list[Axis], int, Use
     )
     try:
         axes = [variants.axis(recipe, names, place, text) for place, text in texts.items()]
-        variants.variants(recipe, axes, names, seeds)
+        return axes, variants.variants(recipe, axes, names, seeds), None
     except UserError as error:
-        return [], seeds, error
-    return axes, seeds, None
+        return [], [], error
 
 
 def _knob(
@@ -101,10 +100,11 @@ def _knob(
     return {place: ", ".join(st.pills("Values", knobs.choices, selection_mode="multi", **options_shown))}
 
 
-def begin(recipe: Recipe, names: tuple[str, ...], axes: list[Axis], seeds: int) -> None:
+def begin(axes: list[Axis], found: list[Variant]) -> None:
     """Queue its runs, and go where they are watched; what stops it becomes a notice."""
     try:
-        made = sweeps.begin(recipe, axes, names, seeds)
+        with st.spinner("Checking what each run needs", show_time=True):
+            made = sweeps.begin(axes, found)
     except UserError as error:
         state.note(error)
         st.rerun()

@@ -14,6 +14,7 @@ from finetune_core.data.image import Picture, read_image
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import files
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD
 from finetune_core.runs.store import Run
 from pages.ui.kit import shell, state, warm
@@ -98,11 +99,20 @@ def _chosen(run: Run) -> tuple[Picture | None, str]:
 
 def _from_validation(run: Run, place: float) -> tuple[Path, str]:
     """The validation image at `place` in [0, 1) of all of them, and its label in words."""
-    data = run.recipe.data
-    samples = data.source.samples()
-    valid = split(samples, data.valid_share, data.split_seed).valid
+    samples, valid = _measured_on(run)
     index = int(valid[int(place * len(valid))])
     return samples.paths[index], samples.label_words(index)
+
+
+def _measured_on(run: Run) -> tuple[Samples, np.ndarray]:
+    """The images that it began with, and which of them are its validation images; earlier runs have not kept that."""
+    data, begun = run.recipe.data, run.begun
+    samples = data.source.samples()
+    if begun and begun.valid:
+        samples, parts, _ = begun.held(samples)
+    else:
+        parts = split(samples, data.valid_share, data.split_seed)
+    return samples, parts.valid
 
 
 def _seen(run: Run, picture: Picture) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -42,7 +43,7 @@ def one(run: Summary) -> None:
                 _take_away(run, files)
                 _slim(run, files)
                 _throw_away([run])
-        _notes(run, files)
+        _notes(run)
 
 
 def several(runs: Sequence[Summary]) -> None:
@@ -53,7 +54,7 @@ def several(runs: Sequence[Summary]) -> None:
             tag = st.text_input("Tag", key="runs-tag-all", max_chars=40)
             if st.button("Add the tag", key="runs-tag-add") and tag:
                 for run in runs:
-                    listing.change(store.open_run(run.id), lambda had: replace(had, tags=(*had.tags, tag)))
+                    listing.change(run.id, lambda had: replace(had, tags=(*had.tags, tag)))
                 st.rerun()
 
 
@@ -69,19 +70,26 @@ def shelf(runs: Sequence[Summary]) -> None:
             _trash(gone)
 
 
-def _notes(run: Summary, files: Run) -> None:
-    had, key = run.notes, f"{run.id}:{hash(run.notes)}"
+def _notes(run: Summary) -> None:
     known = sorted({tag for other in summaries() for tag in other.notes.tags})
     left, middle, right = st.columns([2, 2, 3], gap="medium")
-    name = left.text_input("Name", had.name or run.name, key=f"name:{key}", max_chars=120, placeholder=run.title)
-    tags = middle.multiselect(
-        "Tags", known, [*had.tags], key=f"tags:{key}", accept_new_options=True, placeholder="Add a tag"
+    left.text_input("Name", run.name, max_chars=120, placeholder=run.title, **_field(run, "name", run.name))
+    tags = [*run.notes.tags]
+    middle.multiselect(
+        "Tags", known, tags, accept_new_options=True, placeholder="Add a tag", **_field(run, "tags", tags)
     )
-    text = right.text_area("Note", had.text, key=f"text:{key}", height=90, placeholder="What to remember of it")
-    now = replace(had, name=had.name if name == run.name else name or "", tags=tuple(tags), text=text or "").cleaned()
-    if now != had:
-        listing.change(files, lambda _: now)
-        st.rerun()
+    text = run.notes.text
+    right.text_area("Note", text, height=90, placeholder="What to remember of it", **_field(run, "text", text))
+
+
+def _field(run: Summary, field: str, now: Any) -> dict[str, Any]:
+    """What makes a widget show one of the notes and change it alone: another tab may have changed the others."""
+    return state.callback(state.seed(f"{field}:{run.id}", now), _note, run.id, field)
+
+
+def _note(run: str, field: str, said: Any) -> None:
+    edited: dict[str, Any] = {field: tuple(said) if field == "tags" else said}
+    listing.change(run, lambda had: replace(had, **edited))
 
 
 def _take_away(run: Summary, files: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,8 @@ from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
 from finetune_core.runs import store
 from finetune_core.runs.shelf import notes
+from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.shelf.summaries import Summary, matching
-from finetune_core.runs.store import Run
 from finetune_core.wording import count
 from pages.ui.kit import live, path, state
 from pages.ui.kit.badge import duration
@@ -153,12 +153,13 @@ def _open(ids: list[str]) -> None:
 
 def _toggle_star(ids: list[str]) -> None:
     if (click := state.value(STARRED)) is not None:
-        change(store.open_run(ids[click["row"]]), lambda had: replace(had, star=not had.star))
+        change(ids[click["row"]], lambda had: replace(had, star=not had.star))
 
 
-def change(run: Run, made: Any) -> None:
-    """Write other notes on a run; what stands against it becomes a notice."""
+def change(run: str, made: Callable[[Notes], Notes]) -> None:
+    """Write other notes on the run of this id; what stands against it becomes a notice."""
     try:
-        notes.write(run, made(notes.read(run)))
+        files = store.open_run(run)
+        notes.write(files, made(notes.read(files)))
     except UserError as error:
         state.note(error)

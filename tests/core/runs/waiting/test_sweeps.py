@@ -12,7 +12,7 @@ from finetune_core import places
 from finetune_core.cli import main
 from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.variants import axis
+from finetune_core.recipe.variants import axis, variants
 from finetune_core.runs import holding, store
 from finetune_core.runs.waiting import queue, sweeps
 from finetune_core.runs.waiting.sweeps import Sweep
@@ -28,13 +28,18 @@ def _no_dispatcher_stays() -> Iterator[None]:
 
 def begin(recipe: Recipe, *over: str, seeds: int = 1) -> Sweep:
     names = catalogue.layer_names(recipe.model)
-    return sweeps.begin(recipe, [axis(recipe, names, *text.split("=")) for text in over], names, seeds)
+    axes = [axis(recipe, names, *text.split("=")) for text in over]
+    return sweeps.begin(axes, variants(recipe, axes, names, seeds))
 
 
 def finish(sweep: Sweep, *scores: float | None) -> None:
     for trial, score in zip(sweep.trials, scores, strict=True):
         if score is not None:
             trial.run.report(state="finished", best_score=score)
+
+
+def verdict(sweep: Sweep) -> str:
+    return sweeps.verdict(sweep, sweep.points())
 
 
 def test_from_the_command_line_to_the_answer(tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,13 +64,13 @@ def test_from_the_command_line_to_the_answer(tiny: Recipe, tmp_path: Path, capsy
 
 def test_the_answer_says_how_far_it_can_be_trusted(tiny: Recipe, busy: store.Run) -> None:  # noqa: F811
     sweep = begin(tiny, "batch_size=4; 6; 8", seeds=2)
-    assert sweeps.verdict(sweep) == "No run has a score yet."
+    assert verdict(sweep) == "No run has a score yet."
     finish(sweep, 0.5, 0.6, 0.7, 0.8, None, None)
-    assert sweeps.verdict(sweep) == "So far: best at batch size 6: accuracy 75.0%. 2 of 6 runs are still to come."
+    assert verdict(sweep) == "So far: best at batch size 6: accuracy 75.0%. 2 of 6 runs are still to come."
     finish(sweep, 0.5, 0.6, 0.7, 0.8, 0.1, 0.9)
-    assert sweeps.verdict(sweep).endswith("Not distinguishable from batch size 8: their seeds overlap.")
+    assert verdict(sweep).endswith("Not distinguishable from batch size 8: their seeds overlap.")
     finish(sweep, 0.5, 0.6, 0.7, 0.8, 0.1, 0.2)
-    assert sweeps.verdict(sweep).endswith("Every seed of it is better than any seed of the others.")
+    assert verdict(sweep).endswith("Every seed of it is better than any seed of the others.")
     assert [point.spread for point in sweep.points()] == pytest.approx([0.05] * 3)
 
 

@@ -42,8 +42,9 @@ def sidebar() -> None:
         with st.container(gap="small"):
             for step in path.STEPS:
                 _link(step, step.choice(recipe) if step.choice else "", worries.get(step.key, ""))
-        badge()
-        queueing.line()
+        for come_and_go in (badge, queueing.line):
+            with st.container():  # always there, so that nothing below moves in the browser
+                come_and_go()
         if door.inside(st.context):
             _leaving()(key="leaving")
         _closing()(key="closing", height=1)

@@ -30,29 +30,45 @@ SILENCE = 120.0  # seconds without one, after which a worker on another machine 
 
 
 def living(folder: Folder) -> int | None:
-    """The id of the process at work; None where there is none, or none that can be told."""
+    """The id of the process at work, on whatever machine; None where there is none, or none that can be told."""
     return living_in(folder.owner_file)
 
 
 def living_in(file: Path) -> int | None:
     """The same of the process that a file names."""
+    if here := process_in(file):
+        return here.pid
+    try:
+        owner = read_json(file) or {}
+        heard = owner["host"] != _host() and time.time() - file.stat().st_mtime < SILENCE
+        return int(owner["pid"]) if heard else None
+    except (KeyError, TypeError, ValueError, OSError, UserError):
+        return None
+
+
+def process(folder: Folder) -> psutil.Process | None:
+    """The process at work, if it is one of this machine: on no other may anybody act, whatever its id."""
+    return process_in(folder.owner_file)
+
+
+def process_in(file: Path) -> psutil.Process | None:
+    """The same of the process that a file names."""
     try:
         owner = read_json(file) or {}
         if owner.get("host", _host()) != _host():
-            return int(owner["pid"]) if time.time() - file.stat().st_mtime < SILENCE else None
-        process = psutil.Process(owner["pid"])
-        same = abs(process.create_time() - owner["create_time"]) < 1.0
-        return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return None
+        found = psutil.Process(owner["pid"])
+        same = abs(found.create_time() - owner["create_time"]) < 1.0
+        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
     except (KeyError, TypeError, ValueError, OSError, UserError, psutil.Error):
         return None
 
 
-def is_here(folder: Folder) -> bool:
-    """Whether who was named last is a process of this machine."""
-    try:
-        return (read_json(folder.owner_file) or {}).get("host", _host()) == _host()
-    except UserError:
-        return True
+def host(folder: Folder) -> str:
+    """The machine of the process that was named last, as that calls itself."""
+    with suppress(UserError):
+        return str((read_json(folder.owner_file) or {}).get("host", _host()))
+    return _host()
 
 
 def name_worker(folder: Folder, process: psutil.Process) -> None:
@@ -106,8 +122,8 @@ def taken(folder: Folder, pid: int | None = None) -> UserError:
 
 def _under_holder(folder: Folder) -> bool:
     """Whether torchrun has started this process for the one that holds the run."""
-    pid = living(folder) if "TORCHELASTIC_RUN_ID" in os.environ else None
-    return pid is not None and pid in [parent.pid for parent in psutil.Process().parents()]
+    holder = process(folder) if "TORCHELASTIC_RUN_ID" in os.environ else None
+    return holder is not None and holder in psutil.Process().parents()
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def _on_duty(folder: Path) -> bool:
     me, file = psutil.Process(), folder / queue.DISPATCHER
     if holding.living_in(file) is None:
         queue.note(folder, me)
-    mine = holding.living_in(file) == me.pid
+    mine = holding.process_in(file) == me
     if mine:
         file.touch()  # a sign of life for other machines that share the folder
     return mine

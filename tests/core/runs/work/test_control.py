@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -179,3 +180,74 @@ def test_a_wish_of_a_life_before_is_forgotten(tiny: Recipe) -> None:
     assert run.status.state == "lost"
     assert work(run) == 0
     assert run.status.state == "finished"
+
+
+@pytest.fixture
+def bystander(tiny: Recipe) -> Iterator[tuple[store.Run, psutil.Process]]:
+    """A run that is at work on another machine, and a process of this one that has the same id as its worker."""
+    run = store.create(tiny)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run.write_json(run.owner_file, {**holding.described(psutil.Process(child.pid)), "host": "another"})
+        run.report(state="running")
+        yield run, psutil.Process(child.pid)
+        child.kill()
+
+
+def test_a_process_of_this_machine_is_not_taken_for_the_worker_of_another(
+    bystander: tuple[store.Run, psutil.Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, process = bystander
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.2)
+    assert run.status.state == "running"
+    with pytest.raises(UserError, match="another machine, another"):
+        launch.stop(run, now=True)
+    launch.stop(run, wait=True)
+    assert run.status.state == "stopping", "it was asked, and is waited for no longer"
+    run.report(state="stopped")
+    with pytest.raises(UserError, match="already being worked on"):
+        launch.resume(run)
+    assert process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_worker_of_another_machine_is_waited_for(bystander: tuple[store.Run, psutil.Process]) -> None:
+    run, _ = bystander
+
+    def end() -> None:
+        until(lambda: run.wish() == "stop")
+        run.report(state="stopped")
+        run.owner_file.unlink()
+
+    worker = threading.Thread(target=end)
+    worker.start()
+    launch.stop(run, wait=True)
+    worker.join()
+    assert run.status.state == "stopped"
+
+
+def test_the_last_word_of_a_worker_outlives_a_stop_at_once(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(tiny)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run.claim(psutil.Process(child.pid))
+        run.report(state="running")
+        kill = psutil.Process.kill
+
+        def finish_first(process: psutil.Process) -> None:
+            run.report(state="finished")
+            kill(process)
+
+        monkeypatch.setattr(psutil.Process, "kill", finish_first)
+        launch.stop(run, now=True)
+    assert run.status.state == "finished"
+
+
+def test_a_process_that_cannot_be_killed_is_told(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(tiny)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run.claim(psutil.Process(child.pid))
+        run.report(state="running")
+        monkeypatch.setattr(launch, "GRACE_SECONDS", 0.1)
+        monkeypatch.setattr(psutil.Process, "kill", lambda process: None)  # as where it waits for a disk
+        with pytest.raises(UserError, match="has not ended yet"):
+            launch.stop(run, now=True)
+        assert run.status.state == "running"
+        child.kill()

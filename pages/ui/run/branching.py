@@ -10,9 +10,10 @@ from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.diff import differences
 from finetune_core.recipe.names import thawed
-from finetune_core.runs import changing, launch
+from finetune_core.runs import changing
 from finetune_core.runs.states import branch, facts
 from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import engines
 from pages.ui.kit import live, shell, state
 from pages.ui.run import acting
 
@@ -89,5 +90,5 @@ def _changed(run: Run, step: int) -> Recipe:
 
 def _begin(run: Run, recipe: Recipe, step: int) -> None:
     made = branch.branch(run, recipe, step)
-    launch.start(made)
+    engines.start(made, like=run)
     state.keep(acting.FOLLOWED, made.id)

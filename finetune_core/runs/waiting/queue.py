@@ -8,6 +8,7 @@ it is damaged or gone, runs wait in the order in which they came. A small proces
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,11 @@ class Queue:
 
     waiting: tuple[Run, ...]
     active: tuple[Run, ...]
+
+    @property
+    def ours(self) -> tuple[Run, ...]:
+        """Those who wait and whom this process may start: another user's run it may not write to, and leaves alone."""
+        return tuple(run for run in self.waiting if os.access(run.path, os.W_OK))
 
     def lane(self, kind: str, here: Machine) -> list[Run]:
         """Those who wait for this kind of device."""
@@ -135,8 +141,23 @@ def cancel(run: Run) -> None:
             engines.of(run).cancel(run)
         else:
             _check_waiting(run)
+        _take_out(run.path.parent, [run])
+
+
+def cancel_all(runs: Sequence[Run]) -> int:
+    """Take those of some runs of one folder out of the queue that still wait in it; how many those are."""
+    if not runs:
+        return 0
+    with locked(runs[0].path.parent):
+        waiting = [run for run in runs if run.status.state == "queued"]  # now that none of them can begin
+        _take_out(runs[0].path.parent, waiting)
+    return len(waiting)
+
+
+def _take_out(folder: Path, runs: Sequence[Run]) -> None:
+    for run in runs:
         run.report(state="stopped", message="Cancelled before it began")
-        keep(run.path.parent, [each.id for each in look(run.path.parent).waiting if each.id != run.id])
+    keep(folder, [each.id for each in look(folder).waiting])
 
 
 def start_now(run: Run) -> None:
@@ -202,7 +223,7 @@ def locked(folder: Path) -> Iterator[None]:
 def ensure(runs: Path | None = None) -> None:
     """See to it that a dispatcher is at work where somebody waits; whoever looks at a queue may call this."""
     folder = runs or places.runs_dir()
-    if not look(folder).waiting or holding.living_in(folder / DISPATCHER):
+    if not look(folder).ours or holding.living_in(folder / DISPATCHER):
         return
     with locked(folder):
         if not holding.living_in(folder / DISPATCHER):  # nobody was quicker

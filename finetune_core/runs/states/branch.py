@@ -90,8 +90,10 @@ def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
     origin = Lineage(run.id, step, tuple(differences(before, recipe)))
     made.write_json(made.lineage_file, vars(origin))
     said = run.said()
-    shared = {name: getattr(said, name) for name in ("steps", "epochs", "epoch_steps", "valid_score", "best_score")}
-    made.report(**shared, step=step, epoch=position["epoch"], state="stopped", message=origin.words())
+    shared = {name: getattr(said, name) for name in ("steps", "epochs", "epoch_steps")}
+    scores = said.valid_score[: position["epoch"]]  # what came after the step is another run's
+    reached = {"valid_score": scores, "best_score": recipe.task.score.best(scores)}
+    made.report(**shared, **reached, step=step, epoch=position["epoch"], state="stopped", message=origin.words())
     return made
 
 

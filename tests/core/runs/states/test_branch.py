@@ -38,6 +38,13 @@ def test_a_branch_without_changes_is_the_same_run(done: store.Run) -> None:
     assert branch.lineage(made) == branch.Lineage(done.id, 3, (("name", "", "Again"),))
 
 
+def test_a_branch_has_the_scores_of_its_past_alone(done: store.Run) -> None:
+    done.report(valid_score=[0.2, 0.9, 0.4], best_score=0.9)
+    made = branch.branch(done, done.recipe, 3)
+    assert (made.status.valid_score, made.status.best_score) == ([0.2], 0.2)
+    assert branch.branch(done, done.recipe).status.best_score == 0.9
+
+
 def test_what_is_changed_holds_from_there_on(done: store.Run) -> None:
     made = branch.branch(done, done.recipe.with_value("phases.0.learning_rate", 1e-5), 6)
     assert work(made) == 0

@@ -16,6 +16,7 @@ from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.runs import holding, launch, store
+from finetune_core.runs.work.hearing import Ear
 from finetune_core.runs.work.worker import work
 
 
@@ -170,6 +171,33 @@ def test_what_cannot_be_done_is_said(tiny: Recipe) -> None:
     assert work(run) == 0
     with pytest.raises(UserError, match="finished"):
         launch.resume(run)
+
+
+def test_a_newer_wish_outlasts_one_that_another_thread_has_read_before(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store.create(tiny)
+    run.ask("go")
+    ear, read, go_on, wish = Ear(run), threading.Event(), threading.Event(), run.wish
+
+    def slowly() -> str:
+        found = wish()
+        if not read.is_set():
+            read.set()
+            assert go_on.wait(60)
+        return found
+
+    monkeypatch.setattr(run, "wish", slowly)
+    first, second = threading.Thread(target=ear.look), threading.Thread(target=ear.look)
+    first.start()
+    assert read.wait(60)
+    run.ask("stop")
+    second.start()
+    second.join(0.5)
+    go_on.set()
+    first.join(60)
+    second.join(60)
+    assert ear.asked == "stop"
 
 
 def test_a_wish_of_a_life_before_is_forgotten(tiny: Recipe) -> None:

@@ -35,7 +35,7 @@ SQUEEZED = 200  # times that a file may become larger; logs reach fifty
 DEEPEST = 3  # folders
 LONGEST = 200  # letters of one name
 DRAFT = ".import-"
-OWN = ("worker.json", "control.json")  # of this machine, and of nobody else's interest
+OWN = "worker.json"  # of this machine, and of nobody else's interest
 PACKED = (".safetensors", ".pt", ".npz")  # gain nothing from being squeezed
 
 WITHOUT = "The run can be shown, compared and asked about images; going on needs what its recipe names."
@@ -136,7 +136,7 @@ def _checked(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _own(name: str) -> bool:
-    return name in OWN or name.endswith(".lock")
+    return name == OWN or name.endswith(".lock")
 
 
 def _harm(entry: zipfile.ZipInfo) -> str:

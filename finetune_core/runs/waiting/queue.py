@@ -122,18 +122,6 @@ def submit_all(
     return made
 
 
-def line_up(run: Run) -> None:
-    """Let a run that was stopped or broken wait for its turn to go on. A UserError where it cannot."""
-    if run.status.active:
-        raise UserError(f"The run {run.id} is at work.", f"It is {run.status.state}.", "There is nothing to wait for.")
-    launch.check_resumable(run)
-    folder = run.path.parent
-    with locked(folder):
-        run.report(state="queued", message=WAITS, error=None)
-        keep(folder, [each.id for each in look(folder).waiting])
-    ensure(folder)
-
-
 def cancel(run: Run) -> None:
     """Take a waiting run out of the queue, here or elsewhere; its folder remains. A UserError if it does not wait."""
     with locked(run.path.parent):

@@ -58,7 +58,7 @@ def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
             _drive(run.job, desk, watch)
     except Stop:  # before the job had begun
         _say(run, state="stopped", message="Stopped before it began")
-    except (UserError, Exception) as error:  # noqa: BLE001 - the last resort: nothing may die without a word
+    except Exception as error:  # noqa: BLE001 - the last resort: nothing may die without a word
         failure = failures.told(error)
         if failure.bug:
             traceback.print_exc()
@@ -95,7 +95,6 @@ class _Desk:
     def __init__(self, files: Run, listener: Report, ear: Ear) -> None:
         self.files, self.recipe, self.listener, self.ear = files, files.recipe, listener, ear
         self.next, self.preparing, self.last_words = 0.0, "", "Finished"
-        self.end = "finished"
         self.started, self.first = time.monotonic(), 0
         self.waiting: dict[str, Any] = {}  # facts that are not written down yet
         self.unwritten: list[Record] = []  # records that the disk would not take
@@ -172,13 +171,13 @@ class _Desk:
         self._write(state="running", message="Training")
         return self.heard
 
-    def conclude(self, words: str, state: str = "finished") -> None:
-        """The last word, and the state to end in."""
-        self.last_words, self.end = words, state
+    def conclude(self, words: str) -> None:
+        """The last word."""
+        self.last_words = words
 
     def finish(self) -> None:
         """All is done."""
-        self._write(state=self.end, message=self.last_words, seconds_left=0.0)
+        self._write(state="finished", message=self.last_words, seconds_left=0.0)
 
     def stop(self, resumable: bool) -> None:
         """It was stopped."""

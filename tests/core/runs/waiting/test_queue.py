@@ -262,15 +262,6 @@ def test_a_waiting_run_can_be_started_at_once(tiny: Recipe, busy: Run) -> None:
         queue.start_now(b)
 
 
-def test_a_stopped_run_can_wait_to_go_on(tiny: Recipe, busy: Run) -> None:
-    run = store.create(tiny)
-    run.report(state="stopped")
-    queue.line_up(run)
-    assert [each.id for each in queue.look().waiting] == [run.id]
-    with pytest.raises(UserError, match="is at work"):
-        queue.line_up(busy)
-
-
 def test_without_a_place_to_write_it_is_said(tiny: Recipe, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="no place for the queue"):

@@ -1,5 +1,6 @@
 """Who works on a run and what it hears: one worker at a time; stop and pause land at once and are never lost."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
+from finetune_core.records import Record
 from finetune_core.runs import holding, launch, store
+from finetune_core.runs.work import worker
 from finetune_core.runs.work.hearing import Ear
 from finetune_core.runs.work.worker import work
 
@@ -171,6 +174,44 @@ def test_what_cannot_be_done_is_said(tiny: Recipe) -> None:
     assert work(run) == 0
     with pytest.raises(UserError, match="finished"):
         launch.resume(run)
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_records_that_find_no_room_at_the_end_are_waited_for_and_told(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    run = store.create(tiny)
+    append, refused = run.append, []
+
+    def full(record: Record) -> None:
+        if getattr(record, "step", 0) >= 5 and (len(refused) < 8 or not comes_back):
+            refused.append(record)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(record)
+
+    monkeypatch.setattr(run, "append", full)
+    monkeypatch.setattr(worker, "LAST_SECONDS", 10.0 if comes_back else 0.5)
+    assert work(run) == 0
+    epochs = [row for row in run.records()[0] if row["kind"] == "epoch"]
+    assert run.status.state == "finished"
+    assert len(epochs) == (2 if comes_back else 1)
+    assert ("are lost" in run.status.message) != comes_back
+
+
+def test_a_last_word_that_finds_no_room_is_said_again(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(tiny)
+    report, refused = run.report, []
+
+    def full(**facts: object) -> None:
+        if facts.get("state") == "finished" and not refused:
+            refused.append(facts)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        report(**facts)
+
+    monkeypatch.setattr(run, "report", full)
+    assert work(run) == 0
+    assert refused
+    assert run.status.state == "finished"
 
 
 def test_a_newer_wish_outlasts_one_that_another_thread_has_read_before(

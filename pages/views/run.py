@@ -284,6 +284,7 @@ def main() -> None:
     try:
         run = _asked_for()
         recipe, job = run.recipe, run.job
+        live.told(run)  # its records, too, may be such as cannot be read
     except UserError as error:
         shell.page("run", "A run", "Nothing to watch here.", strip=False)
         shell.error_card(error)

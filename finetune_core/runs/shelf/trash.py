@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from finetune_core import places
@@ -10,7 +12,7 @@ from finetune_core.errors import UserError
 from finetune_core.runs.folder import RECIPE
 from finetune_core.runs.shelf.summaries import Summary, size, summary
 from finetune_core.runs.store import Run
-from finetune_core.wording import count, few
+from finetune_core.wording import count, few, shown
 
 TRASH = ".trash"  # hidden, so that no list looks into it
 
@@ -43,11 +45,12 @@ def in_trash(runs: Path | None = None) -> int:
 
 
 def empty(runs: Path | None = None) -> int:
-    """Delete what is in the trash, for good; returns the bytes that this freed."""
+    """Delete what is in the trash, for good; returns the bytes that this freed. A UserError where that is refused."""
     folder = _folder(runs)
     before = size(folder)
-    for one in _inside(folder):
-        _delete(one)
+    with _deleting():
+        for one in _inside(folder):
+            _delete(one)
     return before - size(folder)
 
 
@@ -63,9 +66,10 @@ def slim(run: Run) -> int:
     if not run.best.exists():
         raise UserError(f"The run {run.id} kept no best weights.", "All of it would be lost.", "Throw it away instead.")
     before = size(run.path)
-    for file in run.checkpoints.iterdir():
-        if file != run.best:
-            file.unlink()
+    with _deleting():
+        for file in run.checkpoints.iterdir():
+            if file != run.best:
+                file.unlink()
     return before - size(run.path)
 
 
@@ -95,6 +99,16 @@ def _moved(path: Path, folder: Path) -> Path:
     with places.writing(count(1, "run"), place=places.Place(folder, "THAW_RUNS")):
         folder.mkdir(parents=True, exist_ok=True)
         return path.rename(target)
+
+
+@contextmanager
+def _deleting() -> Iterator[None]:
+    """Turn the system's refusal into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        hint = "See who may write there, then try again: what is gone by now stays gone."
+        raise UserError(f"{shown(error.filename)} cannot be deleted.", f"{error.strerror}.", hint) from error
 
 
 def _delete(path: Path) -> None:

@@ -6,7 +6,6 @@ come, augmentation, loss, micro-batches. For anything else a new run takes the w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.diff import differences
 from finetune_core.runs import store
-from finetune_core.runs.folder import read_json
 from finetune_core.runs.states import facts
+from finetune_core.runs.states.lineage import Lineage
 from finetune_core.runs.store import Run
 
 # What a state goes on with; the optimizer's own knobs and the size of a batch belong to what it holds.
@@ -31,26 +30,6 @@ GOES_ON = (
     "training.save_minutes",
     "training.checkpoints",
 )
-
-
-@dataclass(frozen=True)
-class Lineage:
-    """Where a run has come from: another run, at an optimizer step, and (place, before, after) of what was changed."""
-
-    run: str
-    step: int
-    changed: tuple[tuple[str, str, str], ...] = ()
-
-    def words(self) -> str:
-        """In one line."""
-        what = ", ".join(f"{place} {before} → {after}" for place, before, after in self.changed)
-        return f"Branched from {self.run} at step {self.step:,}" + (f": {what}" if what else "")
-
-
-def lineage(run: Run) -> Lineage | None:
-    """Where this run has come from; None where it began by itself."""
-    saved = read_json(run.lineage_file)
-    return saved and Lineage(saved["run"], saved["step"], tuple(map(tuple, saved["changed"])))
 
 
 def check(run: Run, recipe: Recipe) -> None:

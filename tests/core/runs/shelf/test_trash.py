@@ -1,5 +1,7 @@
 """Thrown away, brought back, slimmed: nothing is gone before the trash is emptied."""
 
+import errno
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +90,21 @@ def test_slimming_keeps_the_best_weights_of_a_finished_run() -> None:
     run.best.unlink()
     with pytest.raises(UserError, match="no best weights"):
         trash.slim(run)
+
+
+def test_what_the_system_will_not_delete_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ended()
+    (run.checkpoints / "folder").mkdir()
+    with pytest.raises(UserError, match="folder cannot be deleted"):
+        trash.slim(run)
+    trash.throw_away(run)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(UserError, match="cannot be deleted"):
+        trash.empty()
 
 
 def test_a_damaged_run_can_be_thrown_away_too(capsys: pytest.CaptureFixture) -> None:

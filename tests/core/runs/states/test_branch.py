@@ -11,6 +11,7 @@ from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.states import branch, facts, mending
+from finetune_core.runs.states.lineage import Lineage, lineage
 from finetune_core.runs.states.verify import verify
 from finetune_core.runs.work.worker import work
 
@@ -35,7 +36,7 @@ def test_a_branch_without_changes_is_the_same_run(done: store.Run) -> None:
     assert losses(made) == losses(done)
     mine, theirs = load_file(made.last), load_file(done.last)
     assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
-    assert branch.lineage(made) == branch.Lineage(done.id, 3, (("name", "", "Again"),))
+    assert lineage(made) == Lineage(done.id, 3, (("name", "", "Again"),))
 
 
 def test_a_branch_has_the_scores_of_its_past_alone(done: store.Run) -> None:
@@ -50,7 +51,7 @@ def test_what_is_changed_holds_from_there_on(done: store.Run) -> None:
     assert work(made) == 0
     assert losses(made)[:6] == losses(done)[:6]
     assert losses(made)[7:] != losses(done)[7:]
-    assert branch.lineage(made).words().endswith("at step 6: phases.0.learning_rate 0.001 → 1e-5")
+    assert lineage(made).words().endswith("at step 6: phases.0.learning_rate 0.001 → 1e-5")
 
 
 @pytest.mark.parametrize(
@@ -123,3 +124,13 @@ def test_from_the_command_line(done: store.Run, capsys: pytest.CaptureFixture) -
     assert "Branched from" in capsys.readouterr().out
     assert main(["branch", str(done.path), "--at", "4"]) == 2
     assert "There are: 3, 6, 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("odd", [{}, {"run": "x"}, {"run": "x", "step": "y"}, {"run": "x", "step": 1, "changed": [5]}])
+def test_an_odd_lineage_is_told(done: store.Run, odd: dict) -> None:
+    done.write_json(done.lineage_file, odd)
+    done.report(state="stopped")
+    with pytest.raises(UserError, match="is damaged"):
+        lineage(done)
+    assert work(done) == 2
+    assert "lineage.json is damaged" in done.status.message

@@ -25,6 +25,7 @@ from finetune_core.records import Event, Find, Suggestions
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Race, RangeTest
 from finetune_core.runs.store import Run
+from finetune_core.runs.work import torchrun
 from finetune_core.runs.work.torchrun import lead
 from finetune_core.runs.work.worker import work
 from tests.conftest import paint
@@ -214,6 +215,25 @@ def test_a_record_comes_back_from_its_line() -> None:
 
 def endless(tiny: Recipe) -> Recipe:
     return tiny.with_value("phases.0.epochs", 500).with_value("training.processes", 2)
+
+
+def test_what_prepares_is_gone_before_it_is_said_to_have_stopped(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, gone = store.create(endless(tiny)), []
+    report = run.report
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+
+        def started(run: Run, processes: int) -> subprocess.Popen:
+            run.ask("stop")
+            return child
+
+        def note(**changes: object) -> None:
+            gone.append((changes.get("state"), child.poll() is not None))
+            report(**changes)
+
+        monkeypatch.setattr(torchrun, "_started", started)
+        monkeypatch.setattr(run, "report", note)
+        assert lead(run) == 0
+    assert gone[-1] == ("stopped", True)
 
 
 def test_the_first_process_says_for_all_what_there_is_to_tell(tiny: Recipe, tmp_path: Path) -> None:

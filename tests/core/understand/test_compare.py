@@ -1,6 +1,7 @@
 """Runs against each other on the same validation images."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,16 @@ def test_the_command_line_says_the_same(capsys: pytest.CaptureFixture, tmp_path:
     told = json.loads(capsys.readouterr().out)
     assert told["pairs"][0]["only_better"] == 25
     assert cli.main(["compare", one.id]) == 2
+
+
+def test_answers_that_are_not_those_of_the_best_weights_are_told(tiny: Recipe) -> None:
+    """A kill may come between writing the two."""
+    runs = [store.create(tiny), store.create(tiny.with_value("training.seed", 1))]
+    for run in runs:
+        assert work(run) == 0
+    assert not [note for note in compare(runs).notes if "best weights" in note]
+    kept = predictions.needed(runs[0])
+    other = 1 if kept.epoch == 2 else 2
+    predictions.save(runs[0], replace(kept, epoch=other))
+    [note] = [note for note in compare(runs).notes if "best weights" in note]
+    assert note.startswith(f"{runs[0].id} is judged by the answers of its epoch {other}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.runs.folder import RECIPE
+from finetune_core.runs.folder import RECIPE, free_name
 from finetune_core.runs.shelf.summaries import Summary, size, summary
 from finetune_core.runs.store import Run
 from finetune_core.wording import count, few, shown
@@ -77,12 +77,6 @@ def check_idle(run: Run, what: str) -> None:
     """A UserError where a process is at work on the run."""
     if run.status.active:
         raise UserError(f"The run {run.id} cannot {what}.", f"It is {run.status.state}.", "Stop it first.")
-
-
-def free_name(folder: Path, name: str) -> Path:
-    """The path of this name in a folder, or the first of `name-2`, `name-3` … that is free."""
-    tried = (folder / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000))
-    return next(path for path in tried if not path.exists())
 
 
 def _folder(runs: Path | None) -> Path:

@@ -1,6 +1,9 @@
 """Branches and proof: a run goes on from any checkpoint of another, exactly, and says how it came to be."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from safetensors.torch import load_file
 
 from finetune_core.cli import main
 from finetune_core.errors import UserError
+from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.states import branch, facts, mending
@@ -124,6 +128,29 @@ def test_from_the_command_line(done: store.Run, capsys: pytest.CaptureFixture) -
     assert "Branched from" in capsys.readouterr().out
     assert main(["branch", str(done.path), "--at", "4"]) == 2
     assert "There are: 3, 6, 9" in capsys.readouterr().err
+
+
+def test_a_branch_that_is_killed_leaves_nothing_in_the_list(done: store.Run) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from finetune_core.runs import store\n"
+        "from finetune_core.runs.states import branch\n"
+        "store.Run.copy = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run = store.open_run(sys.argv[1])\n"
+        "branch.branch(run, run.recipe)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(done.path)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [run.id for run in store.every_run()] == [done.id]
+    made = branch.branch(done, done.recipe)
+    assert {path.name for path in done.path.parent.iterdir()} == {done.id, made.id}, "what it left is tidied away"
+
+
+def test_a_draft_of_another_machine_is_left_alone(done: store.Run) -> None:
+    theirs = done.path.parent / ".draft-another-99999999-1"
+    theirs.mkdir()
+    branch.branch(done, done.recipe)
+    assert theirs.exists()
 
 
 @pytest.mark.parametrize("odd", [{}, {"run": "x"}, {"run": "x", "step": "y"}, {"run": "x", "step": 1, "changed": [5]}])

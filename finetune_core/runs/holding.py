@@ -24,6 +24,7 @@ from finetune_core.errors import UserError
 from finetune_core.runs.folder import Folder, read_json
 
 PATIENCE = 2.0  # seconds for a worker that is just leaving
+QUEUE_LOCK, QUEUE_PATIENCE = ".queue.lock", 30.0  # seconds that somebody waits for it; it is held for milliseconds
 PULSE = 5.0  # seconds between two signs of life
 SAFETENSORS = ".tmp??????"  # how the library names what it is writing; here nobody else writes
 SILENCE = 120.0  # seconds without one, after which a worker on another machine counts as gone
@@ -112,6 +113,23 @@ def held(folder: Folder) -> Iterator[bool]:
             over.set()
             with suppress(OSError):  # on a disk that refuses, the name of a process that is gone does no harm
                 folder.owner_file.unlink(missing_ok=True)  # the process may go on with something else
+
+
+@contextmanager
+def queue_locked(runs: Path) -> Iterator[None]:
+    """The queue of a runs folder for oneself. UserErrors where it cannot be had or the disk refuses."""
+    with places.writing("the queue", place=places.Place(runs, "THAW_RUNS")):
+        runs.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(runs / QUEUE_LOCK, timeout=QUEUE_PATIENCE, mode=0o666)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            why = f"Another process has held {runs / QUEUE_LOCK} for {QUEUE_PATIENCE:.0f} seconds."
+            raise UserError("The queue is in use.", why, "Try again.") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def taken(folder: Folder, pid: int | None = None) -> UserError:

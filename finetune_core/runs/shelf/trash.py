@@ -9,6 +9,7 @@ from pathlib import Path
 
 from finetune_core import places
 from finetune_core.errors import UserError
+from finetune_core.runs import holding
 from finetune_core.runs.folder import RECIPE, free_name
 from finetune_core.runs.shelf.summaries import Summary, size, summary
 from finetune_core.runs.store import Run
@@ -19,8 +20,9 @@ TRASH = ".trash"  # hidden, so that no list looks into it
 
 def throw_away(run: Run) -> Path:
     """Move a run into the trash; returns its place there. A UserError for a run at which a process is at work."""
-    check_idle(run, "be thrown away")
-    return _moved(run.path, _folder(run.path.parent))
+    with holding.queue_locked(run.path.parent):  # else it might begin meanwhile
+        check_idle(run, "be thrown away")
+        return _moved(run.path, _folder(run.path.parent))
 
 
 def thrown_away(runs: Path | None = None) -> list[Summary]:

@@ -29,7 +29,7 @@ def serve(folder: Path) -> None:
     here, trouble = machine.facts(), ""
     while True:
         try:
-            with queue.locked(folder):
+            with holding.queue_locked(folder):
                 if not _on_duty(folder) or not _turn(folder, here):
                     return
                 trouble = ""

@@ -11,14 +11,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import psutil
-from filelock import FileLock, Timeout
 
 from finetune_core import places
 from finetune_core.errors import UserError
@@ -31,10 +29,9 @@ from finetune_core.runs.shelf import summaries
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import devices, engines
 
-ORDER, LOG, LOCK = "queue.json", "queue.log", ".queue.lock"
+ORDER, LOG = "queue.json", "queue.log"
 DISPATCHER = "dispatcher.json"  # who it is: process id and start time
 WAITS = "Waiting in the queue"
-PATIENCE = 30.0  # seconds that somebody waits for the lock, which is held for milliseconds
 
 Where = Literal["first", "up", "down", "last"]
 MOVES: tuple[Where, ...] = get_args(Where)
@@ -111,7 +108,7 @@ def submit_all(
 ) -> list[Run]:
     """New runs that wait one behind the other; before each does, `mark` may write into its folder."""
     folder, made = runs or places.runs_dir(), []
-    with locked(folder):
+    with holding.queue_locked(folder):
         for place, recipe in enumerate(recipes):
             run = store.create(recipe, job, folder)
             mark(run, place)
@@ -124,7 +121,7 @@ def submit_all(
 
 def cancel(run: Run) -> None:
     """Take a waiting run out of the queue, here or elsewhere; its folder remains. A UserError if it does not wait."""
-    with locked(run.path.parent):
+    with holding.queue_locked(run.path.parent):
         if run.engine_file.exists() and run.status.state == "queued":
             engines.of(run).cancel(run)
         else:
@@ -136,7 +133,7 @@ def cancel_all(runs: Sequence[Run]) -> int:
     """Take those of some runs of one folder out of the queue that still wait in it; how many those are."""
     if not runs:
         return 0
-    with locked(runs[0].path.parent):
+    with holding.queue_locked(runs[0].path.parent):
         waiting = [run for run in runs if run.status.state == "queued"]  # now that none of them can begin
         _take_out(runs[0].path.parent, waiting)
     return len(waiting)
@@ -150,7 +147,7 @@ def _take_out(folder: Path, runs: Sequence[Run]) -> None:
 
 def start_now(run: Run) -> None:
     """Start a waiting run whatever else is at work. A UserError where it does not wait."""
-    with locked(run.path.parent):
+    with holding.queue_locked(run.path.parent):
         _check_waiting(run)
         keep(run.path.parent, [each.id for each in look(run.path.parent).waiting if each.id != run.id])
         begin(run)
@@ -159,7 +156,7 @@ def start_now(run: Run) -> None:
 def move(run: Run, where: Where, here: Machine) -> None:
     """Move a waiting run among those who wait for the same kind of device. A UserError where it does not wait."""
     folder = run.path.parent
-    with locked(folder):
+    with holding.queue_locked(folder):
         _check_waiting(run)
         now = look(folder)
         lane = [each.id for each in now.lane(waits_for(run, here), here)]
@@ -191,29 +188,12 @@ def keep(folder: Path, names: Sequence[str]) -> None:
         places.write_whole(folder / ORDER, json.dumps({"order": list(names)}, indent=1))
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """The queue of a runs folder for oneself. UserErrors where it cannot be had or the disk refuses."""
-    with places.writing("the queue", place=places.Place(folder, "THAW_RUNS")):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=PATIENCE, mode=0o666)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            why = f"Another process has held {folder / LOCK} for {PATIENCE:.0f} seconds."
-            raise UserError("The queue is in use.", why, "Try again.") from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-
 def ensure(runs: Path | None = None) -> None:
     """See to it that a dispatcher is at work where somebody waits; whoever looks at a queue may call this."""
     folder = runs or places.runs_dir()
     if not look(folder).ours or holding.living_in(folder / DISPATCHER):
         return
-    with locked(folder):
+    with holding.queue_locked(folder):
         if not holding.living_in(folder / DISPATCHER):  # nobody was quicker
             program = [sys.executable, "-m", "finetune_core.runs.waiting.dispatcher", str(folder)]
             note(folder, psutil.Process(launch.spawn(program, folder / LOG)))

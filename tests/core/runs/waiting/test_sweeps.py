@@ -119,7 +119,7 @@ def test_one_that_begins_while_a_sweep_is_cancelled_keeps_no_other_waiting(
     sweep = begin(tiny, "seed=1; 2; 3")
     first, *others = [trial.run for trial in sweep.trials]
     with ThreadPoolExecutor(1) as thread:
-        with queue.locked(places.runs_dir()):  # as the dispatcher has it
+        with holding.queue_locked(places.runs_dir()):  # as the dispatcher has it
             cancelled = thread.submit(sweeps.cancel, sweep)
             time.sleep(0.5)
             first.report(state="finished")

@@ -49,8 +49,8 @@ class Folder:
     """The files of one run."""
 
     def __init__(self, path: Path) -> None:
-        """Wrap a folder, which need not be there yet."""
-        self.path = path
+        """Wrap a folder, which need not be there yet; a relative path is one of now, wherever a worker begins."""
+        self.path = path = path.absolute()
         self.recipe_file = path / RECIPE
         self.job_file = path / "job.json"
         self.status_file = path / "status.json"

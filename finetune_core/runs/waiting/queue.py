@@ -190,7 +190,7 @@ def keep(folder: Path, names: Sequence[str]) -> None:
 
 def ensure(runs: Path | None = None) -> None:
     """See to it that a dispatcher is at work where somebody waits; whoever looks at a queue may call this."""
-    folder = runs or places.runs_dir()
+    folder = (runs or places.runs_dir()).absolute()
     if not look(folder).ours or holding.living_in(folder / DISPATCHER):
         return
     with holding.queue_locked(folder):

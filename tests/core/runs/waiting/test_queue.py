@@ -262,6 +262,15 @@ def test_a_waiting_run_can_be_started_at_once(tiny: Recipe, busy: Run) -> None:
         queue.start_now(b)
 
 
+def test_a_relative_folder_is_the_same_for_dispatcher_and_worker(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = queue.submit(tiny.with_value("phases.0.epochs", 1), runs=Path("there"))
+    until(lambda: run.status.state == "finished")
+    assert run.path.parent == tmp_path / "there"
+
+
 def test_without_a_place_to_write_it_is_said(tiny: Recipe, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="no place for the queue"):

@@ -60,7 +60,7 @@ def _refuse(lab: Lab, hurt: object) -> Problems:
         yield Problem("words", f"failed, and not for the disk: {status.error}")
     if status.state not in ("finished", "failed", "lost"):
         yield Problem("state", f"it is {status.state}")
-    if status.state == "finished" and "wait for room" in status.message:
+    if status.state == "finished" and "lost" in status.message:
         return  # all is learned; what the disk would not take for good is told
     if status.state != "finished":
         finish(run)

@@ -10,6 +10,7 @@ from finetune_core.runs import changing, launch
 from finetune_core.runs.states import branch as branches
 from finetune_core.runs.states import facts
 from finetune_core.runs.telling import history
+from finetune_core.runs.waiting import engines
 
 
 def add_to(commands: Commands) -> None:
@@ -49,12 +50,16 @@ def set(options: Options) -> None:
 
 
 def resume(options: Options) -> int:
-    """Go on with a paused run, or in this terminal with a stopped or broken one."""
+    """Go on with a paused run, or in this terminal with a stopped or broken one; elsewhere where it was elsewhere."""
     run = open_run(options)
     launch.check_resumable(run)
     if run.status.state == "paused":
         launch.resume(run)
         print(f"{run.id} goes on.")
+        return 0
+    if run.engine_file.exists():
+        engines.resume(run)
+        print(*filter(None, (run.status.message, engines.of(run).words(run))), sep="\n")
         return 0
     return work(run)
 

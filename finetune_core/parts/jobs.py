@@ -71,8 +71,8 @@ class Work(Protocol):
     def keep(self, record: Record) -> None:
         """Write a record down beside those that are yielded, for what this process alone can tell; never raises."""
 
-    def conclude(self, words: str, state: str = "finished") -> None:
-        """What the run's last word shall be instead of `Finished`, and its last state."""
+    def conclude(self, words: str) -> None:
+        """What the run's last word shall be instead of `Finished`."""
 
 
 class Job(Part):

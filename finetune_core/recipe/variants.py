@@ -22,9 +22,11 @@ from finetune_core.wording import few
 MOST = 60  # runs of one sweep
 FIRST = 5  # values of an axis to begin with
 PARTS = ("model.head", "training.optimizer", "training.loss", "training.mix")
-# Where it runs, what the images are, and what is measured on: other validation images make scores that say nothing
+# Where it runs and how it is saved, what the images are, and what is measured on: other validation images make scores
+# that say nothing
 OF_DATA = ("unreadable", "channels", "valid_share", "split_seed")
-NOT_VARIED = ("training.device", "training.processes", *(f"data.{name}" for name in OF_DATA))
+OF_TRAINING = ("device", "processes", "save_minutes", "checkpoints")
+NOT_VARIED = (*(f"training.{name}" for name in OF_TRAINING), *(f"data.{name}" for name in OF_DATA))
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,23 @@ checkpoints/        step-00000120.safetensors …: all that going on from there 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from finetune_core import places
 from finetune_core.errors import UserError
 
 RECIPE = "recipe.yaml"
+DRAFT = ".draft-"  # how the names of folders begin in which a run is being made
 
 Shape = TypeVar("Shape")
 
@@ -44,8 +49,8 @@ class Folder:
     """The files of one run."""
 
     def __init__(self, path: Path) -> None:
-        """Wrap a folder, which need not be there yet."""
-        self.path = path
+        """Wrap a folder, which need not be there yet; a relative path is one of now, wherever a worker begins."""
+        self.path = path = path.absolute()
         self.recipe_file = path / RECIPE
         self.job_file = path / "job.json"
         self.status_file = path / "status.json"
@@ -106,6 +111,32 @@ class Folder:
     def write_json(self, path: Path, value: Any) -> None:
         """Write plain data as a whole."""
         self.write_text(path, json.dumps(value, indent=1))
+
+
+@contextmanager
+def draft_in(runs: Path) -> Iterator[Path]:
+    """A hidden folder to make a run in, to be renamed once all of it is there; gone afterwards.
+
+    What a process of this machine that was killed has left half made goes, too.
+    """
+    host = socket.gethostname()
+    draft = runs / f"{DRAFT}{host}-{os.getpid()}-{time.time_ns()}"
+    with places.writing("the run", place=places.Place(runs, "THAW_RUNS")):
+        for left in runs.glob(f"{DRAFT}{host}-*"):
+            maker = left.name.split("-")[-2]
+            if not (maker.isdigit() and psutil.pid_exists(int(maker))):
+                shutil.rmtree(left, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def free_name(folder: Path, name: str) -> Path:
+    """The path of this name in a folder, or the first of `name-2`, `name-3` … that is free."""
+    tried = (folder / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000))
+    return next(path for path in tried if not path.exists())
 
 
 def read_json(path: Path, kind: type = dict) -> Any:

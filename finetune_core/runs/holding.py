@@ -24,35 +24,52 @@ from finetune_core.errors import UserError
 from finetune_core.runs.folder import Folder, read_json
 
 PATIENCE = 2.0  # seconds for a worker that is just leaving
+QUEUE_LOCK, QUEUE_PATIENCE = ".queue.lock", 30.0  # seconds that somebody waits for it; it is held for milliseconds
 PULSE = 5.0  # seconds between two signs of life
 SAFETENSORS = ".tmp??????"  # how the library names what it is writing; here nobody else writes
 SILENCE = 120.0  # seconds without one, after which a worker on another machine counts as gone
 
 
 def living(folder: Folder) -> int | None:
-    """The id of the process at work; None where there is none, or none that can be told."""
+    """The id of the process at work, on whatever machine; None where there is none, or none that can be told."""
     return living_in(folder.owner_file)
 
 
 def living_in(file: Path) -> int | None:
     """The same of the process that a file names."""
+    if here := process_in(file):
+        return here.pid
+    try:
+        owner = read_json(file) or {}
+        heard = owner["host"] != _host() and time.time() - file.stat().st_mtime < SILENCE
+        return int(owner["pid"]) if heard else None
+    except (KeyError, TypeError, ValueError, OSError, UserError):
+        return None
+
+
+def process(folder: Folder) -> psutil.Process | None:
+    """The process at work, if it is one of this machine: on no other may anybody act, whatever its id."""
+    return process_in(folder.owner_file)
+
+
+def process_in(file: Path) -> psutil.Process | None:
+    """The same of the process that a file names."""
     try:
         owner = read_json(file) or {}
         if owner.get("host", _host()) != _host():
-            return int(owner["pid"]) if time.time() - file.stat().st_mtime < SILENCE else None
-        process = psutil.Process(owner["pid"])
-        same = abs(process.create_time() - owner["create_time"]) < 1.0
-        return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return None
+        found = psutil.Process(owner["pid"])
+        same = abs(found.create_time() - owner["create_time"]) < 1.0
+        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
     except (KeyError, TypeError, ValueError, OSError, UserError, psutil.Error):
         return None
 
 
-def is_here(folder: Folder) -> bool:
-    """Whether who was named last is a process of this machine."""
-    try:
-        return (read_json(folder.owner_file) or {}).get("host", _host()) == _host()
-    except UserError:
-        return True
+def host(folder: Folder) -> str:
+    """The machine of the process that was named last, as that calls itself."""
+    with suppress(UserError):
+        return str((read_json(folder.owner_file) or {}).get("host", _host()))
+    return _host()
 
 
 def name_worker(folder: Folder, process: psutil.Process) -> None:
@@ -98,6 +115,23 @@ def held(folder: Folder) -> Iterator[bool]:
                 folder.owner_file.unlink(missing_ok=True)  # the process may go on with something else
 
 
+@contextmanager
+def queue_locked(runs: Path) -> Iterator[None]:
+    """The queue of a runs folder for oneself. UserErrors where it cannot be had or the disk refuses."""
+    with places.writing("the queue", place=places.Place(runs, "THAW_RUNS")):
+        runs.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(runs / QUEUE_LOCK, timeout=QUEUE_PATIENCE, mode=0o666)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            why = f"Another process has held {runs / QUEUE_LOCK} for {QUEUE_PATIENCE:.0f} seconds."
+            raise UserError("The queue is in use.", why, "Try again.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
 def taken(folder: Folder, pid: int | None = None) -> UserError:
     """The words for a run that another process works on."""
     who = f"Process {pid or living(folder) or 'unknown'} has it."
@@ -106,8 +140,8 @@ def taken(folder: Folder, pid: int | None = None) -> UserError:
 
 def _under_holder(folder: Folder) -> bool:
     """Whether torchrun has started this process for the one that holds the run."""
-    pid = living(folder) if "TORCHELASTIC_RUN_ID" in os.environ else None
-    return pid is not None and pid in [parent.pid for parent in psutil.Process().parents()]
+    holder = process(folder) if "TORCHELASTIC_RUN_ID" in os.environ else None
+    return holder is not None and holder in psutil.Process().parents()
 
 
 @contextmanager

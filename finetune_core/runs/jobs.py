@@ -58,6 +58,7 @@ class Train(Job):
     def run(self, work: Work) -> Doing:
         """From where its folder was saved last, or from the start; saves when the trainer asks, and when stopped."""
         from finetune_core.runs.states import checkpoint
+        from finetune_core.training import distributed
         from finetune_core.training.loop import Save, Trainer
         from finetune_core.training.session import prepare
 
@@ -77,7 +78,8 @@ class Train(Job):
             found.append(f"{count(left_out, 'record')} could not be read and will be missing.")
         told = {"weights": () if trainer.done else session.network.notes, "data": session.changes, "checkpoint": found}
         notes = [Event(name, trainer.done, note) for name, said in told.items() for note in said]
-        for made in chain(notes, trainer.run()):
+        # What the first process finds: others may read files that it has put in order by then, and all must yield alike
+        for made in chain(distributed.from_first(notes), trainer.run()):
             if isinstance(made, Save):
                 work.save(partial(checkpoint.save, files, trainer, made))
                 continue

@@ -5,7 +5,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,7 @@ from finetune_core.runs import holding
 from finetune_core.runs.store import Run
 
 GRACE_SECONDS = 30.0
+LOOK = 0.05  # seconds between two looks at a worker that is waited for
 
 # Kept so that the children are reaped: an unreaped child stays a zombie.
 _children: list[subprocess.Popen[bytes]] = []
@@ -65,32 +67,33 @@ def stop(run: Run, wait: bool = False, now: bool = False) -> None:
 
     `now` ends it at once: what it has learned since it saved last is lost.
     """
-    pid = _worker(run, "stop")
+    _check_at_work(run, "stop")
     if now:
-        end_by_force(run)
-        with contextlib.suppress(OSError):  # a full disk keeps nobody running
-            run.report(state="stopped", message="Stopped at once; what was saved last remains", seconds_left=None)
+        _stop_at_once(run)
         return
     run.ask("stop")
-    if wait:
-        try:
-            psutil.Process(pid).wait(GRACE_SECONDS)
-        except psutil.NoSuchProcess:
-            pass
-        except psutil.TimeoutExpired:
-            end_by_force(run)
+    if wait and not _gone(run) and holding.process(run):  # one of another machine is left to what it was asked for
+        end_by_force(run)
+
+
+def _stop_at_once(run: Run) -> None:
+    """End the worker and say so, unless its own last word came first."""
+    end_by_force(run)
+    if run.status.state in ("lost", "unreadable"):
+        with contextlib.suppress(OSError):  # a full disk keeps nobody running
+            run.report(state="stopped", message="Stopped at once; what was saved last remains", seconds_left=None)
 
 
 def pause(run: Run) -> None:
     """Ask the worker to save and wait, with all that it holds in memory."""
-    _worker(run, "pause")
+    _check_at_work(run, "pause")
     _trains(run, "paused")
     run.ask("pause")
 
 
 def change(run: Run, what: Mapping[str, Any]) -> None:
     """Ask the worker to change something before its next step: a `recipe.changes.Change` as plain data."""
-    _worker(run, "change")
+    _check_at_work(run, "change")
     _trains(run, "changed on the way")
     if not run.status.changeable:
         why = f"It is {run.status.state}."
@@ -98,12 +101,20 @@ def change(run: Run, what: Mapping[str, Any]) -> None:
     run.ask_change(what)
 
 
-def _worker(run: Run, verb: str) -> int:
-    """The process to be asked; a UserError where there is none, or none that is still at work."""
-    pid, status = run.worker_pid(), run.status
-    if pid is None or not status.active:  # its process may still be there, tidying up or with other work to do
+def _check_at_work(run: Run, verb: str) -> None:
+    """A UserError where no process is at work, though one may still be there, tidying up or with other work to do."""
+    if not (status := run.status).active:
         raise UserError(f"The run {run.id} is not running.", f"It is {status.state}.", f"There is nothing to {verb}.")
-    return pid
+
+
+def _gone(run: Run) -> bool:
+    """Wait until no process works on the run, on whatever machine; whether that came in time."""
+    end = time.monotonic() + GRACE_SECONDS
+    while run.alive():
+        if time.monotonic() > end:
+            return False
+        time.sleep(LOOK)
+    return True
 
 
 def _trains(run: Run, what: str) -> None:
@@ -112,14 +123,28 @@ def _trains(run: Run, what: str) -> None:
 
 
 def end_by_force(run: Run) -> None:
-    """End the worker and its children at once; what was saved last remains."""
-    if pid := run.worker_pid():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process = psutil.Process(pid)
-            for one in [*process.children(recursive=True), process]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    one.kill()
-            process.wait(GRACE_SECONDS)
+    """End the worker and its children at once; what was saved last remains. A UserError where that cannot be done."""
+    if process := holding.process(run):
+        try:
+            _kill(process)
+        except psutil.AccessDenied as error:
+            why, hint = f"Process {process.pid} belongs to another user.", "Stop it without force, or ask them."
+            raise UserError(f"{run.id} cannot be ended at once.", why, hint) from error
+        except psutil.TimeoutExpired as error:
+            why = f"Process {process.pid} is still there: while it waits for a disk or a device it cannot be killed."
+            raise UserError(f"{run.id} has not ended yet.", why, "Wait, or restart the machine.") from error
+    elif run.alive():
+        why = f"It is at work on another machine, {holding.host(run)}."
+        raise UserError(f"{run.id} cannot be ended at once from here.", why, "Stop it without force, or end it there.")
+
+
+def _kill(process: psutil.Process) -> None:
+    """Kill a process and all that it has started, and wait for its end."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for one in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait(GRACE_SECONDS)
 
 
 def check_resumable(run: Run) -> None:
@@ -133,16 +158,17 @@ def check_resumable(run: Run) -> None:
         raise UserError(f"{run.id} cannot go on: it is no training.", f"{run.job.title}.", "Start a new one.")
 
 
-def resume(run: Run) -> None:
-    """Let a paused run go on, or a stopped or broken one from what it saved last (from the start without that)."""
+def resume(run: Run, begin: Callable[[Run], None] = start) -> None:
+    """Let a paused run go on, or a stopped or broken one from what it saved last (from the start without that).
+
+    The latter is begun by `begin`, on this machine unless told otherwise; see `waiting.engines.resume`.
+    """
     check_resumable(run)
     if run.status.state == "paused":
         run.ask("go")
         return
-    if pid := run.worker_pid():  # it has said that it stops, and is still tidying up
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-            psutil.Process(pid).wait(GRACE_SECONDS)
-    start(run)
+    _gone(run)  # its worker has said that it stops, and may still be tidying up
+    begin(run)
 
 
 def command(recipe: Path | str = "recipe.yaml") -> str:

@@ -36,7 +36,7 @@ SETTLING = ("starting", "preparing")
 ACTIVE = (*SETTLING, "running", "paused", "stopping")
 ENDED = ("finished", "stopped", "diverged", "failed")
 EPOCH = b'{"kind": "epoch"'  # how the line of an epoch record begins
-STATES = ("queued", *ACTIVE, *ENDED)
+WRITTEN = ("queued", *SETTLING, "running", "paused", *ENDED)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Run(Folder):
         found = _known(today(read_json(self.status_file) or {}))
         try:
             status = _STATUS.validate_python(found)
-            if status.state not in STATES:
+            if status.state not in WRITTEN:
                 raise ValueError(f"It knows no state {shown(status.state)}")
         except ValueError as error:
             why = f"{str(error).splitlines()[0]}."
@@ -275,11 +275,6 @@ class Run(Folder):
         phases = self.recipe.phases[:-1]
         ends = {f"end of phase {phase + 1}": self.phase_end(phase) for phase in range(len(phases))}
         return {name: path for name, path in {"best": self.best, **ends, "end": self.last}.items() if path.exists()}
-
-    @property
-    def megabytes(self) -> float:
-        """Disk space of the whole folder."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()) / 1e6
 
 
 class Bystander(Run):

@@ -42,11 +42,6 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def first() -> bool:
-    """Whether this is the one that writes into the run folder."""
-    return rank() == 0
-
-
 def local_rank() -> int:
     """Which of the processes on this machine this is, from 0."""
     return int(os.environ["LOCAL_RANK"]) if dist.is_initialized() else 0

@@ -42,7 +42,7 @@ NOWHERE: Standing = (-math.inf, -math.inf)
 
 @dataclass(frozen=True)
 class Course:
-    """How a phase has gone so far: its first epoch, its best one with the weights of then, and how long ago that was.
+    """How a phase has gone so far: its first epoch, its best one with weights and losses of then, and how long ago.
 
     Weights are kept only where the phase may go back to them.
     """
@@ -52,6 +52,7 @@ class Course:
     best_epoch: int = -1
     stale: int = 0
     weights: dict[str, Any] | None = None
+    recent: tuple[float, ...] = ()  # as `Position.recent`, when the best epoch ended
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,6 @@ class Position:
     elapsed: float = 0.0  # seconds
     start: float = 0.0  # the loss that others are measured by, see `divergence`; 0 before the first step
     recent: tuple[float, ...] = ()  # the latest training losses
-
-    @property
-    def sound(self) -> bool:
-        """Whether training goes well here, so that one may go on from it."""
-        return divergence.sound(self.recent, self.start)
 
     def saved(self) -> dict[str, Any]:
         """As plain values."""
@@ -253,6 +249,7 @@ class Trainer:
         lasted = self.at.epoch - course.first
         if course.weights and course.stale:
             self._set_weights(course.weights)
+            self._move(recent=tuple(course.recent))  # what came later is no fault of these weights
             self.stepper.optimizer.state.clear()  # it remembers gradients of weights that are gone
         self._move(phase=number, course=Course(self.at.epoch))
         if number < len(self.phases):
@@ -396,7 +393,7 @@ class Trainer:
         course = self.at.course
         if standing > course.best:
             weights = self._weights() if self.phase.patience else None
-            return Course(course.first, standing, self.at.epoch, 0, weights)
+            return Course(course.first, standing, self.at.epoch, 0, weights, self.at.recent)
         return replace(course, stale=course.stale + 1)
 
     def state(self) -> dict[str, Any]:

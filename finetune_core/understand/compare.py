@@ -11,7 +11,7 @@ import numpy as np
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score, Targets, Task
 from finetune_core.runs.folder import damaged
-from finetune_core.runs.states import predictions
+from finetune_core.runs.states import facts, predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from finetune_core.understand.resampled import (
@@ -70,7 +70,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     targets = {run.id: _targets(run, kept[run.id]) for run in runs}
     _check_alike(targets)
     common, notes = _common(kept, targets)
-    return judge(targets, common, notes)
+    return judge(targets, common, [*notes, *(note for run in runs for note in _not_of_best(run, kept[run.id]))])
 
 
 def judge(targets: Mapping[str, Targets], kept: Mapping[str, Predictions], notes: Sequence[str] = ()) -> Comparison:
@@ -137,6 +137,14 @@ def _pair(best: _Measured, other: _Measured, about: Task) -> Pair:
     alone = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
     chance = mcnemar(*alone)
     return Pair(best.run, other.run, apart, chance, chance, *alone)
+
+
+def _not_of_best(run: Run, kept: Predictions) -> list[str]:
+    """A note where the answers are not those of the weights kept as the best: a kill may have come between the two."""
+    best, steps = facts.read(run.best).get("step"), run.status.epoch_steps
+    if best is None or not steps or best == str(kept.epoch * steps):
+        return []
+    return [f"{run.id} is judged by the answers of its epoch {kept.epoch}, which are not those of its best weights."]
 
 
 def _targets(run: Run, kept: Predictions) -> Targets:

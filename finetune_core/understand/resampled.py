@@ -33,11 +33,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def holds_zero(self) -> bool:
-        """Whether zero is among what it may be."""
-        return self.low <= 0 <= self.high
-
 
 @dataclass(frozen=True)
 class Difference:

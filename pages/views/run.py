@@ -293,6 +293,7 @@ def main() -> None:
         run = _asked_for()
         recipe, job = run.recipe, run.job
         run.recipe_at()  # what was changed on the way must be readable, too
+        live.told(run)  # its records, too, may be such as cannot be read
     except UserError as error:
         shell.page("run", "A run", "Nothing to watch here.", strip=False)
         shell.error_card(error)

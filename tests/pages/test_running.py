@@ -341,6 +341,15 @@ def test_a_line_that_is_no_record_is_counted_and_the_rest_is_shown(no_worker):
     assert "Reached" in texts(app)
 
 
+def test_records_that_cannot_be_read_are_told_on_the_page(no_worker):
+    run = trained(Recipe())
+    run.records_file.unlink()
+    run.records_file.mkdir()
+    app = page("run", run=run.id)
+    assert not app.exception
+    assert "is damaged" in texts(app)
+
+
 def test_a_long_run_is_sketched_at_once_and_read_in_the_course_of_some_looks(no_worker, monkeypatch):
     run = trained(Recipe().with_value("phases.0.epochs", 40))
     monkeypatch.setattr(history, "CHUNK", 1 << 14)

@@ -7,7 +7,6 @@ one rename makes a run of it: whatever happens before, no list shows anything.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import stat
@@ -19,13 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
-
 from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
-from finetune_core.runs.folder import RECIPE
-from finetune_core.runs.shelf.trash import check_idle, free_name, rest
+from finetune_core.runs.folder import RECIPE, draft_in, free_name
+from finetune_core.runs.shelf.trash import check_idle, rest
 from finetune_core.runs.store import Run
 
 MOST_FILES = 2_000
@@ -34,7 +31,6 @@ MOST_TEXT = 2_000_000_000  # bytes of one file that is no checkpoint
 SQUEEZED = 200  # times that a file may become larger; logs reach fifty
 DEEPEST = 3  # folders
 LONGEST = 200  # letters of one name
-DRAFT = ".import-"
 OWN = ("worker.json", "engine.json")  # of this machine, and of nobody else's interest
 PACKED = (".safetensors", ".pt", ".npz")  # gain nothing from being squeezed
 
@@ -64,7 +60,7 @@ def import_run(file: Path | IO[bytes], runs: Path | None = None, name: str = "")
     with _opened(file) as archive:
         inside = _checked(archive)
         top = _top(inside)
-        with _draft(runs) as draft:
+        with draft_in(runs) as draft:
             for entry in inside:
                 _unpack(archive, entry, draft / Path(entry.filename).relative_to(top))
             made = Run(draft)
@@ -165,22 +161,6 @@ def _top(files: list[zipfile.ZipInfo]) -> str:
     if any(top not in Path(entry.filename).parents for entry in files):
         raise _unsafe("Not all of it lies in the folder of the run")
     return str(top)
-
-
-@contextmanager
-def _draft(runs: Path) -> Iterator[Path]:
-    """A hidden folder to unpack into; gone afterwards unless it was renamed. Those of killed imports go, too."""
-    draft = runs / f"{DRAFT}{os.getpid()}-{time.time_ns()}"
-    with places.writing("the run", place=places.Place(runs, "THAW_RUNS")):
-        for left in runs.glob(f"{DRAFT}*"):
-            owner = left.name.removeprefix(DRAFT).partition("-")[0]
-            if not (owner.isdigit() and psutil.pid_exists(int(owner))):
-                shutil.rmtree(left, ignore_errors=True)
-        draft.mkdir(parents=True)
-        try:
-            yield draft
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.runs.folder import RECIPE
+from finetune_core.runs import holding
+from finetune_core.runs.folder import RECIPE, free_name
 from finetune_core.runs.shelf.summaries import Summary, size, summary
 from finetune_core.runs.store import Run
-from finetune_core.wording import count, few
+from finetune_core.wording import count, few, shown
 
 TRASH = ".trash"  # hidden, so that no list looks into it
 
 
 def throw_away(run: Run) -> Path:
     """Move a run into the trash; returns its place there. A UserError for a run at which a process is at work."""
-    check_idle(run, "be thrown away")
-    return _moved(run.path, _folder(run.path.parent))
+    with holding.queue_locked(run.path.parent):  # else it might begin meanwhile
+        check_idle(run, "be thrown away")
+        return _moved(run.path, _folder(run.path.parent))
 
 
 def thrown_away(runs: Path | None = None) -> list[Summary]:
@@ -45,11 +48,12 @@ def in_trash(runs: Path | None = None) -> int:
 
 
 def empty(runs: Path | None = None) -> int:
-    """Delete what is in the trash, for good; returns the bytes that this freed."""
+    """Delete what is in the trash, for good; returns the bytes that this freed. A UserError where that is refused."""
     folder = _folder(runs)
     before = size(folder)
-    for one in _inside(folder):
-        _delete(one)
+    with _deleting():
+        for one in _inside(folder):
+            _delete(one)
     return before - size(folder)
 
 
@@ -65,9 +69,10 @@ def slim(run: Run) -> int:
     if not run.best.exists():
         raise UserError(f"The run {run.id} kept no best weights.", "All of it would be lost.", "Throw it away instead.")
     before = size(run.path)
-    for file in run.checkpoints.iterdir():
-        if file != run.best:
-            file.unlink()
+    with _deleting():
+        for file in run.checkpoints.iterdir():
+            if file != run.best:
+                file.unlink()
     return before - size(run.path)
 
 
@@ -84,12 +89,6 @@ def rest(run: Run) -> None:
             run.report(state="stopped", message="Taken out of the queue; it can begin from here")
 
 
-def free_name(folder: Path, name: str) -> Path:
-    """The path of this name in a folder, or the first of `name-2`, `name-3` … that is free."""
-    tried = (folder / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000))
-    return next(path for path in tried if not path.exists())
-
-
 def _folder(runs: Path | None) -> Path:
     return (runs or places.runs_dir()) / TRASH
 
@@ -104,6 +103,16 @@ def _moved(path: Path, folder: Path) -> Path:
     with places.writing(count(1, "run"), place=places.Place(folder, "THAW_RUNS")):
         folder.mkdir(parents=True, exist_ok=True)
         return path.rename(target)
+
+
+@contextmanager
+def _deleting() -> Iterator[None]:
+    """Turn the system's refusal into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        hint = "See who may write there, then try again: what is gone by now stays gone."
+        raise UserError(f"{shown(error.filename)} cannot be deleted.", f"{error.strerror}.", hint) from error
 
 
 def _delete(path: Path) -> None:

@@ -6,18 +6,16 @@ come, augmentation, loss, micro-batches. For anything else a new run takes the w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.diff import differences
 from finetune_core.runs import store
-from finetune_core.runs.folder import read_json, shaped
+from finetune_core.runs.folder import draft_in, free_name
 from finetune_core.runs.states import facts
+from finetune_core.runs.states.lineage import Lineage
 from finetune_core.runs.store import Run
 
 # What a state goes on with; the optimizer's own knobs and the size of a batch belong to what it holds.
@@ -33,29 +31,6 @@ GOES_ON = (
     "training.save_minutes",
     "training.checkpoints",
 )
-
-
-@dataclass(frozen=True)
-class Lineage:
-    """Where a run has come from: another run, at an optimizer step, and (place, before, after) of what was changed."""
-
-    run: str
-    step: int
-    changed: tuple[tuple[str, str, str], ...] = ()
-
-    def words(self) -> str:
-        """In one line."""
-        what = ", ".join(f"{place} {before} → {after}" for place, before, after in self.changed)
-        return f"Branched from {self.run} at step {self.step:,}" + (f": {what}" if what else "")
-
-
-_LINEAGE = TypeAdapter(Lineage)
-
-
-def lineage(run: Run) -> Lineage | None:
-    """Where this run has come from; None where it began by itself."""
-    saved = read_json(run.lineage_file)
-    return shaped(run.lineage_file, _LINEAGE, saved) if saved else None
 
 
 def check(run: Run, recipe: Recipe) -> None:
@@ -82,7 +57,17 @@ def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
     position, step = facts.position(paths[0]), facts.step(paths[0])
     before = run.recipe_at(step)
     _check_past(before, recipe, position)
-    made = store.create(recipe, run.job, run.path.parent)
+    origin = Lineage(run.id, step, tuple(differences(before, recipe)))
+    with draft_in(run.path.parent) as draft:  # gigabytes are copied, and no list shows it before they are there
+        made = store.create(recipe, run.job, draft)
+        _take_along(made, run, paths, position)
+        made.write_json(made.lineage_file, vars(origin))
+        made.report(**_said(run, position), step=step, state="stopped", message=origin.words())
+        return Run(made.path.rename(free_name(run.path.parent, made.id)))
+
+
+def _take_along(made: Run, run: Run, paths: list[Path], position: dict[str, Any]) -> None:
+    """Copy what a branch goes on with: states, what it learns from, its best so far, and the records until then."""
     kept = [*paths, run.targets_file, run.images_file, run.depth_file, run.records_file]
     for file in filter(Path.exists, kept):
         made.copy(file, made.path / file.relative_to(run.path))
@@ -91,13 +76,15 @@ def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
             made.copy(best, made.best)
             if best == run.best and run.predictions_file.exists():  # what it answered
                 made.copy(run.predictions_file, made.predictions_file)
-    made.keep_records(step, position)
-    origin = Lineage(run.id, step, tuple(differences(before, recipe)))
-    made.write_json(made.lineage_file, vars(origin))
-    said = run.said()
-    shared = {name: getattr(said, name) for name in ("steps", "epochs", "epoch_steps", "valid_score", "best_score")}
-    made.report(**shared, step=step, epoch=position["epoch"], state="stopped", message=origin.words())
-    return made
+    made.keep_records(facts.step(paths[0]), position)
+
+
+def _said(run: Run, position: dict[str, Any]) -> dict[str, Any]:
+    """What the status of a run said at a position."""
+    said, epoch = run.said(), position["epoch"]
+    scores = said.valid_score[:epoch]  # what came later is another run's
+    shared = {name: getattr(said, name) for name in ("steps", "epochs", "epoch_steps")}
+    return {**shared, "epoch": epoch, "valid_score": scores, "best_score": run.recipe.task.score.best(scores)}
 
 
 def go_on(run: Run, recipe: Recipe, step: int | None = None) -> Run:

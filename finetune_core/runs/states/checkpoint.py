@@ -26,8 +26,9 @@ from finetune_core.parts.backbones import reading, seals
 from finetune_core.parts.backbones.weight_files import APART
 from finetune_core.recipe import Recipe, parse
 from finetune_core.recipe.diff import differences
-from finetune_core.runs.folder import Folder, read_json
+from finetune_core.runs.folder import Folder
 from finetune_core.runs.states import facts, predictions
+from finetune_core.runs.states.lineage import lineage
 from finetune_core.runs.states.packing import packed, unpacked
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.training.loop import Save, Trainer
@@ -185,8 +186,8 @@ def _forget(folder: Folder, count: int) -> None:
 
 def _branched(folder: Folder, step: int) -> bool:
     """Whether a state is of the run that this one was branched from, which had another recipe."""
-    origin = read_json(folder.lineage_file)
-    return origin is not None and step <= origin["step"]
+    origin = lineage(folder)
+    return origin is not None and step <= origin.step
 
 
 def _check_recipe(path: Path, recipe: Recipe) -> None:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from finetune_core.records import whole
+from finetune_core.runs.folder import damaged
 from finetune_core.runs.store import today
 from finetune_core.runs.telling.blocks import Block, Columns, Key, parse
 from finetune_core.runs.telling.lines import Line, Mean
@@ -112,7 +113,10 @@ def read(path: Path) -> History:
 
 
 def read_on(path: Path, reading: Reading, seconds: float = float("inf")) -> Reading:
-    """Read what is new in a file of records, for about so long. Starts again where it is another file than before."""
+    """Read what is new in a file of records, for about so long. Starts again where it is another file than before.
+
+    A UserError where it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             facts = os.fstat(file.fileno())
@@ -126,6 +130,8 @@ def read_on(path: Path, reading: Reading, seconds: float = float("inf")) -> Read
                     return replace(reading, whole=False)
     except FileNotFoundError:
         return Reading(whole=True)
+    except OSError as error:  # a folder in its place, no permission, a disk that is gone
+        raise damaged(path, error) from error
     return replace(reading, whole=True)
 
 

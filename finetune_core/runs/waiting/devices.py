@@ -35,11 +35,11 @@ def names(kind: str, here: Machine) -> tuple[str, ...]:
 
 def held(run: Run, here: Machine) -> frozenset[str]:
     """What an active run computes on here; all that there is where that cannot be told."""
-    if (pid := run.worker_pid()) is None or not holding.is_here(run):
+    if (worker := holding.process(run)) is None:
         return frozenset()
     try:
         kind, count = kind_of(run.recipe, here), run.recipe.training.processes
-        seen = _listed(psutil.Process(pid).environ().get(VISIBLE)) if kind == "cuda" else ()
+        seen = _listed(worker.environ().get(VISIBLE)) if kind == "cuda" else ()
     except psutil.NoSuchProcess:
         return frozenset()
     except (UserError, psutil.Error):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from finetune_core import machine
+from finetune_core import machine, places
 from finetune_core.errors import UserError
 from finetune_core.machine import Machine
 from finetune_core.runs import holding
@@ -26,14 +26,16 @@ EVERY = 1.0  # seconds between two looks at who is at work
 
 def serve(folder: Path) -> None:
     """Start whoever's turn it is, until nobody waits; nothing at all where another dispatcher is at work."""
-    here = machine.facts()
+    here, trouble = machine.facts(), ""
     while True:
         try:
-            with queue.locked(folder):
+            with holding.queue_locked(folder):
                 if not _on_duty(folder) or not _turn(folder, here):
                     return
+                trouble = ""
         except UserError as error:  # a full disk, most likely: wait until it is not
-            _say(str(error))
+            if str(error) != trouble:  # once, however long that takes
+                _say(trouble := str(error))
         time.sleep(EVERY)
 
 
@@ -42,19 +44,20 @@ def _on_duty(folder: Path) -> bool:
     me, file = psutil.Process(), folder / queue.DISPATCHER
     if holding.living_in(file) is None:
         queue.note(folder, me)
-    mine = holding.living_in(file) == me.pid
+    mine = holding.process_in(file) == me
     if mine:
         file.touch()  # a sign of life for other machines that share the folder
     return mine
 
 
 def _turn(folder: Path, here: Machine) -> bool:
-    """Start who can be started; whether somebody still waits."""
+    """Start who can be started; whether somebody still waits whom this process may start."""
     now = queue.look(folder)
     busy = devices.taken(now.active, here)
     left = [run.id for run in now.waiting]
     queue.keep(folder, left)  # before anything starts: who is listed and has not begun is started again after a kill
-    for run in now.waiting:
+    ours = now.ours
+    for run in ours:
         got = _started(run, busy, here)
         if got is None:
             busy |= {*devices.names(devices.kind_of(run.recipe, here), here)}  # nobody behind it overtakes
@@ -62,9 +65,10 @@ def _turn(folder: Path, here: Machine) -> bool:
         busy |= got
         left.remove(run.id)
         queue.keep(folder, left)
-    if not left:
+    waits = any(run.id in left for run in ours)
+    if not waits:
         (folder / queue.DISPATCHER).unlink()  # under the lock: whoever submits next sees that nobody is here
-    return bool(left)
+    return waits
 
 
 def _started(run: Run, busy: frozenset[str], here: Machine) -> frozenset[str] | None:
@@ -78,9 +82,9 @@ def _started(run: Run, busy: frozenset[str], here: Machine) -> frozenset[str] | 
     except FileNotFoundError:  # its folder was thrown away just now
         return frozenset()
     except UserError as error:
-        if run.alive():  # somebody has just started it by hand
+        if run.alive() or not run.path.exists():  # somebody has just started it by hand, or thrown it away
             return frozenset()
-        if isinstance(error.__cause__, OSError):  # the disk is full, or refuses: nothing that the run could mend
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in places.FULL:  # no run could mend that
             raise
         run.report(state="failed", message=error.what, error=error.words())
         _say(f"{run.id} cannot begin: {error}")

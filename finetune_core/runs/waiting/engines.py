@@ -120,6 +120,18 @@ class Slurm(Engine):
         return executor
 
 
+def start(run: Run, like: Run | None = None) -> None:
+    """Start a run where it was at work, or where another one was that it is `like`. UserErrors as that engine's own."""
+    engine = of(like or run)
+    engine.check()
+    engine.start(run)
+
+
+def resume(run: Run) -> None:
+    """Let a run go on where it was at work. UserErrors as `launch.resume` and its engine's own."""
+    launch.resume(run, start)
+
+
 def of(run: Run) -> Engine:
     """Where a run is at work, or was."""
     saved = read_json(run.engine_file)
@@ -148,4 +160,4 @@ def begin(recipe: Recipe, engine: Engine, job: Job | None = None, runs: Any = No
 def _elsewhere(run: Run, engine: Engine, message: str) -> None:
     """It waits until a worker takes it, wherever that is."""
     run.write_json(run.engine_file, engine.model_dump(mode="json"))
-    run.report(state="queued", message=message)
+    run.report(state="queued", message=message, error=None)

@@ -8,16 +8,15 @@ it is damaged or gone, runs wait in the order in which they came. A small proces
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import psutil
-from filelock import FileLock, Timeout
 
 from finetune_core import places
 from finetune_core.errors import UserError
@@ -30,10 +29,9 @@ from finetune_core.runs.shelf import summaries
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import devices, engines
 
-ORDER, LOG, LOCK = "queue.json", "queue.log", ".queue.lock"
+ORDER, LOG = "queue.json", "queue.log"
 DISPATCHER = "dispatcher.json"  # who it is: process id and start time
 WAITS = "Waiting in the queue"
-PATIENCE = 30.0  # seconds that somebody waits for the lock, which is held for milliseconds
 
 Where = Literal["first", "up", "down", "last"]
 MOVES: tuple[Where, ...] = get_args(Where)
@@ -45,6 +43,11 @@ class Queue:
 
     waiting: tuple[Run, ...]
     active: tuple[Run, ...]
+
+    @property
+    def ours(self) -> tuple[Run, ...]:
+        """Those who wait and whom this process may start: another user's run it may not write to, and leaves alone."""
+        return tuple(run for run in self.waiting if os.access(run.path, os.W_OK))
 
     def lane(self, kind: str, here: Machine) -> list[Run]:
         """Those who wait for this kind of device."""
@@ -105,7 +108,7 @@ def submit_all(
 ) -> list[Run]:
     """New runs that wait one behind the other; before each does, `mark` may write into its folder."""
     folder, made = runs or places.runs_dir(), []
-    with locked(folder):
+    with holding.queue_locked(folder):
         for place, recipe in enumerate(recipes):
             run = store.create(recipe, job, folder)
             mark(run, place)
@@ -116,32 +119,35 @@ def submit_all(
     return made
 
 
-def line_up(run: Run) -> None:
-    """Let a run that was stopped or broken wait for its turn to go on. A UserError where it cannot."""
-    if run.status.active:
-        raise UserError(f"The run {run.id} is at work.", f"It is {run.status.state}.", "There is nothing to wait for.")
-    launch.check_resumable(run)
-    folder = run.path.parent
-    with locked(folder):
-        run.report(state="queued", message=WAITS, error=None)
-        keep(folder, [each.id for each in look(folder).waiting])
-    ensure(folder)
-
-
 def cancel(run: Run) -> None:
     """Take a waiting run out of the queue, here or elsewhere; its folder remains. A UserError if it does not wait."""
-    with locked(run.path.parent):
+    with holding.queue_locked(run.path.parent):
         if run.engine_file.exists() and run.status.state == "queued":
             engines.of(run).cancel(run)
         else:
             _check_waiting(run)
+        _take_out(run.path.parent, [run])
+
+
+def cancel_all(runs: Sequence[Run]) -> int:
+    """Take those of some runs of one folder out of the queue that still wait in it; how many those are."""
+    if not runs:
+        return 0
+    with holding.queue_locked(runs[0].path.parent):
+        waiting = [run for run in runs if run.status.state == "queued"]  # now that none of them can begin
+        _take_out(runs[0].path.parent, waiting)
+    return len(waiting)
+
+
+def _take_out(folder: Path, runs: Sequence[Run]) -> None:
+    for run in runs:
         run.report(state="stopped", message="Cancelled before it began")
-        keep(run.path.parent, [each.id for each in look(run.path.parent).waiting if each.id != run.id])
+    keep(folder, [each.id for each in look(folder).waiting])
 
 
 def start_now(run: Run) -> None:
     """Start a waiting run whatever else is at work. A UserError where it does not wait."""
-    with locked(run.path.parent):
+    with holding.queue_locked(run.path.parent):
         _check_waiting(run)
         keep(run.path.parent, [each.id for each in look(run.path.parent).waiting if each.id != run.id])
         begin(run)
@@ -150,7 +156,7 @@ def start_now(run: Run) -> None:
 def move(run: Run, where: Where, here: Machine) -> None:
     """Move a waiting run among those who wait for the same kind of device. A UserError where it does not wait."""
     folder = run.path.parent
-    with locked(folder):
+    with holding.queue_locked(folder):
         _check_waiting(run)
         now = look(folder)
         lane = [each.id for each in now.lane(waits_for(run, here), here)]
@@ -182,29 +188,12 @@ def keep(folder: Path, names: Sequence[str]) -> None:
         places.write_whole(folder / ORDER, json.dumps({"order": list(names)}, indent=1))
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """The queue of a runs folder for oneself. UserErrors where it cannot be had or the disk refuses."""
-    with places.writing("the queue", place=places.Place(folder, "THAW_RUNS")):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=PATIENCE, mode=0o666)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            why = f"Another process has held {folder / LOCK} for {PATIENCE:.0f} seconds."
-            raise UserError("The queue is in use.", why, "Try again.") from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-
 def ensure(runs: Path | None = None) -> None:
     """See to it that a dispatcher is at work where somebody waits; whoever looks at a queue may call this."""
-    folder = runs or places.runs_dir()
-    if not look(folder).waiting or holding.living_in(folder / DISPATCHER):
+    folder = (runs or places.runs_dir()).absolute()
+    if not look(folder).ours or holding.living_in(folder / DISPATCHER):
         return
-    with locked(folder):
+    with holding.queue_locked(folder):
         if not holding.living_in(folder / DISPATCHER):  # nobody was quicker
             program = [sys.executable, "-m", "finetune_core.runs.waiting.dispatcher", str(folder)]
             note(folder, psutil.Process(launch.spawn(program, folder / LOG)))

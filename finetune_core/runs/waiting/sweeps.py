@@ -161,10 +161,7 @@ def mark_of(run: Run) -> Mark | None:
 
 def cancel(sweep: Sweep) -> int:
     """Take all its waiting runs out of the queue; how many."""
-    waiting = [trial.run for trial in sweep.trials if trial.run.status.state == "queued"]
-    for run in waiting:
-        queue.cancel(run)
-    return len(waiting)
+    return queue.cancel_all([trial.run for trial in sweep.trials])
 
 
 def best(points: Sequence[Point], score: Score) -> Point | None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from finetune_core.errors import UserError
 from finetune_core.places import FULL, REFUSED
+from finetune_core.training.divergence import Diverged
 
 KEPT = "What was saved last remains: resume the run."
 
@@ -66,7 +67,7 @@ def told(error: Exception) -> Failure:
 
 
 def _kind(error: UserError) -> str:
-    if type(error).__name__ == "Diverged":
+    if isinstance(error, Diverged):
         return "diverged"
     cause = error.__cause__
     return "disk" if isinstance(cause, OSError) and cause.errno in (*FULL, errno.EROFS) else "given"

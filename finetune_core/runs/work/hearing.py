@@ -32,7 +32,7 @@ class Ear:
         self.waiting: list[tuple[int, dict[str, Any]]] = []  # changes asked for, and which wishes they are
         self.parent = os.getppid()
         self.preparing = True
-        self._turn = threading.Lock()
+        self._turn, self._reading = threading.Lock(), threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._over = threading.Event()
 
@@ -58,10 +58,11 @@ class Ear:
         return Wish.CHANGE if self.waiting else Wish.GO
 
     def look(self) -> None:
-        """Read the control file where it has grown."""
-        if (stamp := places.stamp(self.run.control_file)) != self._stamp:
-            self._stamp = stamp
-            self.asked, self.waiting = self.run.wish() or "go", self.run.wanted_changes()
+        """Read the control file where it has grown; one thread at a time, so that no older wish outlasts a newer."""
+        with self._reading:
+            if (stamp := places.stamp(self.run.control_file)) != self._stamp:
+                self.asked, self.waiting = self.run.wish() or "go", self.run.wanted_changes()
+                self._stamp = stamp
 
     def begun(self) -> None:
         """From now on there is something to be saved; raises Stop where it was asked for until now."""

@@ -49,6 +49,9 @@ def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Rep
                 kin = psutil.Process(child.pid).children(recursive=True)
             follower.all_new()
             if run.wish() == "stop" and _settling(run):
+                _end(child)
+                child.wait()
+                _wait_for(kin)  # before the last word: else one of them might yet say that it begins
                 run.report(state="stopped", message=EARLY)
                 return 0
             time.sleep(EVERY)

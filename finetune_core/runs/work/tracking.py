@@ -42,17 +42,19 @@ class Tracking:
         yield from self._told
         self._told.clear()
 
-    def close(self) -> None:
-        """Nothing more is to come; what one cannot finish writing is lost there and nowhere else."""
+    def close(self, step: int) -> list[Event]:
+        """Nothing more is to come; gives what is to be told of trackers that could not finish, each once."""
         for title, log in self.logs.items():
             try:
                 log.close()
             except Exception as error:  # noqa: BLE001 - as above
-                self._left(title, error, 0)
+                self._left(title, error, step, "may lack the end of this run")
+        told, self.logs, self._told = self._told, {}, []
+        return told
 
-    def _left(self, title: str, error: Exception, step: int) -> None:
+    def _left(self, title: str, error: Exception, step: int, what: str = "gets nothing more of this run") -> None:
         why = f"{type(error).__name__}: {error}".split("\n")[0]
-        self._told.append(Event("tracker", step, f"{title} gets nothing more of this run. {why:.300}"))
+        self._told.append(Event("tracker", step, f"{title} {what}. {why:.300}"))
 
 
 def numbers(record: Step | Epoch) -> dict[str, float]:

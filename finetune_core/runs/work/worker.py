@@ -24,6 +24,7 @@ from finetune_core.runs.store import Bystander, Run
 from finetune_core.runs.work import failures
 from finetune_core.runs.work.hearing import EARLY, Ear
 from finetune_core.runs.work.tracking import Tracking
+from finetune_core.wording import count
 
 if TYPE_CHECKING:
     from finetune_core.parts import Job, Tracker
@@ -32,6 +33,7 @@ Watch = Callable[[Record], None]
 """Called with every record, for a progress bar."""
 
 REPORT_SECONDS = 0.5
+LAST_SECONDS = 10.0  # that a disk without room is given when all is over; twice that is less than a stop waits
 SPARED = 20.0  # times as long as saving took, until it is done again
 
 
@@ -60,15 +62,15 @@ def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
             _drive(run.job, desk, watch)
     except Stop:
         _say(run, state="stopped", message=EARLY)
-    except (UserError, Exception) as error:  # noqa: BLE001 - the last resort: nothing may die without a word
+    except Exception as error:  # noqa: BLE001 - the last resort: nothing may die without a word
         failure = failures.told(error)
         if failure.bug:
             traceback.print_exc()
-        _failed(run, failure)
+        _failed(run, failure, desk.part() if desk else "")
         return 1 if failure.bug else 2
     finally:
         if desk:
-            desk.tracking.close()
+            desk.tracking.close(0)  # where even the last word could not be said
     return 0
 
 
@@ -101,7 +103,6 @@ class _Desk:
     def __init__(self, files: Run, listener: Report, ear: Ear) -> None:
         self.files, self.recipe, self.listener, self.ear = files, files.recipe, listener, ear
         self.next, self.preparing, self.last_words = 0.0, "", "Finished"
-        self.end = "finished"
         self.started, self.first = time.monotonic(), 0
         self.begun = False
         self.waiting: dict[str, Any] = {}  # facts that are not written down yet
@@ -140,10 +141,15 @@ class _Desk:
     def keep(self, record: Record) -> None:
         """Write a record down, or keep it until the disk takes it: what cannot be written never stops the work."""
         self.unwritten += [record, *self.tracking.note(record)]
+        self._write_down()
+
+    def _write_down(self) -> bool:
+        """Write down the records that wait for it, as far as the disk takes them; whether none is left."""
         with suppress(OSError):
             while self.unwritten:
                 self.files.append(self.unwritten[0])
                 self.unwritten.pop(0)
+        return not self.unwritten
 
     def track(self, trackers: Sequence[Tracker], step: int) -> None:
         """Tell these of every record from an optimizer step on; of several processes the first one does."""
@@ -180,26 +186,42 @@ class _Desk:
         self._write(state="running", message="Training")
         return self.heard
 
-    def conclude(self, words: str, state: str = "finished") -> None:
-        """The last word, and the state to end in."""
-        self.last_words, self.end = words, state
+    def conclude(self, words: str) -> None:
+        """The last word."""
+        self.last_words = words
+
+    def part(self) -> str:
+        """Nothing more is to come: end the trackers, and give the disk some time. Words for what is lost nevertheless.
+
+        To be called before the last word is said: who hears that looks no more.
+        """
+        self.unwritten += self.tracking.close(self.waiting.get("step", 0))
+        _patiently(self._write_down)
+        lost, self.unwritten = len(self.unwritten), []
+        return f" {count(lost, 'record')} could not be written and {'is' if lost == 1 else 'are'} lost." if lost else ""
 
     def finish(self) -> None:
         """All is done."""
-        self._write(state=self.end, message=self.last_words, seconds_left=0.0)
+        self._end(self.last_words, state="finished", seconds_left=0.0)
 
     def stop(self, resumable: bool) -> None:
         """It was stopped."""
         message = "Stopped; it can go on from here" if resumable else "Stopped on request"
         if resumable:
             self.keep(Event("stopped", self.waiting["step"], "Stopped on request"))
-        self._write(state="stopped", message=message)
+        self._end(message, state="stopped")
+
+    def _end(self, message: str, **changes: Any) -> None:
+        """The last word, for which the disk is given some time, too."""
+        if lost := self.part():
+            message = f"{message.rstrip('.')}.{lost}"
+        _patiently(lambda: _say(self.files, **{**self.waiting, **changes, "message": message}))
 
     def _write(self, **changes: Any) -> None:
         self.next = time.monotonic() + REPORT_SECONDS
-        lost = f" {len(self.unwritten)} records wait for room on the disk." if self.unwritten else ""
-        if lost:
-            changes["message"] = f"{changes.get('message', 'Training')}.{lost}"
+        if self.unwritten:
+            waiting = f"{count(len(self.unwritten), 'record')} cannot be written yet: the disk has no room."
+            changes["message"] = f"{changes.get('message', 'Training')}. {waiting}"
         _say(self.files, **{**self.waiting, **changes})
 
     def _seconds_left(self) -> float | None:
@@ -214,17 +236,27 @@ class _Desk:
         return _processes() > 1 and (os.getppid() != self.ear.parent or (not _rank() and not self.files.alive()))
 
 
-def _say(run: Run, **facts: Any) -> None:
-    """Write the status down; a disk that is full for a moment is no reason to end."""
+def _say(run: Run, **facts: Any) -> bool:
+    """Write the status down; whether that was possible: a disk that is full for a moment is no reason to end."""
     with suppress(OSError):
         run.report(**facts)
+        return True
+    return False
 
 
-def _failed(run: Run, failure: failures.Failure) -> None:
+def _patiently(act: Callable[[], bool]) -> None:
+    """Do something at the end of a run until it succeeds, for nobody will do it later; but not for ever."""
+    end = time.monotonic() + LAST_SECONDS
+    while not act() and time.monotonic() < end:
+        time.sleep(REPORT_SECONDS)
+
+
+def _failed(run: Run, failure: failures.Failure, lost: str = "") -> None:
     """Say it in the folder; of several processes the first that fails says why, and the others only miss it."""
     if _processes() == 1 or run.status.state not in ("failed", "diverged"):
         words = {**failure.error.words(), "kind": failure.kind}
-        _say(run, state=failure.state, message=failure.error.what, error=words, seconds_left=None)
+        facts = {"state": failure.state, "message": f"{failure.error.what}{lost}", "error": words}
+        _patiently(lambda: _say(run, **facts, seconds_left=None))
 
 
 def _processes() -> int:

@@ -13,7 +13,7 @@ from finetune_core.parts import Job
 from finetune_core.runs import launch
 from finetune_core.runs.states import branch, mending
 from finetune_core.runs.store import Run
-from finetune_core.runs.waiting import queue
+from finetune_core.runs.waiting import engines, queue
 from pages.ui.kit import live, path, state
 
 FOLLOWED = "thaw:go-to"  # the run that a click has begun
@@ -80,7 +80,7 @@ def _ended(run: Run, job: Job) -> None:
         return
     if way:
         _button(way.title, ":material/healing:", run, lambda run: _go_on(run, way), primary=True, help=way.why)
-    _button("Resume", GO, run, launch.resume, primary=way is None, help="From what was saved last.")
+    _button("Resume", GO, run, engines.resume, primary=way is None, help="From what was saved last.")
 
 
 def _stop_now(run: Run) -> None:
@@ -90,7 +90,7 @@ def _stop_now(run: Run) -> None:
 def _go_on(run: Run, way: mending.Way) -> None:
     """Branch with the changed recipe, or start anew where nothing was saved, and watch that."""
     made = branch.go_on(run, way.recipe, way.step)
-    launch.start(made)
+    engines.start(made, like=run)
     state.keep(FOLLOWED, made.id)
 
 

@@ -10,9 +10,11 @@ from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.diff import differences
 from finetune_core.recipe.names import thawed
-from finetune_core.runs import changing, launch
+from finetune_core.runs import changing
 from finetune_core.runs.states import branch, facts
+from finetune_core.runs.states.lineage import lineage
 from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import engines
 from pages.ui.kit import live, shell, state
 from pages.ui.run import acting
 
@@ -23,7 +25,7 @@ MORE = (0, 1, 2, 5, 10)
 def checkpoints(run: Run) -> None:
     """Where the run has come from, and the checkpoints that are there, the newest first."""
     try:
-        origin = branch.lineage(run)
+        origin = lineage(run)
     except UserError as error:
         shell.error_card(error)
         origin = None
@@ -89,5 +91,5 @@ def _changed(run: Run, step: int) -> Recipe:
 
 def _begin(run: Run, recipe: Recipe, step: int) -> None:
     made = branch.branch(run, recipe, step)
-    launch.start(made)
+    engines.start(made, like=run)
     state.keep(acting.FOLLOWED, made.id)

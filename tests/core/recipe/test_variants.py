@@ -38,6 +38,11 @@ def test_everything_that_is_offered_can_be_varied(path: str) -> None:
     assert [each.values for each in made] == [(value,) for value in axes[0].values]
 
 
+@pytest.mark.parametrize("name", ["device", "processes", "save_minutes", "checkpoints"])
+def test_what_changes_no_result_is_not_offered(name: str) -> None:
+    assert f"training.{name}" not in knobs(Recipe(), NAMES)
+
+
 def test_a_part_of_another_kind_keeps_what_both_have() -> None:
     recipe = Recipe().with_value("training.optimizer.weight_decay", 0.2)
     adamw, sgd = of(recipe, "optimizer=adamw, sgd")

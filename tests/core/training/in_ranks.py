@@ -24,7 +24,7 @@ def main() -> int:
                 return
             if not change:
                 run.ask("stop")
-            elif distributed.first():
+            elif not distributed.rank():
                 run.ask_change(parsed(change).model_dump(mode="json"))
 
         if work(run, watch):
@@ -32,7 +32,7 @@ def main() -> int:
         if (
             stop_at
             and not change
-            and distributed.first()
+            and not distributed.rank()
             and (run.status.state, run.status.step) != ("stopped", int(stop_at))
         ):
             return 1

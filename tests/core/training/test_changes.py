@@ -16,7 +16,7 @@ from finetune_core.recipe.changes import Made, parsed
 from finetune_core.records import Record
 from finetune_core.runs.store import _before
 from finetune_core.training import session
-from finetune_core.training.divergence import FAR
+from finetune_core.training.divergence import FAR, sound
 from finetune_core.training.loop import Diverged, Position, Trainer
 
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
@@ -211,7 +211,7 @@ def test_every_loss_knows_what_saying_nothing_costs(tiny: Recipe, sources: dict,
     start = Trainer(made)
     next(record for record in start.run() if record.kind == "step")
     assert 0 < start.at.start < 100
-    assert start.at.sound
+    assert sound(start.at.recent, start.at.start)
 
 
 @pytest.mark.parametrize(("rate", "words"), [(100.0, "broke down|diverged"), (10.0, "far above")])
@@ -221,7 +221,7 @@ def test_a_rate_far_too_high_has_diverged_and_is_not_finished(tiny: Recipe, rate
     with pytest.raises(Diverged, match=words) as told:
         list(trainer.run())
     assert told.value.step <= 6
-    assert not trainer.at.sound
+    assert not sound(trainer.at.recent, trainer.at.start)
 
 
 def test_a_hopeless_run_is_ended_early_and_a_wild_one_may_come_back(tiny: Recipe) -> None:
@@ -232,7 +232,7 @@ def test_a_hopeless_run_is_ended_early_and_a_wild_one_may_come_back(tiny: Recipe
     rough = Trainer(session.prepare(wild.with_value("phases.0.learning_rate", 1.0)))
     losses = [record.loss for record in rough.run() if record.kind == "step"]
     assert max(losses) > FAR * rough.at.start
-    assert rough.at.sound
+    assert sound(rough.at.recent, rough.at.start)
 
 
 def test_the_state_of_before_there_was_a_start_is_read(tiny: Recipe) -> None:
@@ -240,4 +240,4 @@ def test_the_state_of_before_there_was_a_start_is_read(tiny: Recipe) -> None:
     state = copy.deepcopy(trainer.state())
     del state["position"]["start"], state["position"]["recent"]
     trainer.restore(state)
-    assert trainer.at.sound
+    assert sound(trainer.at.recent, trainer.at.start)

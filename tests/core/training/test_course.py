@@ -10,11 +10,13 @@ from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.parts.schedules import OneCycle
 from finetune_core.recipe import Recipe, plan
+from finetune_core.recipe.changes import parsed
 from finetune_core.records import Record
 from finetune_core.runs import store
 from finetune_core.runs.preflight import findings
 from finetune_core.runs.work.worker import work
 from finetune_core.training import session
+from finetune_core.training.divergence import sound
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Course, Position, Trainer
 
@@ -70,6 +72,20 @@ def test_the_next_phase_goes_on_from_the_best_epoch(restless: Recipe, ema: float
             assert not trainer.stepper.optimizer.state, "what it remembers belongs to weights that are gone"
             return
     raise AssertionError("the phase never ended")
+
+
+def test_a_run_rescued_from_its_last_epochs_has_not_diverged(tiny: Recipe) -> None:
+    recipe = tiny.with_value("training.optimizer", {"kind": "sgd"}).with_value("phases.0.patience", 6)
+    trainer = Trainer(session.prepare(recipe.with_value("phases.0.epochs", 30)))
+    losses, told = [], []
+    for record in trainer.run():
+        if record.kind == "epoch" and record.epoch == 0:
+            trainer.change(parsed("rate 2"))
+        losses += [record.loss] if record.kind == "step" else []
+        told += [record.text] if getattr(record, "name", "") == "phase_end" else []
+    assert "Back to the weights of epoch 1." in told[0]
+    assert not sound(losses, trainer.at.start), "this rate must ruin the training for the test to say anything"
+    assert trainer.at.recent == tuple(losses[:3]), "those of the weights that it ends with"
 
 
 def test_a_run_that_ended_early_is_planned_as_it_went(restless: Recipe) -> None:

@@ -21,10 +21,11 @@ from finetune_core.parts import Job
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, parse
 from finetune_core.recipe.changes import parsed
-from finetune_core.records import Find, Suggestions
+from finetune_core.records import Event, Find, Suggestions
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Race, RangeTest
 from finetune_core.runs.store import Run
+from finetune_core.runs.work import torchrun
 from finetune_core.runs.work.torchrun import lead
 from finetune_core.runs.work.worker import work
 from tests.conftest import paint
@@ -214,6 +215,52 @@ def test_a_record_comes_back_from_its_line() -> None:
 
 def endless(tiny: Recipe) -> Recipe:
     return tiny.with_value("phases.0.epochs", 500).with_value("training.processes", 2)
+
+
+def test_what_prepares_is_gone_before_it_is_said_to_have_stopped(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, gone = store.create(endless(tiny)), []
+    report = run.report
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+
+        def started(run: Run, processes: int) -> subprocess.Popen:
+            run.ask("stop")
+            return child
+
+        def note(**changes: object) -> None:
+            gone.append((changes.get("state"), child.poll() is not None))
+            report(**changes)
+
+        monkeypatch.setattr(torchrun, "_started", started)
+        monkeypatch.setattr(run, "report", note)
+        assert lead(run) == 0
+    assert gone[-1] == ("stopped", True)
+
+
+def test_the_first_process_says_for_all_what_there_is_to_tell(tiny: Recipe, tmp_path: Path) -> None:
+    """The others may read the records when it has put them in order already."""
+    run = store.create(tiny.with_value("training.processes", 2))
+    run.append(Event("paused", 0, "x"))
+    with run.records_file.open("ab") as file:
+        file.write(b"damaged\n")
+    late = tmp_path / "late.py"
+    late.write_text(
+        "import os, sys, time\n"
+        "from finetune_core.runs import store\n"
+        "from finetune_core.runs.work import worker\n"
+        "keep = store.Run.keep_records\n"
+        "def later(*all):\n"
+        "    time.sleep(3 * int(os.environ['RANK']))\n"
+        "    return keep(*all)\n"
+        "store.Run.keep_records = later\n"
+        "sys.exit(worker.main())\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(late)]
+    there = {"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([*command, str(run.path)], env=there, check=False, timeout=120).returncode == 0
+    assert run.status.state == "finished"
+    assert [row["text"] for row in run.records()[0] if row.get("name") == "checkpoint"] == [
+        "1 record could not be read and will be missing."
+    ]
 
 
 def test_a_killed_process_fails_the_run_in_words(tiny: Recipe) -> None:

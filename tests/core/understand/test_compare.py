@@ -1,6 +1,7 @@
 """Runs against each other on the same validation images."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_many_images_more_are() -> None:
     one, other = answered(first(160)), answered(first(185))
     [pair] = (found := compare([one, other])).pairs
     assert pair.distinguishable
-    assert not pair.differences["accuracy"].interval.holds_zero
+    assert pair.differences["accuracy"].interval.low > 0
     words = verdict(pair, found, {one.id: "small", other.id: "large"})
     assert words.startswith("“large” is better than “small”: accuracy 92.5% against 80.0%")
     assert found.runs[one.id]["accuracy"].low < 0.8 < found.runs[one.id]["accuracy"].high
@@ -182,3 +183,16 @@ def test_the_command_line_says_the_same(capsys: pytest.CaptureFixture, tmp_path:
     told = json.loads(capsys.readouterr().out)
     assert told["pairs"][0]["only_better"] == 25
     assert cli.main(["compare", one.id]) == 2
+
+
+def test_answers_that_are_not_those_of_the_best_weights_are_told(tiny: Recipe) -> None:
+    """A kill may come between writing the two."""
+    runs = [store.create(tiny), store.create(tiny.with_value("training.seed", 1))]
+    for run in runs:
+        assert work(run) == 0
+    assert not [note for note in compare(runs).notes if "best weights" in note]
+    kept = predictions.needed(runs[0])
+    other = 1 if kept.epoch == 2 else 2
+    predictions.save(runs[0], replace(kept, epoch=other))
+    [note] = [note for note in compare(runs).notes if "best weights" in note]
+    assert note.startswith(f"{runs[0].id} is judged by the answers of its epoch {other}")

@@ -102,7 +102,8 @@ def test_intervals_hold_what_they_promise() -> None:
         random = np.random.default_rng(seed)
         missed = random.normal(0, 1, 80)
         drawn = chance.draws(80, 1, rounds=300, seed=seed)
-        held += chance.interval(missed.mean(), drawn @ missed / 80).holds_zero
+        found = chance.interval(missed.mean(), drawn @ missed / 80)
+        held += found.low <= 0 <= found.high
     assert 86 <= held < 100
 
 

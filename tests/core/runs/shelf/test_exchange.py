@@ -187,7 +187,7 @@ def test_an_import_that_is_killed_leaves_nothing_in_the_list(tmp_path: Path) -> 
     there = {**os.environ, "PYTHONPATH": str(places.ROOT)}
     assert subprocess.run([sys.executable, "-c", code], env=there, check=False).returncode == -9
     [draft] = left()
-    assert draft.startswith(".import-")
+    assert draft.startswith(".draft-")
     assert summaries.summaries() == store.list_runs() == []
     made = exchange.import_run(file)
     assert left() == {made.id}, "and what it left is tidied away"

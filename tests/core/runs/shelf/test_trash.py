@@ -1,7 +1,11 @@
 """Thrown away, brought back, slimmed: nothing is gone before the trash is emptied."""
 
+import errno
+import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -10,7 +14,7 @@ import pytest
 from finetune_core import cli, places
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
-from finetune_core.runs import store
+from finetune_core.runs import holding, store
 from finetune_core.runs.shelf import summaries, trash
 from finetune_core.runs.store import Run
 
@@ -90,6 +94,21 @@ def test_slimming_keeps_the_best_weights_of_a_finished_run() -> None:
         trash.slim(run)
 
 
+def test_what_the_system_will_not_delete_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ended()
+    (run.checkpoints / "folder").mkdir()
+    with pytest.raises(UserError, match="folder cannot be deleted"):
+        trash.slim(run)
+    trash.throw_away(run)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(UserError, match="cannot be deleted"):
+        trash.empty()
+
+
 def test_a_damaged_run_can_be_thrown_away_too(capsys: pytest.CaptureFixture) -> None:
     run = ended()
     run.recipe_file.write_bytes(b"\xff")
@@ -133,3 +152,17 @@ def test_a_link_in_the_trash_is_not_followed(tmp_path: Path) -> None:
     (places.runs_dir() / ".trash" / "link").symlink_to(tmp_path / "precious")
     trash.empty()
     assert (tmp_path / "precious" / "photo.jpg").exists()
+
+
+def test_a_run_that_begins_meanwhile_is_not_thrown_away() -> None:
+    run = ended(state="queued")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        with ThreadPoolExecutor(1) as thread, holding.queue_locked(run.path.parent):  # as the dispatcher has it
+            thrown = thread.submit(trash.throw_away, run)
+            time.sleep(0.3)
+            run.claim(psutil.Process(child.pid))
+            run.report(state="starting")
+        with pytest.raises(UserError, match="Stop it first"):
+            thrown.result(60)
+        assert run.path.exists()
+        child.kill()

@@ -1,6 +1,9 @@
 """Branches and proof: a run goes on from any checkpoint of another, exactly, and says how it came to be."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,9 +11,11 @@ from safetensors.torch import load_file
 
 from finetune_core.cli import main
 from finetune_core.errors import UserError
+from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.states import branch, facts, mending
+from finetune_core.runs.states.lineage import Lineage, lineage
 from finetune_core.runs.states.verify import verify
 from finetune_core.runs.work.worker import work
 
@@ -35,7 +40,14 @@ def test_a_branch_without_changes_is_the_same_run(done: store.Run) -> None:
     assert losses(made) == losses(done)
     mine, theirs = load_file(made.last), load_file(done.last)
     assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
-    assert branch.lineage(made) == branch.Lineage(done.id, 3, (("name", "", "Again"),))
+    assert lineage(made) == Lineage(done.id, 3, (("name", "", "Again"),))
+
+
+def test_a_branch_has_the_scores_of_its_past_alone(done: store.Run) -> None:
+    done.report(valid_score=[0.2, 0.9, 0.4], best_score=0.9)
+    made = branch.branch(done, done.recipe, 3)
+    assert (made.status.valid_score, made.status.best_score) == ([0.2], 0.2)
+    assert branch.branch(done, done.recipe).status.best_score == 0.9
 
 
 def test_what_is_changed_holds_from_there_on(done: store.Run) -> None:
@@ -43,7 +55,7 @@ def test_what_is_changed_holds_from_there_on(done: store.Run) -> None:
     assert work(made) == 0
     assert losses(made)[:6] == losses(done)[:6]
     assert losses(made)[7:] != losses(done)[7:]
-    assert branch.lineage(made).words().endswith("at step 6: phases.0.learning_rate 0.001 → 1e-5")
+    assert lineage(made).words().endswith("at step 6: phases.0.learning_rate 0.001 → 1e-5")
 
 
 @pytest.mark.parametrize(
@@ -129,3 +141,36 @@ def test_from_the_command_line(done: store.Run, capsys: pytest.CaptureFixture) -
     assert "Branched from" in capsys.readouterr().out
     assert main(["branch", str(done.path), "--at", "4"]) == 2
     assert "There are: 3, 6, 9" in capsys.readouterr().err
+
+
+def test_a_branch_that_is_killed_leaves_nothing_in_the_list(done: store.Run) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from finetune_core.runs import store\n"
+        "from finetune_core.runs.states import branch\n"
+        "store.Run.copy = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run = store.open_run(sys.argv[1])\n"
+        "branch.branch(run, run.recipe)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(done.path)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [run.id for run in store.every_run()] == [done.id]
+    made = branch.branch(done, done.recipe)
+    assert {path.name for path in done.path.parent.iterdir()} == {done.id, made.id}, "what it left is tidied away"
+
+
+def test_a_draft_of_another_machine_is_left_alone(done: store.Run) -> None:
+    theirs = done.path.parent / ".draft-another-99999999-1"
+    theirs.mkdir()
+    branch.branch(done, done.recipe)
+    assert theirs.exists()
+
+
+@pytest.mark.parametrize("odd", [{}, {"run": "x"}, {"run": "x", "step": "y"}, {"run": "x", "step": 1, "changed": [5]}])
+def test_an_odd_lineage_is_told(done: store.Run, odd: dict) -> None:
+    done.write_json(done.lineage_file, odd)
+    done.report(state="stopped")
+    with pytest.raises(UserError, match="is damaged"):
+        lineage(done)
+    assert work(done) == 2
+    assert "lineage.json is damaged" in done.status.message

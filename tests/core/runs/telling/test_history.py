@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from finetune_core.errors import UserError
 from finetune_core.records import Epoch, Event, Step
 from finetune_core.runs.telling import history
 from finetune_core.runs.telling.blocks import parse
@@ -229,3 +230,8 @@ def test_what_was_kept_and_is_damaged_is_made_anew(tmp_path, damage):
 
     _file(path).write_bytes(damage(_file(path).read_bytes()))
     assert remembered(path).cursor == 0
+
+
+def test_a_folder_in_place_of_the_records_is_told(tmp_path):
+    with pytest.raises(UserError, match="is damaged"):
+        history.read(tmp_path)

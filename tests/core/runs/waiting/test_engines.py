@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 
 from finetune_core.cli import main
@@ -19,6 +20,14 @@ WITH_SUBMITIT = pytest.mark.skipif(
     reason="submitit is not installed: pip install -r requirements-extras.txt",
 )
 LOCAL = ["--on", "slurm", "--set-on", "cluster=local", "--set-on", "gpus=0"]
+
+
+@pytest.fixture
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> list[store.Run]:
+    """The runs whose worker would have been started on this machine."""
+    started: list[store.Run] = []
+    monkeypatch.setattr(launch, "start", lambda run, gpus=(): started.append(run))
+    return started
 
 
 @pytest.fixture
@@ -92,3 +101,28 @@ def test_knobs_that_do_not_fit_are_said(pairs: list[str], said: str) -> None:
 
 def test_a_run_without_a_word_is_one_of_this_machine(tiny: Recipe) -> None:
     assert engines.of(store.create(tiny)) == Here()
+
+
+def test_what_was_elsewhere_goes_on_elsewhere(
+    file: Path, capsys: pytest.CaptureFixture[str], no_worker: list[store.Run]
+) -> None:
+    run = begin(capsys, file, "--on", "nodes")
+    run.report(state="failed", error={"what": "x"})
+    assert main(["resume", run.id]) == 0
+    assert "torchrun --nnodes 2" in capsys.readouterr().out
+    assert (run.status.state, run.status.error) == ("queued", None)
+    branched = store.create(run.recipe)
+    engines.start(branched, like=run)
+    assert engines.of(branched) == engines.of(run)
+    assert not no_worker
+    run.report(state="paused")
+    run.claim(psutil.Process())
+    engines.resume(run)
+    assert run.wish() == "go"
+
+
+def test_what_was_here_goes_on_here(tiny: Recipe, no_worker: list[store.Run]) -> None:
+    run = store.create(tiny)
+    run.report(state="stopped")
+    engines.resume(run)
+    assert no_worker == [run]

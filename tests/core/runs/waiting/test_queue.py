@@ -1,5 +1,6 @@
 """The queue with real processes: nothing is lost and nothing runs twice, whoever is killed and whatever is damaged."""
 
+import errno
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from finetune_core.machine import Gpu, Machine, facts
 from finetune_core.recipe import Recipe
 from finetune_core.runs import holding, store
 from finetune_core.runs.store import Run
-from finetune_core.runs.waiting import devices, queue
+from finetune_core.runs.waiting import devices, dispatcher, queue
 
 ONE = Machine(cores=2, memory_gb=8, free_disk_gb=9)
 TWO_GPUS = Machine(cores=2, memory_gb=8, free_disk_gb=9, gpus=(Gpu("A", 8, 8.0), Gpu("B", 8, 8.0)))
@@ -190,6 +191,50 @@ def test_a_run_whose_folder_is_thrown_away_is_passed_over(tiny: Recipe, busy: Ru
     assert not a.path.exists()
 
 
+def test_a_recipe_that_the_system_refuses_to_read_stops_nobody(tiny: Recipe, busy: Run) -> None:
+    a, b = submit(tiny, "a", "b")
+    a.recipe_file.unlink()
+    a.recipe_file.mkdir()
+    kill(busy)
+    until(lambda: b.status.active)
+    assert a.status.state == "failed"
+
+
+def test_a_disk_that_is_full_is_waited_for_and_told_once(
+    tiny: Recipe, busy: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = submit(tiny, "a")
+    kill_the_dispatcher()
+    turns = iter([*[errno.ENOSPC] * 3, 0])
+
+    def turn(folder: Path, here: Machine) -> bool:
+        if number := next(turns):
+            raise OSError(number, os.strerror(number))
+        return False
+
+    monkeypatch.setattr(dispatcher, "EVERY", 0)
+    monkeypatch.setattr(dispatcher, "_turn", turn)
+    dispatcher.serve(places.runs_dir())
+    assert capsys.readouterr().out.count("no room") == 1
+    assert run.status.state == "queued"
+
+
+def test_a_run_of_another_user_is_left_to_them_and_holds_nobody_up(
+    tiny: Recipe, busy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, mine = submit(tiny, "theirs", "mine")
+    kill_the_dispatcher()
+    kill(busy)
+    until(lambda: not busy.alive())
+    monkeypatch.setattr(os, "access", lambda path, mode: path != theirs.path)
+    begun: list[Run] = []
+    monkeypatch.setattr(queue, "begin", lambda run, gpus=(): begun.append(run))
+    assert not dispatcher._turn(places.runs_dir(), ONE)
+    assert [run.id for run in begun] == [mine.id]
+    assert theirs.status.state == "queued"
+    assert [run.id for run in queue.look().ours] == [mine.id], "so that nobody starts a dispatcher for it alone"
+
+
 def test_submissions_from_many_processes_all_arrive_once(tiny: Recipe, busy: Run, tmp_path: Path) -> None:
     tiny.save(tmp_path / "recipe.yaml")
     code = """
@@ -217,13 +262,13 @@ def test_a_waiting_run_can_be_started_at_once(tiny: Recipe, busy: Run) -> None:
         queue.start_now(b)
 
 
-def test_a_stopped_run_can_wait_to_go_on(tiny: Recipe, busy: Run) -> None:
-    run = store.create(tiny)
-    run.report(state="stopped")
-    queue.line_up(run)
-    assert [each.id for each in queue.look().waiting] == [run.id]
-    with pytest.raises(UserError, match="is at work"):
-        queue.line_up(busy)
+def test_a_relative_folder_is_the_same_for_dispatcher_and_worker(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = queue.submit(tiny.with_value("phases.0.epochs", 1), runs=Path("there"))
+    until(lambda: run.status.state == "finished")
+    assert run.path.parent == tmp_path / "there"
 
 
 def test_without_a_place_to_write_it_is_said(tiny: Recipe, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -113,3 +115,18 @@ def test_a_sweep_is_queued_whole_or_refused(tiny: Recipe, tmp_path: Path, capsys
     assert main(["sweep-result", "nothing"]) == 2
     assert main(["sweep", str(tmp_path / "recipe.yaml"), "--knobs"]) == main(["sweep-result"]) == 0
     assert "phases.0.learning_rate" in capsys.readouterr().out
+
+
+def test_one_that_begins_while_a_sweep_is_cancelled_keeps_no_other_waiting(
+    tiny: Recipe,
+    busy: store.Run,  # noqa: F811
+) -> None:
+    sweep = begin(tiny, "seed=1; 2; 3")
+    first, *others = [trial.run for trial in sweep.trials]
+    with ThreadPoolExecutor(1) as thread:
+        with holding.queue_locked(places.runs_dir()):  # as the dispatcher has it
+            cancelled = thread.submit(sweeps.cancel, sweep)
+            time.sleep(0.5)
+            first.report(state="finished")
+        assert cancelled.result(60) == 2
+    assert [run.status.state for run in (first, *others)] == ["finished", "stopped", "stopped"]

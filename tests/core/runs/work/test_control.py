@@ -1,11 +1,13 @@
 """Who works on a run and what it hears: one worker at a time; stop and pause land at once and are never lost."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,8 +16,10 @@ import pytest
 from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
+from finetune_core.records import Record
 from finetune_core.runs import holding, launch, store
-from finetune_core.runs.work.hearing import EARLY
+from finetune_core.runs.work import worker
+from finetune_core.runs.work.hearing import EARLY, Ear
 from finetune_core.runs.work.worker import work
 
 
@@ -182,6 +186,71 @@ def test_what_cannot_be_done_is_said(tiny: Recipe) -> None:
         launch.resume(run)
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_records_that_find_no_room_at_the_end_are_waited_for_and_told(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    run = store.create(tiny)
+    append, refused = run.append, []
+
+    def full(record: Record) -> None:
+        if getattr(record, "step", 0) >= 5 and (len(refused) < 8 or not comes_back):
+            refused.append(record)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(record)
+
+    monkeypatch.setattr(run, "append", full)
+    monkeypatch.setattr(worker, "LAST_SECONDS", 10.0 if comes_back else 0.5)
+    assert work(run) == 0
+    epochs = [row for row in run.records()[0] if row["kind"] == "epoch"]
+    assert run.status.state == "finished"
+    assert len(epochs) == (2 if comes_back else 1)
+    assert ("are lost" in run.status.message) != comes_back
+
+
+def test_a_last_word_that_finds_no_room_is_said_again(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(tiny)
+    report, refused = run.report, []
+
+    def full(**facts: object) -> None:
+        if facts.get("state") == "finished" and not refused:
+            refused.append(facts)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        report(**facts)
+
+    monkeypatch.setattr(run, "report", full)
+    assert work(run) == 0
+    assert refused
+    assert run.status.state == "finished"
+
+
+def test_a_newer_wish_outlasts_one_that_another_thread_has_read_before(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store.create(tiny)
+    run.ask("go")
+    ear, read, go_on, wish = Ear(run), threading.Event(), threading.Event(), run.wish
+
+    def slowly() -> str:
+        found = wish()
+        if not read.is_set():
+            read.set()
+            assert go_on.wait(60)
+        return found
+
+    monkeypatch.setattr(run, "wish", slowly)
+    first, second = threading.Thread(target=ear.look), threading.Thread(target=ear.look)
+    first.start()
+    assert read.wait(60)
+    run.ask("stop")
+    second.start()
+    second.join(0.5)
+    go_on.set()
+    first.join(60)
+    second.join(60)
+    assert ear.asked == "stop"
+
+
 def test_a_wish_of_a_life_before_is_forgotten(tiny: Recipe) -> None:
     run = store.create(tiny)
     launch.start(run)
@@ -190,3 +259,74 @@ def test_a_wish_of_a_life_before_is_forgotten(tiny: Recipe) -> None:
     assert run.status.state == "lost"
     assert work(run) == 0
     assert run.status.state == "finished"
+
+
+@pytest.fixture
+def bystander(tiny: Recipe) -> Iterator[tuple[store.Run, psutil.Process]]:
+    """A run that is at work on another machine, and a process of this one that has the same id as its worker."""
+    run = store.create(tiny)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run.write_json(run.owner_file, {**holding.described(psutil.Process(child.pid)), "host": "another"})
+        run.report(state="running")
+        yield run, psutil.Process(child.pid)
+        child.kill()
+
+
+def test_a_process_of_this_machine_is_not_taken_for_the_worker_of_another(
+    bystander: tuple[store.Run, psutil.Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, process = bystander
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.2)
+    assert run.status.state == "running"
+    with pytest.raises(UserError, match="another machine, another"):
+        launch.stop(run, now=True)
+    launch.stop(run, wait=True)
+    assert run.status.state == "stopping", "it was asked, and is waited for no longer"
+    run.report(state="stopped")
+    with pytest.raises(UserError, match="already being worked on"):
+        launch.resume(run)
+    assert process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_worker_of_another_machine_is_waited_for(bystander: tuple[store.Run, psutil.Process]) -> None:
+    run, _ = bystander
+
+    def end() -> None:
+        until(lambda: run.wish() == "stop")
+        run.report(state="stopped")
+        run.owner_file.unlink()
+
+    worker = threading.Thread(target=end)
+    worker.start()
+    launch.stop(run, wait=True)
+    worker.join()
+    assert run.status.state == "stopped"
+
+
+def test_the_last_word_of_a_worker_outlives_a_stop_at_once(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(tiny)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run.claim(psutil.Process(child.pid))
+        run.report(state="running")
+        kill = psutil.Process.kill
+
+        def finish_first(process: psutil.Process) -> None:
+            run.report(state="finished")
+            kill(process)
+
+        monkeypatch.setattr(psutil.Process, "kill", finish_first)
+        launch.stop(run, now=True)
+    assert run.status.state == "finished"
+
+
+def test_a_process_that_cannot_be_killed_is_told(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(tiny)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run.claim(psutil.Process(child.pid))
+        run.report(state="running")
+        monkeypatch.setattr(launch, "GRACE_SECONDS", 0.1)
+        monkeypatch.setattr(psutil.Process, "kill", lambda process: None)  # as where it waits for a disk
+        with pytest.raises(UserError, match="has not ended yet"):
+            launch.stop(run, now=True)
+        assert run.status.state == "running"
+        child.kill()

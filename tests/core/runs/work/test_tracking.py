@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from finetune_core.errors import UserError
 from finetune_core.parts import Job, Tracker
-from finetune_core.parts.trackers import Log, MLflow, TensorBoard, WandB
+from finetune_core.parts.trackers import Log, MLflow, TensorBoard, WandB, _EventFiles
 from finetune_core.recipe import Recipe
 from finetune_core.records import parse
 from finetune_core.runs import store
@@ -97,6 +97,32 @@ def test_a_tracker_that_fails_is_told_once_and_stops_nothing(tiny: Recipe, broke
     told = [row["text"] for row in run.records()[0] if row.get("name") == "tracker"]
     assert told == ["Broken gets nothing more of this run. ConnectionError: the server is gone"]
     assert read(run)[0] == pytest.approx(written(run), rel=1e-6)
+
+
+@pytest.mark.parametrize("asked", ["nothing", "stop", "mistake"])
+def test_what_a_tracker_cannot_finish_is_told_before_the_last_word(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    states: list[str] = []
+
+    def close(log: _EventFiles) -> None:
+        log.writer.close()
+        states.append(run.status.state)
+        raise ConnectionError("the upload broke off")
+
+    def watch(record: Any) -> None:
+        if record.kind == "step" and asked == "stop":
+            run.ask("stop")
+        if record.kind == "step" and asked == "mistake":
+            raise UserError("A mistake.")
+
+    run = store.create(tiny)
+    monkeypatch.setattr(_EventFiles, "close", close)
+    work(run, watch=watch)
+    told = [row["text"] for row in run.records()[0] if row.get("name") == "tracker"]
+    assert told == ["TensorBoard may lack the end of this run. ConnectionError: the upload broke off"]
+    assert states == ["stopping" if asked == "stop" else "running"]
+    assert run.status.state == {"nothing": "finished", "stop": "stopped", "mistake": "failed"}[asked]
 
 
 def test_a_library_that_is_missing_is_told_before_anything_starts(

@@ -102,8 +102,7 @@ def held(folder: Folder) -> Iterator[bool]:
         return
     with _lock(folder, folder.lock_file.name):
         with folder.writing():
-            places.forget_drafts(folder.path)
-            places.forget_drafts(folder.checkpoints, SAFETENSORS)
+            forget_drafts(folder)
             name_worker(folder, psutil.Process())
         over = threading.Event()
         threading.Thread(target=_pulse, args=(folder, over), daemon=True).start()
@@ -113,6 +112,12 @@ def held(folder: Folder) -> Iterator[bool]:
             over.set()
             with suppress(OSError):  # on a disk that refuses, the name of a process that is gone does no harm
                 folder.owner_file.unlink(missing_ok=True)  # the process may go on with something else
+
+
+def forget_drafts(folder: Folder) -> None:
+    """Take away the half-written files of killed workers."""
+    places.forget_drafts(folder.path)
+    places.forget_drafts(folder.checkpoints, SAFETENSORS)
 
 
 @contextmanager

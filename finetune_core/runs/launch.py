@@ -81,6 +81,7 @@ def _stop_at_once(run: Run) -> None:
     end_by_force(run)
     if run.status.state in ("lost", "unreadable"):
         with contextlib.suppress(OSError):  # a full disk keeps nobody running
+            holding.forget_drafts(run)
             run.report(state="stopped", message="Stopped at once; what was saved last remains", seconds_left=None)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
@@ -301,6 +302,18 @@ def test_a_worker_of_another_machine_is_waited_for(bystander: tuple[store.Run, p
     launch.stop(run, wait=True)
     worker.join()
     assert run.status.state == "stopped"
+
+
+def test_a_stop_at_once_leaves_no_half_written_file(endless: Recipe) -> None:
+    run = store.create(endless)
+    launch.start(run)
+    until(lambda: run.status.state == "running")
+    pid = run.worker_pid()
+    draft = run.checkpoints / f".step-00000012.safetensors.{pid}.1{places.DRAFT}"
+    draft.write_bytes(b"half of it")
+    launch.stop(run, now=True)
+    assert run.status.state == "stopped"
+    assert not list(run.path.rglob(".*"))
 
 
 def test_the_last_word_of_a_worker_outlives_a_stop_at_once(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

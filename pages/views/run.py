@@ -21,7 +21,7 @@ from finetune_core.recipe.words import model_words, source_words, thawed_words, 
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
 from finetune_core.runs.telling.history import History
-from finetune_core.wording import count, file_name
+from finetune_core.wording import count, file_name, megabytes
 from pages.ui.kit import live, path, scripts, shell, state
 from pages.ui.kit.badge import duration, status_words
 from pages.ui.kit.chart import chart, load
@@ -122,7 +122,7 @@ def _body(run: Run, recipe: Recipe) -> None:
     """Everything that moves."""
     status, told = run.status, live.told(run)
     _progress(run, status, lambda: changing.popover(run))
-    _tiles(told.history, recipe.task.score)
+    _tiles(told.history, recipe.task.score, run if status.state == "finished" else None)
     cockpit.alarms(recipe, told.history.events)
     tabs = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
     parts = (
@@ -164,18 +164,35 @@ def _ended(status: Status) -> str:
     return words + reasons.get(status.state, "")
 
 
-def _tiles(history: History, score: Score) -> None:
-    rates = [history.latest("lr", group) for group in history.of("lr")]
+def _tiles(history: History, score: Score, finished: Run | None) -> None:
+    """What says most while it learns, and once it has finished; as many of both, so that nothing moves."""
+    best = history.best
     values = {
-        f"Best {score.inside}": score.shown(history.best["valid_score"] if history.best else None),
-        "Loss": _newest(history.latest("loss"), np.mean, ".3f"),
-        "Learning rate": written(max(rate[-1] for rate in rates if len(rate)), 3) if any(map(len, rates)) else "–",
-        "Images per second": _newest(history.latest("images_per_s"), np.median, ",.0f"),
+        f"Best {score.inside}": score.shown(best["valid_score"] if best else None),
+        **(_came_of(history, finished) if finished else _going(history)),
         "Memory": _newest(history.latest("memory_mb") / 1000, lambda known: known[-1], ".1f", " GB"),
     }
     with st.grid(len(values), min_column_width=140):
         for name, value in values.items():
             st.metric(name, value, border=True)
+
+
+def _going(history: History) -> dict[str, str]:
+    rates = [history.latest("lr", group) for group in history.of("lr")]
+    return {
+        "Loss": _newest(history.latest("loss"), np.mean, ".3f"),
+        "Learning rate": written(max(rate[-1] for rate in rates if len(rate)), 3) if any(map(len, rates)) else "–",
+        "Images per second": _newest(history.latest("images_per_s"), np.median, ",.0f"),
+    }
+
+
+def _came_of(history: History, run: Run) -> dict[str, str]:
+    best, epochs = history.best, history.epochs
+    return {
+        "Best epoch": f"{best['epoch'] + 1} of {len(epochs)}" if best else "–",
+        "Training time": duration(epochs[-1]["seconds"]) if epochs else "–",
+        "Weights": megabytes(run.best.stat().st_size) if run.best.exists() else "–",
+    }
 
 
 def _newest(known: np.ndarray, meant: Callable[[np.ndarray], float], form: str, unit: str = "") -> str:

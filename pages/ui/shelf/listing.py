@@ -104,15 +104,15 @@ def _row(run: Summary) -> dict[str, Any]:
     best = status.best_score
     return {
         "star": "★" if run.notes.star else "☆",
-        "open": ":material/open_in_full: Open",
+        "open": "Open",
         "state": f"{look.mark} {word}",
         "name": run.name or None,
-        "data": run.data or None,
-        "backbone": run.backbone or None,
-        "thawed": run.thawed or None,
         "best": best if run.score.share else None,
         "error": None if run.score.share else best,
         "curve": run.curve or None,
+        "data": run.data or None,
+        "backbone": run.backbone or None,
+        "thawed": run.thawed or None,
         "time": duration(run.seconds) if run.readable else None,
         "started": pd.Timestamp(status.started, unit="s") if status.started else None,
         "size": run.size / 1e6,
@@ -128,16 +128,16 @@ def _columns(runs: Sequence[Summary]) -> dict[str, Any]:
             "", type="tertiary", on_click=_toggle_star, args=(ids,), key=STARRED, pinned=True, width=45
         ),
         "open": config.ButtonColumn(
-            "", type="tertiary", on_click=_open, args=(ids,), key=OPENED, pinned=True, width=85
+            "", type="tertiary", on_click=_open, args=(ids,), key=OPENED, pinned=True, width=60
         ),
         "state": config.TextColumn("State", width=105),
         "name": config.TextColumn("Name", width=130),
-        "data": config.TextColumn("Data", width=80),
-        "backbone": config.TextColumn("Backbone", width=90),
-        "thawed": config.TextColumn("Thawed", width=150),
-        "best": config.ProgressColumn("Best score", width=130, format="percent", min_value=0.0, max_value=1.0),
+        "data": config.TextColumn("Data", width=85),
+        "backbone": config.TextColumn("Backbone", width=125),
+        "thawed": config.TextColumn("Thawed", width=135),
+        "best": config.ProgressColumn("Best score", width=115, format="percent", min_value=0.0, max_value=1.0),
         "error": config.NumberColumn("Mean error", width=100, format="%.4g"),
-        "curve": config.LineChartColumn("Validation", width=100),
+        "curve": config.LineChartColumn("Validation", width=90),
         "time": config.TextColumn("Time", width=65),
         "started": config.DatetimeColumn("Started", width=110, format="distance"),
         "size": config.NumberColumn("Size", width=65, format="%.0f MB"),

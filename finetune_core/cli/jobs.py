@@ -30,8 +30,6 @@ def _add_job(commands: Commands, kind: type[Job]) -> None:
     one = commands.add(do, "recipe", "runs", "json")
     help = "start from a run's best weights, or from this checkpoint, instead of the recipe's weights"
     one.add_argument("--from", metavar="RUN_OR_FILE", help=help)
-    help = "only make the run folder and print it, for torchrun on several machines (see finetune_core/runs/work)"
-    one.add_argument("--create-only", action="store_true", help=help)
     one.add_argument("--queue", action="store_true", help="let it wait in the queue until its device is free")
     places = ", ".join(Engine.kinds())
     one.add_argument("--on", choices=[*Engine.kinds()], help=f"where it runs: {places} (default this terminal)")
@@ -73,10 +71,6 @@ def _do(kind: type[Job], options: Options) -> int:
         told(queue.submit(recipe, job, options.runs), options.json)
         return 0
     run = store.create(recipe, job, options.runs)
-    if options.create_only:
-        run.report(state="stopped", message="Not started yet")
-        print(run.path)
-        return 0
     code = work(run, options.json)
     if code or run.status.state != "finished":
         return code or int(not job.resumable)  # what was stopped and cannot go on has no result

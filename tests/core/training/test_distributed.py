@@ -1,5 +1,6 @@
 """Several processes for one run, here two on the CPU by torchrun and gloo: the same training, and no hanging."""
 
+import importlib.util
 import json
 import math
 import os
@@ -196,9 +197,12 @@ def test_shares_add_up_to_the_batch(images: int, processes: int) -> None:
 
 def test_a_run_can_be_made_for_torchrun_to_start(tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     tiny.save(tmp_path / "recipe.yaml")
-    assert main(["train", str(tmp_path / "recipe.yaml"), "--create-only"]) == 0
-    run = store.open_run(capsys.readouterr().out.strip())
-    assert run.status.state == "stopped"
+    assert main(["train", str(tmp_path / "recipe.yaml"), "--on", "nodes"]) == 0
+    *_, module, named, path = capsys.readouterr().out.split()
+    assert importlib.util.find_spec(module)
+    assert named == path
+    run = store.open_run(path)
+    assert run.status.state == "queued"
     assert work(run) == 0
     assert run.status.state == "finished"
 

@@ -33,14 +33,14 @@ GOES_ON = (
 )
 
 
-def check(run: Run, recipe: Recipe) -> None:
-    """A UserError where a branch with this recipe cannot go on from the states of the run."""
-    other = [place for place, _, _ in differences(run.recipe, recipe) if not place.startswith(GOES_ON)]
+def _check(then: Recipe, recipe: Recipe, run: str) -> None:
+    """A UserError where a branch with this recipe cannot go on from a state that was saved with another one."""
+    other = [place for place, _, _ in differences(then, recipe) if not place.startswith(GOES_ON)]
     if other:
         raise UserError(
             f"A run cannot go on with another {other[0]}.",
             "What its optimizer and its records hold belongs to the one that it had.",
-            f"Begin anew with its weights: `train RECIPE --from {run.id}`.",
+            f"Begin anew with its weights: `train RECIPE --from {run}`.",
         )
 
 
@@ -50,11 +50,11 @@ def branch(run: Run, recipe: Recipe, step: int | None = None) -> Run:
     The state before it comes along, for where the newest is damaged. UserErrors where the recipe does not go with it,
     or nothing was saved.
     """
-    check(run, recipe)
     paths = [path for path in run.states if facts.read(path) and (step is None or facts.step(path) <= step)][:2]
     if not paths:
         raise UserError(f"The run {run.id} has no checkpoint to go on from.", "", "Begin anew with its best weights.")
     position, step = facts.position(paths[0]), facts.step(paths[0])
+    _check(facts.recipe(paths[0]), recipe, run.id)
     before = run.recipe_at(step)
     _check_past(before, recipe, position)
     origin = Lineage(run.id, step, tuple(differences(before, recipe)))

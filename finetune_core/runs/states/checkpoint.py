@@ -24,7 +24,7 @@ from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.parts.backbones import reading, seals
 from finetune_core.parts.backbones.weight_files import APART
-from finetune_core.recipe import Recipe, parse
+from finetune_core.recipe import Recipe
 from finetune_core.recipe.diff import differences
 from finetune_core.runs.folder import Folder
 from finetune_core.runs.states import facts, predictions
@@ -101,6 +101,9 @@ def restore(folder: Folder, trainer: Trainer) -> list[str]:
         raise UserError("No checkpoint of this run can be read.", notes[0], hint)
     if folder.resume_state.exists():
         trainer.restore(_of_version_2(folder))
+    elif folder.last.exists() or folder.best.exists():  # a state is always written before them
+        why, hint = "Its weights are there, and no state to go on from.", "Start a new run with them: `train --from`."
+        raise UserError("The checkpoints of this run are gone.", why, hint)
     return []
 
 
@@ -192,8 +195,7 @@ def _branched(folder: Folder, step: int) -> bool:
 
 def _check_recipe(path: Path, recipe: Recipe) -> None:
     """A UserError where the run's recipe is no longer the one that its checkpoint was made with."""
-    then = parse(json.loads(facts.read(path)["recipe"]))
-    changed = [each for each in differences(then, recipe) if not each[0].startswith(FREE)]
+    changed = [each for each in differences(facts.recipe(path), recipe) if not each[0].startswith(FREE)]
     if changed:
         place, before, now = changed[0]
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from safetensors import safe_open
 
 from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe, parse
 from finetune_core.runs.states.packing import unpacked
 
 
@@ -24,6 +26,11 @@ def read(path: Path) -> dict[str, str]:
 def step(path: Path) -> int:
     """The optimizer steps that were done when a state was saved, by its file's name."""
     return int(path.stem.removeprefix("step-"))
+
+
+def recipe(path: Path) -> Recipe:
+    """The recipe that its run had when it was saved, which somebody may have edited since."""
+    return parse(json.loads(read(path)["recipe"]))
 
 
 def position(path: Path) -> dict[str, Any]:

@@ -71,6 +71,15 @@ def test_what_would_be_another_past_is_refused(done: store.Run, path: str, value
         branch.branch(done, done.recipe.with_value(path, value), 6)
 
 
+def test_a_recipe_that_was_edited_under_the_run_is_no_way_around_that(done: store.Run) -> None:
+    text = done.recipe_file.read_text()
+    done.recipe_file.write_text(text.replace("batch_size: 6", "batch_size: 4"))
+    runs = set(done.path.parent.iterdir())
+    with pytest.raises(UserError, match=r"another training\.batch_size"):
+        branch.branch(done, done.recipe)
+    assert set(done.path.parent.iterdir()) == runs
+
+
 def test_a_run_that_saved_nothing_has_no_branch(tiny: Recipe) -> None:
     run = store.create(tiny)
     with pytest.raises(UserError, match="no checkpoint"):

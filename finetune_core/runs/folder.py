@@ -94,6 +94,8 @@ class Folder:
 
     def replace(self, path: Path, write: Callable[[Path], object], lasting: bool = False) -> None:
         """Write a file of the folder as a whole; a `lasting` one survives a power cut."""
+        if path.parent == self.checkpoints:  # it may have been cleared away
+            self.checkpoints.mkdir(exist_ok=True)
         places.replace_file(path, write, lasting)
 
     def copy(self, path: Path, target: Path) -> None:

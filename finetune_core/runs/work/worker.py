@@ -37,6 +37,10 @@ LAST_SECONDS = 10.0  # that a disk without room is given when all is over; twice
 SPARED = 20.0  # times as long as saving took, until it is done again
 
 
+class _Gone(Exception):  # noqa: N818 - not ours to mend
+    """The run's folder is there no longer."""
+
+
 def work(run: Run, watch: Watch = lambda _: None, report: Report = silent, alone: bool = False) -> int:
     """Do the run's job in this process; returns the exit code. Never raises for what happens in the job.
 
@@ -62,6 +66,9 @@ def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
             _drive(run.job, desk, watch)
     except Stop:
         _say(run, state="stopped", message=EARLY)
+    except _Gone:  # nothing is written, so that nothing of it comes back
+        sys.stderr.write(f"{run.path} was thrown away or moved while it was worked on; the work ends.\n")
+        return 2
     except Exception as error:  # noqa: BLE001 - the last resort: nothing may die without a word
         failure = failures.told(error)
         if failure.bug:
@@ -105,7 +112,7 @@ class _Desk:
         self.next, self.preparing, self.last_words = 0.0, "", "Finished"
         self.started, self.first = time.monotonic(), 0
         self.begun = False
-        self.waiting: dict[str, Any] = {}  # facts that are not written down yet
+        self.facts: dict[str, Any] = {}  # all that is to be told, in case somebody harms the file
         self.unwritten: list[Record] = []  # records that the disk would not take
         self.saved, self.save_again = time.monotonic(), 0.0
         self.heard = Wish.GO
@@ -116,6 +123,7 @@ class _Desk:
     def report(self, what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
         """What is being prepared, and how far that is; ended by a wish to stop, which one process alone can obey."""
         if what != self.preparing or done >= total or time.monotonic() >= self.next:
+            self._check_there()
             self.preparing, self.next = what, time.monotonic() + REPORT_SECONDS
             _say(self.files, state="preparing", message=what, done=done, total=total, unit=unit, error=None)
             self.listener(what, done, total, unit)
@@ -129,12 +137,11 @@ class _Desk:
         self.begun = True
         self.started, self.first = time.monotonic(), step
         self.saved = time.monotonic()
-        self.waiting = {"step": step, "steps": steps}
-        self._write(state="running", message=doing, **facts)
+        self._write(state="running", message=doing, step=step, steps=steps, **facts)
 
     def advance(self, step: int, now: bool = False, **facts: Any) -> None:
         """So many steps are done."""
-        self.waiting |= {"step": step, **facts}
+        self.facts |= {"step": step, **facts}
         if now or time.monotonic() >= self.next:
             self._write(seconds_left=self._seconds_left())
 
@@ -158,6 +165,7 @@ class _Desk:
 
     def hear(self) -> Wish:
         """What is asked for between two steps; all of several processes say the same."""
+        self._check_there()
         due = time.monotonic() - self.saved >= max(60.0 * self.recipe.training.save_minutes, self.save_again)
         mine = max(self.ear.wish(), Wish.SAVE if due else Wish.GO, Wish.STOP if self._left_alone() else Wish.GO)
         self.heard = Wish(_most(mine))
@@ -195,7 +203,7 @@ class _Desk:
 
         To be called before the last word is said: who hears that looks no more.
         """
-        self.unwritten += self.tracking.close(self.waiting.get("step", 0))
+        self.unwritten += self.tracking.close(self.facts.get("step", 0))
         _patiently(self._write_down)
         lost, self.unwritten = len(self.unwritten), []
         return f" {count(lost, 'record')} could not be written and {'is' if lost == 1 else 'are'} lost." if lost else ""
@@ -208,28 +216,31 @@ class _Desk:
         """It was stopped."""
         message = "Stopped; it can go on from here" if resumable else "Stopped on request"
         if resumable:
-            self.keep(Event("stopped", self.waiting["step"], "Stopped on request"))
+            self.keep(Event("stopped", self.facts["step"], "Stopped on request"))
         self._end(message, state="stopped")
 
     def _end(self, message: str, **changes: Any) -> None:
         """The last word, for which the disk is given some time, too."""
         if lost := self.part():
             message = f"{message.rstrip('.')}.{lost}"
-        _patiently(lambda: _say(self.files, **{**self.waiting, **changes, "message": message}))
+        _patiently(lambda: _say(self.files, **{**self.facts, **changes, "message": message}))
 
     def _write(self, **changes: Any) -> None:
         self.next = time.monotonic() + REPORT_SECONDS
-        if self.unwritten:
-            waiting = f"{count(len(self.unwritten), 'record')} cannot be written yet: the disk has no room."
-            changes["message"] = f"{changes.get('message', 'Training')}. {waiting}"
-        _say(self.files, **{**self.waiting, **changes})
+        self.facts |= changes
+        waiting = f". {count(len(self.unwritten), 'record')} cannot be written yet: the disk has no room."
+        _say(self.files, **{**self.facts, "message": self.facts["message"] + waiting * bool(self.unwritten)})
 
     def _seconds_left(self) -> float | None:
-        done = self.waiting["step"] - self.first
+        done = self.facts["step"] - self.first
         if done <= 0:
             return None
-        left = self.waiting["steps"] - self.waiting["step"]
+        left = self.facts["steps"] - self.facts["step"]
         return round((time.monotonic() - self.started) / done * left, 1)
+
+    def _check_there(self) -> None:
+        if not self.files.recipe_file.exists():
+            raise _Gone
 
     def _left_alone(self) -> bool:
         """Whether whoever has started several processes is gone, so that nobody would notice if they hung."""

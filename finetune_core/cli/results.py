@@ -72,11 +72,15 @@ def show(options: Options) -> None:
     task = run.recipe.task
     for epoch in epochs:
         mark = "   best" if epoch["best"] else ""
-        losses = f"loss {epoch['train_loss']:.4f}   validation loss {epoch['valid_loss']:.4f}"
+        losses = f"loss {_loss(epoch['train_loss'])}   validation loss {_loss(epoch['valid_loss'])}"
         scores = ", ".join(
             f"{s.title} {s.shown(epoch['scores'][s.key])}" for s in task.scores if s.key in epoch["scores"]
         )
         print(f"epoch {epoch['epoch'] + 1:>3}   {losses}   {scores}{mark}")
+
+
+def _loss(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def _line(one: Summary) -> str:

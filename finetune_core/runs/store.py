@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -36,6 +37,7 @@ SETTLING = ("starting", "preparing")
 ACTIVE = (*SETTLING, "running", "paused", "stopping")
 ENDED = ("finished", "stopped", "diverged", "failed")
 EPOCH = b'{"kind": "epoch"'  # how the line of an epoch record begins
+LATEST = 253402300799  # seconds since 1970 until the year 10000
 WRITTEN = ("queued", *SETTLING, "running", "paused", *ENDED)
 
 
@@ -136,6 +138,8 @@ class Run(Folder):
             status = _STATUS.validate_python(found)
             if status.state not in WRITTEN:
                 raise ValueError(f"It knows no state {shown(status.state)}")
+            if wrong := _beyond(status):
+                raise ValueError(f"Its {wrong} is no such number")
         except ValueError as error:
             why = f"{str(error).splitlines()[0]}."
             raise UserError(f"{self.status_file} is damaged.", why, "Resume the run, or remove its folder.") from error
@@ -402,6 +406,17 @@ def today(saved: dict[str, Any]) -> dict[str, Any]:
         return saved
     renamed = {EARLIER.get(name, name): value for name, value in saved.items()}
     return {"scores": {"accuracy": renamed.get("valid_score")}, "by_name": {}, **renamed}
+
+
+def _beyond(status: Status) -> str:
+    """The name of a number that is none, or of a time that no calendar has; empty where all are sound."""
+    for each in fields(status):
+        said = getattr(status, each.name)
+        numbers = [one for one in (said if isinstance(said, list) else [said]) if isinstance(one, int | float)]
+        most = LATEST if each.name in ("started", "updated") else sys.float_info.max
+        if not all(abs(one) <= most for one in numbers):  # what is no number is not, either
+            return each.name
+    return ""
 
 
 def _known(saved: dict[str, Any]) -> dict[str, Any]:

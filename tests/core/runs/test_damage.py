@@ -1,7 +1,10 @@
 """A run whose files came to harm, or whose disk refuses: it is listed, and goes on or says why not."""
 
 import errno
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,7 @@ from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
+from finetune_core.records import Record, Step
 from finetune_core.runs import launch, store
 from finetune_core.runs.work.worker import work
 from tests.core.runs.states.test_checkpoint import flip, same, stopped_at
@@ -117,3 +121,81 @@ def test_a_worker_that_may_write_nothing_says_so(recipe: Recipe, number: int, mo
         with pytest.raises(UserError, match=r"no room for the run|no place for the run"):
             launch.start(run)
     assert work(run) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("updated", "Infinity"), ("started", "1e300"), ("best_score", "NaN"), ("valid_score", "[-Infinity]")],
+)
+def test_a_number_that_is_none_makes_one_run_unreadable_and_no_list(
+    recipe: Recipe, name: str, value: str, capsys: pytest.CaptureFixture
+) -> None:
+    run, other = store.create(recipe), store.create(recipe)
+    run.status_file.write_text(f'{{"state": "finished", "{name}": {value}}}')
+    assert run.status.state == "unreadable"
+    assert main(["runs"]) == 0
+    assert other.id in (said := capsys.readouterr().out)
+    assert f"Its {name} is no such number" in said
+    assert main(["runs", "--json"]) == 0
+    json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+def test_a_status_that_is_harmed_while_the_run_works_is_whole_again(recipe: Recipe) -> None:
+    run = store.create(recipe)
+
+    states = []
+
+    def harm(record: Record) -> None:
+        states.append(run.status.state)
+        if isinstance(record, Step) and record.step == 4:
+            run.status_file.write_text("{")
+
+    work(run, watch=harm)
+    assert run.status.state == "finished"
+    assert (run.status.step, run.status.epochs) == (run.status.steps, recipe.epochs)
+    assert "starting" not in states
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_worker_ends_whose_folder_is_gone_and_brings_nothing_of_it_back(
+    recipe: Recipe, tmp_path: Path, moved: bool
+) -> None:
+    run = store.create(recipe)
+
+    def vanish(record: Record) -> None:
+        if isinstance(record, Step) and record.step == 4:
+            run.path.rename(tmp_path / "moved") if moved else shutil.rmtree(run.path)
+
+    assert work(run, watch=vanish) == 2
+    assert not run.path.exists()
+
+
+def test_checkpoints_that_are_cleared_away_while_the_run_works_are_made_again(recipe: Recipe) -> None:
+    run = store.create(recipe)
+
+    def clear(record: Record) -> None:
+        if isinstance(record, Step) and record.step == 4:
+            shutil.rmtree(run.checkpoints)
+
+    assert work(run, watch=clear) == 0
+    assert run.status.state == "finished"
+    assert run.best.exists()
+
+
+def test_a_run_whose_states_are_gone_does_not_begin_anew_over_its_weights(recipe: Recipe) -> None:
+    run = stopped_at(recipe, 7)
+    for path in run.states:
+        path.unlink()
+    kept = {path: path.read_bytes() for path in (run.best, run.last, run.records_file)}
+    assert work(run) == 2
+    assert run.status.error
+    assert run.status.error["what"] == "The checkpoints of this run are gone."
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_run_that_diverged_is_shown(recipe: Recipe, capsys: pytest.CaptureFixture) -> None:
+    run = stopped_at(recipe, 7)
+    text = run.records_file.read_text()
+    run.records_file.write_text(re.sub(r'"valid_loss": [^,]+', '"valid_loss": null', text))
+    assert main(["show", run.id]) == 0
+    assert "validation loss –" in capsys.readouterr().out

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("RECIPE", "HOW"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        _one(load(options.one[0]), options.one[1] == "kept")
+        _one(load(Path(options.one[0])), options.one[1] == "kept")
         return
     for name, recipe in _recipes(options).items():
         found: dict[str, list[list[float]]] = {"kept": [], "returned": []}

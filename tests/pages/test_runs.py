@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core import places
 from finetune_core.recipe import Recipe
+from finetune_core.recipe.changes import Made
 from finetune_core.runs import store
 from finetune_core.runs.shelf import exchange, notes, summaries, trash
 from finetune_core.runs.shelf.notes import Notes
@@ -18,6 +19,7 @@ from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from pages.ui.kit import state
 from pages.ui.shelf import listing
+from tests.pages.conftest import draft
 from tests.pages.test_running import button, page, texts, trained
 
 HOSTILE = "![x](http://evil.example/a.png) <img src=x onerror=alert(1)> $x$ :red[y]"
@@ -99,6 +101,20 @@ def test_notes_are_written_on_the_page_and_drawn_plainly():
         app = page(name, run=run.id)
         assert not app.exception
         assert "![x](" not in texts(app)
+
+
+def test_a_run_that_was_changed_is_described_and_offered_as_it_ended():
+    run = trained(Recipe(name="longer").with_value("phases.0.epochs", 2))
+    assert "on the way" not in texts(page("run", run=run.id, tab="Recipe"))
+    run.keep_change(Made(step=12, phase=0, values={"epochs": 6, "thaw": ["*"]}).saved())
+    app = page("run", run=run.id, tab="Recipe")
+    assert not app.exception
+    assert "thawed: everything · 6 epochs" in texts(app).replace("\\", "")
+    assert "epochs: 6" in texts(app)
+    assert "changes on the way" in texts(app)
+    button(app, "Use this recipe").click().run()
+    assert draft() == run.recipe_at()
+    assert "such a run" in texts(page("run", run=run.id, tab="Command"))
 
 
 def test_any_number_of_runs_is_laid_over_each_other():

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from finetune_core import places
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.changes import Made
 from finetune_core.runs import store
 from finetune_core.runs.shelf import exchange, notes, summaries, trash
@@ -122,13 +122,25 @@ def test_any_number_of_runs_is_laid_over_each_other():
     app = ticking(page("runs"), *(run.id for run in runs))
     assert not app.exception
     differing = app.dataframe[1].value
-    assert list(differing[""]) == ["training.seed"]
+    assert list(differing[""]) == ["Seed"]
     assert differing.shape == (1, 5)
     assert "kept no answers" in texts(app), "these are from before answers were kept"
     trained(Recipe(name="numbers").with_value("data.source", {"kind": "blooms"}))
     many = [trained(Recipe(name=f"more {number}")) for number in range(8)]
     app = ticking(page("runs"), *(run.id for run in [*runs, *many]))
     assert "The first 10 of 12 are drawn." in texts(app)
+
+
+def test_what_differs_is_said_in_words():
+    one = Recipe(name="one").with_value("phases.0.thaw", ["*"]).with_value("training.optimizer", {"kind": "sgd"})
+    other = Recipe(name="other", phases=(Phase(epochs=5, multipliers={"layer4": 0.5}), Phase(epochs=3)))
+    runs = [trained(recipe) for recipe in (one, other)]
+    app = ticking(page("runs"), *(run.id for run in runs))
+    assert not app.exception
+    table = app.dataframe[-1].value.set_index("")
+    assert table.loc["Phase 1: Thawed groups", "one"] == "everything"
+    assert {"Optimizer", "Phase 1: Rate per group: layer4", "Phase 2: Epochs"} <= {*table.index}
+    assert not [place for place in table.index if "." in place]
 
 
 def test_which_is_better_is_said_in_words():

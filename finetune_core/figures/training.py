@@ -3,7 +3,7 @@
 All are drawn from a `History`, whose lines are bounded, and framed by the run's `Axis`: its length, phases and events.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -118,7 +118,7 @@ def planned_rates(
     thawed = _thawed(planned)
     for name, each in thawed.items():
         line(figure, each.x, each.y, name, painted[name], RATE, each.y, line={"width": 2.5})
-    _rate_axis(figure, thawed)
+    _rate_axis(figure, thawed.items())
     _frame(figure, Axis(_length(plan), starts), "nothing is thawed")
     return figure
 
@@ -133,7 +133,7 @@ def rates(history: History, plan: Sequence[Record] = (), axis: Axis = Axis()) ->
         line(figure, each.x, each.y, f"{name}, planned", faded(painted[name], 0.35), None, showlegend=False)
     for name, each in logged.items():
         line(figure, each.x, each.y, name, painted[name], LIVE_RATE, line={"width": 2.5})
-    _rate_axis(figure, planned or logged)
+    _rate_axis(figure, [*planned.items(), *logged.items()])
     _frame(figure, axis, "after the first step")
     return figure
 
@@ -199,9 +199,12 @@ def _thawed(lines: Mapping[Name, Line]) -> dict[Name, Line]:
     return {name: each for name, each in positive.items() if np.isfinite(each.y).any()}
 
 
-def _rate_axis(figure: go.Figure, thawed: Mapping[str, Line]) -> None:
-    """Linear shows a schedule's shape best; logarithmic where groups' peaks lie far apart."""
-    peaks = [float(np.nanmax(each.y)) for each in thawed.values()]
+def _rate_axis(figure: go.Figure, thawed: Iterable[tuple[str, Line]]) -> None:
+    """Linear shows a schedule's shape best; logarithmic where the peaks of groups, by name, lie far apart."""
+    peak: dict[str, float] = {}
+    for name, each in thawed:  # of a group the highest, since its logged rates may only be warming up to the planned
+        peak[name] = max(peak.get(name, 0.0), float(np.nanmax(each.y)))
+    peaks = peak.values()
     figure.update_yaxes(exponentformat="power", rangemode="tozero")
     if peaks and max(peaks) > RATIO * min(peaks):
         low, high = np.log10(min(peaks)) - DECADES / 2, np.log10(max(peaks)) + 0.2

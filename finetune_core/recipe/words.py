@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from finetune_core.parts import Part, Section
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import Phase, Recipe
+
+UNSAID = ("data", "augment", "model", "phases", "training", "kind")  # what lies there says enough
 
 
 def source_words(recipe: Recipe) -> str:
@@ -68,6 +75,35 @@ def epoch_words(epochs: int) -> str:
 def run_words(recipe: Recipe) -> str:
     """What a run is called: its own name, else backbone and data."""
     return recipe.name or f"{model_words(recipe)} on {source_words(recipe)}"
+
+
+def place_words(place: str, recipes: Sequence[Recipe]) -> str:
+    """A dotted place as the pages call it, such as `Phase 2: Learning rate`, by those recipes that have it."""
+    several = any(len(recipe.phases) > 1 for recipe in recipes)
+    found = []
+    for recipe in recipes:
+        with suppress(LookupError, AttributeError):  # it has other parts, or fewer
+            found.append(": ".join(_titles(recipe, place, several)))
+    return " / ".join(dict.fromkeys(found)) or place
+
+
+def _titles(recipe: Recipe, place: str, several: bool) -> Iterator[str]:
+    """Of every step on the way to a place that needs a word; of phases only where there are `several`."""
+    node: Any = recipe
+    for step in place.split("."):
+        if isinstance(node, Section):
+            field, node = type(node).model_fields.get(step), getattr(node, step)
+            if step not in UNSAID:
+                yield field.title if field and field.title else step.replace("_", " ").capitalize()
+        elif isinstance(node, dict):
+            node = node[step]
+            yield step
+        else:
+            node = node[int(step)]
+            if isinstance(node, Part):
+                yield node.title
+            elif isinstance(node, Phase) and several:
+                yield f"Phase {int(step) + 1}"
 
 
 def millions(count: float) -> str:

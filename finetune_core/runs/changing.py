@@ -5,9 +5,12 @@ The worker has the last word, since the run goes on meanwhile: what no longer fi
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from finetune_core.errors import UserError
 from finetune_core.network import catalogue
 from finetune_core.parts import Progress
-from finetune_core.recipe.changes import Change, Made, Phases, make
+from finetune_core.recipe.changes import Change, Made, Phases, applied, make
 from finetune_core.runs import launch
 from finetune_core.runs.store import Run, Status
 from finetune_core.runs.telling.history import LOSS, History
@@ -27,11 +30,26 @@ def standing(now: Phases, history: History, status: Status) -> tuple[int, Progre
     return index, Progress(done, now[index].epochs * each, each)
 
 
+def pending(run: Run, history: History) -> tuple[Phases, list[Made]]:
+    """The phases as the run will have them before its next step, and what is still to be made of them until then."""
+    phases = run.recipe_at().phases
+    waiting: list[Made] = []
+    for _, each in run.wanted_changes():
+        with suppress(UserError):  # the worker will say it
+            made = _made(run, Change.parsed(each, "The change"), phases, history)
+            waiting.append(made)
+            phases = applied(phases, [made])
+    return phases, waiting
+
+
 def expected(run: Run, change: Change, history: History) -> Made:
-    """What a change would make of the run as it stands; a UserError where it cannot be made."""
-    now = run.recipe_at().phases
-    index, at = standing(now, history, run.status)
-    return make(change, now, index, names(run, history), at, run.status.step)
+    """What a change would make of the run after those that wait; a UserError where it cannot be made."""
+    return _made(run, change, pending(run, history)[0], history)
+
+
+def _made(run: Run, change: Change, phases: Phases, history: History) -> Made:
+    index, at = standing(phases, history, run.status)
+    return make(change, phases, index, names(run, history), at, run.status.step)
 
 
 def ask(run: Run, change: Change, history: History) -> Made:

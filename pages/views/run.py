@@ -40,7 +40,7 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
     acting.follow()
     status = run.status
     title = recipe.name or model_words(recipe)
-    slot = shell.page("run", title if job.trains else f"{job.title}: {title}", _lead(run, recipe, job), strip=False)
+    slot = shell.page("run", title if job.trains else f"{job.title}: {title}", _lead(run, job), strip=False)
     acting.actions(slot, run, job)
     with st.container(key="outcome"):  # always there, so that nothing below moves in the browser when the run ends
         if status.state == "finished" and job.trains:
@@ -53,7 +53,8 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
     load()
 
 
-def _lead(run: Run, recipe: Recipe, job: Job) -> str:
+def _lead(run: Run, job: Job) -> str:
+    recipe = run.recipe_at()
     length = (train_words(recipe),) if job.trains else ()
     words = (source_words(recipe), thawed_words(recipe), *length, run.id)
     return " · ".join(shell.plain(word) for word in words)
@@ -71,7 +72,8 @@ def _done(run: Run, recipe: Recipe) -> None:
                 icon = ":material/download:"
                 weights = run.best.read_bytes
                 st.download_button("Weights", weights, f"{name}.safetensors", icon=icon, on_click="ignore")
-            st.download_button("Recipe", recipe.to_yaml, f"{name}.yaml", icon=":material/download:", on_click="ignore")
+            now = run.recipe_at()
+            st.download_button("Recipe", now.to_yaml, f"{name}.yaml", icon=":material/download:", on_click="ignore")
             changes = live.changes(run)
             until = "the same losses" + (" up to the first change." if changes else ".")
             write, help = partial(scripts.whole, recipe, changes), f"This run as one program in plain PyTorch: {until}"
@@ -131,8 +133,8 @@ def _body(run: Run, recipe: Recipe) -> None:
         lambda: _scores(told.history, recipe.task),
         lambda: try_image(run),
         lambda: branching.checkpoints(run),
-        lambda: _recipe(recipe),
-        lambda: _command(recipe),
+        lambda: _recipe(run),
+        lambda: _command(run),
         lambda: _log(run),
     )
     for tab, draw in zip(tabs, parts, strict=True):
@@ -270,18 +272,28 @@ def _notes(history: History) -> None:
         st.caption(f"{mark} Step {row['step']:,}: {shell.plain(row['text'])}")
 
 
-def _recipe(recipe: Recipe) -> None:
+def _recipe(run: Run) -> None:
+    recipe = run.recipe_at()
+    _changed(run)
     if st.button("Use this recipe", icon=":material/edit:", help="Makes it your draft."):
         state.take(recipe)
         st.switch_page(path.PAGES["train"].script)
     st.code(recipe.to_yaml(), language="yaml")
 
 
-def _command(recipe: Recipe) -> None:
+def _command(run: Run) -> None:
+    recipe = run.recipe_at()
     file = f"{file_name(recipe.name)}.yaml"
-    st.caption("With the recipe in a file, the same run starts from a shell:")
+    _changed(run)
+    st.caption(f"With the recipe in a file, {'such a' if live.changes(run) else 'the same'} run starts from a shell:")
     st.code(launch.command(file), language="bash")
     st.download_button(file, recipe.to_yaml, file, icon=":material/download:", on_click="ignore", key="command-recipe")
+
+
+def _changed(run: Run) -> None:
+    """Say of a recipe that the run did not begin with it."""
+    if live.changes(run):
+        st.caption(":material/tune: The recipe as changes on the way have left it. The charts show when each was made.")
 
 
 def _log(run: Run) -> None:

@@ -66,20 +66,20 @@ def _answer(sweep: Sweep) -> None:
     points = sweep.points()
     _actions(slot, sweep, points)
     if _to_come(points):
-        piece(partial(_tick, sweep.id), EVERY)
+        piece(partial(_tick, sweep.id, _wait(points)), EVERY)
     else:
         _body(sweep, points)
     load()
 
 
-def _tick(name: str) -> None:
-    """While runs are to come; when none is any longer, or all have gone, the page is drawn once more and rests."""
+def _tick(name: str, waited: bool) -> None:
+    """While runs are to come; the page is drawn once more when none waits any longer, or none is at work."""
     try:
         sweep = sweeps.open_sweep(name)
     except UserError:  # which the page says
         st.rerun()
     points = sweep.points()
-    if not _to_come(points):
+    if not _to_come(points) or (waited and not _wait(points)):  # there is something else to do, above
         st.rerun()
     _body(sweep, points)
 
@@ -88,10 +88,16 @@ def _to_come(points: Sequence[Point]) -> int:
     return sum(point.open for point in points)
 
 
+def _wait(points: Sequence[Point]) -> bool:
+    return any(point.waiting for point in points)
+
+
 def _actions(slot: DeltaGenerator, sweep: Sweep, points: Sequence[Point]) -> None:
     """One primary action: take the best, once there is one and none is to come."""
     top = sweeps.best(points, sweep.score)
     if _to_come(points):
+        if not _wait(points):
+            return
         help = "Those that wait do not begin; the one at work goes on."
         slot.button("Cancel the rest", icon=":material/close:", on_click=sweeping.cancel, args=(sweep,), help=help)
     elif top:

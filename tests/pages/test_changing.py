@@ -98,15 +98,24 @@ def test_nothing_is_offered_or_taken_before_it_runs_or_while_it_stops(open_page,
 
 def test_a_paused_run_can_be_changed(open_page, running) -> None:
     running.report(state="paused")
-    page(open_page, running).button(key="change-rate-0.5:0").click().run()
+    app = page(open_page, running).button(key="change-rate-0.5:0").click().run()
     assert len(asked(running)) == 1
+    app = app.button(key="change-rate-0.5:1").click().run()
+    assert not app.exception
+    assert len(asked(running)) == 2
+    assert "peak 0.00075" in words(app)
+    for span in ("0.003 to 0.0015", "0.0015 to 0.00075"):
+        assert words(app).count(f"Asked, before the next step: Rate halved: {span}") == 1
+    running.keep_change({"wish": 0, **Made(step=13, phase=0, values={"learning_rate": 1.5e-3}).saved()})
+    later = words(app.run())
+    assert ("peak 0.00075" in later, "0.003 to" in later) == (True, False)
 
 
 def test_what_was_asked_for_is_read_once_for_all_buttons(open_page, running, monkeypatch) -> None:
     reads, asked_changes = [], store.Run.asked_changes
     monkeypatch.setattr(store.Run, "asked_changes", lambda run: reads.append(run.id) or asked_changes(run))
     page(open_page, running)
-    assert len(reads) == 1
+    assert len(reads) == 2, "for the figures and for the buttons, not for each of these"
 
 
 def test_nothing_is_offered_once_a_run_is_over(open_page, running) -> None:

@@ -9,7 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from finetune_core import places
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.changes import Made
 from finetune_core.runs import store
 from finetune_core.runs.shelf import exchange, notes, summaries, trash
 from finetune_core.runs.shelf.notes import Notes
@@ -18,6 +19,7 @@ from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from pages.ui.kit import state
 from pages.ui.shelf import listing
+from tests.pages.conftest import draft
 from tests.pages.test_running import button, page, texts, trained
 
 HOSTILE = "![x](http://evil.example/a.png) <img src=x onerror=alert(1)> $x$ :red[y]"
@@ -101,18 +103,44 @@ def test_notes_are_written_on_the_page_and_drawn_plainly():
         assert "![x](" not in texts(app)
 
 
+def test_a_run_that_was_changed_is_described_and_offered_as_it_ended():
+    run = trained(Recipe(name="longer").with_value("phases.0.epochs", 2))
+    assert "on the way" not in texts(page("run", run=run.id, tab="Recipe"))
+    run.keep_change(Made(step=12, phase=0, values={"epochs": 6, "thaw": ["*"]}).saved())
+    app = page("run", run=run.id, tab="Recipe")
+    assert not app.exception
+    assert "thawed: everything · 6 epochs" in texts(app).replace("\\", "")
+    assert "epochs: 6" in texts(app)
+    assert "changes on the way" in texts(app)
+    button(app, "Use this recipe").click().run()
+    assert draft() == run.recipe_at()
+    assert "such a run" in texts(page("run", run=run.id, tab="Command"))
+
+
 def test_any_number_of_runs_is_laid_over_each_other():
     runs = [trained(Recipe(name=f"run {number}").with_value("training.seed", number)) for number in range(4)]
     app = ticking(page("runs"), *(run.id for run in runs))
     assert not app.exception
     differing = app.dataframe[1].value
-    assert list(differing[""]) == ["training.seed"]
+    assert list(differing[""]) == ["Seed"]
     assert differing.shape == (1, 5)
     assert "kept no answers" in texts(app), "these are from before answers were kept"
     trained(Recipe(name="numbers").with_value("data.source", {"kind": "blooms"}))
     many = [trained(Recipe(name=f"more {number}")) for number in range(8)]
     app = ticking(page("runs"), *(run.id for run in [*runs, *many]))
     assert "The first 10 of 12 are drawn." in texts(app)
+
+
+def test_what_differs_is_said_in_words():
+    one = Recipe(name="one").with_value("phases.0.thaw", ["*"]).with_value("training.optimizer", {"kind": "sgd"})
+    other = Recipe(name="other", phases=(Phase(epochs=5, multipliers={"layer4": 0.5}), Phase(epochs=3)))
+    runs = [trained(recipe) for recipe in (one, other)]
+    app = ticking(page("runs"), *(run.id for run in runs))
+    assert not app.exception
+    table = app.dataframe[-1].value.set_index("")
+    assert table.loc["Phase 1: Thawed groups", "one"] == "everything"
+    assert {"Optimizer", "Phase 1: Rate per group: layer4", "Phase 2: Epochs"} <= {*table.index}
+    assert not [place for place in table.index if "." in place]
 
 
 def test_which_is_better_is_said_in_words():

@@ -1,7 +1,9 @@
 """The page for sweeps: fields that say what fits, runs that are queued, and an answer that can be taken."""
 
+import os
 from collections import Counter
 
+import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -86,6 +88,18 @@ def test_the_rest_is_cancelled(mine: Recipe, at_work: Run) -> None:  # noqa: F81
     assert not app.exception
     assert not queue.look().waiting
     assert button(app, "Try others")
+
+
+def test_nothing_is_offered_to_cancel_where_the_last_run_is_at_work(mine: Recipe, at_work: Run) -> None:  # noqa: F811
+    button(page("sweep"), "Queue 5 runs").click().run()
+    (sweep,) = sweeps.list_sweeps()
+    app = page("sweep", sweep=sweep.id)
+    sweeps.cancel(sweep)
+    last = sweep.trials[4].run
+    last.claim(psutil.Process(os.getpid()))
+    last.report(state="running")
+    for drawn in (pieces(app), page("sweep", sweep=sweep.id)):
+        assert "Cancel the rest" not in [each.label for each in drawn.button]
 
 
 def test_a_value_that_no_run_could_start_with_queues_none(mine: Recipe, at_work: Run) -> None:  # noqa: F811

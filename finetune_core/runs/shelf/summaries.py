@@ -32,7 +32,8 @@ from finetune_core.runs.shelf import notes
 from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.store import Run, Status, kind_of
 
-STAMPED = (RECIPE, "job.json", "status.json", "metrics.jsonl", "notes.json", "checkpoints", "")  # "" is the folder
+FILES = (RECIPE, "changes.jsonl", "job.json", "status.json", "metrics.jsonl", "notes.json", "checkpoints")
+STAMPED = (*FILES, "")  # "" is the folder
 
 Stamps = list[tuple[int, int, int, int] | None]
 
@@ -195,7 +196,7 @@ def _read(run: Run) -> Summary:
         title=said.name or run_words(recipe),
         data=source_words(recipe),
         backbone=model_words(recipe),
-        thawed=thaw_words(recipe),
+        thawed=thaw_words(_usable(run.changes_file, run.recipe_at)),
         task=recipe.task.key,
         size=size(run.path),
         swept=run.sweep_file.exists(),

@@ -26,6 +26,7 @@ from finetune_core.runs.folder import read_json
 from finetune_core.runs.shelf.summaries import summaries
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import queue
+from finetune_core.wording import few
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Point:
-    """What is known at one combination of values: the best score of each finished run; `open` runs are to come."""
+    """What is known at one combination of values: the best score of each finished run.
+
+    `open` runs are to come, of which some are `waiting`; `without` says how those ended that have no score to compare.
+    """
 
     values: tuple[Any, ...]
     words: tuple[str, ...]
     scores: tuple[float, ...]
     open: int
+    waiting: int = 0
+    without: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float | None:
@@ -102,8 +108,10 @@ class Sweep:
             here = [status[trial] for trial in self.trials if trial.values == values]
             scores = tuple(each.best_score for each in here if each.state == "finished" and each.best_score is not None)
             words = tuple(axis.words[axis.values.index(value)] for axis, value in zip(self.axes, values, strict=True))
-            open_runs = sum(each.active or each.state == "queued" for each in here)
-            made.append(Point(values, words, scores, open_runs))
+            waiting = sum(each.state == "queued" for each in here)
+            open_runs = waiting + sum(each.active for each in here)
+            ended = tuple(each.state for each in here if not each.active and each.state not in ("queued", "finished"))
+            made.append(Point(values, words, scores, open_runs, waiting, ended))
         return made
 
 
@@ -172,29 +180,40 @@ def best(points: Sequence[Point], score: Score) -> Point | None:
 
 def verdict(sweep: Sweep, points: Sequence[Point]) -> str:
     """The answer in a sentence, and how far it can be trusted."""
-    score = sweep.score
-    top = best(points, score)
+    score, missing = sweep.score, _missing(sweep, points)
+    top, left = best(points, score), sum(point.open for point in points)
     if top is None or top.mean is None:
-        return "No run has a score yet."
+        return f"No run has a score{' yet' if left else ''}.{missing}"
     said = f"Best at {_called(sweep.axes, top)}: {score.inside} {score.shown(top.mean)}."
-    if left := sum(point.open for point in points):
-        return f"So far: {said[0].lower()}{said[1:]} {left} of {len(sweep.trials)} runs are still to come."
-    if max(len(point.scores) for point in points) < 2:
-        return f"{said} One seed each: small differences may be chance. Repeat it with 3 seeds to see."
-    return f"{said} {_doubt(sweep, points, top)}"
+    if left:
+        to_come = f"{left} of {len(sweep.trials)} runs {'is' if left == 1 else 'are'} still to come."
+        return f"So far: {said[0].lower()}{said[1:]} {to_come}{missing}"
+    return f"{said}{_doubt(sweep, points, top)}{missing}"
+
+
+def _missing(sweep: Sweep, points: Sequence[Point]) -> str:
+    """Which values cannot be compared, since no run of them has a score or will have one, and how those ended."""
+    without = [point for point in points if not point.scores and not point.open]
+    names = [f"{_called(sweep.axes, point)} ({few(point.without) or 'no score'})" for point in without]
+    return f" Without a finished run, and so not compared: {few(names)}." if names else ""
 
 
 def _doubt(sweep: Sweep, points: Sequence[Point], top: Point) -> str:
     """Which others are as good, as far as the seeds tell: their scores lie among those of the best."""
-    rivals = [point for point in points if point is not top and _meet(point.scores, top.scores)]
+    others = [point for point in points if point is not top and point.scores]
+    if not others:
+        return ""
+    if max(len(point.scores) for point in points) < 2:
+        return " One seed each: small differences may be chance. Repeat it with 3 seeds to see."
+    rivals = [point for point in others if _meet(point.scores, top.scores)]
     if not rivals:
-        return "Every seed of it is better than any seed of the others."
+        return " Every seed of it is better than any seed of the others."
     names = ", ".join(_called(sweep.axes, point) for point in rivals[:3])
-    return f"Not distinguishable from {names}{' and others' if len(rivals) > 3 else ''}: their seeds overlap."
+    return f" Not distinguishable from {names}{' and others' if len(rivals) > 3 else ''}: their seeds overlap."
 
 
 def _meet(some: Sequence[float], others: Sequence[float]) -> bool:
-    return bool(some) and bool(others) and min(some) <= max(others) and min(others) <= max(some)
+    return min(some) <= max(others) and min(others) <= max(some)
 
 
 def _called(axes: Sequence[Axis], point: Point) -> str:

@@ -83,10 +83,13 @@ def watch(run: Run, draw: Callable[[], None], *, stays: bool = False) -> None:
 
 
 def moving(run: Run) -> str:
-    """How a run moves: it is active, waits in the queue, or is still being read; empty where it rests."""
+    """How a run moves: it is active, waits in the queue, or is still being read; empty where it rests.
+
+    A change on the way counts, since the whole page speaks of the run's length and of what is thawed.
+    """
     status = run.status
     if status.active or status.state == "queued":
-        return status.state if status.state == "queued" else "active"
+        return status.state if status.state == "queued" else f"active, changed at {stamp(run.changes_file)}"
     return "" if told(run).whole else "read"
 
 

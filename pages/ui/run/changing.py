@@ -21,13 +21,14 @@ from pages.ui.kit import live, shell, state
 FACTORS = {0.1: "÷ 10", 0.5: "÷ 2", 2.0: "× 2", 10.0: "× 10"}
 LENGTHS = (-1, 1, 2, 5)
 TOLD = "thaw:change-told:"
+ASKED = "Asked: "
 
 
 def popover(run: Run) -> None:
-    """The button, and behind it the three things that can be changed; what was asked for last is said."""
+    """The button, and behind it the three things that can be changed, as what was asked for will leave them."""
     history = live.told(run).history
     try:
-        now, names = run.recipe_at().phases, changing.names(run, history)
+        (now, waiting), names = changing.pending(run, history), changing.names(run, history)
     except UserError:  # the run will say so itself
         return
     index, at = changing.standing(now, history, run.status)
@@ -36,8 +37,7 @@ def popover(run: Run) -> None:
     with st.popover(
         "Change", icon=":material/tune:", help="Takes effect before the next step, and is drawn as a mark."
     ):
-        if told := state.value(TOLD + run.id):
-            st.caption(f":material/flag: {shell.plain(told)}")
+        _say(state.value(TOLD + run.id), [made.text for made in waiting])
         st.markdown(f"**Rate** :gray[peak {written(phase.learning_rate, 3)}]")
         with st.container(horizontal=True, gap="xsmall"):
             for factor, words in FACTORS.items():
@@ -57,6 +57,14 @@ def popover(run: Run) -> None:
                 offer(shell.plain(name), kind(groups=(name,)), f"change-group-{name}", icon)
 
 
+def _say(told: str | None, waiting: list[str]) -> None:
+    """What still waits, as while the run is paused, and what came of the last click where that is another."""
+    for text in waiting:
+        st.caption(f":material/hourglass_top: Asked, before the next step: {shell.plain(text)}")
+    if told and told.removeprefix(ASKED) not in waiting:
+        st.caption(f":material/flag: {shell.plain(told)}")
+
+
 def _offer(run: Run, turn: int, label: str, change: Change, key: str, icon: str | None = None) -> None:
     args, help = (run, change, turn), shell.plain(f"set RUN {change.asked}")
     st.button(label, icon=icon, key=f"{key}:{turn}", on_click=_ask, args=args, help=help)
@@ -68,6 +76,6 @@ def _ask(run: Run, change: Change, turn: int) -> None:
         return
     try:
         made = changing.ask(run, change, live.told(run).history)
-        state.keep(TOLD + run.id, f"Asked: {made.text}")
+        state.keep(TOLD + run.id, f"{ASKED}{made.text}")
     except UserError as error:
         state.keep(TOLD + run.id, str(error))

@@ -12,6 +12,7 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.places import stamp
 from finetune_core.recipe.diff import differing
+from finetune_core.recipe.words import place_words
 from finetune_core.runs import store
 from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.understand import compare as comparing
@@ -31,11 +32,8 @@ def compare(ticked: Sequence[Summary]) -> None:
         return
     called = names(runs)
     _curves(runs, called)
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        _final(runs, called)
-    with right:
-        _recipes(runs, called)
+    _final(runs, called)
+    _recipes(runs, called)
 
 
 def names(runs: Sequence[Summary]) -> dict[str, str]:
@@ -75,12 +73,18 @@ def _epochs(run: Summary) -> list[dict[str, Any]]:
 
 def _recipes(runs: Sequence[Summary], called: dict[str, str]) -> None:
     st.markdown("**What differs**")
-    rows = differing(*(store.open_run(run.id).recipe.replace(name="") for run in runs))
+    recipes = [store.open_run(run.id).recipe.replace(name="") for run in runs]
+    rows = [(place_words(place, recipes), *_values(place, values)) for place, *values in differing(*recipes)]
     if rows:
         frame = pd.DataFrame(rows, columns=["", *called.values()])
-        st.dataframe(frame, hide_index=True, key="differences")
+        first = {"": st.column_config.TextColumn(pinned=True)}  # it stays where many runs have to be scrolled
+        st.dataframe(frame, hide_index=True, width="stretch", column_config=first, key="differences")
     else:
         st.caption("Nothing: the recipes are the same.")
+
+
+def _values(place: str, values: Sequence[str]) -> list[str]:
+    return ["everything" if place.endswith(".thaw") and value == "*" else value for value in values]
 
 
 def _final(runs: Sequence[Summary], called: dict[str, str]) -> None:

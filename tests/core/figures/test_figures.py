@@ -209,6 +209,15 @@ def test_rates_far_apart_get_a_logarithmic_axis():
     assert figures.planned_rates(plan(ratio=10)).layout.yaxis.type == "log"
 
 
+def test_rates_that_were_higher_than_planned_stay_on_a_logarithmic_axis():
+    rows = [row for row in records() if row["kind"] == "step"]
+    faster = [row | {"lr": {"head": 100 * row["lr"]["head"]}} for row in rows]
+    axis = figures.rates(told(faster), plan(ratio=10)).layout.yaxis
+    assert axis.type == "log"
+    assert 10 ** axis.range[1] > max(row["lr"]["head"] for row in faster)
+    assert figures.rates(told(rows[:1]), plan()).layout.yaxis.type is None, "it only warms up"
+
+
 def test_gradient_norms_skip_zero_and_missing():
     rows = records(3)
     rows[1]["group_grad_norm"] = {"head": 0.0}

@@ -13,6 +13,7 @@ import pytest
 
 from finetune_core import cli, places
 from finetune_core.recipe import Recipe
+from finetune_core.recipe.changes import Made
 from finetune_core.records import Epoch
 from finetune_core.runs import store
 from finetune_core.runs.jobs import RangeTest
@@ -145,6 +146,14 @@ def test_every_change_is_seen(change: Callable[[Run], object], reads: list[str])
     change(run)
     summaries.summaries()
     assert reads == [run.id]
+
+
+def test_a_run_that_was_changed_is_listed_as_it_is_now() -> None:
+    run = store.create(Recipe())
+    run.report(state="finished")
+    before = listed()[run.id].thawed
+    run.keep_change(Made(step=3, phase=0, values={"thaw": ["layer4", "head"]}).saved())
+    assert (before, listed()[run.id].thawed) == ("layer3 + layer4 + head", "layer4 + head")
 
 
 def test_another_process_reads_what_this_one_has_kept() -> None:

@@ -69,6 +69,8 @@ def test_the_answer_says_how_far_it_can_be_trusted(tiny: Recipe, busy: store.Run
     assert verdict(sweep) == "No run has a score yet."
     finish(sweep, 0.5, 0.6, 0.7, 0.8, None, None)
     assert verdict(sweep) == "So far: best at batch size 6: accuracy 75.0%. 2 of 6 runs are still to come."
+    finish(sweep, 0.5, 0.6, 0.7, 0.8, 0.1, None)
+    assert "1 of 6 runs is still to come." in verdict(sweep)
     finish(sweep, 0.5, 0.6, 0.7, 0.8, 0.1, 0.9)
     assert verdict(sweep).endswith("Not distinguishable from batch size 8: their seeds overlap.")
     finish(sweep, 0.5, 0.6, 0.7, 0.8, 0.1, 0.2)
@@ -88,6 +90,12 @@ def test_what_failed_has_no_score_and_less_may_be_better(
     top = sweeps.best(sweep.points(), sweep.score)
     assert top
     assert (top.values, top.mean) == ((6,), 2.0)
+    assert verdict(sweep).endswith(" Without a finished run, and so not compared: batch size 8 (failed).")
+    sweep.trials[0].run.report(state="stopped")
+    words = "Best at batch size 6: mean error 2. Without a finished run, and so not compared: "
+    assert verdict(sweep) == words + "batch size 4 (stopped), batch size 8 (failed)."
+    sweep.trials[1].run.report(state="diverged")
+    assert verdict(sweep).startswith("No run has a score. Without")
 
 
 def test_a_sweep_is_whatever_runs_of_it_there_are(tiny: Recipe, busy: store.Run) -> None:  # noqa: F811

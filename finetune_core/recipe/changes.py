@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from finetune_core.errors import UserError
 from finetune_core.parts import Part, Progress, Section, knob
@@ -185,6 +185,15 @@ class Made(Section):
     phase: int
     values: dict[str, Any]
     text: str = ""
+
+    @field_validator("values")
+    @classmethod
+    def _are_those_of_a_phase(cls, values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            Phase().replace(**values)
+        except ValidationError as error:
+            raise ValueError(reason(error)) from error
+        return values
 
     def saved(self) -> dict[str, Any]:
         """As plain data, for a line of a file; `kept` reads it again."""

@@ -4,7 +4,7 @@ recipe.yaml         the whole experiment
 job.json            what is to be done with it: a job's kind and knobs
 status.json         where the worker stands (replaced as a whole)
 metrics.jsonl       one record a line (only ever appended to)
-control.jsonl       what people asked for, one wish a line: {"ask": "stop"}, {"set": {…}} (only ever appended to)
+control.jsonl       what people asked for, one wish a line: {"ask": "stop"}, {"set": {…}, "wish": 17…} (appended to)
 changes.jsonl       the changes that were made on the way, each with the optimizer step before which it was made
 worker.lock         held by the worker for its life
 worker.json         who that is: process id, start time, host

@@ -26,7 +26,7 @@ from finetune_core.recipe import Recipe, parse, text_of, tree_of
 from finetune_core.recipe.changes import applied, kept
 from finetune_core.records import Record, whole
 from finetune_core.runs import holding
-from finetune_core.runs.folder import RECIPE, Folder, read_json, read_lines, shaped
+from finetune_core.runs.folder import RECIPE, Folder, damaged, read_json, read_lines, shaped
 from finetune_core.runs.jobs import Train
 from finetune_core.wording import shown
 
@@ -185,12 +185,21 @@ class Run(Folder):
 
     def ask_change(self, change: Mapping[str, Any]) -> None:
         """Ask the worker to change something on the way."""
+        # Its number is no other's, of this file or of one that was removed: what was dealt with is known by it
         with self.writing():
-            places.append_line(self.control_file, json.dumps({"set": dict(change)}))
+            places.append_line(self.control_file, json.dumps({"set": dict(change), "wish": time.time_ns()}))
 
     def changes(self) -> list[dict[str, Any]]:
-        """The changes that were made on the way, in order, each with the `step` before which it was made."""
-        return read_lines(self.changes_file)[0]
+        """The changes that were made on the way, in order, each with the `step` before which it was made.
+
+        A UserError where they are damaged.
+        """
+        rows = read_lines(self.changes_file)[0]
+        try:
+            kept(rows)
+        except UserError as error:
+            raise damaged(self.changes_file, f"{error.what} {error.why}".removesuffix(".")) from error
+        return rows
 
     def recipe_at(self, step: int | None = None) -> Recipe:
         """The recipe as the changes made before a step (all of them, by default) have left it."""
@@ -203,12 +212,17 @@ class Run(Folder):
 
     def wanted_changes(self) -> list[tuple[int, dict[str, Any]]]:
         """The changes that were asked for and not dealt with yet, each with the number of the wish."""
-        dealt = {row.get("wish") for row in self.changes()}
-        return [(number, each) for number, each in enumerate(self.asked_changes()) if number not in dealt]
+        dealt = [row.get("wish") for row in self.changes()]
+        return [(number, each) for number, each in self._wishes() if number not in dealt]
 
     def asked_changes(self) -> list[dict[str, Any]]:
         """All changes that were ever asked for, in order."""
-        return [row["set"] for row in read_lines(self.control_file)[0] if isinstance(row.get("set"), dict)]
+        return [change for _, change in self._wishes()]
+
+    def _wishes(self) -> list[tuple[int, dict[str, Any]]]:
+        """All of them with their numbers: in earlier versions a wish had none but its place."""
+        rows = [row for row in read_lines(self.control_file)[0] if isinstance(row.get("set"), dict)]
+        return [(row.get("wish", place), row["set"]) for place, row in enumerate(rows)]
 
     def wish(self) -> str:
         """What the worker was asked for last, else an empty string."""

@@ -62,6 +62,13 @@ def test_the_command_asks_and_says_what_will_come(idle: Run, words: list[str], t
     ("words", "told"),
     [
         (["rate", "quick"], "A number"),
+        (["rate", "0"], "1e-9 to 100."),
+        (["rate", "1e9"], "1e-9 to 100."),
+        (["rate", "head", "1e9"], "1e-9 to 100."),
+        (["rate", "x0"], "1e-9 to 1000000000."),
+        (["epochs", "1e9"], "1 to 1000."),
+        (["epochs", "0"], "1 to 1000."),
+        (["epochs", "+1e9"], "-1000 to 1000."),
         (["thaw", "layer9"], "This network has stem"),
         (["freeze", "*"], "Nothing would train"),
         (["colour", "3"], "Known are rate"),

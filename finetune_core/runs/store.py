@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -26,7 +25,7 @@ from finetune_core.recipe import Recipe, parse, text_of, tree_of
 from finetune_core.recipe.changes import applied, kept
 from finetune_core.records import Record, whole
 from finetune_core.runs import holding
-from finetune_core.runs.folder import RECIPE, Folder, damaged, read_json, read_lines, shaped
+from finetune_core.runs.folder import Folder, check_plain, damaged, is_run, read_json, read_lines, shaped
 from finetune_core.runs.jobs import Train
 from finetune_core.wording import shown
 
@@ -102,6 +101,7 @@ class Run(Folder):
     @property
     def recipe(self) -> Recipe:
         """The recipe as it was launched; parsed once as long as its file stays the same."""
+        check_plain(self.recipe_file)
         return _recipe(self.recipe_file, places.stamp(self.recipe_file))
 
     @property
@@ -277,10 +277,9 @@ class Run(Folder):
 
     def log_tail(self, lines: int = 40) -> str:
         """The end of the worker's log."""
-        try:
-            text = self.log.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+        if not self.log.is_file():
             return ""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
     @property
@@ -347,7 +346,7 @@ def open_run(name: str | Path, runs: Path | None = None) -> Run:
     """The run of this id or path; a UserError where there is none."""
     runs = runs or places.runs_dir()
     for path in (runs / name, Path(name)):
-        if os.path.lexists(path / RECIPE):  # of a damaged run it is told later what is wrong with it
+        if is_run(path):  # of a damaged run it is told later what is wrong with it
             return Run(path)
     raise UserError(
         f"There is no run {shown(name)[:80]}.",
@@ -374,9 +373,9 @@ def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
 
 def every_run(runs: Path | None = None) -> Iterator[Run]:
     """The runs of all kinds of jobs, in no order."""
-    for path in (runs or places.runs_dir()).glob(f"*/{RECIPE}"):
-        if not path.parent.name.startswith("."):
-            yield Run(path.parent)
+    for path in (runs or places.runs_dir()).glob("*"):
+        if not path.name.startswith(".") and is_run(path):
+            yield Run(path)
 
 
 def kind_of(run: Run) -> str:

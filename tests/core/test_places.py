@@ -11,6 +11,7 @@ from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
+from finetune_core.runs.shelf import exchange
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +61,19 @@ def test_a_folder_that_cannot_be_written_is_refused(folder: str) -> None:
     places.work_in(folder)
     with pytest.raises(UserError, match="no place for runs"):
         places.runs_place().check("runs")
+
+
+def test_a_folder_that_cannot_be_made_is_told_as_such(
+    tmp_path: Path, tiny: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.save(tmp_path / "recipe.yaml")
+    exchange.export_run(store.create(tiny), tmp_path / "run.zip")
+    for words in (["train", "recipe.yaml", "--queue"], ["train", "recipe.yaml"], ["import-run", "run.zip"]):
+        assert main([*words, "--runs", "/proc/x"]) == 2
+        told = capsys.readouterr().err
+        assert "/proc/x" in told
+        assert "o such file or directory" in told
+        assert "There is no file" not in told
 
 
 def test_processes_that_are_started_from_here_work_there_too(tmp_path: Path) -> None:

@@ -42,8 +42,29 @@ def test_the_flag_outranks_the_variables(
     capsys.readouterr()
     assert main(["runs", "--workspace", "mine"]) == 0
     assert run.id in capsys.readouterr().out
-    assert main(["runs", "--runs", str(tmp_path / "none")]) == 0
-    assert "No runs yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["runs"], ["queue"], ["disk"], ["sweep-result"], ["restore", "a"], ["empty-trash"]])
+def test_a_folder_of_runs_that_is_none_is_not_an_empty_one(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--runs", "nowhere"]) == 2
+    assert "There is no folder nowhere." in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main([*words, "--runs", "file"]) == 2
+    assert "file is no folder." in capsys.readouterr().err
+    monkeypatch.setenv("THAW_RUNS", "file")
+    assert main(words) == 2
+    assert "file is no folder." in capsys.readouterr().err
+
+
+def test_the_folder_of_runs_need_not_be_made_yet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("THAW_RUNS", "later")
+    for words in (["runs"], ["runs", "--workspace", "mine"]):
+        assert main(words) == 0
+        assert "No runs yet" in capsys.readouterr().out
 
 
 def test_what_cannot_be_a_workspace_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

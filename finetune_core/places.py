@@ -26,6 +26,7 @@ WORKSPACE, RUNS, CACHE = "THAW_WORKSPACE", "THAW_RUNS", "THAW_CACHE"  # variable
 FULL = (errno.ENOSPC, errno.EDQUOT)
 REFUSED = (
     errno.EACCES,
+    errno.ENOENT,  # no folder can be made in /proc, on a drive that is gone
     errno.EPERM,
     errno.EROFS,
     errno.ENOTDIR,

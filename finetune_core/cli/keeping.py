@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from finetune_core.cli.parser import Commands, Options
-from finetune_core.cli.shared import open_run
+from finetune_core.cli.shared import open_run, open_runs, runs_folder
 from finetune_core.errors import UserError
-from finetune_core.runs import store
 from finetune_core.runs.shelf import exchange, summaries
 from finetune_core.runs.shelf import notes as kept
 from finetune_core.runs.shelf import trash as bin_
@@ -53,40 +52,43 @@ def note(options: Options) -> None:
 
 def disk(options: Options) -> None:
     """Say how much disk space each run takes, the largest first, and the trash."""
-    found = sorted(summaries.summaries(options.runs), key=lambda one: one.size, reverse=True)
+    folder = runs_folder(options)
+    found = sorted(summaries.summaries(folder), key=lambda one: one.size, reverse=True)
     for one in found:
-        print(f"{megabytes(one.size):>10}  {one.id}")
+        print(f"{megabytes(one.size):>10}  {shown(one.id)}")
     print(f"{megabytes(sum(one.size for one in found)):>10}  {count(len(found), 'run')}")
-    print(f"{megabytes(bin_.in_trash(options.runs)):>10}  the trash")
+    print(f"{megabytes(bin_.in_trash(folder)):>10}  the trash")
 
 
 def trash(options: Options) -> None:
     """Move runs into the trash, from which `restore` brings them back."""
-    for run in _opened(options):
+    for run in open_runs(options.several, options.runs):
         bin_.throw_away(run)
         print(f"{run.id} is in the trash.")
 
 
 def restore(options: Options) -> None:
     """Bring runs back from the trash."""
-    for name in options.several:
-        print(bin_.bring_back(name, options.runs).path)
+    folder = runs_folder(options)
+    for name in dict.fromkeys(options.several):
+        print(bin_.bring_back(name, folder).path)
 
 
 def empty_trash(options: Options) -> None:
     """Delete what is in the trash, for good."""
-    there = bin_.thrown_away(options.runs)
-    size = megabytes(bin_.in_trash(options.runs))
+    folder = runs_folder(options)
+    there = bin_.thrown_away(folder)
+    size = megabytes(bin_.in_trash(folder))
     if not options.yes and there:
         what = f"This deletes {count(len(there), 'run')} ({size}) for good."
         raise UserError(what, ", ".join(one.id for one in there), "Say it again with --yes.")
-    bin_.empty(options.runs)
+    bin_.empty(folder)
     print(f"The trash is empty: {size} are free." if there else "The trash is empty.")
 
 
 def slim(options: Options) -> None:
     """Keep of finished runs only their best weights, and delete their other checkpoints for good."""
-    for run in _opened(options):
+    for run in open_runs(options.several, options.runs):
         print(f"{run.id}: {megabytes(bin_.slim(run))} are free.")
 
 
@@ -102,8 +104,3 @@ def import_run(options: Options) -> None:
     for lacking in exchange.missing(run.recipe):
         print(f"Warning: {shown(lacking)} is not here. {exchange.WITHOUT}", file=sys.stderr)
     print(run.path)
-
-
-def _opened(options: Options) -> list[store.Run]:
-    """All runs that were named, before anything is done to the first."""
-    return [store.open_run(name, options.runs) for name in options.several]

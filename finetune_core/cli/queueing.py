@@ -6,10 +6,11 @@ from typing import Any
 
 from finetune_core import machine
 from finetune_core.cli.parser import Commands, Options
-from finetune_core.cli.shared import open_run, print_json
+from finetune_core.cli.shared import open_run, print_json, runs_folder
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import devices
 from finetune_core.runs.waiting import queue as queues
+from finetune_core.wording import shown
 
 
 def add_to(commands: Commands) -> None:
@@ -21,13 +22,14 @@ def add_to(commands: Commands) -> None:
 
 def queue(options: Options) -> None:
     """List who is at work and who waits until a device is free, the next one first."""
-    queues.ensure(options.runs)
-    rows = _rows(queues.look(options.runs))
+    folder = runs_folder(options)
+    queues.ensure(folder)
+    rows = _rows(queues.look(folder))
     if options.json:
         print_json(rows)
         return
     for row in rows:
-        print(f"{row['place'] or '':>3} {row['id']:44}{row['state']:10}{', '.join(row['devices'])}")
+        print(f"{row['place'] or '':>3} {shown(row['id']):43} {row['state']:10} {', '.join(row['devices'])}")
     if not any(row["place"] for row in rows):
         print("Nobody waits. Let a run wait with: python -m finetune_core train recipe.yaml --queue")
 

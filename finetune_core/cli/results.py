@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from finetune_core.cli.parser import Commands, Options, whole
-from finetune_core.cli.shared import open_run, print_json
+from finetune_core.cli.shared import open_run, open_runs, print_json, runs_folder
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
 from finetune_core.recipe.diff import differing
-from finetune_core.runs import store
 from finetune_core.runs.shelf import summaries
 from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.wording import shown
@@ -36,7 +35,7 @@ def add_to(commands: Commands) -> None:
 
 def runs(options: Options) -> None:
     """List the runs, newest first."""
-    all_of_them = summaries.summaries(options.runs)
+    all_of_them = summaries.summaries(runs_folder(options))
     found = summaries.matching(
         all_of_them,
         options.find,
@@ -87,10 +86,10 @@ def _line(one: Summary) -> str:
     """A run in one line of a terminal; of an unreadable one, why."""
     star, status = "* " if one.notes.star else "  ", one.status
     if not one.readable:
-        return f"{star}{shown(one.id):44}{status.state:11}{UserError.said(status.error or {'what': ''})}"
+        return f"{star}{shown(one.id):43} {status.state:11}{UserError.said(status.error or {'what': ''})}"
     tags = "".join(f"  #{tag}" for tag in one.notes.tags)
     best, epochs = one.score.shown(status.best_score), f"{status.epoch} of {status.epochs} epochs"
-    return f"{star}{shown(one.id):44}{status.state:11}{best:>8}  {epochs}{tags}"
+    return f"{star}{shown(one.id):43} {status.state:11}{best:>8}  {epochs}{tags}"
 
 
 def _summary(one: Summary) -> dict[str, Any]:
@@ -122,7 +121,7 @@ def compare(options: Options) -> None:
     """Say which of some runs is the better one on the same validation images, and whether that may be chance."""
     from finetune_core.understand import compare as comparing
 
-    found = [store.open_run(name, options.runs) for name in dict.fromkeys(options.compared)]
+    found = open_runs(options.compared, options.runs)
     made = comparing.compare(found)
     called = {run.id: summaries.summary(run).title for run in found}
     if len({*called.values()}) < len(called):

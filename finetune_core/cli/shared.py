@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune_core import machine
+from finetune_core import machine, places
 from finetune_core.cli.parser import Options
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.recipe import Recipe, load, tree_of
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Train
+from finetune_core.wording import shown
 
 
 def read_recipe(options: Options) -> Recipe:
@@ -41,6 +42,22 @@ def changed(recipe: Recipe, pairs: Sequence[str]) -> Recipe:
 def open_run(options: Options) -> store.Run:
     """The run that was named."""
     return store.open_run(options.run, options.runs)
+
+
+def open_runs(names: Sequence[str], runs: Path | None) -> list[store.Run]:
+    """All runs that were named, each once however it was named, before anything is done to the first."""
+    found = [store.open_run(name, runs) for name in names]
+    return list({run.path.resolve(): run for run in found}.values())
+
+
+def runs_folder(options: Options) -> Path:
+    """The folder of runs to look into; a UserError for a file, or where the one that was named is not there."""
+    folder: Path = options.runs or places.runs_dir()
+    if places.is_there(str(folder)) and not folder.is_dir():
+        raise UserError(f"{shown(folder)} is no folder.", "It is a file.", "Name the folder of the runs.")
+    if options.runs and not folder.is_dir():
+        raise UserError(f"There is no folder {shown(folder)}.", "It was named as --runs.", "Check the path.")
+    return folder
 
 
 def phase_index(number: int | None, count: int) -> int:

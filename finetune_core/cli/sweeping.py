@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from finetune_core.cli.parser import Commands, Options, whole
-from finetune_core.cli.shared import check, print_json, read_recipe
+from finetune_core.cli.shared import check, print_json, read_recipe, runs_folder
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, variants
 from finetune_core.runs.waiting import sweeps
@@ -44,15 +44,16 @@ def sweep(options: Options) -> None:
 
 def sweep_result(options: Options) -> None:
     """Show a sweep: the score at each value, and which is best; without a name list the sweeps."""
+    folder = runs_folder(options)
     if options.sweep is None:
-        found = sweeps.list_sweeps(options.runs)
+        found = sweeps.list_sweeps(folder)
         if options.json:
             print_json([_tree(each) for each in found])
             return
         for each in found:
             print(f"{each.id:28}{len(each.trials):>4} runs  {each.title}")
         return
-    one = sweeps.open_sweep(options.sweep, options.runs)
+    one = sweeps.open_sweep(options.sweep, folder)
     if options.json:
         print_json(_tree(one))
         return

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, ValidationInfo, field_validator
 
 from finetune_core.errors import UserError
 from finetune_core.parts import Part, Progress, Section, knob
@@ -34,6 +34,16 @@ class Change(Part):
     """What a person asks of a running phase."""
 
     lengthens: ClassVar[bool] = False  # whether it may open a phase again that has just ended
+    sets: ClassVar[str] = ""  # the phase's number that `how: to` sets outright, and whose bounds hold then
+
+    @field_validator("number", mode="before", check_fields=False)
+    @classmethod
+    def _fits_the_phase(cls, value: Any, info: ValidationInfo) -> Any:
+        """Before it is read as a factor or so many more, which may be what no phase takes."""
+        try:
+            return Phase.knob(cls.sets).each.read(value) if info.data.get("how") == "to" else value
+        except UserError as error:
+            raise ValueError(str(error).removesuffix(".")) from error
 
     @property
     def asked(self) -> str:
@@ -62,6 +72,7 @@ class Rate(Change):
 
     kind: ClassVar[str] = "rate"
     title: ClassVar[str] = "Rate"
+    sets: ClassVar[str] = "learning_rate"
     groups: str = knob("", "Groups", "Whose rate: a group's name, * and ? standing for any letters; empty for all.")
     how: Literal["times", "to"] = knob("times", "How", "Multiply the rate, or set it.")
     number: float = knob(1.0, "Number", "The factor, or the rate.", low=1e-9, high=1e9, log=True)
@@ -100,6 +111,7 @@ class Epochs(Change):
     kind: ClassVar[str] = "epochs"
     title: ClassVar[str] = "Epochs"
     lengthens: ClassVar[bool] = True
+    sets: ClassVar[str] = "epochs"
     how: Literal["more", "to"] = knob("more", "How", "So many more (or fewer), or so many in all.")
     number: int = knob(1, "Number", "How many.", low=-1000, high=1000)
 
@@ -185,6 +197,15 @@ class Made(Section):
     phase: int
     values: dict[str, Any]
     text: str = ""
+
+    @field_validator("values")
+    @classmethod
+    def _are_those_of_a_phase(cls, values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            Phase().replace(**values)
+        except ValidationError as error:
+            raise ValueError(reason(error)) from error
+        return values
 
     def saved(self) -> dict[str, Any]:
         """As plain data, for a line of a file; `kept` reads it again."""

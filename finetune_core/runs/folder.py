@@ -4,7 +4,7 @@ recipe.yaml         the whole experiment
 job.json            what is to be done with it: a job's kind and knobs
 status.json         where the worker stands (replaced as a whole)
 metrics.jsonl       one record a line (only ever appended to)
-control.jsonl       what people asked for, one wish a line: {"ask": "stop"}, {"set": {…}} (only ever appended to)
+control.jsonl       what people asked for, one wish a line: {"ask": "stop"}, {"set": {…}, "wish": 17…} (appended to)
 changes.jsonl       the changes that were made on the way, each with the optimizer step before which it was made
 worker.lock         held by the worker for its life
 worker.json         who that is: process id, start time, host
@@ -29,7 +29,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +40,7 @@ from finetune_core import places
 from finetune_core.errors import UserError
 
 RECIPE = "recipe.yaml"
+ALSO = ("job.json", "status.json")  # what tells a run's folder, too, where its recipe is gone
 DRAFT = ".draft-"  # how the names of folders begin in which a run is being made
 
 Shape = TypeVar("Shape")
@@ -135,6 +136,16 @@ def draft_in(runs: Path) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run, whatever may be gone of it."""
+    if any(os.path.lexists(path / name) for name in (RECIPE, *ALSO)):
+        return True
+    with suppress(OSError, ValueError):  # no folder, or no name for one
+        # Checkpoints count by their files: other programs keep folders of this name, too
+        return any(path.glob("checkpoints/*.safetensors"))
+    return False
+
+
 def free_name(folder: Path, name: str) -> Path:
     """The path of this name in a folder, or the first of `name-2`, `name-3` … that is free."""
     tried = (folder / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000))
@@ -143,6 +154,7 @@ def free_name(folder: Path, name: str) -> Path:
 
 def read_json(path: Path, kind: type = dict) -> Any:
     """Plain data of a kind; None where there is no file. A UserError where it is damaged."""
+    check_plain(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, kind):
@@ -168,6 +180,13 @@ def damaged(path: Path, why: object) -> UserError:
     return UserError(f"{path} is damaged.", f"{why}.", "Mend or remove it, or the whole folder.")
 
 
+def check_plain(path: Path) -> None:
+    """A UserError where neither a file nor a folder is in a file's place: whoever reads a pipe waits for ever."""
+    with suppress(OSError):  # what cannot be looked at cannot be read, either: its reader says why
+        if not (path.is_file() or path.is_dir()) and path.exists():
+            raise damaged(path, "It is no plain file")
+
+
 def read_lines(path: Path, cursor: int = 0, begins: bytes = b"") -> tuple[list[dict[str, Any]], int, int]:
     """The rows after byte `cursor` of a file with one JSON object a line, the new cursor, and how many are damaged.
 
@@ -175,6 +194,7 @@ def read_lines(path: Path, cursor: int = 0, begins: bytes = b"") -> tuple[list[d
 
     A half-written last line waits for the next call; a damaged one within is passed over.
     """
+    check_plain(path)
     try:
         with path.open("rb") as file:
             file.seek(cursor)

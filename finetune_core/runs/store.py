@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +26,7 @@ from finetune_core.recipe import Recipe, parse, text_of, tree_of
 from finetune_core.recipe.changes import applied, kept
 from finetune_core.records import Record, whole
 from finetune_core.runs import holding
-from finetune_core.runs.folder import RECIPE, Folder, read_json, read_lines, shaped
+from finetune_core.runs.folder import Folder, check_plain, damaged, is_run, read_json, read_lines, shaped
 from finetune_core.runs.jobs import Train
 from finetune_core.wording import shown
 
@@ -104,6 +103,7 @@ class Run(Folder):
     @property
     def recipe(self) -> Recipe:
         """The recipe as it was launched; parsed once as long as its file stays the same."""
+        check_plain(self.recipe_file)
         return _recipe(self.recipe_file, places.stamp(self.recipe_file))
 
     @property
@@ -189,12 +189,21 @@ class Run(Folder):
 
     def ask_change(self, change: Mapping[str, Any]) -> None:
         """Ask the worker to change something on the way."""
+        # Its number is no other's, of this file or of one that was removed: what was dealt with is known by it
         with self.writing():
-            places.append_line(self.control_file, json.dumps({"set": dict(change)}))
+            places.append_line(self.control_file, json.dumps({"set": dict(change), "wish": time.time_ns()}))
 
     def changes(self) -> list[dict[str, Any]]:
-        """The changes that were made on the way, in order, each with the `step` before which it was made."""
-        return read_lines(self.changes_file)[0]
+        """The changes that were made on the way, in order, each with the `step` before which it was made.
+
+        A UserError where they are damaged.
+        """
+        rows = read_lines(self.changes_file)[0]
+        try:
+            kept(rows)
+        except UserError as error:
+            raise damaged(self.changes_file, f"{error.what} {error.why}".removesuffix(".")) from error
+        return rows
 
     def recipe_at(self, step: int | None = None) -> Recipe:
         """The recipe as the changes made before a step (all of them, by default) have left it."""
@@ -207,12 +216,17 @@ class Run(Folder):
 
     def wanted_changes(self) -> list[tuple[int, dict[str, Any]]]:
         """The changes that were asked for and not dealt with yet, each with the number of the wish."""
-        dealt = {row.get("wish") for row in self.changes()}
-        return [(number, each) for number, each in enumerate(self.asked_changes()) if number not in dealt]
+        dealt = [row.get("wish") for row in self.changes()]
+        return [(number, each) for number, each in self._wishes() if number not in dealt]
 
     def asked_changes(self) -> list[dict[str, Any]]:
         """All changes that were ever asked for, in order."""
-        return [row["set"] for row in read_lines(self.control_file)[0] if isinstance(row.get("set"), dict)]
+        return [change for _, change in self._wishes()]
+
+    def _wishes(self) -> list[tuple[int, dict[str, Any]]]:
+        """All of them with their numbers: in earlier versions a wish had none but its place."""
+        rows = [row for row in read_lines(self.control_file)[0] if isinstance(row.get("set"), dict)]
+        return [(row.get("wish", place), row["set"]) for place, row in enumerate(rows)]
 
     def wish(self) -> str:
         """What the worker was asked for last, else an empty string."""
@@ -267,10 +281,9 @@ class Run(Folder):
 
     def log_tail(self, lines: int = 40) -> str:
         """The end of the worker's log."""
-        try:
-            text = self.log.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+        if not self.log.is_file():
             return ""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
     @property
@@ -337,7 +350,7 @@ def open_run(name: str | Path, runs: Path | None = None) -> Run:
     """The run of this id or path; a UserError where there is none."""
     runs = runs or places.runs_dir()
     for path in (runs / name, Path(name)):
-        if os.path.lexists(path / RECIPE):  # of a damaged run it is told later what is wrong with it
+        if is_run(path):  # of a damaged run it is told later what is wrong with it
             return Run(path)
     raise UserError(
         f"There is no run {shown(name)[:80]}.",
@@ -364,9 +377,9 @@ def list_runs(runs: Path | None = None, job: str = "train") -> list[Run]:
 
 def every_run(runs: Path | None = None) -> Iterator[Run]:
     """The runs of all kinds of jobs, in no order."""
-    for path in (runs or places.runs_dir()).glob(f"*/{RECIPE}"):
-        if not path.parent.name.startswith("."):
-            yield Run(path.parent)
+    for path in (runs or places.runs_dir()).glob("*"):
+        if not path.name.startswith(".") and is_run(path):
+            yield Run(path)
 
 
 def kind_of(run: Run) -> str:

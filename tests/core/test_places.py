@@ -11,6 +11,7 @@ from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
+from finetune_core.runs.shelf import exchange
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +42,29 @@ def test_the_flag_outranks_the_variables(
     capsys.readouterr()
     assert main(["runs", "--workspace", "mine"]) == 0
     assert run.id in capsys.readouterr().out
-    assert main(["runs", "--runs", str(tmp_path / "none")]) == 0
-    assert "No runs yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["runs"], ["queue"], ["disk"], ["sweep-result"], ["restore", "a"], ["empty-trash"]])
+def test_a_folder_of_runs_that_is_none_is_not_an_empty_one(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--runs", "nowhere"]) == 2
+    assert "There is no folder nowhere." in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main([*words, "--runs", "file"]) == 2
+    assert "file is no folder." in capsys.readouterr().err
+    monkeypatch.setenv("THAW_RUNS", "file")
+    assert main(words) == 2
+    assert "file is no folder." in capsys.readouterr().err
+
+
+def test_the_folder_of_runs_need_not_be_made_yet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("THAW_RUNS", "later")
+    for words in (["runs"], ["runs", "--workspace", "mine"]):
+        assert main(words) == 0
+        assert "No runs yet" in capsys.readouterr().out
 
 
 def test_what_cannot_be_a_workspace_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,6 +82,19 @@ def test_a_folder_that_cannot_be_written_is_refused(folder: str) -> None:
     places.work_in(folder)
     with pytest.raises(UserError, match="no place for runs"):
         places.runs_place().check("runs")
+
+
+def test_a_folder_that_cannot_be_made_is_told_as_such(
+    tmp_path: Path, tiny: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.save(tmp_path / "recipe.yaml")
+    exchange.export_run(store.create(tiny), tmp_path / "run.zip")
+    for words in (["train", "recipe.yaml", "--queue"], ["train", "recipe.yaml"], ["import-run", "run.zip"]):
+        assert main([*words, "--runs", "/proc/x"]) == 2
+        told = capsys.readouterr().err
+        assert "/proc/x" in told
+        assert "o such file or directory" in told
+        assert "There is no file" not in told
 
 
 def test_processes_that_are_started_from_here_work_there_too(tmp_path: Path) -> None:

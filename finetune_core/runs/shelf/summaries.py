@@ -26,7 +26,7 @@ from finetune_core import __version__, places
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import ONE_CLASS, TASKS, Score
 from finetune_core.recipe.words import model_words, run_words, source_words, thaw_words
-from finetune_core.runs.folder import RECIPE
+from finetune_core.runs.folder import RECIPE, is_run
 from finetune_core.runs.jobs import Train
 from finetune_core.runs.shelf import notes
 from finetune_core.runs.shelf.notes import Notes
@@ -156,7 +156,7 @@ class _Shelf:
         except OSError:
             return []
         found = ((name, _stamps(self.runs / name)) for name in names if not name.startswith("."))
-        return [(name, stamps) for name, stamps in found if stamps[0]]
+        return [(name, stamps) for name, stamps in found if stamps[0] or is_run(self.runs / name)]
 
 
 _Kept = dict[str, tuple[Stamps, Summary]]

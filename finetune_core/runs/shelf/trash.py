@@ -10,7 +10,7 @@ from pathlib import Path
 from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.runs import holding
-from finetune_core.runs.folder import RECIPE, free_name
+from finetune_core.runs.folder import free_name, is_run
 from finetune_core.runs.shelf.summaries import Summary, size, summary
 from finetune_core.runs.store import Run
 from finetune_core.wording import count, few, shown
@@ -28,7 +28,7 @@ def throw_away(run: Run) -> Path:
 def thrown_away(runs: Path | None = None) -> list[Summary]:
     """The runs in the trash, newest first."""
     folder = _folder(runs)
-    found = (path.parent for path in folder.glob(f"*/{RECIPE}"))
+    found = filter(is_run, _inside(folder))
     return sorted((summary(Run(path)) for path in found), key=lambda one: one.id, reverse=True)
 
 

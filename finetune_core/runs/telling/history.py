@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from finetune_core.records import whole
-from finetune_core.runs.folder import damaged
+from finetune_core.runs.folder import check_plain, damaged
 from finetune_core.runs.store import today
 from finetune_core.runs.telling.blocks import Block, Columns, Key, parse
 from finetune_core.runs.telling.lines import Line, Mean
@@ -117,6 +117,7 @@ def read_on(path: Path, reading: Reading, seconds: float = float("inf")) -> Read
 
     A UserError where it cannot be read.
     """
+    check_plain(path)
     try:
         with path.open("rb") as file:
             facts = os.fstat(file.fileno())

@@ -222,9 +222,11 @@ def _called(axes: Sequence[Axis], point: Point) -> str:
 
 def _sweep(name: str, found: Sequence[tuple[Mark, Run]]) -> Sweep:
     axes = found[0][0].axes
-    alike = [(mark, run) for mark, run in found if mark.axes == axes]
-    trials = [Trial(run, mark.values, mark.seed) for mark, run in sorted(alike, key=lambda each: _order(each[0]))]
-    return Sweep(name, axes, tuple(trials))
+    trials: dict[tuple[int, ...], Trial] = {}
+    for mark, run in sorted(found, key=lambda each: each[1].id):
+        if mark.axes == axes:  # a copy, which has a later id, is no other seed
+            trials.setdefault(_order(mark), Trial(run, mark.values, mark.seed))
+    return Sweep(name, axes, tuple(trials[place] for place in sorted(trials)))
 
 
 def _order(mark: Mark) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Changes from outside: the command `set`, what it would make of a run, and a real worker that makes them."""
 
+import json
 import time
 
 import psutil
@@ -61,6 +62,13 @@ def test_the_command_asks_and_says_what_will_come(idle: Run, words: list[str], t
     ("words", "told"),
     [
         (["rate", "quick"], "A number"),
+        (["rate", "0"], "1e-9 to 100."),
+        (["rate", "1e9"], "1e-9 to 100."),
+        (["rate", "head", "1e9"], "1e-9 to 100."),
+        (["rate", "x0"], "1e-9 to 1000000000."),
+        (["epochs", "1e9"], "1 to 1000."),
+        (["epochs", "0"], "1 to 1000."),
+        (["epochs", "+1e9"], "-1000 to 1000."),
         (["thaw", "layer9"], "This network has stem"),
         (["freeze", "*"], "Nothing would train"),
         (["colour", "3"], "Known are rate"),
@@ -70,6 +78,38 @@ def test_what_does_not_fit_is_refused_before_anyone_is_asked(idle: Run, words: l
     assert main(["set", idle.id, *words]) == 2
     assert told in capsys.readouterr().err
     assert not idle.wanted_changes()
+
+
+def test_a_wish_counts_also_where_those_before_it_are_gone(idle: Run) -> None:
+    first, second = parsed("rate x0.5"), parsed("epochs +2")
+    idle.ask_change(first.model_dump(mode="json"))
+    [(wish, _)] = idle.wanted_changes()
+    idle.keep_change({"wish": wish, **changing.expected(idle, first, History()).saved()})
+    assert not idle.wanted_changes()
+    idle.control_file.unlink()
+    idle.ask_change(second.model_dump(mode="json"))
+    assert [asked for _, asked in idle.wanted_changes()] == [second.model_dump(mode="json")]
+
+
+def test_wishes_of_an_earlier_version_are_numbered_by_their_place(idle: Run) -> None:
+    change = parsed("epochs +2").model_dump(mode="json")
+    idle.control_file.write_text(f"{json.dumps({'set': change})}\n" * 2)
+    idle.keep_change({"wish": 0, "step": 0, "refused": "No."})
+    assert idle.wanted_changes() == [(1, change)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"wish": 0, "step": "x", "values": 5}',
+        '{"wish": [], "step": 1, "values": {"epochs": 1}}',
+        '{"wish": 0, "step": 1, "phase": 0, "values": {"epochs": "many"}}',
+    ],
+)
+def test_damaged_changes_are_told_by_their_file(idle: Run, line: str, capsys) -> None:
+    idle.changes_file.write_text(line + "\n")
+    assert main(["set", idle.id, "epochs", "+2"]) == 2
+    assert f"{idle.changes_file} is damaged." in capsys.readouterr().err
 
 
 def test_a_run_that_is_not_at_work_takes_no_change(recipe: Recipe, capsys) -> None:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from finetune_core import cli, places
+from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.changes import Made
 from finetune_core.records import Epoch
@@ -21,6 +22,7 @@ from finetune_core.runs.shelf import notes, summaries
 from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.shelf.summaries import Summary, matching
 from finetune_core.runs.store import Run
+from finetune_core.runs.telling import history
 
 FILES = ["status.json", "job.json", "recipe.yaml", "notes.json"]
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -31,6 +33,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         '{"state": 5, "kind": 7, "valid_score": "high", "tags": 3, "data": 1}'
     ),
     "a folder": lambda path: (path.unlink(missing_ok=True), path.mkdir()),
+    "a pipe": lambda path: (path.unlink(missing_ok=True), os.mkfifo(path)),
     "a link to itself": lambda path: (path.unlink(missing_ok=True), path.symlink_to(path)),
 }
 
@@ -76,6 +79,47 @@ def test_what_lists_do_not_need_does_not_stop_them(name: str, damage: str) -> No
     run.report(state="finished")
     DAMAGES[damage](run.path / name)
     assert listed()[run.id].status.state == "finished"
+
+
+@pytest.mark.parametrize("left", ["status.json", "job.json", "checkpoints/last.safetensors"])
+def test_a_run_without_its_recipe_is_listed_as_unreadable_and_can_be_thrown_away(
+    left: str, capsys: pytest.CaptureFixture
+) -> None:
+    run = store.create(Recipe())
+    shutil.rmtree(run.path)
+    (run.path / left).parent.mkdir(parents=True)
+    (run.path / left).write_text("{}")
+    (places.runs_dir() / "others/checkpoints").mkdir(parents=True)
+    assert [(one.id, one.status.state) for one in listed().values()] == [(run.id, "unreadable")]
+    assert [one.id for one in store.list_runs()] == [run.id]
+    assert cli.main(["show", run.id]) == 2
+    assert "recipe.yaml" in capsys.readouterr().err
+    assert cli.main(["trash", run.id]) == 0
+    assert listed() == {}
+    assert cli.main(["empty-trash"]) == 2
+    assert run.id in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("metrics.jsonl", Run.epochs),
+        ("metrics.jsonl", lambda run: history.read(run.records_file)),
+        ("control.jsonl", Run.wish),
+        ("changes.jsonl", Run.recipe_at),
+    ],
+)
+def test_a_pipe_in_the_place_of_lines_is_told(name: str, read: Callable[[Run], object]) -> None:
+    run = store.create(Recipe())
+    os.mkfifo(run.path / name)
+    with pytest.raises(UserError, match=f"{name} is damaged. It is no plain file."):
+        read(run)
+
+
+def test_a_pipe_in_the_place_of_the_log_holds_nothing() -> None:
+    run = store.create(Recipe())
+    os.mkfifo(run.log)
+    assert run.log_tail() == ""
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a/" * 3000, "nul\0byte", "![x](http://evil.example/a.png)", "..", "."])

@@ -47,6 +47,19 @@ def test_a_run_is_thrown_away_and_brought_back_whole() -> None:
     assert trash.thrown_away() == []
 
 
+def test_a_run_that_is_named_twice_counts_once(capsys: pytest.CaptureFixture) -> None:
+    run = ended()
+    again = str(run.path / ".." / run.id)
+    assert cli.main(["slim", run.id, again]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert cli.main(["trash", run.id, run.id, again]) == 0
+    assert cli.main(["restore", run.id, run.id]) == 0
+    assert ids() == {run.id}
+    capsys.readouterr()
+    assert cli.main(["compare", run.id, again]) == 2
+    assert "two" in capsys.readouterr().err.lower()
+
+
 def test_names_that_are_taken_by_now_get_a_number() -> None:
     run = ended()
     trash.throw_away(run)

@@ -310,6 +310,18 @@ def test_what_a_worker_sees_of_the_gpus_is_what_it_holds(tiny: Recipe, busy: Run
     assert devices.held(run, TWO_GPUS) == frozenset()
 
 
+def test_an_id_stands_by_itself_however_long_it_is(tiny: Recipe, busy: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    long = queue.submit(tiny).path
+    long = long.rename(long.with_name("l" * 60))
+    odd = store.create(tiny).path
+    odd = odd.rename(odd.with_name("two\nlines"))
+    for words in (["queue"], ["runs"], ["disk"]):
+        assert main(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any(long.name in line.split() for line in lines)
+        assert words == ["queue"] or any("two\\nlines" in line.split() for line in lines)
+
+
 def test_the_command_line_says_so_where_nobody_waits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue"]) == 0
     assert "Nobody waits" in capsys.readouterr().out

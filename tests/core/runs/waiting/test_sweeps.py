@@ -16,6 +16,7 @@ from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.variants import axis, variants
 from finetune_core.runs import holding, store
+from finetune_core.runs.shelf import exchange
 from finetune_core.runs.waiting import queue, sweeps
 from finetune_core.runs.waiting.sweeps import Sweep
 from tests.core.runs.waiting.test_queue import busy, until  # noqa: F401 - a fixture
@@ -96,6 +97,19 @@ def test_what_failed_has_no_score_and_less_may_be_better(
     assert verdict(sweep) == words + "batch size 4 (stopped), batch size 8 (failed)."
     sweep.trials[1].run.report(state="diverged")
     assert verdict(sweep).startswith("No run has a score. Without")
+
+
+def test_a_copy_of_a_trial_is_no_other_seed(tiny: Recipe, busy: store.Run, tmp_path: Path) -> None:  # noqa: F811
+    sweep = begin(tiny, "batch_size=4; 6")
+    finish(sweep, 0.5, 0.6)
+    one = sweep.trials[0].run
+    copy = exchange.import_run(exchange.export_run(one, tmp_path / "one.zip"))
+    copy.report(best_score=0.9)
+    again = sweeps.open_sweep(sweep.id)
+    assert [trial.run.id for trial in again.trials] == [trial.run.id for trial in sweep.trials]
+    assert [point.scores for point in again.points()] == [(0.5,), (0.6,)]
+    shutil.rmtree(one.path)
+    assert [point.scores for point in sweeps.open_sweep(sweep.id).points()] == [(0.9,), (0.6,)]
 
 
 def test_a_sweep_is_whatever_runs_of_it_there_are(tiny: Recipe, busy: store.Run) -> None:  # noqa: F811

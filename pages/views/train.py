@@ -56,14 +56,18 @@ def _begin(slot: DeltaGenerator, recipe: Recipe, broken: str) -> None:
     They are two buttons with keys of their own: a second click on the first must not land on the other.
     """
     ahead = queueing.ahead(recipe) if placing.here() else ""  # elsewhere others keep the queue
+    row = st.container(
+        horizontal=True, vertical_alignment="center", key="ahead"
+    )  # always: what is below keeps its place
+    if added := queueing.added():
+        row.caption(f":green[:material/check: {added}]", width="content")
     if not ahead:
         if shell.start(slot, "Launch", icon=":material/local_fire_department:", why=broken):
             _launch(recipe)
         return
     if shell.start(slot, "Add to the queue", icon=":material/add_to_queue:", key="add-to-queue", why=broken):
         queueing.add(recipe)
-        ahead = queueing.ahead(recipe)
-    with st.container(horizontal=True, vertical_alignment="center", key="ahead"):
+    with row:
         st.caption(f":material/schedule: {ahead}", width="content")
         st.page_link(path.PAGES["runs"].script, label=":small[See the queue]")
 
@@ -110,7 +114,7 @@ def _choices() -> None:
     with precision:
         fields.field("training.precision", explain=False)
         st.caption(shell.plain(_on_this_machine()))
-    with st.expander("More", icon=":material/tune:"):
+    with st.expander("More", icon=":material/tune:", key="more"):
         _more()
     st.page_link(path.SWEEP.script, label=f":small[{path.SWEEP.title}]", icon=path.SWEEP.icon)
 

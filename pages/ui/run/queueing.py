@@ -21,6 +21,7 @@ from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.run import tracking
 
 SELDOM = 5.0  # seconds between two looks on pages that show no more than how many wait
+_ADDED = "queue:added"
 TARGET = 30  # px across, of a button that is but an icon
 
 
@@ -30,13 +31,20 @@ def ahead(recipe: Recipe) -> str:
 
 
 def add(recipe: Recipe) -> None:
-    """Let the recipe as it is now wait for its turn; what stops it becomes a notice."""
+    """Let the recipe as it is now wait for its turn, and draw the page anew; what stops it becomes a notice."""
     try:
         run = queue.submit(recipe, tracking.job())
+        state.keep(_ADDED, f"{_place_words(run)}. The draft is yours to change: what waits stays as it is.")
     except UserError as error:
         state.note(error)
-        st.rerun()
-    st.toast(f"{_place_words(run)}. The draft is yours to change: what waits stays as it is.", icon=":material/add:")
+    st.rerun()
+
+
+def added() -> str:
+    """That a recipe was added just now, in words, once; else empty."""
+    words = state.value(_ADDED, "")
+    state.keep(_ADDED, "")
+    return words
 
 
 def panel() -> None:

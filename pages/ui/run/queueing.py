@@ -71,17 +71,25 @@ def _line() -> None:
     st.page_link(path.PAGES["runs"].script, label=words, icon=":material/schedule:", width="stretch")
 
 
-def words(run: Run) -> str:
+def told(run: Run) -> None:
     """A waiting run's place, and what it waits for; elsewhere what is to be done there."""
     try:
-        return _elsewhere(run) if run.engine_file.exists() else _here(run)
+        if run.engine_file.exists():
+            _elsewhere(run)
+        else:
+            st.caption(_here(run))
     except UserError as error:
-        return f":orange[:material/error:] {shell.plain(str(error))}"
+        st.caption(f":orange[:material/error:] {shell.plain(str(error))}")
 
 
-def _elsewhere(run: Run) -> str:
+def _elsewhere(run: Run) -> None:
+    """In words, and where something is to be typed there, as code to copy."""
     engine = engines.of(run)
-    return shell.plain(f"{engine.title}. {run.status.message}. {engine.words(run)}")
+    sentence, _, command = engine.words(run).partition("\n")
+    with st.container(gap="small"):  # below each other, also in a row
+        st.caption(shell.plain(f"{engine.title}. {run.status.message}. {sentence}"))
+        if command:
+            st.code(command, language="bash", wrap_lines=True)
 
 
 def _here(run: Run) -> str:

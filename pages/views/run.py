@@ -155,7 +155,7 @@ def _progress(run: Run, status: Status, beside: Callable[[], None] = lambda: Non
             if status.changeable:
                 beside()
         elif status.state == "queued":
-            st.caption(queueing.words(run))
+            queueing.told(run)
         else:
             st.caption(shell.plain(_ended(status)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import streamlit as st
@@ -21,11 +22,14 @@ from pages.ui.kit.checks import checks, unkept
 from pages.ui.run import placing, queueing, tracking
 
 LEAD = "What will happen, before it happens."
+IMPATIENT = 2.0  # seconds in which a second click may follow the first
+_LAUNCHED = "train:launched"
 OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say where it runs, not how it learns
 
 
 def show(recipe: Recipe) -> None:
     """The whole page."""
+    _follow()
     slot = shell.page("train", "Train", LEAD)
     found = [*unkept(), *preflight.findings(recipe)]
     broken = shell.mend_first([*(finding.title for finding in found if finding.error), *placing.wrong()])
@@ -47,16 +51,23 @@ def show(recipe: Recipe) -> None:
 
 
 def _begin(slot: DeltaGenerator, recipe: Recipe, broken: str) -> None:
-    """Launch, or where its device is at work let the run wait for it, and say for what."""
+    """Launch, or where its device is at work let the run wait for it, and say for what.
+
+    They are two buttons with keys of their own: a second click on the first must not land on the other.
+    """
     ahead = queueing.ahead(recipe) if placing.here() else ""  # elsewhere others keep the queue
+    row = st.container(
+        horizontal=True, vertical_alignment="center", key="ahead"
+    )  # always: what is below keeps its place
+    if added := queueing.added():
+        row.caption(f":green[:material/check: {added}]", width="content")
     if not ahead:
         if shell.start(slot, "Launch", icon=":material/local_fire_department:", why=broken):
             _launch(recipe)
         return
-    if shell.start(slot, "Add to the queue", icon=":material/add_to_queue:", why=broken):
+    if shell.start(slot, "Add to the queue", icon=":material/add_to_queue:", key="add-to-queue", why=broken):
         queueing.add(recipe)
-        ahead = queueing.ahead(recipe)
-    with st.container(horizontal=True, vertical_alignment="center", key="ahead"):
+    with row:
         st.caption(f":material/schedule: {ahead}", width="content")
         st.page_link(path.PAGES["runs"].script, label=":small[See the queue]")
 
@@ -71,12 +82,22 @@ def _downloads(recipe: Recipe, broken: bool) -> None:
 
 def _launch(recipe: Recipe) -> None:
     """Make the run folder and start its worker; the page then leads to the run."""
+    launched: dict[str, float] = {}
+    state.keep(_LAUNCHED, launched)
     try:
         run = engines.begin(recipe, placing.chosen(), tracking.job())
     except UserError as error:
         state.note(error)
         st.rerun()
-    st.switch_page(path.RUN.script, query_params={"run": run.id})
+    launched[run.id] = time.monotonic()  # in place: to keep anything now would give way to a second click
+    _follow()
+
+
+def _follow() -> None:
+    """Lead to the run that was launched just now, also where a second click has drawn this page anew."""
+    for run, since in state.value(_LAUNCHED, {}).items():
+        if time.monotonic() - since < IMPATIENT:
+            st.switch_page(path.RUN.script, query_params={"run": run})
 
 
 def _choices() -> None:
@@ -93,7 +114,7 @@ def _choices() -> None:
     with precision:
         fields.field("training.precision", explain=False)
         st.caption(shell.plain(_on_this_machine()))
-    with st.expander("More", icon=":material/tune:"):
+    with st.expander("More", icon=":material/tune:", key="more"):
         _more()
     st.page_link(path.SWEEP.script, label=f":small[{path.SWEEP.title}]", icon=path.SWEEP.icon)
 

@@ -63,6 +63,9 @@ def test_data_and_the_run_show_deep_images_and_refuse_others(open_page: Open, ti
     app.file_uploader(key=f"upload:{run.id}").upload("new.png", new.getvalue(), "image/png").run()
     assert not app.exception
     assert "sure." in " ".join(each.value for each in app.markdown)
+    assert looked_at(app) == "Your image"
+    app.button(key=f"draw:{run.id}").click().run()
+    assert looked_at(app).startswith("It is: "), "what was asked for last"
     icon = io.BytesIO()
     Image.new("RGB", (32, 32)).save(icon, "ICO")
     app.file_uploader(key=f"upload:{run.id}").upload("icon.jpg", icon.getvalue(), "image/jpeg").run()
@@ -70,6 +73,10 @@ def test_data_and_the_run_show_deep_images_and_refuse_others(open_page: Open, ti
     said = " ".join(each.value for each in [*app.error, *app.markdown])
     assert "cannot be read" in said
     assert "sure." not in said
+
+
+def looked_at(app: AppTest) -> str:
+    return next(each.proto.imgs[0].caption for each in app.get("image") if each.proto.imgs[0].caption)
 
 
 def test_what_a_run_was_measured_on_stays_so_when_images_are_added(tmp_path: Path) -> None:

@@ -21,7 +21,17 @@ def test_a_run_for_several_machines_is_made_and_waits_for_them() -> None:
     assert run.status.state == "queued"
     assert not run.alive()
     assert of(run).model_dump() == {"kind": "nodes", "nodes": 3, "gpus": 1, "endpoint": "host7:29500"}
-    assert "--rdzv-endpoint host7:29500" in texts(app).replace("\\", "")
+    assert "--rdzv-endpoint host7:29500" in app.code[0].value, "to copy"
+
+
+def test_a_meeting_point_is_asked_for_before_the_launch() -> None:
+    saved(Recipe())
+    app = page("train")
+    next(each for each in app.get("button_group") if each.label == "Where it runs").set_value("nodes").run()
+    assert "no meeting point yet" in texts(app)
+    button(app, "Launch").click().run()
+    assert not app.exception
+    assert not store.list_runs()
 
 
 def test_a_number_of_machines_that_cannot_be_holds_the_launch() -> None:

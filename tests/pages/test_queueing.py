@@ -49,10 +49,27 @@ def test_a_free_device_is_launched_on_and_a_busy_one_waited_for(at_work: Run) ->
     assert not app.exception
     assert waiting() == ["mine"]
     assert "and 1 other." in texts(app)
-    assert app.toast[0].value.startswith("Number 1 in the queue for")
+    assert "Number 1 in the queue for" in texts(app)
+    assert not app.toast, "it would cover the button"
+    assert "1 run waits" in " ".join(link.proto.label for link in app.sidebar.get("page_link"))
+    assert "Number 1 in the queue for" not in texts(app.run()), "said once"
     (run,) = queue.look().waiting
     saved(Recipe(name="changed"))
     assert run.recipe.name == "mine"
+
+
+def test_what_is_below_keeps_its_place_where_a_run_must_wait(at_work: Run) -> None:
+    """Else the browser takes More for another one, and closes it."""
+    saved(Recipe())
+    app = page("train")
+    busy = place_of_more(app)
+    at_work.report(state="finished")
+    assert "Launch" in labels(app.run())
+    assert place_of_more(app) == busy
+
+
+def place_of_more(app: AppTest) -> int:
+    return next(at for at, each in app.main.children.items() if getattr(each, "label", "") == "More")
 
 
 def test_a_free_device_is_launched_on() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
+from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
 from streamlit.testing.v1 import AppTest
 
 from finetune_core import machine, places
@@ -222,6 +224,26 @@ def test_launch_starts_a_worker_and_leads_to_the_run(no_worker):
     (run,) = no_worker
     assert run.recipe == untrained
     assert run.id in texts(app)
+    assert button(app, "Stop")
+
+
+def test_a_second_click_on_launch_leads_to_the_run_as_well(no_worker, monkeypatch):
+    """It comes in while the run begins, and draws Train anew: now with the queue, since the device is at work."""
+    app = page("train")
+    launch_button = button(app, "Launch")
+    click, begin = launch_button.click()._widget_state, launch.start
+
+    def start(run: store.Run) -> None:
+        begin(run)
+        ctx = get_script_run_ctx()
+        clicked = WidgetStates(widgets=[click])
+        ctx.script_requests.request_rerun(RerunData(widget_states=clicked, page_script_hash=ctx.page_script_hash))
+
+    monkeypatch.setattr(launch, "start", start)
+    app.run()
+    assert not app.exception
+    assert [run.id for run in store.every_run()] == [run.id for run in no_worker]
+    assert no_worker[0].id in texts(app)
     assert button(app, "Stop")
 
 

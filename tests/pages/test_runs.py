@@ -196,14 +196,19 @@ def test_a_zip_file_is_brought_in_and_a_bad_one_refused(tmp_path: Path):
     whole = exchange.export_run(run, tmp_path / "run.zip").read_bytes()
     shutil.rmtree(places.runs_dir())
     app = page("runs")
-    app.file_uploader(key="run-zip").upload("bad.zip", b"nothing").run()
+    app.file_uploader(key="run-zip-0").upload("bad.zip", b"nothing").run()
     assert "cannot be read as a zip file" in texts(app).replace("\\", "")
-    app.file_uploader(key="run-zip").upload("run.zip", whole).run()
+    app.file_uploader(key="run-zip-0").upload("run.zip", whole).run()
     assert not app.exception
-    assert [one.name for one in summaries.summaries()] == ["sent"]
+    (came,) = summaries.summaries()
+    assert came.name == "sent"
+    assert not app.file_uploader(key="run-zip-1").value, "closed, and empty"
+    assert f"{came.id} came in." in texts(app).replace("\\", "")
+    assert f"run={came.id}" in [link.proto.query_string for link in app.get("page_link")]
     assert "/nowhere/photos" in texts(app).replace("\\", ""), "its images are not here"
     app.run()
     assert len(summaries.summaries()) == 1, "and once is enough"
+    assert "came in." not in texts(app)
 
 
 def test_with_none_active_nothing_is_read_again(monkeypatch: pytest.MonkeyPatch):

@@ -45,6 +45,12 @@ class Nodes(Engine):
     gpus: int = knob(1, "Processes each", "Processes on each machine: one for each of its GPUs.", low=1, high=64)
     endpoint: str = knob("HOST:29500", "Meeting point", "Name and port of one of them, where they find each other.")
 
+    def check(self) -> None:
+        """Whether it is said where they meet."""
+        if self.endpoint.partition(":")[0] in ("", "HOST"):
+            why, hint = f"{self.endpoint} stands for the name of one of them.", "Write its name, as in node1:29500."
+            raise UserError("The machines have no meeting point yet.", why, hint)
+
     def start(self, run: Run) -> None:
         """Only told: the run begins when torchrun is started on every machine."""
         _elsewhere(run, self, "Waiting for torchrun on its machines")

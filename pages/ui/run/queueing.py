@@ -21,6 +21,7 @@ from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.run import tracking
 
 SELDOM = 5.0  # seconds between two looks on pages that show no more than how many wait
+_ADDED = "queue:added"
 TARGET = 30  # px across, of a button that is but an icon
 
 
@@ -30,13 +31,20 @@ def ahead(recipe: Recipe) -> str:
 
 
 def add(recipe: Recipe) -> None:
-    """Let the recipe as it is now wait for its turn; what stops it becomes a notice."""
+    """Let the recipe as it is now wait for its turn, and draw the page anew; what stops it becomes a notice."""
     try:
         run = queue.submit(recipe, tracking.job())
+        state.keep(_ADDED, f"{_place_words(run)}. The draft is yours to change: what waits stays as it is.")
     except UserError as error:
         state.note(error)
-        st.rerun()
-    st.toast(f"{_place_words(run)}. The draft is yours to change: what waits stays as it is.", icon=":material/add:")
+    st.rerun()
+
+
+def added() -> str:
+    """That a recipe was added just now, in words, once; else empty."""
+    words = state.value(_ADDED, "")
+    state.keep(_ADDED, "")
+    return words
 
 
 def panel() -> None:
@@ -63,17 +71,25 @@ def _line() -> None:
     st.page_link(path.PAGES["runs"].script, label=words, icon=":material/schedule:", width="stretch")
 
 
-def words(run: Run) -> str:
+def told(run: Run) -> None:
     """A waiting run's place, and what it waits for; elsewhere what is to be done there."""
     try:
-        return _elsewhere(run) if run.engine_file.exists() else _here(run)
+        if run.engine_file.exists():
+            _elsewhere(run)
+        else:
+            st.caption(_here(run))
     except UserError as error:
-        return f":orange[:material/error:] {shell.plain(str(error))}"
+        st.caption(f":orange[:material/error:] {shell.plain(str(error))}")
 
 
-def _elsewhere(run: Run) -> str:
+def _elsewhere(run: Run) -> None:
+    """In words, and where something is to be typed there, as code to copy."""
     engine = engines.of(run)
-    return shell.plain(f"{engine.title}. {run.status.message}. {engine.words(run)}")
+    sentence, _, command = engine.words(run).partition("\n")
+    with st.container(gap="small"):  # below each other, also in a row
+        st.caption(shell.plain(f"{engine.title}. {run.status.message}. {sentence}"))
+        if command:
+            st.code(command, language="bash", wrap_lines=True)
 
 
 def _here(run: Run) -> str:

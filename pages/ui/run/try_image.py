@@ -82,19 +82,25 @@ ANSWERS = {ONE_CLASS.key: _class, TAGS.key: _tags, NUMBERS.key: _numbers}
 
 
 def _chosen(run: Run) -> tuple[Picture | None, str]:
-    """The picture to look at, and its true label where that is known."""
-    upload = st.file_uploader("An image of yours", type=list(FORMATS), key=f"upload:{run.id}")
-    key = f"sample:{run.id}"
+    """The picture to look at, the one asked for last, and its true label where that is known."""
+    key, mine = f"sample:{run.id}", f"upload:{run.id}"
+    upload = st.file_uploader("An image of yours", type=list(FORMATS), key=mine, on_change=_uploaded, args=(mine, key))
     if st.button("Take one from the validation images", icon=":material/casino:", key=f"draw:{run.id}"):
         state.keep(key, random.random())
     try:
-        if upload is not None:
-            return upload, ""
         if (place := state.value(key)) is not None:
             return _from_validation(run, place)
+        if upload is not None:
+            return upload, ""
     except UserError as error:
         shell.error_card(error)
     return None, ""
+
+
+def _uploaded(mine: str, sample: str) -> None:
+    """An image of one's own takes the place of the sample; to take it away again does not."""
+    if state.value(mine) is not None:
+        state.keep(sample, None)
 
 
 def _from_validation(run: Run, place: float) -> tuple[Path, str]:

@@ -21,7 +21,7 @@ from pages.ui.kit import path, shell, state
 from pages.ui.shelf import listing
 
 LARGEST = 2_000_000_000  # bytes of a run that a browser is given; beyond them there is the command line
-_UPLOADED = "runs-uploaded"
+_UPLOADED, _BROUGHT, _TURN = "runs-uploaded", "runs-brought", "runs-turn"
 
 
 def one(run: Summary) -> None:
@@ -66,6 +66,7 @@ def shelf(runs: Sequence[Summary]) -> None:
             total = megabytes(sum(run.size for run in runs))
             st.caption(f"{count(len(runs), 'run')}, {total} on disk.", width="content")
         _bring_in()
+        _brought()
         if gone:
             _trash(gone)
 
@@ -146,8 +147,10 @@ def _trash(gone: Sequence[Summary]) -> None:
 
 
 def _bring_in() -> None:
-    with st.popover("Bring in a run", icon=":material/upload:", key="bring-in"):
-        file = st.file_uploader("A zip file that was exported from Thaw, here or elsewhere", type="zip", key="run-zip")
+    turn = state.value(_TURN, 0)  # with each it is another one: closed, and without a file
+    with st.popover("Bring in a run", icon=":material/upload:", key=f"bring-in-{turn}"):
+        label = "A zip file that was exported from Thaw, here or elsewhere"
+        file = st.file_uploader(label, type="zip", key=f"run-zip-{turn}")
         if file is None or state.value(_UPLOADED) == file.file_id:
             return
         state.keep(_UPLOADED, file.file_id)
@@ -159,7 +162,17 @@ def _bring_in() -> None:
         if lacking := exchange.missing(run.recipe):
             why = f"Not here: {few(lacking)}."
             state.note(UserError(f"{run.id} was brought in, but not what its recipe names.", why, exchange.WITHOUT))
+        state.keep(_BROUGHT, run.id)
+        state.keep(_TURN, turn + 1)
         st.rerun()
+
+
+def _brought() -> None:
+    """The run that came in just now, to open; told once."""
+    if came := state.value(_BROUGHT):
+        state.keep(_BROUGHT, None)
+        st.caption(f":green[:material/check: {shell.plain(came)} came in.]", width="content")
+        st.page_link(path.RUN.script, label=":small[Open it]", query_params={"run": came})
 
 
 def _do(work: Callable[[], object]) -> None:

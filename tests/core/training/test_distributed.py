@@ -197,7 +197,7 @@ def test_shares_add_up_to_the_batch(images: int, processes: int) -> None:
 
 def test_a_run_can_be_made_for_torchrun_to_start(tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     tiny.save(tmp_path / "recipe.yaml")
-    assert main(["train", str(tmp_path / "recipe.yaml"), "--on", "nodes"]) == 0
+    assert main(["train", str(tmp_path / "recipe.yaml"), "--on", "nodes", "--set-on", "endpoint=a:1"]) == 0
     *_, module, named, path = capsys.readouterr().out.split()
     assert importlib.util.find_spec(module)
     assert named == path

@@ -90,6 +90,14 @@ def test_several_machines_are_told_what_to_type(file: Path, capsys: pytest.Captu
     assert run.status.state == "stopped"
 
 
+def test_a_meeting_point_that_nobody_has_named_is_refused_before_a_folder_is_made(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(file), "--on", "nodes"]) == 2
+    assert "no meeting point yet" in capsys.readouterr().err
+    assert not list(store.every_run())
+
+
 @pytest.mark.parametrize(
     ("pairs", "said"),
     [(["gpus"], "has no '='"), (["gpus=many"], "does not fit"), (["colour=red"], "unknown field colour")],
@@ -106,7 +114,7 @@ def test_a_run_without_a_word_is_one_of_this_machine(tiny: Recipe) -> None:
 def test_what_was_elsewhere_goes_on_elsewhere(
     file: Path, capsys: pytest.CaptureFixture[str], no_worker: list[store.Run]
 ) -> None:
-    run = begin(capsys, file, "--on", "nodes")
+    run = begin(capsys, file, "--on", "nodes", "--set-on", "endpoint=a:1")
     run.report(state="failed", error={"what": "x"})
     assert main(["resume", run.id]) == 0
     assert "torchrun --nnodes 2" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from finetune_core import places
+from finetune_core.parts.trackers import WandB
 from finetune_core.recipe import Recipe
 from finetune_core.runs import holding, store
 from finetune_core.runs.store import Run
@@ -127,7 +128,8 @@ def test_an_open_page_starts_a_dispatcher_where_somebody_waits(
     assert holding.living_in(file) not in (None, before)
 
 
-def test_what_keeps_a_run_out_of_the_queue_is_told_at_once(at_work: Run) -> None:
+def test_what_keeps_a_run_out_of_the_queue_is_told_at_once(at_work: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WandB, "package", "nobody_has_this")
     saved(Recipe(name="mine"))
     app = page("train")
     app.session_state["thaw:trackers"] = ["wandb"]

@@ -116,14 +116,16 @@ def _between(work: Work, trainer: Trainer) -> Doing:
 
 def _changed(work: Work, trainer: Trainer) -> Doing:
     """Have the trainer make changes, and keep them; what does not fit is told, and training goes on."""
+    refused = []  # told at the end: with each record the wishes are read anew, and all of these are to be dealt with then
     for wish, asked in work.changes():
         try:
             made = trainer.change(Change.parsed(asked, "The change"))
         except UserError as error:
             work.files.keep_change({"wish": wish, "step": trainer.done, "refused": error.what})
-            yield Event("change_refused", trainer.done, f"Not changed. {error}")
+            refused.append(Event("change_refused", trainer.done, f"Not changed. {error}"))
         else:
             work.files.keep_change({"wish": wish, **made.saved()})
+    yield from refused
 
 
 class _Account:

@@ -305,6 +305,7 @@ def test_what_a_worker_sees_of_the_gpus_is_what_it_holds(tiny: Recipe, busy: Run
         [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, devices.VISIBLE: "1"}
     ) as child:
         run.claim(psutil.Process(child.pid))
+        until(psutil.Process(child.pid).environ)  # for a moment it has none
         assert devices.held(run, TWO_GPUS) == {"cuda:1"}
         child.kill()
     assert devices.held(run, TWO_GPUS) == frozenset()

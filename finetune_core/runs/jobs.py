@@ -116,7 +116,7 @@ def _between(work: Work, trainer: Trainer) -> Doing:
 
 def _changed(work: Work, trainer: Trainer) -> Doing:
     """Have the trainer make changes, and keep them; what does not fit is told, and training goes on."""
-    refused = []  # told at the end: with each record the wishes are read anew, and all of these are to be dealt with then
+    refused = []  # told at the end: with each record wishes are read anew, and by then all of these are dealt with
     for wish, asked in work.changes():
         try:
             made = trainer.change(Change.parsed(asked, "The change"))

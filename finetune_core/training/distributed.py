@@ -5,6 +5,7 @@ same order. What they tell each other goes through gloo on CPUs and NCCL on GPUs
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -30,6 +31,13 @@ def leave() -> None:
     """Part from the others when all is done."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def end(code: int) -> None:
+    """End this process as it is: where Python is torn down, threads of the group may still work, and it aborts."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def size() -> int:

@@ -320,6 +320,8 @@ def main() -> int:
         distributed.leave()
     if said := run.status.error:
         sys.stderr.write(f"{UserError.said(said)}\n")
+    if _of_several():
+        distributed.end(code)
     return code
 
 

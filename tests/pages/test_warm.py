@@ -9,11 +9,13 @@ from finetune_core.runs import store
 from tests.pages.conftest import saved
 
 SCRIPT = """
+import gc
 import sys
 from streamlit.testing.v1 import AppTest
 from pages.ui.kit import path, warm
 warm.light()
 assert not {"torch", "timm", "torchvision"} & set(sys.modules)
+assert len(gc.get_objects()) < gc.get_freeze_count() / 10  # what Streamlit collects after each script run
 before = set(sys.modules)
 app = AppTest.from_file("app.py", default_timeout=120).run()
 for step in path.PAGES.values():

@@ -15,6 +15,7 @@ from tests.e2e.conftest import AT_REST
 pytestmark = pytest.mark.e2e
 
 POINTS = "() => document.querySelector('.js-plotly-plot')._fullData[0].x.length"
+LAST = "() => [...document.querySelectorAll('.js-plotly-plot')].at(-1)._fullData[0].x.length"
 DATA = "() => JSON.stringify(document.querySelector('.js-plotly-plot')._fullData.map((line) => [...line.y]))"
 HIDDEN = """() => document.querySelector('.js-plotly-plot')._fullData
   .filter((line) => line.visible === 'legendonly').map((line) => line.name).join()"""
@@ -58,6 +59,19 @@ def zoom(tab: Page) -> list[float]:
     tab.mouse.up()
     tab.wait_for_function("() => document.querySelector('.js-plotly-plot').layout.xaxis.range[1] < 100")
     return tab.evaluate(RANGE)
+
+
+def test_a_chart_out_of_sight_is_drawn_when_somebody_looks(studio, tab):
+    run = began(studio)
+    tab.set_viewport_size({"width": 1440, "height": 500})
+    tab.goto(f"{studio.url}/run?run={run.id}")
+    expect(tab.locator(".js-plotly-plot .nsewdrag")).to_have_count(4)
+    tab.wait_for_timeout(500)
+    grow(run, 40, 60)
+    tab.wait_for_function(f"({POINTS})() === 60")
+    assert tab.evaluate(LAST) == 40
+    tab.locator(".js-plotly-plot").last.scroll_into_view_if_needed()
+    tab.wait_for_function(f"({LAST})() === 60")
 
 
 def test_zoom_and_hidden_lines_survive_ten_ticks_and_the_end(studio, tab):

@@ -22,12 +22,39 @@ function themed(layout, element) {
   return { ...layout, font, hoverlabel, autosize: true };
 }
 
+const views = new WeakMap(); // of a chart's box
+
+// The first figure is drawn at once; what comes later waits until somebody looks: the chart in view, the tab in front.
+function view(box) {
+  if (views.has(box)) return views.get(box);
+  const made = { due: null, away: false };
+  made.show = () => {
+    if (!made.due || made.away || document.hidden) return;
+    const draw = made.due;
+    made.due = null;
+    draw();
+  };
+  const watcher = new IntersectionObserver((entries) => {
+    made.away = !entries.at(-1).isIntersecting;
+    made.show();
+  }, { rootMargin: "200px" });
+  watcher.observe(box);
+  document.addEventListener("visibilitychange", made.show);
+  made.close = () => {
+    watcher.disconnect();
+    document.removeEventListener("visibilitychange", made.show);
+  };
+  views.set(box, made);
+  return made;
+}
+
 export default function ({ data, parentElement, setTriggerValue }) {
   const box = parentElement.querySelector(".chart");
   const figure = JSON.parse(data.figure);
   box.style.height = `${figure.layout.height}px`;
   box.setAttribute("aria-label", data.alt);
-  plotly().then((Plotly) => {
+  const looked = view(box);
+  looked.due = () => plotly().then((Plotly) => {
     if (!box.isConnected) return;
     Plotly.react(box, figure.data, themed(figure.layout, parentElement), CONFIG);
     box.removeAllListeners("plotly_click");
@@ -35,5 +62,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
       box.on("plotly_click", ({ points }) => setTriggerValue("picked", { x: points[0].x, y: points[0].y }));
     }
   });
-  return () => window.Plotly?.purge(box);
+  looked.show();
+  return () => {
+    looked.close();
+    window.Plotly?.purge(box);
+  };
 }

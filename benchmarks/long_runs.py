@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Browser
 
-from benchmarks.watching import DRAWN, Wire, browsers, chromium, studio, used
+from benchmarks.watching import DRAWN, Wire, browsers, chromium, rest, studio, used
 from finetune_core.recipe import Recipe
 from finetune_core.records import Epoch, Record, Step
 from finetune_core.runs import store
@@ -112,6 +112,7 @@ def watched(browser: Browser, folder: Path, run: store.Run, seconds: float) -> d
         page, wire = browser.new_page(viewport={"width": 1440, "height": 1000}), Wire()
         page.goto(url)  # plotly and the frontend come once per browser, whatever is opened first
         page.get_by_text("Teach a model").wait_for()
+        rest(server)  # it loads PyTorch, once per server
         wire.watch(page)
         started = time.monotonic()
         page.goto(f"{url}/run?run={run.id}")

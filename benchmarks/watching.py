@@ -87,6 +87,14 @@ def used(processes: Sequence[psutil.Process]) -> float:
     return total
 
 
+def rest(processes: Sequence[psutil.Process]) -> None:
+    """Wait until they use less than a tenth of a core."""
+    before = -1.0
+    while used(processes) - before > 0.1:
+        before = used(processes)
+        time.sleep(1)
+
+
 def browsers() -> list[psutil.Process]:
     """The browser's processes, children of this one."""
     return [each for each in psutil.Process().children(recursive=True) if "chrom" in each.name().lower()]

@@ -11,6 +11,11 @@ from tests.pages.test_queueing import at_work  # noqa: F401 - a fixture
 from tests.pages.test_running import button, page, texts
 
 
+def waiting(app: AppTest) -> str:
+    """The links of the sidebar, of which the last tells who waits."""
+    return " ".join(link.proto.label for link in app.sidebar.get("page_link"))
+
+
 def titles(app: AppTest) -> list[str]:
     """None where only pieces were drawn."""
     return [each.value for each in app.title]
@@ -44,6 +49,15 @@ def test_a_piece_without_a_word_to_say_leaves_the_page_alone(at_work: Run) -> No
     assert not titles(pieces(app))
 
 
+def test_the_whole_page_is_drawn_when_the_state_changes_and_its_buttons_with_it(at_work: Run) -> None:  # noqa: F811
+    at_work.report(state="running")
+    app = page("run", run=at_work.id)
+    assert not titles(pieces(app))
+    at_work.report(state="paused")
+    assert titles(pieces(app))
+    assert button(app, "Resume")
+
+
 def test_the_badge_goes_with_its_run_and_rests(at_work: Run) -> None:  # noqa: F811
     app = page("data")
     assert not titles(pieces(app))
@@ -56,5 +70,7 @@ def test_the_badge_goes_with_its_run_and_rests(at_work: Run) -> None:  # noqa: F
 def test_the_line_about_the_queue_goes_with_the_last_who_waits(at_work: Run) -> None:  # noqa: F811
     run = queue.submit(Recipe(name="first"))
     app = page("data")
+    assert "1 run waits" in waiting(app)
     queue.cancel(run)
-    assert titles(pieces(app)) == ["Data"]
+    assert not titles(pieces(app))
+    assert "1 run waits" not in waiting(app)

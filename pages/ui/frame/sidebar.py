@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import streamlit as st
 
 from finetune_core.places import ASSETS
 from finetune_core.runs import preflight
+from finetune_core.runs.shelf.summaries import moving, summaries
 from pages.ui.frame import door
 from pages.ui.kit import path, state
 from pages.ui.kit.badge import badge
+from pages.ui.kit.pieces import SELDOM, piece
 from pages.ui.kit.shell import NAME, plain
 from pages.ui.run import queueing
 
@@ -42,12 +44,25 @@ def sidebar() -> None:
         with st.container(gap="small"):
             for step in path.STEPS:
                 _link(step, step.choice(recipe) if step.choice else "", worries.get(step.key, ""))
-        for come_and_go in (badge, queueing.line):
-            with st.container():  # always there, so that nothing below moves in the browser
-                come_and_go()
+        with st.container():  # always there, so that nothing below moves in the browser
+            if moving(summaries()):
+                piece(_at_work, SELDOM)
         if door.inside(st.context):
             _leaving()(key="leaving")
         _closing()(key="closing", height=1)
+
+
+def _at_work() -> None:
+    """What is at work and what waits, until no run moves: then nothing is asked for any more.
+
+    What others start, on the command line say, shows with the next click on any page.
+    """
+    runs = summaries()
+    if not moving(runs):
+        st.rerun()
+    for come_and_go in (partial(badge, runs), queueing.line):
+        with st.container():
+            come_and_go()
 
 
 def _link(step: path.Step, choice: str, worry: str) -> None:

@@ -1,30 +1,20 @@
-"""The badge of the running run: on every page, leads to its live page, asks for nothing while no run moves."""
+"""The badge of the running run: on every page, leads to its live page."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import streamlit as st
 
 from finetune_core.records import counted
-from finetune_core.runs.shelf.summaries import moving, summaries
+from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.runs.store import Status
 from pages.ui.kit import path
-from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.kit.shell import NAME, plain
 
 
-def badge() -> None:
-    """The newest active run with its progress; nothing while none moves.
-
-    What others start, on the command line say, shows with the next click on any page.
-    """
-    if moving(summaries()):
-        piece(_badge, EVERY)
-
-
-def _badge() -> None:
-    runs = summaries()
-    if not moving(runs):
-        st.rerun()
+def badge(runs: Iterable[Summary]) -> None:
+    """The newest active run with its progress; nothing where there is none."""
     run = next((run for run in runs if run.status.active), None)
     if run is None:
         return

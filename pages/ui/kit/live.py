@@ -22,11 +22,12 @@ from finetune_core.runs.telling.history import History, Reading, read_on, sketch
 from finetune_core.runs.telling.remembered import LONG, remember, remembered
 from pages.ui.kit import chart, outline, state
 from pages.ui.kit.chart import Drawn
-from pages.ui.kit.pieces import EVERY, piece
+from pages.ui.kit.pieces import EVERY, SELDOM, piece
 
-READING = 0.3  # seconds of reading records, after which others get a word in
+READING = 0.05  # seconds of reading records, after which others get a word in
 REST = 0.02  # seconds that they have for it
-FINE = 400  # parts of a run; charts are drawn again where one more has passed
+FINE = 100  # parts of a run; charts are drawn again where one more has passed
+MORE = 20  # a look shows at least a part in so many more than the one before: an old run's charts move by little
 PLANNED = 400  # steps at which the planned rates are worked out, and at each phase's ends
 
 Rows = list[dict[str, Any]]
@@ -79,18 +80,26 @@ def watch(run: Run, draw: Callable[[], None], *, stays: bool = False) -> None:
             st.rerun()
         draw()
 
-    piece(tick, EVERY if before else None)
+    piece(tick, _every(run.status) if before else None)
 
 
 def moving(run: Run) -> str:
-    """How a run moves: it is active, waits in the queue, or is still being read; empty where it rests.
+    """How a run moves: its state, wishes, changes and how often it is looked at, or that it is being read.
 
-    A change on the way counts, since the whole page speaks of the run's length and of what is thawed.
+    Empty where it rests. Where this changes the whole page is drawn anew: its buttons follow the state, and what it
+    says of the run's length and of what is thawed follows a change on the way.
     """
     status = run.status
     if status.active or status.state == "queued":
-        return status.state if status.state == "queued" else f"active, changed at {stamp(run.changes_file)}"
+        wish, changed = run.wish(), stamp(run.changes_file)
+        return f"{status.state}, asked to {wish}, changed at {changed}, each {_every(status)} s"
     return "" if told(run).whole else "read"
+
+
+def _every(status: Status) -> float:
+    """Seconds between two looks at a run: a multiple of `EVERY`, so that it changes seldom."""
+    more = 0.0 if status.settling else (time.time() - status.started) / MORE
+    return next((every for every in (EVERY, 2 * EVERY) if more < 2 * every), SELDOM)
 
 
 @dataclass

@@ -1,9 +1,8 @@
-"""What can be done with a run, as buttons that derive from where it stands: they are drawn anew while it lives."""
+"""What can be done with a run, as buttons that derive from where it stands."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -14,7 +13,7 @@ from finetune_core.runs import launch
 from finetune_core.runs.states import branch, mending
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import engines, queue
-from pages.ui.kit import live, path, state
+from pages.ui.kit import path, state
 
 FOLLOWED = "thaw:go-to"  # the run that a click has begun
 PAUSE, STOP, GO = ":material/pause_circle:", ":material/stop_circle:", ":material/play_circle:"
@@ -22,13 +21,8 @@ PAUSE, STOP, GO = ":material/pause_circle:", ":material/stop_circle:", ":materia
 
 def actions(slot: DeltaGenerator, run: Run, job: Job) -> None:
     """The buttons of a run, in the place for a page's primary action."""
-    with slot:
-        live.watch(run, partial(_buttons, run, job))
-
-
-def _buttons(run: Run, job: Job) -> None:
     draw = _DRAWN.get(run.status.state, _ended)
-    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
+    with slot, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         draw(run, job)
 
 

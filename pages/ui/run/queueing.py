@@ -20,7 +20,6 @@ from pages.ui.kit.badge import status_words
 from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.run import tracking
 
-SELDOM = 5.0  # seconds between two looks on pages that show no more than how many wait
 _ADDED = "queue:added"
 TARGET = 30  # px across, of a button that is but an icon
 
@@ -54,19 +53,11 @@ def panel() -> None:
 
 
 def line() -> None:
-    """On every page: how many wait. Whatever was killed meanwhile, somebody starts them as long as a page is open.
-
-    Where nobody waits nothing is asked for: a page at rest is at rest.
-    """
-    if queue.look().waiting:
-        piece(_line, SELDOM)
-
-
-def _line() -> None:
-    _try(queue.ensure)
+    """How many wait; nothing where nobody does. Whatever was killed, somebody starts them while this is shown."""
     waiting = len(queue.look().waiting)
     if not waiting:
-        st.rerun()
+        return
+    _try(queue.ensure)
     words = f":small[{count(waiting, 'run')} {'waits' if waiting == 1 else 'wait'}]"
     st.page_link(path.PAGES["runs"].script, label=words, icon=":material/schedule:", width="stretch")
 

@@ -75,7 +75,7 @@ def paint(folder: Path, classes: int = 4, each: int = 60) -> None:
 
 def batches(made: session.Session, count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """What our finder trains on, step by step: normalised images and labels."""
-    return [(made.normalised(images), labels) for images, labels in itertools.islice(range_test.endless(made), count)]
+    return [(made.normalised(images), labels) for images, labels in itertools.islice(made.train.epoch(0), count)]
 
 
 def ours(made: session.Session, steps: int) -> tuple[list[float], list[float]]:

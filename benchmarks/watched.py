@@ -37,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, recipe = Path(name), Recipe().with_value("phases.0.epochs", options.epochs)
         os.environ["THAW_RUNS"], os.environ["THAW_CACHE"] = str(folder / "runs"), str(folder / "cache")
-        alone(folder, recipe)  # draws and decodes the images
+        alone(folder, Recipe().with_value("phases.0.epochs", 1))  # draws and decodes the images
         for number in range(options.rounds):
             each = {"alone": partial(alone, folder, recipe), "watched": partial(watched, folder, recipe, options.aside)}
             order = reversed(each) if number % 2 else each  # so that a slow drift favours neither

@@ -34,6 +34,11 @@ def pieces(images: int, wanted: int) -> int:
     return max(1, min(wanted, images // 2))
 
 
+def view(epoch: int, views: int) -> int:
+    """Which draw of each image an epoch sees: one of its own, or one of so many that epochs cycle through."""
+    return epoch % views if views else epoch
+
+
 class Batches:
     """The images of one part of the split, epoch by epoch.
 
@@ -89,16 +94,35 @@ class Batches:
             order = order[: self.steps * self.batch_size]
         return np.split(order, cuts)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0, views: int = 0) -> Iterator[Batch]:
         """Images (N, C, size, size) uint8 and their encoded labels, batch by batch from number `start` on.
 
-        Of a batch that is too small for all processes some get images without labels, to go through the motions with.
+        With `views` the epochs cycle through so many draws of each image. Of a batch that is too small for all
+        processes some get images without labels, to go through the motions with.
         """
-        shares = [self._mine(batch) for batch in self.order(epoch)[start:]]
-        jobs = [(epoch, batch) for batch, _ in shares]
-        made = self._made_ahead(jobs) if self.workers else (self._maker[job] for job in jobs)
+        shares = self.shares(epoch, start)
+        made = self.made([(view(epoch, views), batch) for batch, _ in shares])
         for (images, labels), (_, counted) in zip(made, shares, strict=True):
             yield images, labels[:counted]
+
+    def shares(self, epoch: int, start: int = 0) -> list[tuple[np.ndarray, int]]:
+        """The sample indices of this process's share of each batch, and how many of them count."""
+        return [self._mine(batch) for batch in self.order(epoch)[start:]]
+
+    def made(self, jobs: list[tuple[int, np.ndarray]]) -> Iterator[Batch]:
+        """The batches of these draws and sample indices, in their order."""
+        return self._made_ahead(jobs) if self.workers else (self._maker[job] for job in jobs)
+
+    def labels_of(self, indices: np.ndarray) -> Tensor:
+        """Encoded labels of these samples."""
+        import torch
+
+        return torch.from_numpy(self._maker.labels[indices])
+
+    @property
+    def source(self) -> str:
+        """Stands for what the views are made of and how: the images as they are now, and what is done to them."""
+        return f"{self._maker.images.folder.name} {self._maker.pipeline}"
 
     def _mine(self, batch: np.ndarray) -> tuple[np.ndarray, int]:
         """The share of a batch that is this process's, and how many of its images count."""
@@ -159,7 +183,7 @@ class _Maker:
         seed: int,
         augment: bool,
     ) -> None:
-        self._images, self.labels, self._pipeline = images, labels, pipeline
+        self.images, self.labels, self.pipeline = images, labels, pipeline
         self._seed, self._augment = seed, augment
 
     def __getitem__(self, job: tuple[int, np.ndarray]) -> Batch:
@@ -175,7 +199,7 @@ class _Maker:
         return batch, torch.from_numpy(self.labels[indices])
 
     def _view(self, epoch: int, index: int) -> Tensor:
-        image = self._images[index]
+        image = self.images[index]
         if self._augment:
-            return draw(image, self._pipeline, self._seed, epoch, index)
-        return self._pipeline(as_tensor(image))
+            return draw(image, self.pipeline, self._seed, epoch, index)
+        return self.pipeline(as_tensor(image))

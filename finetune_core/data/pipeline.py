@@ -47,7 +47,11 @@ class Pipeline:
     def __init__(self, calls: Sequence[Call], size: int) -> None:
         """Build each call; imports torchvision."""
         self.steps: list[Callable[[Tensor], Tensor]] = [call.build() for call in calls]
-        self.size = size
+        self.calls, self.size = tuple(calls), size
+
+    def __repr__(self) -> str:
+        """The same for pipelines that do the same."""
+        return f"{self.calls} to {self.size} px"
 
     def __call__(self, image: Tensor) -> Tensor:
         """Run the steps; random ones draw from torch's global generator, see `draw`."""

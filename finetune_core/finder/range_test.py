@@ -11,14 +11,16 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 
 import torch
 from torch import Tensor
 
+from finetune_core.data.loader import Batch
 from finetune_core.errors import UserError
 from finetune_core.finder.sweep import DIVERGED, SMOOTHING, Sweep
 from finetune_core.recipe import Phase, Recipe, plan
-from finetune_core.records import Find
+from finetune_core.records import Find, Report, silent
 from finetune_core.training import distributed
 from finetune_core.training.session import Session
 from finetune_core.training.stepper import Stepper, random_state, set_random_state
@@ -32,7 +34,9 @@ def seeded(recipe: Recipe, trial: int) -> Recipe:
     return recipe.replace(training=recipe.training.replace(seed=seed))
 
 
-def range_test(session: Session, phase: int = 0, sweep: Sweep = DEFAULT, trial: int = 0) -> Iterator[Find]:
+def range_test(
+    session: Session, phase: int = 0, sweep: Sweep = DEFAULT, trial: int = 0, report: Report = silent
+) -> Iterator[Find]:
     """Sweep the recipe's learning rate, or that of one group, with the groups of one phase thawed.
 
     Yields a record per step, marked as belonging to `trial`; going up it stops early where the loss diverges. The
@@ -42,9 +46,9 @@ def range_test(session: Session, phase: int = 0, sweep: Sweep = DEFAULT, trial: 
     rates = _rates(chosen, session.names, sweep)
     apart = Apart(session, chosen)
     smooth, best = Smooth(), math.inf
-    for step, (images, labels) in zip(range(sweep.steps), endless(session), strict=False):
+    for step, (inputs, labels) in zip(range(sweep.steps), apart.batches(report), strict=False):
         lr = sweep.rate(step)
-        loss = apart.step(rates(lr), images, labels)
+        loss = apart.step(rates(lr), inputs, labels)
         corrected = smooth(loss)
         yield Find(step, lr, loss, corrected, trial)
         best = min(best, corrected)
@@ -64,12 +68,20 @@ class Apart:
             torch.manual_seed(distributed.seed(session.recipe.training.seed))
             self.random = random_state()
 
-    def step(self, rates: dict[str, float], images: Tensor, labels: Tensor, momentum: float | None = None) -> float:
+    def batches(self, report: Report = silent) -> Iterator[Batch]:
+        """The training batches of one epoch after the other; `report` hears of what takes long before one."""
+        side = self.stepper.feed.train
+        for epoch in count():
+            for done, total in side.prepare(epoch):
+                report("Looking at the images once", done, total)
+            yield from side.batches(epoch)
+
+    def step(self, rates: dict[str, float], inputs: Tensor, labels: Tensor, momentum: float | None = None) -> float:
         """One optimizer step with these rates by group; returns the loss before it."""
         self.stepper.set_rates(rates, momentum)
         with torch.random.fork_rng():
             set_random_state(self.random)
-            loss = self.stepper.step(images, labels).loss
+            loss = self.stepper.step(inputs, labels).loss
             self.random = random_state()
         return loss
 
@@ -100,11 +112,3 @@ def _rates(phase: Phase, names: Sequence[str], sweep: Sweep) -> Callable[[float]
             "Choose one of them, or try all together.",
         )
     return lambda lr: {**own, sweep.group: lr}
-
-
-def endless(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
-    """The training batches of one epoch after the other."""
-    epoch = 0
-    while True:
-        yield from session.train.epoch(epoch)
-        epoch += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,8 @@ NUMBER = Phase.knob("multipliers").each  # a rule's numbers are rates, and what 
 
 HEAD_SHARE = 1 / 3  # of the epochs of a two-stage run: a linear head is soon as good as frozen features let it be
 SLICE = 100.0  # between the head's rate and the stem's once everything thaws, as fastai's fine_tune
+# Of a quick head: on clothing10 with mobilenetv2_100 as good as fresh draws, over three seeds and within a point
+QUICK: dict[str, Any] = {"epochs": 20, "learning_rate": 1e-3, "views": 3}
 SEED_FALL = (1.0, 0.5, 0.1, 0.05, 0.01, 0.001)  # seed 002: the head's peak in each of its six milestones, from 1e-3
 NEWEST = 0.5  # seed 002: the group that has just thawed learns at about half the rate of the others
 
@@ -158,8 +161,13 @@ def apply_rule(phases: Phases, index: int, names: Sequence[str], key: str, numbe
 
 
 def single(phases: Phases, names: Sequence[str]) -> Phases:
-    """One phase, as long as all were together, with what the first thaws."""
-    return (phases[0].replace(epochs=_epochs(phases)),)
+    """One phase, as long as all were together, with what the first thaws; every epoch draws afresh."""
+    return (phases[0].replace(epochs=_epochs(phases), views=0),)
+
+
+def quick(phases: Phases, names: Sequence[str]) -> Phases:
+    """The head alone on a few views of each image, which the backbone looks at once."""
+    return (phases[0].replace(thaw=(HEAD,), multipliers={}, **QUICK),)
 
 
 def two_stage(phases: Phases, names: Sequence[str]) -> Phases:
@@ -167,7 +175,7 @@ def two_stage(phases: Phases, names: Sequence[str]) -> Phases:
     rate, epochs = _rate(phases[0]), _epochs(phases)
     first = max(1, round(epochs * HEAD_SHARE))
     alone = phases[0].replace(epochs=first, thaw=(HEAD,), learning_rate=rate, multipliers={})
-    whole = alone.replace(epochs=max(1, epochs - first), thaw=("*",))
+    whole = alone.replace(epochs=max(1, epochs - first), thaw=("*",), views=0)
     return (alone, between(whole, names, rate / 2 / SLICE, rate / 2))
 
 
@@ -181,7 +189,7 @@ def gradual(phases: Phases, names: Sequence[str]) -> Phases:
         rates = dict.fromkeys(thawed, rate * fall)
         if number:
             rates[thawed[0]] *= NEWEST
-        phase = phases[0].replace(epochs=each + (rest if number == count - 1 else 0))
+        phase = phases[0].replace(epochs=each + (rest if number == count - 1 else 0), views=0)
         made.append(with_rates(phase, names, rates))
     return tuple(made)
 
@@ -215,6 +223,12 @@ class Preset:
 PRESETS = {
     preset.key: preset
     for preset in (
+        Preset(
+            "quick",
+            "Quick head",
+            "The backbone looks at three views of each image once; the head then learns from that in seconds.",
+            quick,
+        ),
         Preset("single", "One phase", "The same groups at the same rates from start to end.", single),
         Preset(
             "two_stage",
@@ -235,7 +249,7 @@ PRESETS = {
 def current_preset(phases: Phases, names: Sequence[str]) -> str | None:
     """The preset that these phases follow, whatever their epochs and the rate they start from."""
     if len(phases) == 1:
-        return "single"
+        return "quick" if phases[0].views and phases[0].thaw == (HEAD,) else "single"
     for key in ("two_stage", "gradual"):
         made = PRESETS[key].make(phases, names)
         if [_shape(phase, names) for phase in made] == [_shape(phase, names) for phase in phases]:

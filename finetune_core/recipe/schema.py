@@ -117,6 +117,15 @@ class Phase(Section):
         more=True,
     )
     schedule: SerializeAsAny[Schedule] = OneCycle()
+    views: int = knob(
+        0,
+        "Views kept",
+        "Draw each image so often and let epochs cycle through these views: what frozen layers give for a view is "
+        "worked out once and kept, so a head trains in seconds. 0 draws afresh in every epoch.",
+        low=0,
+        high=100,
+        more=True,
+    )
     norm_statistics: Literal["hold", "update"] = knob(
         "hold",
         "Norm statistics",

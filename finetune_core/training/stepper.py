@@ -14,7 +14,7 @@ from finetune_core.data.loader import pieces
 from finetune_core.errors import UserError
 from finetune_core.network import freezing
 from finetune_core.recipe import Phase, plan
-from finetune_core.training import distributed
+from finetune_core.training import distributed, reuse
 from finetune_core.training.gauges import Drift, fetched, length
 from finetune_core.training.session import Session, scaler
 
@@ -76,6 +76,7 @@ class Stepper:
         self.module = network.module  # torch's hooks on the weights of the phase before must be gone
         self.module = distributed.shared(network.module)
         self.train_mode()
+        self.feed = reuse.feed(self.session, self.division, phase.views, self.mix is not None)
         for group in self.division.still:
             for name in group.parameters:
                 self.optimizer.state.pop(network.module.get_parameter(name), None)
@@ -99,14 +100,14 @@ class Stepper:
                 group["momentum"] = own["momentum"] if momentum is None else momentum
         return {group["name"]: group["lr"] for group in self.optimizer.param_groups}
 
-    def step(self, images: Tensor, labels: Tensor, drift: Drift | None = None) -> Outcome:
-        """Forward, backward, update on raw images (uint8, N × C × H × W) and labels as `Targets.encoded`.
+    def step(self, inputs: Tensor, labels: Tensor, drift: Drift | None = None) -> Outcome:
+        """Forward, backward, update on inputs as the training side of `feed` hands them out, with their labels.
 
         With a `drift` the step is gauged; it does the same.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        images, targets = self._mixed(images, labels.to(self.session.device))
-        loss, outputs = self._backward(images, targets)
+        inputs, targets = self._mixed(inputs, labels.to(self.session.device))
+        loss, outputs = self._backward(inputs, targets)
         self.scaler.unscale_(self.optimizer)  # so that norms are those of the true gradients
         self._add_l1()
         norms = self._norms()
@@ -133,7 +134,7 @@ class Stepper:
         mixed, targets = self.mix(images.to(self.session.device, torch.float32), named)
         return mixed, targets[: len(labels)]
 
-    def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _backward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of the mean loss over the batch, one micro-batch after the other; that loss and the outputs.
 
         Each part counts by its share in what the mean divides by, so the parts add up to the mean over all. Of several
@@ -145,7 +146,7 @@ class Stepper:
         parts = pieces(len(labels), session.recipe.training.accumulate)
         loss, outputs = torch.zeros((), device=session.device), []
         for left, some, wanted in zip(
-            reversed(range(parts)), images.tensor_split(parts), labels.tensor_split(parts), strict=True
+            reversed(range(parts)), inputs.tensor_split(parts), labels.tensor_split(parts), strict=True
         ):
             with self._alone() if left else nullcontext():
                 with session.autocast():
@@ -156,15 +157,15 @@ class Stepper:
             outputs.append(logits.detach()[: len(wanted)])
         return loss, torch.cat(outputs)
 
-    def _answer(self, images: Tensor) -> Tensor:
-        """Outputs for raw images; a UserError where a batch norm finds one value per channel.
+    def _answer(self, inputs: Tensor) -> Tensor:
+        """Outputs for inputs; a UserError where a batch norm finds one value per channel.
 
         Preflight foretells it but for networks whose convolutions do not pad, and for heads of other makers.
         """
         try:
-            logits: Tensor = self.module(self.session.normalised(images))
+            logits = self.feed.train.answer(self.module, inputs)
         except ValueError as error:
-            if len(images) > 1 or "more than 1 value per channel" not in str(error):
+            if len(inputs) > 1 or "more than 1 value per channel" not in str(error):
                 raise
             raise _lone_image() from error
         return logits

@@ -131,7 +131,7 @@ def _more() -> None:
     with schedule:
         st.markdown(f"**{phasing.label('Schedule')}**")
         _knobs(phasing.place("schedule"))
-        for name in ("patience", "optimizer_state"):
+        for name in ("views", "patience", "optimizer_state"):
             fields.field(phasing.place(name), explain=False)
     with optimizer:
         st.markdown("**Optimizer**")

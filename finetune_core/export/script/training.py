@@ -85,6 +85,8 @@ def phases(recipe: Recipe, facts: Facts) -> str:
             items.append(f'"momentum": {f"{name}_momentum" if phase.schedule.moves_momentum else own}')
         if any(each.patience for each in recipe.phases):
             items.append(f'"patience": {phase.patience}')
+        if any(each.views for each in recipe.phases):
+            items.append(f'"views": {phase.views}')
         if any(each.optimizer_state == "reset" for each in recipe.phases):
             items.append(f'"reset": {phase.optimizer_state == "reset"}')
         rows.append(_dictionary(items))
@@ -269,6 +271,8 @@ def loop(recipe: Recipe) -> str:
     kept = "average.module" if recipe.training.ema else "model"
     patient = any(phase.patience for phase in recipe.phases)
     resetting = any(phase.optimizer_state == "reset" for phase in recipe.phases)
+    cycling = any(phase.views for phase in recipe.phases)
+    shown = "view" if cycling else "epoch"
     lines = [
         "torch.manual_seed(SEED)",
         "epoch, per_epoch = 0, len(cut(train, BATCH))",
@@ -279,7 +283,11 @@ def loop(recipe: Recipe) -> str:
         '    for _ in range(phase["epochs"]):',
         "        enter(phase)",
         "        order, total = np.random.default_rng((SEED, epoch)).permutation(train), 0.0",
-        "        for images, wanted in batches(cut(order, BATCH), lambda index: drawn(index, epoch)):",
+        *(
+            ['        view = epoch % phase["views"] if phase["views"] else epoch  # of which epochs share some']
+            * cycling
+        ),
+        f"        for images, wanted in batches(cut(order, BATCH), lambda index: drawn(index, {shown})):",
         '            share = phase["schedule"](step, steps, per_epoch, losses)',
         "            for group in optimizer.param_groups:",
         '                group["lr"] = phase["rates"].get(group["name"], 0.0) * share',
@@ -330,13 +338,14 @@ def range_test(recipe: Recipe, facts: Facts, index: int, sweep: Sweep) -> str:
     shown = "".join(f"        {name!r}: {rate},\n" for name, rate in rates.items())
     share = f"number / {sweep.steps - 1}"
     stop = "" if sweep.down else STOP
+    seen = f"epoch % {phase.views}" if phase.views else "epoch"
     return f'''\
 def endless():
     """The training batches of one epoch after the other."""
     epoch = 0
     while True:
         order = np.random.default_rng((SEED, epoch)).permutation(train)
-        yield from batches(cut(order, BATCH), lambda index: drawn(index, epoch))
+        yield from batches(cut(order, BATCH), lambda index: drawn(index, {seen}))
         epoch += 1
 
 

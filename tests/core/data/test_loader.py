@@ -114,7 +114,7 @@ def test_worker_processes_make_the_very_same_batches(cached: Decoded, samples: S
     alone = training(cached, samples, augment=augment)
     helped = training(cached, samples, augment=augment, workers=2)
     if not augment:
-        alone._maker._pipeline = helped._maker._pipeline = eval_pipeline(32)
+        alone._maker.pipeline = helped._maker.pipeline = eval_pipeline(32)
     assert same(list(alone.epoch(0)), list(helped.epoch(0)))
     interrupted = helped.epoch(1)
     next(interrupted)

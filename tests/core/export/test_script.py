@@ -223,7 +223,7 @@ def of_tags(files: Files) -> dict[str, Any]:
         "augment": [{"kind": "auto_contrast"}],
         "model": {"backbone": {**VIT, "drop_path_rate": 0.1}, "head": {"kind": "concat_pool", "hidden": 8}},
         "phases": [
-            everything(epochs=4, patience=1, learning_rate=0.3, schedule={"kind": "restarts"}),
+            everything(epochs=4, patience=1, learning_rate=0.3, schedule={"kind": "restarts"}, views=2),
             everything(thaw=["head"], schedule={"kind": "polynomial"}),
         ],
         "training": {"loss": {"kind": "bce", "balance": True}, "optimizer": {"kind": "lion"}, "ema": 0.3},

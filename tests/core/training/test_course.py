@@ -15,7 +15,7 @@ from finetune_core.records import Record
 from finetune_core.runs import store
 from finetune_core.runs.preflight import findings
 from finetune_core.runs.work.worker import work
-from finetune_core.training import session
+from finetune_core.training import reuse, session
 from finetune_core.training.divergence import sound
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Course, Position, Trainer
@@ -68,7 +68,7 @@ def test_the_next_phase_goes_on_from_the_best_epoch(restless: Recipe, ema: float
             loss = record.valid_loss
         if record.kind == "event" and record.name == "phase_end":
             assert all(torch.equal(value, best[name]) for name, value in trainer.kept.state_dict().items())
-            assert evaluate(made, trainer.kept).loss == loss
+            assert evaluate(made, trainer.kept, reuse.plain(made).valid).loss == loss
             assert not trainer.stepper.optimizer.state, "what it remembers belongs to weights that are gone"
             return
     raise AssertionError("the phase never ended")

@@ -41,6 +41,12 @@ SAME = {
     "head": {"phases": [HEAD]},
     "held norms": {"phases": [{**ALL, "hold": ["type:BatchNorm2d"]}]},
     "phases": {**VIT, **WEIGHTED, "phases": [HEAD, ALL], "training.accumulate": 2, "training.ema": 0.9},
+    "views": {
+        "phases": [
+            {**HEAD, "epochs": 3, "views": 2},
+            {**ALL, "thaw": ["head", "layer4"], "hold": ["type:BatchNorm2d"], "views": 1},
+        ]
+    },
     "clipped": {**VIT, "training.clip_norm": 0.5, "training.l1": 1e-4},
 }
 HALF = {**VIT, "training.precision": "fp16", "training.accumulate": 2}

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from finetune_core.finder import range_test
 from finetune_core.finder.sweep import Sweep
 from finetune_core.recipe import Phase, Recipe, plan
-from finetune_core.training import session
+from finetune_core.training import reuse, session
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Trainer
 from finetune_core.training.stepper import Stepper
@@ -143,9 +143,9 @@ def test_averaged_weights_are_timms_and_are_what_is_measured(tiny: Recipe) -> No
             ):
                 assert torch.equal(ours, theirs)
         if record.kind == "epoch":
-            measured = evaluate(made, reference.module)
+            measured = evaluate(made, reference.module, reuse.plain(made).valid)
             assert (record.valid_loss, record.valid_score) == (measured.loss, measured.scores["accuracy"])
-            assert record.valid_loss != evaluate(made, made.network.module).loss
+            assert record.valid_loss != evaluate(made, made.network.module, reuse.plain(made).valid).loss
 
 
 @pytest.mark.parametrize(

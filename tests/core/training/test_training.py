@@ -23,7 +23,7 @@ from finetune_core.records import Event
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import RangeTest
 from finetune_core.runs.work.worker import work
-from finetune_core.training import session
+from finetune_core.training import reuse, session
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.loop import Trainer
 from finetune_core.understand import predict
@@ -245,7 +245,7 @@ def test_the_averaged_weights_are_what_is_saved(tiny: Recipe) -> None:
     assert work(run) == 0
     made = session.prepare(run.recipe)
     made.network.module.load_state_dict(load_file(run.last))
-    assert evaluate(made, made.network.module).loss == _measured(run.records()[0])[-1]
+    assert evaluate(made, made.network.module, reuse.plain(made).valid).loss == _measured(run.records()[0])[-1]
 
 
 def _stop_at(run: store.Run, record, steps: int) -> None:

@@ -1,0 +1,269 @@
+"""Frozen work done once: what the frozen beginning of a network gives for an image is kept and taken from there.
+
+A `Side` hands out the inputs of one part of the split and knows how the network answers them. `Plain` are the images
+themselves; `Kept` are rows that the frozen beginning gave for them, in this run or another.
+
+For images that are measured on, each batch is worked out as ever, and its rows kept: not a bit changes. For images that
+are learned from, rows are worked out in blocks that do not depend on the order of the epoch or the batch size, so that
+another recipe finds the same ones: the losses are those of working them out anew, but for rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from finetune_core.data.loader import Batch, Batches, view
+from finetune_core.data.rows import NoRoomError, Rows
+from finetune_core.network.freezing import Division
+from finetune_core.training import cut as cutting
+from finetune_core.training import distributed
+from finetune_core.training.cut import Cut
+from finetune_core.training.session import Session
+
+VERSION = 1  # of how rows are worked out: raise it when that changes
+BLOCK = 32  # images that are learned from are looked at in such blocks
+LARGEST = 1 << 20  # bytes of a row that is kept where nobody asked for it: reading more is no quicker than the work
+
+Work = Iterator[tuple[int, int]]
+"""Does some work piece by piece, and says how many images are done, of how many."""
+
+
+class Side(Protocol):
+    """One part of the split on its way to the network."""
+
+    @property
+    def full(self) -> str:
+        """Why no more can be kept."""
+
+    def prepare(self, epoch: int) -> Work:
+        """Whatever takes long before an epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Inputs and encoded labels of an epoch, batch by batch from number `start` on."""
+
+    def answer(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        """The network's outputs for inputs."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The images as they are drawn, raw."""
+
+    session: Session
+    of: Batches
+    views: int = 0
+    full: str = ""
+
+    def prepare(self, epoch: int) -> Work:
+        """Nothing."""
+        return iter(())
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Raw images (N, C, H, W)."""
+        return self.of.epoch(epoch, start, self.views)
+
+    def answer(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        """The whole network."""
+        outputs: Tensor = module(self.session.normalised(inputs))
+        return outputs
+
+
+class _Kept:
+    """What both kinds of kept sides share: the cut, and rows as tensors."""
+
+    def __init__(self, session: Session, of: Batches, cut: Cut, key: str) -> None:
+        self.session, self.of, self.cut, self.key = session, of, cut, key
+        self.full = ""
+        self.place = np.zeros(of.indices.max() + 1, np.int64)  # of each sample among the rows
+        self.ordered = np.sort(of.indices)
+        self.place[self.ordered] = np.arange(len(self.ordered))
+
+    def answer(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        """What is thawed alone."""
+        return self.cut.rest(module, inputs.to(self.session.device, non_blocking=True))
+
+    def _open(self, number: int) -> Rows:
+        return Rows(f"{self.key}-{number}", len(self.ordered), self.cut.row_bytes)
+
+    def _rows(self, store: Rows, indices: np.ndarray) -> Tensor | None:
+        found = store.get(self.place[indices])
+        return None if found is None else self._tensor(found)
+
+    def _front(self, images: Tensor) -> Tensor:
+        """What the frozen beginning gives for raw images."""
+        with torch.no_grad(), self.session.autocast():
+            return self.cut.front(self.session.network.module, self.session.normalised(images))
+
+    def _bytes(self, rows: Tensor) -> np.ndarray:
+        laid = rows.detach().permute(0, *(each + 1 for each in self.cut.order)).contiguous().cpu()
+        return laid.reshape(len(rows), -1).view(torch.uint8).numpy()
+
+    def _tensor(self, rows: np.ndarray) -> Tensor:
+        row, order = self.cut.row, self.cut.order
+        laid = torch.from_numpy(rows).view(self.cut.dtype).reshape(len(rows), *(row[each] for each in order))
+        return laid.permute(0, *(order.index(each) + 1 for each in range(len(order))))
+
+
+class Measured(_Kept):
+    """Images that are measured on: batch by batch the same arithmetic as without rows, done once."""
+
+    def __init__(self, session: Session, of: Batches, cut: Cut, key: str) -> None:
+        super().__init__(session, of, cut, f"{key}-{of.batch_size}-{distributed.rank()}-{distributed.size()}")
+        self.store = self._open(0)
+
+    def prepare(self, epoch: int) -> Work:
+        """Nothing: the first time is as long as ever."""
+        return iter(())
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Rows; where one of them is not there yet, all are worked out in passing."""
+        shares = self.of.shares(epoch, start)
+        there = self._all(shares)
+        if there is not None:
+            for rows, (indices, counted) in zip(there, shares, strict=True):
+                yield rows, self.of.labels_of(indices)[:counted]
+            return
+        for (images, labels), (indices, _) in zip(self.of.epoch(epoch, start), shares, strict=True):
+            rows = self._front(images)
+            self._keep(indices, rows)
+            yield rows, labels
+
+    def _all(self, shares: list[tuple[np.ndarray, int]]) -> list[Tensor] | None:
+        found = []
+        for indices, _ in shares:
+            rows = self._rows(self.store, indices)
+            if rows is None:
+                return None
+            found.append(rows)
+        return found
+
+    def _keep(self, indices: np.ndarray, rows: Tensor) -> None:
+        if not self.full:
+            try:
+                self.store.put(self.place[indices], self._bytes(rows))
+            except NoRoomError as error:
+                self.full = str(error)
+
+
+class Learned(_Kept):
+    """Images that are learned from, in so many views that epochs cycle through."""
+
+    def __init__(self, session: Session, of: Batches, cut: Cut, key: str, views: int) -> None:
+        super().__init__(session, of, cut, f"{key}-{of.seed}")
+        self.views = views
+        self.stores = [self._open(number) for number in range(views)]
+
+    def prepare(self, epoch: int) -> Work:
+        """Work out the view of this epoch as far as it is not there; of several processes each does a share."""
+        number = view(epoch, self.views)
+        store = self.stores[number]
+        missing = set((store.missing() // BLOCK).tolist())
+        mine = sorted(missing)[distributed.rank() :: distributed.size()]
+        wanted = [self.ordered[place * BLOCK : (place + 1) * BLOCK] for place in mine]
+        done, total = 0, sum(map(len, wanted))
+        try:
+            for (images, _), block in zip(self.of.made([(number, block) for block in wanted]), wanted, strict=True):
+                store.put(self.place[block], self._bytes(self._front(images)))
+                done += len(block)
+                yield done, total
+        except NoRoomError as error:
+            self.full = str(error)
+        distributed.any_of(False)  # all are done
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Rows of the epoch's view; those that somebody has taken away, or for which there is no room, anew."""
+        number = view(epoch, self.views)
+        for indices, counted in self.of.shares(epoch, start):
+            rows = self._rows(self.stores[number], indices)
+            if rows is None:
+                ((images, _),) = self.of.made([(number, indices)])
+                rows = self._front(images)
+            yield rows, self.of.labels_of(indices)[:counted]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Both sides in a phase, and what is to be said of them; empty where all is as ever."""
+
+    train: Side
+    valid: Side
+    said: str = ""
+
+
+def plain(session: Session, views: int = 0) -> Feed:
+    """All images as they are."""
+    return Feed(Plain(session, session.train, views), Plain(session, session.valid))
+
+
+def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
+    """The sides of a phase whose division is at work, with rows wherever something frozen comes first.
+
+    With `views` those that are learned from have rows too, unless whole images are mixed.
+    """
+    made = plain(session, views)
+    if not division.still:
+        return _without(made, "nothing is frozen") if views else made
+    image = (session.recipe.data.channels, session.recipe.data.image_size, session.recipe.data.image_size)
+    learns = {name for group in division.learning for name in group.parameters}
+    with session.autocast():
+        cut = cutting.find(session.network.module, learns, image)
+    if cut is None:
+        return _without(made, "what is frozen does not come first") if views else made
+    key = _key(session, cut)
+    valid: Side = made.valid
+    if cut.row_bytes <= LARGEST and not session.recipe.training.ema:  # averages go on moving where weights stand still
+        with suppress(NoRoomError):  # it is as right without
+            valid = Measured(session, session.valid, cut, _digest(key, session.valid))
+    if not views:
+        return Feed(made.train, valid)
+    if mixes:
+        return _without(Feed(made.train, valid), "images are mixed before the network sees them")
+    try:
+        train = Learned(session, session.train, cut, _digest(key, session.train), views)
+    except NoRoomError as error:
+        return _without(Feed(made.train, valid), f"there is no room for what it gives. {error}")
+    return Feed(train, valid, _words(cut, views, len(session.train)))
+
+
+def _without(made: Feed, why: str) -> Feed:
+    return Feed(made.train, made.valid, f"The frozen layers work each time anew: {why.rstrip('.')}.")
+
+
+def _words(cut: Cut, views: int, images: int) -> str:
+    size = cut.row_bytes * views * images / 1e6
+    return (
+        f"What the frozen layers give for {views} views of each image is worked out once and kept "
+        f"({cut.row_bytes / 1e3:,.1f} kB each, {size:,.0f} MB)."
+    )
+
+
+def _key(session: Session, cut: Cut) -> str:
+    """Stands for the frozen beginning: its weights, and all that its arithmetic depends on."""
+    module, training = session.network.module, session.recipe.training
+    digest = hashlib.sha256()
+    layers = [repr(module.get_submodule(name)) for name in cut.skipped]
+    about = (VERSION, torch.__version__, type(module).__name__, dict(session.network.arguments), layers)
+    numbers = (session.network.mean, session.network.std, session.device.type, training.precision, training.tf32)
+    digest.update(repr((about, numbers, cut.last, cut.row, cut.order)).encode())
+    inside = {each for name in cut.skipped for each, _ in module.get_submodule(name).named_modules(prefix=name)}
+    for name, value in module.state_dict(keep_vars=True).items():
+        loose = isinstance(value, nn.Parameter) and not value.requires_grad  # such as class tokens
+        if name.rpartition(".")[0] in inside or loose:
+            digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:32]
+
+
+def _digest(key: str, side: Batches) -> str:
+    """Stands for rows of one side: the frozen beginning, the images and what is done to them, and which of them."""
+    digest = hashlib.sha256(f"{key} {side.source}".encode())
+    digest.update(np.sort(side.indices).tobytes())
+    return digest.hexdigest()[:32]

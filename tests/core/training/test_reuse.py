@@ -1,0 +1,306 @@
+"""Frozen work done once: the numbers of working it out each time, whatever happens to what was kept."""
+
+import copy
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from finetune_core.data import rows
+from finetune_core.finder import range_test
+from finetune_core.finder.sweep import Sweep
+from finetune_core.recipe import Recipe
+from finetune_core.recipe.changes import parsed
+from finetune_core.records import Epoch, Event, Step
+from finetune_core.training import reuse, session
+from finetune_core.training.loop import Trainer
+from finetune_core.training.reuse import Learned, Measured, Plain
+from finetune_core.training.stepper import Stepper
+
+FAMILIES = {
+    "resnet": "test_resnet",
+    "mobilenet": "mobilenetv2_035",
+    "efficientnet": "test_efficientnet",
+    "convnext": "test_convnext",
+    "vit": "test_vit",
+    "densenet": "densenet121",
+}
+CUTS = {"head": -1, "last stage": -2, "middle": -4}
+
+
+def frozen(recipe: Recipe, views: int = 2, thaw: tuple[str, ...] = ("head",), epochs: int = 3) -> Recipe:
+    phase = {"epochs": epochs, "thaw": list(thaw), "learning_rate": 3e-3, "views": views}
+    return recipe.with_value("phases", [phase])
+
+
+def of(recipe: Recipe, architecture: str) -> Recipe:
+    return recipe.with_value("model.backbone.architecture", architecture)
+
+
+def losses(recipe: Recipe) -> tuple[list[float], list[float], list[str]]:
+    """Of each step, on the validation images, and what was said of reuse."""
+    records = list(Trainer(session.prepare(recipe)).run())
+    steps = [each.loss for each in records if isinstance(each, Step)]
+    said = [each.text for each in records if isinstance(each, Event) and each.name == "reuse"]
+    return steps, [each.valid_loss for each in records if isinstance(each, Epoch)], said
+
+
+@contextmanager
+def anew() -> Iterator[None]:
+    """Everything is worked out each time, on the same views."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reuse, "feed", lambda made, division, views, mixes: reuse.plain(made, views))
+        yield
+
+
+def stores() -> list[Path]:
+    return sorted(folder for folder, _, _ in rows.kept())
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_losses_are_those_of_working_it_out_each_time(tiny: Recipe, family: str, cut: str) -> None:
+    """Plain descent and maps of more than one place: Adam, and BatchNorm over few numbers, make much of rounding."""
+    recipe = (
+        of(tiny, FAMILIES[family]).with_value("training.optimizer", {"kind": "sgd"}).with_value("data.image_size", 64)
+    )
+    names = session.prepare(recipe).names
+    recipe = frozen(recipe, thaw=names[max(1, len(names) + CUTS[cut]) :]).with_value("phases.0.learning_rate", 1e-4)
+    steps, valid, said = losses(recipe)
+    assert any("worked out once and kept" in text for text in said)
+    with anew():
+        true_steps, true_valid, _ = losses(recipe)
+    assert steps == pytest.approx(true_steps, rel=1e-5)
+    assert valid == pytest.approx(true_valid, rel=1e-5)
+
+
+def test_images_that_are_measured_on_give_the_same_bits_and_are_looked_at_once(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, looked = frozen(tiny, views=0), []
+    front = Measured._front
+    monkeypatch.setattr(Measured, "_front", lambda side, images: looked.append(len(images)) or front(side, images))
+    steps, valid, said = losses(recipe)
+    assert sum(looked) == len(session.prepare(recipe).valid)
+    assert not said
+    with anew():
+        assert (steps, valid) == losses(recipe)[:2]
+
+
+def test_views_come_again_and_without_them_every_epoch_is_fresh(tiny: Recipe) -> None:
+    made = session.prepare(tiny)
+    image = made.train.indices[0]
+
+    def drawn(epoch: int, views: int) -> torch.Tensor:
+        batches = made.train.epoch(epoch, views=views)
+        return next(
+            images[list(indices).index(image)]
+            for (images, _), (indices, _) in zip(batches, made.train.shares(epoch), strict=True)
+            if image in indices
+        )
+
+    assert torch.equal(drawn(0, 2), drawn(2, 2))
+    assert not torch.equal(drawn(0, 2), drawn(1, 2))
+    assert not torch.equal(drawn(0, 0), drawn(2, 0))
+
+
+def test_a_second_recipe_with_the_same_frozen_part_looks_at_no_image(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses(frozen(tiny))
+    before = stores()
+    monkeypatch.setattr(reuse.Learned, "_front", lambda side, images: pytest.fail("looked again"))
+    other = frozen(tiny).with_value("training.batch_size", 4).with_value("phases.0.learning_rate", 1e-2)
+    steps, _, _ = losses(other.with_value("model.head", {"kind": "mlp", "hidden": 8}))
+    assert np.isfinite(steps).all()
+    assert set(before) <= set(stores())
+
+
+def test_other_weights_images_or_views_share_nothing(tiny: Recipe) -> None:
+    def learned(recipe: Recipe) -> str:
+        stepper = Stepper(session.prepare(recipe))
+        stepper.enter(recipe.phases[0])
+        assert isinstance(stepper.feed.train, Learned)
+        return stepper.feed.train.key
+
+    recipe = frozen(tiny)
+    keys = {
+        learned(recipe),
+        learned(recipe.with_value("training.seed", 1)),  # random weights, too
+        learned(recipe.with_value("data.image_size", 64)),
+        learned(recipe.with_value("data.split_seed", 1)),
+        learned(recipe.with_value("augment", [])),
+    }
+    assert len(keys) == 5
+    assert learned(recipe) in keys
+
+
+def test_two_phases_each_have_their_own_cut(tiny: Recipe) -> None:
+    names = session.prepare(tiny).names
+    first = {"epochs": 2, "thaw": ["head"], "learning_rate": 3e-3, "views": 2}
+    second = {"epochs": 2, "thaw": list(names[-2:]), "learning_rate": 1e-3, "views": 2}
+    recipe = tiny.with_value("phases", [first, second])
+    steps, valid, said = losses(recipe)
+    assert len(said) == 2
+    with anew():
+        true_steps, true_valid, _ = losses(recipe)
+    assert steps == pytest.approx(true_steps, rel=1e-5)
+    assert valid == pytest.approx(true_valid, rel=1e-5)
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["rows there", "rows gone"])
+def test_going_on_in_the_middle_is_exact_whether_the_rows_are_there_or_not(tiny: Recipe, gone: bool) -> None:
+    recipe = frozen(tiny, epochs=4)
+    whole = losses(recipe)[0]
+    trainer, seen = Trainer(session.prepare(recipe)), []
+    for record in trainer.run():
+        if isinstance(record, Step):
+            seen.append(record.loss)
+            if len(seen) == len(whole) // 2 + 1:
+                break
+    state = copy.deepcopy(trainer.state())
+    if gone:
+        for folder in stores():
+            (folder / "rows.bin").unlink()
+            (folder / "about.json").unlink()
+    other = Trainer(session.prepare(recipe))
+    other.restore(state)
+    seen += [record.loss for record in other.run() if isinstance(record, Step)]
+    assert seen == whole
+
+
+@pytest.mark.parametrize("harm", ["flipped", "shortened", "sums", "emptied", "garbage"])
+def test_damaged_rows_are_worked_out_again(tiny: Recipe, harm: str) -> None:
+    whole = losses(frozen(tiny))
+    for folder in stores():
+        file = folder / ("sums.bin" if harm == "sums" else "rows.bin")
+        content = bytearray(file.read_bytes())
+        if harm == "flipped":
+            content[len(content) // 2] ^= 255
+        elif harm == "shortened":
+            content = content[: len(content) // 3]
+        elif harm == "emptied":
+            content = bytearray()
+        else:
+            content = bytearray(os.urandom(len(content)))
+        file.write_bytes(content)
+    assert losses(frozen(tiny)) == whole
+
+
+def test_a_file_that_shrinks_while_it_is_read_does_no_harm(tiny: Recipe) -> None:
+    recipe = frozen(tiny, epochs=4)
+    whole, steps = losses(recipe)[0], []
+    for record in Trainer(session.prepare(recipe)).run():
+        if isinstance(record, Step):
+            steps.append(record.loss)
+            if len(steps) == len(whole) // 2:
+                for folder in stores():
+                    os.truncate(folder / "rows.bin", 10)
+    assert steps == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_full_disk_is_told_and_changes_nothing(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = losses(frozen(tiny))
+    for folder in stores():
+        (folder / "about.json").unlink()
+
+    def full(*given: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rows.os, "pwrite", full)
+    steps, valid, said = losses(frozen(tiny))
+    assert (steps, valid) == (pytest.approx(whole[0], rel=1e-5), pytest.approx(whole[1], rel=1e-5))
+    assert sum("no space left on device" in text for text in said) == 1
+
+
+def test_a_limit_smaller_than_needed_is_told_and_changes_nothing(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = losses(frozen(tiny))
+    for folder in stores():
+        (folder / "about.json").unlink()
+    monkeypatch.setattr(rows, "LIMIT", 100)
+    steps, valid, said = losses(frozen(tiny))
+    assert (steps, valid) == (pytest.approx(whole[0], rel=1e-5), whole[1])
+    assert "there is no room" in said[0]
+    assert "work each time anew" in said[0]
+
+
+def test_what_was_not_used_for_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "LIMIT", 3 * 40_960)
+    for number, name in enumerate("abc"):
+        made = rows.Rows(name, 10, 4096)
+        made.put(np.arange(10), np.full((10, 4096), number, np.uint8))
+        os.utime(made.folder / "about.json", (number, number))
+    rows.Rows("a", 10, 4096)  # is used again
+    rows.Rows("d", 10, 4096)
+    assert {folder.name for folder in stores()} >= {"a", "d"}
+    assert "b" not in {folder.name for folder in stores()}
+
+
+def test_two_at_once_read_only_what_is_whole() -> None:
+    one, other = rows.Rows("same", 4, 100), rows.Rows("same", 4, 100)
+    values = np.arange(400, dtype=np.uint8).reshape(4, 100)
+    one.put(np.array([0, 1]), values[:2])
+    assert np.array_equal(other.get(np.array([1, 0])), values[[1, 0]])
+    assert other.get(np.array([1, 2])) is None
+    assert list(other.missing()) == [2, 3]
+    os.pwrite(other._rows._number, b"torn", 200)  # the other is half through with a row
+    assert list(other.missing()) == [2, 3]
+
+
+@pytest.mark.parametrize("values", [{"mix": {"kind": "mixup"}}, {"accumulate": 2}, {"ema": 0.5}, {"precision": "bf16"}])
+def test_other_choices_keep_working(tiny: Recipe, values: dict) -> None:
+    recipe = frozen(tiny)
+    for name, value in values.items():
+        recipe = recipe.with_value(f"training.{name}", value)
+    steps, valid, said = losses(recipe)
+    with anew():
+        true_steps, true_valid, _ = losses(recipe)
+    assert steps == pytest.approx(true_steps, rel=2e-2 if "precision" in values else 1e-5)
+    assert valid == pytest.approx(true_valid, rel=2e-2 if "precision" in values else 1e-5)
+    assert ("images are mixed" in said[0]) == ("mix" in values)
+
+
+def test_where_nothing_frozen_comes_first_nothing_is_kept(tiny: Recipe) -> None:
+    names = session.prepare(tiny).names
+    _, _, said = losses(frozen(tiny, thaw=(names[0], "head")))
+    assert "what is frozen does not come first" in said[0]
+    _, _, said = losses(frozen(tiny, thaw=("*",)))
+    assert "nothing is frozen" in said[0]
+    adapting = frozen(tiny).with_value("phases.0.norm_statistics", "update")
+    stepper = Stepper(session.prepare(adapting))
+    stepper.enter(adapting.phases[0])
+    assert isinstance(stepper.feed.train, Plain) or "bn" not in stepper.feed.train.cut.last
+
+
+def test_what_thaws_in_the_midst_of_an_epoch_learns_from_then_on(tiny: Recipe) -> None:
+    recipe = frozen(of(tiny, "test_vit"), epochs=4)
+
+    def changed() -> list[float]:
+        trainer, found = Trainer(session.prepare(recipe)), []
+        for record in trainer.run():
+            if isinstance(record, Step):
+                found.append(record.loss)
+                if len(found) == 4:
+                    assert len(found) % trainer.session.train.steps
+                    trainer.change(parsed("thaw *"))
+            if isinstance(record, Event) and record.name.startswith("truth"):
+                assert record.name == "truth", record.text
+        return found
+
+    ours = changed()
+    with anew():
+        assert ours == pytest.approx(changed(), rel=1e-4)
+    assert ours[5:] != losses(recipe)[0][5:]
+
+
+def test_the_finder_gives_the_curve_of_working_it_out_each_time(tiny: Recipe) -> None:
+    made = session.prepare(frozen(tiny))
+    ours = [each.loss for each in range_test.range_test(made, sweep=Sweep(steps=12))]
+    with anew():
+        true = [each.loss for each in range_test.range_test(made, sweep=Sweep(steps=12))]
+    assert ours == pytest.approx(true, rel=1e-5)

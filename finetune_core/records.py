@@ -180,6 +180,27 @@ class Place(Record):
 
 
 @dataclass(frozen=True)
+class Probed(Record):
+    """What a frozen backbone is good for on some images: the score that decides, of a linear head on its features.
+
+    `margin` is half the width of its interval of 95 %; null with a `note` that says why where the backbone
+    could not be tried.
+    """
+
+    kind: ClassVar[str] = "probed"
+    library: str
+    architecture: str
+    score: float
+    margin: float
+    images: int
+    ms: float
+    megabytes: float
+    parameters: int
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Timing(Record):
     """One repetition of what is timed: `answer` (one image forward) or `step` (a training step), in seconds."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,6 +80,13 @@ class Batches:
     def __len__(self) -> int:
         """Number of images."""
         return len(self.indices)
+
+    def over(self, indices: np.ndarray) -> Batches:
+        """The same for other samples of the same images."""
+        made = copy(self)
+        made.indices, made._order, made._ahead = np.asarray(indices, np.int64), _Order(), None
+        made.steps = count_steps(len(indices), self.batch_size, self._drop_last)
+        return made
 
     def labels(self, most: int) -> np.ndarray:
         """Encoded labels of some of its images, at most so many, from all over them."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue
 from finetune_core.network.catalogue import Entry
-from finetune_core.parts.backbones import Backbone, Bundled, Hub, RandomWeights
+from finetune_core.parts.backbones import Backbone, Bundled, File, Hub, RandomWeights
 from finetune_core.recipe import Model, Phase, Recipe, presets, rules
 from finetune_core.recipe.names import HEAD, thaw_patterns, thawed
 from finetune_core.recipe.regroup import neighbours, splittable
@@ -82,6 +82,19 @@ def _refitted(phase: Phase, before: Sequence[str], names: Sequence[str]) -> Phas
     if set(kept) != set(phase.thaw) and phase.thaw != ("*",):
         phase = phase.replace(thaw=kept or (HEAD,))
     return presets.known_only(phase, names)
+
+
+def named(text: str) -> Backbone:
+    """A backbone by its name, `resnet18` or `torchvision/resnet18`, with the best weights or those of `name=file`.
+
+    A UserError where there is no such network.
+    """
+    name, _, file = text.partition("=")
+    library, _, architecture = name.strip().rpartition("/")
+    libraries = [library] if library else catalogue.LIBRARIES
+    found = next(filter(None, (catalogue.find(each, architecture) for each in libraries)), None)
+    backbone = best_backbone(found or catalogue.entry(libraries[0], architecture))
+    return backbone.replace(weights=File(path=file.strip())) if file else backbone
 
 
 def best_backbone(entry: Entry) -> Backbone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -13,15 +14,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import SerializeAsAny, field_validator, model_validator
 
 from finetune_core.errors import UserError
-from finetune_core.finder import sweep
+from finetune_core.finder import probes, sweep
 from finetune_core.finder.suggest import suggest, together, winner
+from finetune_core.network import refit
+from finetune_core.parts.backbones import Backbone
 from finetune_core.parts.base import knob
 from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Wish, Work
 from finetune_core.parts.numbers import Scale, written
 from finetune_core.parts.tasks import Score
 from finetune_core.parts.trackers import TensorBoard, Tracker
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.changes import Change, kept
+from finetune_core.recipe.names import HEAD
 from finetune_core.records import Alarm, Epoch, Event, Find, Lap, Record
 from finetune_core.runs import alarms
 from finetune_core.training import timing
@@ -30,6 +34,7 @@ from finetune_core.wording import count
 if TYPE_CHECKING:
     from finetune_core.training.loop import Trainer
 
+GENTLE = 10  # of 19
 SUGGESTIONS = {
     "steepest": "steepest fall",
     "minimum_tenth": "minimum / 10",
@@ -321,6 +326,52 @@ class Race(RateJob):
         best = winner(rows)
         places = [row for row in rows if row["kind"] == "place"]
         return [_place(row, recipe.task.score) + ("   winner" if row is best else "") for row in places]
+
+
+class Scout(Job):
+    """Try what backbones see already: a linear head on the frozen features of each, on the same images and folds."""
+
+    kind: ClassVar[str] = "scout"
+    title: ClassVar[str] = "Scout"
+    backbones: tuple[str, ...] = knob(
+        (),
+        "Backbones",
+        "Names such as resnet18 or torchvision/resnet18, or name=file with weights of your own; without any the "
+        "recipe's own.",
+    )
+    images: int = knob(1000, "Images", "At most so many of the images, alike from every class.", low=10, high=1_000_000)
+
+    def prepared(self, recipe: Recipe) -> Recipe:
+        """The head alone, whatever the recipe thaws. A UserError where there is no such network."""
+        self.contenders(recipe)
+        return recipe.replace(phases=(Phase(thaw=(HEAD,)),), training=recipe.training.replace(decay={}))
+
+    def contenders(self, recipe: Recipe) -> list[Backbone]:
+        """The backbones that are tried."""
+        return [refit.named(each) for each in self.backbones] or [recipe.model.backbone]
+
+    def run(self, work: Work) -> Doing:
+        """One after the other; what came of each is remembered."""
+        from finetune_core.finder.scout import scout
+
+        if hasattr(os, "nice"):  # who looks for backbones gives way
+            os.nice(GENTLE)
+        contenders = self.contenders(work.recipe)
+        work.begin("Trying backbones", len(contenders))
+        for done, (backbone, record) in enumerate(
+            zip(contenders, scout(work.recipe, contenders, self.images, work.report), strict=True), start=1
+        ):
+            work.advance(done)
+            probes.keep(work.recipe, backbone, record)
+            yield record
+
+    def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
+        """Every backbone, the best one first."""
+        return {"backbones": [{k: v for k, v in row.items() if k != "kind"} for row in probes.ranked(rows, recipe)]}
+
+    def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
+        """A backbone a line, the best one first."""
+        return [probes.line(row, recipe.task.score) for row in probes.ranked(rows, recipe)]
 
 
 class Measure(Job):

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from finetune_core.data.loader import Batch, Batches, view
 from finetune_core.data.rows import NoRoomError, Rows
+from finetune_core.errors import UserError
 from finetune_core.network.freezing import Division
 from finetune_core.training import cut as cutting
 from finetune_core.training import distributed
@@ -211,10 +212,7 @@ def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
     made = plain(session, views)
     if not division.still:
         return _without(made, "nothing is frozen") if views else made
-    image = (session.recipe.data.channels, session.recipe.data.image_size, session.recipe.data.image_size)
-    learns = {name for group in division.learning for name in group.parameters}
-    with session.autocast():
-        cut = cutting.find(session.network.module, learns, image)
+    cut = _cut(session, division)
     if cut is None:
         return _without(made, "what is frozen does not come first") if views else made
     key = _key(session, cut)
@@ -231,6 +229,24 @@ def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
     except NoRoomError as error:
         return _without(Feed(made.train, valid), f"there is no room for what it gives. {error}")
     return Feed(train, valid, _words(cut, views, len(session.train)))
+
+
+def measured(session: Session, division: Division, of: Batches) -> Measured | None:
+    """Rows of images that are measured on; None where nothing frozen comes first. A UserError without room for them."""
+    cut = _cut(session, division)
+    if cut is None:
+        return None
+    try:
+        return Measured(session, of, cut, _digest(_key(session, cut), of))
+    except NoRoomError as error:
+        raise UserError("There is no room for what the backbone gives.", str(error), "Free some space.") from error
+
+
+def _cut(session: Session, division: Division) -> Cut | None:
+    data = session.recipe.data
+    learns = {name for group in division.learning for name in group.parameters}
+    with session.autocast():
+        return cutting.find(session.network.module, learns, (data.channels, data.image_size, data.image_size))
 
 
 def _without(made: Feed, why: str) -> Feed:

@@ -12,7 +12,7 @@ from finetune_core import figures, machine
 from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.parts import Loss
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, rules
 from finetune_core.recipe.plan import full_length, starts
 from finetune_core.runs import launch, preflight
 from finetune_core.runs.waiting import engines
@@ -116,7 +116,24 @@ def _choices() -> None:
         st.caption(shell.plain(_on_this_machine()))
     with st.expander("More", icon=":material/tune:", key="more"):
         _more()
-    st.page_link(path.SWEEP.script, label=f":small[{path.SWEEP.title}]", icon=path.SWEEP.icon)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link(path.SWEEP.script, label=f":small[{path.SWEEP.title}]", icon=path.SWEEP.icon)
+        _quick_head()
+
+
+def _quick_head() -> None:
+    """The head alone in seconds, as one click; once it is chosen, what it means."""
+    quick, phases = rules.PRESETS["quick"], state.draft().phases
+    if rules.current_preset(phases, state.names()) == quick.key:
+        st.caption(f":material/bolt: **{quick.title}.** {quick.help}", width="content")
+    else:
+        st.button(
+            f":small[{quick.title}]", icon=":material/bolt:", type="tertiary", help=quick.help, on_click=_take_quick
+        )
+
+
+def _take_quick() -> None:
+    phasing.replace(rules.PRESETS["quick"].make(state.draft().phases, state.names()))
 
 
 def _on_this_machine() -> str:

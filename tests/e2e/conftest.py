@@ -15,6 +15,8 @@ from urllib.parse import urlparse
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
+from finetune_core.finder import probes
+
 MINUTES = 60_000  # Playwright counts milliseconds
 AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -58,6 +60,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory, together: Path) -> Iterator
 def serve(runs: Path, cache: Path, port: int | None = None, options: Sequence[str] = ()) -> Studio:
     """Start a studio and wait until it answers."""
     port = port or free_port()
+    (cache / "probes").mkdir(parents=True, exist_ok=True)
+    (cache / "probes" / probes.OFF).touch()  # no worker that a test has not asked for
     process = subprocess.Popen(
         [sys.executable, "-m", "finetune_core", "studio", "--port", str(port), *options],
         cwd=ROOT,

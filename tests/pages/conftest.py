@@ -12,9 +12,16 @@ from streamlit.testing.v1 import AppTest, local_script_runner
 
 from finetune_core import places
 from finetune_core import recipe as recipes
+from finetune_core.finder import probes
 from finetune_core.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages start no worker that a test has not asked for."""
+    monkeypatch.setattr(probes, "on", lambda: False)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from finetune_core.parts.backbones.weights import other_ways
 from finetune_core.recipe.words import millions
 from finetune_core.training import timing
 from pages.ui.kit import fields, shell, starts, state
-from pages.ui.layers import downloading, measuring, thawing
+from pages.ui.layers import downloading, measuring, probing, thawing
 
 COLUMNS = {
     "parameters": st.column_config.NumberColumn("Parameters (M)", format="%.1f"),
@@ -44,6 +44,7 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
             with st.popover("Dropout", icon=":material/blur_on:", type="tertiary", key="drops"):
                 for name in entry.drops:
                     fields.field(f"model.backbone.{name}")
+        probing.panel(state.draft(), backbone)
         measuring.panel(state.draft(), backbone)
         if entry.input_size != image_size and not backbone.weights.made_here:
             _size_hint(entry, image_size)

@@ -15,6 +15,7 @@ GROUND = {
     "__init__",
     "__main__",
     "errors",
+    "cores",
     "memory",
     "patterns",
     "wording",

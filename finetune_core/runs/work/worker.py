@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune_core import memory
+from finetune_core import cores, memory
 from finetune_core.errors import UserError
 from finetune_core.parts.jobs import Stop, Wish
 from finetune_core.records import Event, Record, Report, silent
@@ -307,6 +307,7 @@ def _log_failed_check(record: Record) -> None:
 def main() -> int:
     """Work on the run folder named on the command line; what it prints lands in worker.log."""
     run = Run(Path(sys.argv[1]).absolute())
+    cores.share()
     try:
         if _of_several():
             from finetune_core.training import distributed

@@ -191,6 +191,14 @@ class RateJob(Job):
 
     phase: int = knob(1, "Phase", "The phase to try rates in, from 1.", low=1, high=1000)
     group: str = knob("", "Group", "Move the rate of this layer group alone; the others keep theirs.")
+    views: int = knob(
+        3,
+        "Views kept",
+        "Look at so many views of each image and use them again and again, unless the phase says how many: what frozen "
+        "layers give for them is worked out once. 0 draws afresh.",
+        low=0,
+        high=100,
+    )
 
     @property
     def index(self) -> int:
@@ -203,7 +211,8 @@ class RateJob(Job):
             raise UserError(
                 f"There is no phase {self.phase}.", f"The recipe has {len(recipe.phases)}.", "Count from 1."
             )
-        return recipe
+        own = recipe.phases[self.index].views
+        return recipe.with_value(f"phases.{self.index}.views", own or self.views)
 
 
 class RangeTest(RateJob):
@@ -244,8 +253,9 @@ class RangeTest(RateJob):
         from finetune_core.training.session import prepare
 
         rows: list[dict[str, Any]] = []
+        recipe = self.prepared(work.recipe)
         for trial in range(self.tries):
-            session = prepare(range_test.seeded(work.recipe, trial), work.report)
+            session = prepare(range_test.seeded(recipe, trial), work.report)
             whose = f", try {trial + 1} of {self.tries}" if self.tries > 1 else ""
             work.begin(f"Trying rates{whose}", self.tries * self.steps, step=trial * self.steps)
             for record in range_test.range_test(session, self.index, self.sweep, trial, work.report):
@@ -303,7 +313,7 @@ class Race(RateJob):
         from finetune_core.finder.race import race
         from finetune_core.training.session import prepare
 
-        session, done = prepare(work.recipe, work.report), 0
+        session, done = prepare(self.prepared(work.recipe), work.report), 0
         work.begin("Racing", len(self.rates) * self.steps)
         for record in race(session, self.rates, self.index, self.steps, self.group, work.report):
             done += isinstance(record, Lap)

@@ -48,6 +48,7 @@ def show(recipe: Recipe) -> None:
 
 def _code(begun: Recipe) -> str:
     """The next search in PyTorch, from the weights that it would start from."""
+    begun = finder.next_search().prepared(begun)
     return script.rate(begun, scripts.facts(begun), phasing.index(), finder.next_search().sweep)
 
 

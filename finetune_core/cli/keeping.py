@@ -9,6 +9,7 @@ from pathlib import Path
 
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import open_run, open_runs, runs_folder
+from finetune_core.data import rows
 from finetune_core.errors import UserError
 from finetune_core.runs.shelf import exchange, summaries
 from finetune_core.runs.shelf import notes as kept
@@ -20,6 +21,7 @@ def add_to(commands: Commands) -> None:
     """Add these commands."""
     _add_note(commands)
     commands.add(disk, "runs")
+    commands.add(clear_features)
     for each, help in ((trash, "ids or folders"), (restore, "ids in the trash"), (slim, "ids or folders")):
         one = commands.add(each, "runs")
         one.add_argument("several", nargs="+", metavar="RUN", help=help)
@@ -51,13 +53,19 @@ def note(options: Options) -> None:
 
 
 def disk(options: Options) -> None:
-    """Say how much disk space each run takes, the largest first, and the trash."""
+    """Say how much disk space each run takes, the largest first, the trash and what is kept of frozen layers."""
     folder = runs_folder(options)
     found = sorted(summaries.summaries(folder), key=lambda one: one.size, reverse=True)
     for one in found:
         print(f"{megabytes(one.size):>10}  {shown(one.id)}")
     print(f"{megabytes(sum(one.size for one in found)):>10}  {count(len(found), 'run')}")
     print(f"{megabytes(bin_.in_trash(folder)):>10}  the trash")
+    print(f"{megabytes(rows.size()):>10}  kept features, at most {megabytes(rows.LIMIT)}")
+
+
+def clear_features(options: Options) -> None:
+    """Delete what frozen layers have given for images; runs that need it work it out again."""
+    print(f"{megabytes(rows.clear())} are free.")
 
 
 def trash(options: Options) -> None:

@@ -34,6 +34,7 @@ VERSION = 3  # of what the cached pixels look like: raise it whenever `read_imag
 SPARE = 64 << 20  # bytes of disk that a build leaves free
 SLICE = 32  # files whose beginnings are looked at in one go: of each alone, waking a thread would cost more
 DAY = 86400
+DRAFT = ".building-"  # how folders begin that are being built
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -189,8 +190,8 @@ def _build(samples: Samples, side: int, channels: int, count: Count) -> Decoded:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder.parent).free < needed + SPARE:
             raise no_room("the decoded images", needed)
-        _sweep(folder.parent)
-        draft = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+        sweep(folder.parent)
+        draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder.parent))
         try:
             depth = depth_of(samples, count)
             bad = _decode_all(samples, partial(read_image, side=side, channels=channels, depth=depth), draft, count)
@@ -275,9 +276,9 @@ def _spread(count: int, most: int | None) -> range:
     return range(0, count, max(1, -(-count // most)) if most else 1)
 
 
-def _sweep(parent: Path) -> None:
+def sweep(parent: Path) -> None:
     """Remove what builds that were killed left behind long ago."""
-    for draft in parent.glob(".building-*"):
+    for draft in parent.glob(f"{DRAFT}*"):
         with suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > DAY:
                 shutil.rmtree(draft, ignore_errors=True)

@@ -8,9 +8,11 @@ and no crash.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,10 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
+from finetune_core.data.cache import DRAFT, sweep
 from finetune_core.places import FULL, REFUSED, cache_dir, write_whole
 
 LIMIT = 20 << 30  # bytes of all stores together; the ones that were not used for longest give way
 SPARE = 1 << 30  # bytes of disk that are left free
+TRIES = 3  # to open a store that others may take away meanwhile
+ABOUT, FILES = "about.json", ("rows.bin", "sums.bin")
 NONE = 0  # the checksum of a row that is not there
 
 
@@ -42,21 +47,35 @@ class Rows:
         self.count, self.size = count, size
         self.folder = stores_dir() / key
         self._known = np.zeros(count, bool)  # rows whose checksum has been seen to fit
-        about = json.dumps({"rows": count, "bytes": size})
+        self._about = json.dumps({"rows": count, "bytes": size})
         with _keeping():
-            if _text(self.folder / "about.json") != about:
-                self._make(about)
-            os.utime(self.folder / "about.json")  # used now
-            self._rows = _File(self.folder / "rows.bin")
-            self._sums = _File(self.folder / "sums.bin")
+            for _ in range(TRIES):
+                with suppress(FileNotFoundError):  # there is none, or another process has let it give way just now
+                    self._open()
+                    return
+                self._make()
+            self._open()
 
-    def _make(self, about: str) -> None:
+    def _open(self) -> None:
+        if _text(self.folder / ABOUT) != self._about:
+            raise FileNotFoundError(errno.ENOENT, "no store of this shape")
+        os.utime(self.folder / ABOUT)  # used now
+        self._rows, self._sums = (_File(self.folder / name) for name in FILES)
+
+    def _make(self) -> None:
+        """Make the store beside its place and put it there; another process may be quicker."""
+        sweep(stores_dir())
         make_room(self.count * (self.size + 4), but=self.folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name in ("rows.bin", "sums.bin"):
-            (self.folder / name).touch()
-        write_whole(self.folder / "about.json", about)
+        draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=stores_dir()))
+        try:
+            for name in FILES:
+                (draft / name).touch()
+            write_whole(draft / ABOUT, self._about)
+            if self.folder.exists() and _text(self.folder / ABOUT) != self._about:  # damaged
+                shutil.rmtree(self.folder, ignore_errors=True)
+            _put(draft, self.folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
     def missing(self) -> np.ndarray:
         """The places of the rows that are not there, or damaged."""
@@ -93,6 +112,14 @@ class Rows:
         for place in places[sums[places] != NONE]:
             whole = self._rows.read_into(row, int(place) * self.size) == self.size
             self._known[place] = whole and _sum(row)[0] == sums[place]
+
+
+def _put(draft: Path, folder: Path) -> None:
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was quicker
+            raise
 
 
 class _File:
@@ -153,17 +180,29 @@ def make_room(needed: int, but: Path | None = None) -> None:
         raise NoRoomError(f"They need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of disk are free.")
 
 
+def size() -> int:
+    """Bytes of all stores on disk."""
+    return sum(each for _, each, _ in kept())
+
+
+def clear() -> int:
+    """Delete all stores; returns the bytes that this freed. What a run still uses it works out anew."""
+    freed = size()
+    shutil.rmtree(stores_dir(), ignore_errors=True)
+    return freed - size()
+
+
 def kept() -> Iterator[tuple[Path, int, float]]:
     """Each store that there is: its folder, its bytes on disk, and when it was used last."""
     with suppress(OSError):
-        for folder in stores_dir().iterdir():
+        for folder in stores_dir().glob("[!.]*"):
             with suppress(OSError):  # gone meanwhile
                 size = sum(each.stat().st_blocks * 512 for each in folder.iterdir())
                 yield folder, size, _used_last(folder)
 
 
 def _used_last(folder: Path) -> float:
-    about = folder / "about.json"
+    about = folder / ABOUT
     return (about if about.exists() else folder).stat().st_mtime
 
 

@@ -167,7 +167,7 @@ class Learned(_Kept):
         number = view(epoch, self.views)
         store = self.stores[number]
         missing = set((store.missing() // BLOCK).tolist())
-        mine = sorted(missing)[distributed.rank() :: distributed.size()]
+        mine = sorted(each for each in missing if each % distributed.size() == distributed.rank())
         wanted = [self.ordered[place * BLOCK : (place + 1) * BLOCK] for place in mine]
         done, total = 0, sum(map(len, wanted))
         try:
@@ -224,10 +224,13 @@ def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
         return Feed(made.train, valid)
     if mixes:
         return _without(Feed(made.train, valid), "images are mixed before the network sees them")
+    train, why = None, "another process has none"
     try:
         train = Learned(session, session.train, cut, _digest(key, session.train), views)
     except NoRoomError as error:
-        return _without(Feed(made.train, valid), f"there is no room for what it gives. {error}")
+        why = str(error)
+    if distributed.any_of(train is None) or train is None:  # all must do alike
+        return _without(Feed(made.train, valid), f"there is no room for what it gives. {why}")
     return Feed(train, valid, _words(cut, views, len(session.train)))
 
 

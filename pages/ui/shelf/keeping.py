@@ -11,6 +11,7 @@ from typing import Any
 
 import streamlit as st
 
+from finetune_core.data import rows
 from finetune_core.errors import UserError
 from finetune_core.runs import store
 from finetune_core.runs.shelf import exchange, trash
@@ -69,6 +70,7 @@ def shelf(runs: Sequence[Summary]) -> None:
         _brought()
         if gone:
             _trash(gone)
+        _features()
 
 
 def _notes(run: Summary) -> None:
@@ -144,6 +146,19 @@ def _trash(gone: Sequence[Summary]) -> None:
         sure = st.checkbox("I am sure", key="trash-sure")
         if st.button("Empty the trash", icon=":material/delete_forever:", key="empty-trash", disabled=not sure):
             _do(trash.empty)
+
+
+def _features() -> None:
+    """What frozen layers have given is kept beside the runs, for all of them; nothing is lost with it."""
+    if not (size := rows.size()):
+        return
+    with st.popover(f"Kept features, {megabytes(size)}", icon=":material/bolt:", key="features"):
+        st.caption(
+            "What frozen layers gave for your images, so that no run works it out twice. The oldest give way beyond "
+            f"{megabytes(rows.LIMIT)}. Without them the next run with frozen layers takes a little longer."
+        )
+        if st.button("Clear", icon=":material/delete:", key="clear-features"):
+            _do(rows.clear)
 
 
 def _bring_in() -> None:

@@ -4,6 +4,7 @@ import copy
 import errno
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -239,6 +240,16 @@ def test_what_was_not_used_for_longest_gives_way(monkeypatch: pytest.MonkeyPatch
     rows.Rows("d", 10, 4096)
     assert {folder.name for folder in stores()} >= {"a", "d"}
     assert "b" not in {folder.name for folder in stores()}
+
+
+def test_many_open_one_store_at_the_same_time() -> None:
+    def opened(number: int) -> bool:
+        rows.Rows(f"race-{number // 8}", 4, 100).put(np.array([number % 4]), np.zeros((1, 100), np.uint8))
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(opened, range(400)))
+    assert len(stores()) == 50
 
 
 def test_two_at_once_read_only_what_is_whole() -> None:

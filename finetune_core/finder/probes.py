@@ -79,9 +79,12 @@ def switch(wanted: bool) -> None:
             (_folder() / OFF).touch()
 
 
-def runs_dir() -> Path:
-    """Where the runs of such probes lie: nobody has asked for them, so they are not among a person's own."""
-    return _folder() / "runs"
+def runs_dir(asked: bool = False) -> Path:
+    """Where the runs of probes lie that pages begin: not among a person's own, since only figures are left of them.
+
+    Those that somebody has `asked` for lie apart from those that came by themselves.
+    """
+    return _folder() / ("asked" if asked else "runs")
 
 
 def _folder() -> Path:

@@ -97,6 +97,12 @@ def named(text: str) -> Backbone:
     return backbone.replace(weights=File(path=file.strip())) if file else backbone
 
 
+def name_of(backbone: Backbone) -> str:
+    """The name by which `named` finds it again, but for weights that are neither the best nor a file's."""
+    file = f"={backbone.weights.path}" if isinstance(backbone.weights, File) else ""
+    return f"{backbone.kind}/{backbone.architecture}{file}"
+
+
 def best_backbone(entry: Entry) -> Backbone:
     """An architecture with the best weights that there are for it: bundled, else published, else random."""
     backbone = Backbone.kinds()[entry.library](architecture=entry.architecture)

@@ -17,8 +17,9 @@ from finetune_core.recipe.presets import advice, all_rates, current_preset, grou
 from finetune_core.recipe.words import millions
 from finetune_core.runs import preflight
 from pages.ui.kit import dataset, fields, numbers, outline, phasing, scripts, shell, state
+from pages.ui.kit.chart import load
 from pages.ui.kit.checks import checks
-from pages.ui.layers import backbones, phase_rules, regrouping, thawing
+from pages.ui.layers import backbones, phase_rules, regrouping, scouting, thawing
 
 NAME, RATE, SIZE = 190, 170, 110  # px; the bar takes what is left
 
@@ -135,6 +136,7 @@ def main() -> None:
     names, phase = list(counts), phasing.chosen()
     warm = thawed(phase.thaw, names)
     backbones.card(backbone, entry, recipe.data.image_size)
+    charted = scouting.panel(recipe)
     st.subheader("Layers", anchor=False)
     phasing.chooser(recipe)
     with st.container(horizontal=True, horizontal_alignment="distribute"):
@@ -151,6 +153,8 @@ def main() -> None:
     shell.code(lambda: script.layers(recipe, scripts.facts(recipe), phasing.index()))
     broken = any(finding.error for finding in found)
     shell.next_step(slot, "layers", why="Thaw at least one group." if broken else "")
+    if charted:
+        load()
 
 
 main()

@@ -1,0 +1,163 @@
+"""Which backbone for these images? Several are tried by a worker, and told in a table and a chart to take one from."""
+
+from __future__ import annotations
+
+import shutil
+
+import pandas as pd
+import streamlit as st
+
+from finetune_core import figures
+from finetune_core.errors import UserError
+from finetune_core.finder import probes
+from finetune_core.network import catalogue, refit
+from finetune_core.parts.backbones import Backbone
+from finetune_core.recipe import Recipe
+from finetune_core.records import Probed
+from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import Scout
+from finetune_core.runs.store import Run
+from finetune_core.wording import count
+from pages.ui.kit import shell, state
+from pages.ui.kit.chart import chart, clicked
+from pages.ui.kit.pieces import piece
+from pages.ui.layers import thawing
+
+OFTEN = 1.0  # seconds between two looks
+CHART = "scout-chart"
+SEEN = "scout:seen"  # the names that this session has offered: one that gives way to another stays in the table
+
+
+def panel(recipe: Recipe) -> bool:
+    """Closed at first; within it the choice of backbones, and what is known of them. Whether there is a chart."""
+    title = "Which backbone for your images?"
+    more = st.expander(title, icon=":material/travel_explore:", key="scout", on_change="rerun")
+    if not more.open:
+        return False
+    with more:
+        st.caption(
+            "Each one's features are tried as they are, with a linear head, on the same of your images: some seconds "
+            "for each. What is best here is mostly best after fine-tuning, too."
+        )
+        names = _names(recipe)
+        state.keep(SEEN, names)
+        chosen = st.multiselect("Backbones", names, _at_hand(names), key="scout-names", format_func=_shown)
+        if away := [name for name in chosen if not _here(refit.named(name))]:
+            them = count(len(away), "set of weights is", "sets of weights are")
+            st.caption(f":orange[:material/cloud_download:] {them} not on this machine yet: they would be downloaded.")
+        run = _running()
+        if run:
+            piece(lambda: _progress(run), OFTEN)
+        elif st.button("Try them", icon=":material/travel_explore:", disabled=not chosen, key="scout-start"):
+            _begin(recipe, chosen)
+        return _known(recipe, names)
+
+
+def _names(recipe: Recipe) -> list[str]:
+    """The draft's own backbone, those before it, the bundled one, and those to start with."""
+    first = [f"timm/{entry.architecture}" for entry in catalogue.good_first()]
+    names = [refit.name_of(recipe.model.backbone), *state.value(SEEN, []), "timm/resnet10t", *first]
+    return list(dict.fromkeys(names))
+
+
+def _at_hand(names: list[str]) -> list[str]:
+    return [name for name in names if _here(refit.named(name))]
+
+
+def _here(backbone: Backbone) -> bool:
+    """Whether its weights are on this machine."""
+    try:
+        files = catalogue.published(backbone)
+    except UserError:
+        return False
+    return not backbone.weights.missing() and (files is None or files.here() is not None)
+
+
+def _shown(name: str) -> str:
+    library, _, rest = name.partition("/")
+    architecture, _, file = rest.partition("=")
+    where = "your file" if file else library
+    return f"{architecture} ({where})"
+
+
+def _running() -> Run | None:
+    """A scout that is at work."""
+    return next((run for run in _scouts() if run.status.active), None)
+
+
+def _scouts() -> list[Run]:
+    return store.list_runs(probes.runs_dir(asked=True), job=Scout.kind)
+
+
+def _begin(recipe: Recipe, names: list[str]) -> None:
+    try:
+        job = Scout(backbones=tuple(names))
+        for run in _scouts():  # what is over has left its figures
+            if not run.status.active:
+                shutil.rmtree(run.path, ignore_errors=True)
+        run = store.create(job.prepared(recipe), job, probes.runs_dir(asked=True))
+        launch.start(run)
+    except UserError as error:
+        state.note(error)
+    st.rerun()
+
+
+def _progress(run: Run) -> None:
+    status = run.status
+    if not status.active:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(status.share, text=shell.plain(status.message))
+        st.button("Stop", key="stop-scout", type="tertiary", on_click=_stop, args=(run,))
+
+
+def _stop(run: Run) -> None:
+    try:
+        launch.stop(run)
+    except UserError as error:
+        state.note(error)
+
+
+def _known(recipe: Recipe, names: list[str]) -> bool:
+    """What has been found, best first, to take one from; whether there is anything."""
+    found = {name: known for name in names if (known := probes.known(recipe, refit.named(name)))}
+    score = recipe.task.score
+    ranked = sorted(found, key=lambda name: -score.signed(found[name].score))
+    if not ranked:
+        return False
+    current = recipe.model.backbone.architecture
+    picture = figures.scouted([found[name] for name in ranked], score, current)
+    chart(picture, CHART, picked=lambda: _picked(found))
+    st.dataframe(
+        pd.DataFrame([_row(recipe, found[name]) for name in ranked]),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="scout-rows",
+    )
+    rows = state.value("scout-rows", {}).get("selection", {}).get("rows", [])
+    ticked = ranked[rows[0]] if rows and rows[0] < len(ranked) else None
+    label = f"Use {found[ticked].architecture}" if ticked else "Tick one to use it"
+    st.button(label, disabled=ticked is None, key="scout-use", on_click=_use, args=(ticked,))
+    return True
+
+
+def _row(recipe: Recipe, found: Probed) -> dict[str, object]:
+    return {
+        "Backbone": found.architecture,
+        recipe.task.score.title: probes.words(found.score, found.margin, recipe.task.score),
+        "ms an image": found.ms,
+        "MB": found.megabytes,
+        "Parameters (M)": round(found.parameters / 1e6, 2),
+        "Images": found.images,
+    }
+
+
+def _picked(found: dict[str, Probed]) -> None:
+    """Take the backbone whose point was clicked."""
+    if (ms := clicked(CHART)) is not None:
+        _use(min(found, key=lambda name: abs(found[name].ms - ms)))
+
+
+def _use(name: str) -> None:
+    thawing.take(refit.named(name))

@@ -60,7 +60,7 @@ def findings(recipe: Recipe, saves: bool = True) -> list[Finding]:
     Where it `saves` what it has learned, also at the disk.
     """
     disk = space.findings(recipe) if saves else ()
-    data = [*_data(recipe), *_grey(recipe), *answers(recipe), *_batch(recipe), *_momentum(recipe)]
+    data = [*_data(recipe), *_grey(recipe), *answers(recipe), *_batch(recipe), *_momentum(recipe), *_views(recipe)]
     return [*data, *_weights(recipe), *layers(recipe), *tested.rates(recipe), *_device(recipe, machine.facts()), *disk]
 
 
@@ -154,6 +154,21 @@ def _momentum(recipe: Recipe) -> Iterator[Finding]:
         except UserError as error:
             mend = Mend("Leave the momentum alone", f"phases.{index}.schedule.cycle_momentum", False)
             yield failed("Schedule", error, mend)
+
+
+def _views(recipe: Recipe) -> Iterator[Finding]:
+    """Views that are kept for nothing: they only make the images fewer."""
+    for index, phase in enumerate(recipe.phases):
+        try:
+            names = catalogue.layer_names(recipe.model) if phase.views else ()
+            if not names or names[0] not in matching(names, phase.thaw):
+                continue
+        except UserError:  # an unknown backbone or group, which `layers` tells
+            return
+        where = f" in phase {index + 1}" if len(recipe.phases) > 1 else ""
+        why = "Kept views save work only where the first layers are frozen; here they just vary the images less."
+        mend = Mend("Draw afresh in every epoch", f"phases.{index}.views", 0)
+        yield Finding("warn", "Views", f"{names[0]} learns{where}. {why}", mend=mend)
 
 
 def _grey(recipe: Recipe) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from finetune_core.finder.sweep import Sweep
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.changes import parsed
 from finetune_core.records import Epoch, Event, Step
+from finetune_core.runs import preflight
 from finetune_core.training import reuse, session
 from finetune_core.training.loop import Trainer
 from finetune_core.training.reuse import Learned, Measured, Plain
@@ -315,3 +316,13 @@ def test_the_finder_gives_the_curve_of_working_it_out_each_time(tiny: Recipe) ->
     with anew():
         true = [each.loss for each in range_test.range_test(made, sweep=Sweep(steps=12))]
     assert ours == pytest.approx(true, rel=1e-5)
+
+
+def test_views_that_are_kept_for_nothing_are_told_before(tiny: Recipe) -> None:
+    def told(recipe: Recipe) -> list[str]:
+        return [finding.text for finding in preflight.findings(recipe) if finding.title == "Views"]
+
+    assert not told(frozen(tiny))
+    (text,) = told(frozen(tiny, thaw=("*",)))
+    assert "stem learns" in text
+    assert not told(frozen(tiny, views=0, thaw=("*",)))

@@ -1,8 +1,9 @@
-"""What it brings that threads which wait let go of their core: a network's forward pass alone, and two at once.
+"""What it brings that threads which wait soon let go of their core: a network's forward pass alone, and two at once.
 
     python -m benchmarks.cores [--rounds 3] [--seconds 6]
 
-Prints images a second with waiting threads that sleep and that spin (GNU OpenMP's default), in turn, and the ratio.
+Prints images a second with threads that spin for a short time and for long (GNU OpenMP's default), in turn, and the
+ratio.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from statistics import median
 
 from finetune_core import cores, memory
 
-WAYS = {"sleep": {cores.POLICY: "PASSIVE"}, "spin": {}}
+WAYS: dict[str, dict[str, str]] = {"short": {cores.SPINS: cores.SHORT}, "long": {}}
 
 
 def main() -> None:
@@ -34,9 +35,9 @@ def main() -> None:
         for _ in range(options.rounds):
             for way, each in found.items():
                 each.append(_together(count, way, options.seconds))
-        sleep, spin = (median(each) for each in found.values())
+        short, long = (median(each) for each in found.values())
         print(
-            f"{count} at once: sleep {sleep:7.1f}   spin {spin:7.1f} images/s together   {sleep / spin:.2f}", flush=True
+            f"{count} at once: short {short:7.1f}   long {long:7.1f} images/s together   {short / long:.2f}", flush=True
         )
 
 

@@ -28,6 +28,16 @@ class Measured:
         """Each side's number, as far as there is one."""
         return {name: median(values) for name in self.row.entries if (values := self.values(name))}
 
+    def troubles(self) -> dict[str, str]:
+        """Why a side has no number, or lacks a round."""
+        broken = {
+            name: f"a round failed: {each.problem}"
+            for name, answers in self.rounds.items()
+            for each in answers
+            if each.problem
+        }
+        return {**self.missing, **broken}
+
     def reached(self) -> float | None:
         """How many times better Thaw is than its goal's peers."""
         return self.row.reached(self.medians())

@@ -33,7 +33,7 @@ which is its habit, and so works through all layers backwards; *norms held* is f
 
 def page(found: Sequence[Measured], about: Mapping[str, str]) -> str:
     """The whole page."""
-    missing = {name: why for each in found for name, why in each.missing.items()}
+    missing = {name: why for each in found for name, why in each.troubles().items()}
     parts = [
         HEAD.format(**about),
         *(_facts(about["machine"], about["versions"])),
@@ -60,9 +60,14 @@ def machine_facts(device: str) -> str:
     """The machine in a line."""
     about = machine.facts()
     gpus = ", ".join(f"{each.name} ({each.memory_gb:.0f} GB)" for each in about.gpus) if device == "cuda" else ""
-    load = f"load {os.getloadavg()[0]:.1f} before it began" if hasattr(os, "getloadavg") else ""
-    parts = (_processor(), f"{about.cores} cores", f"{about.memory_gb:.0f} GB", gpus, platform.platform(), load)
+    busy = f"load {load():.1f} before it began"
+    parts = (_processor(), f"{about.cores} cores", f"{about.memory_gb:.0f} GB", gpus, platform.platform(), busy)
     return ", ".join(filter(None, parts))
+
+
+def load() -> float:
+    """How many processes wanted to run in the last minute, in the mean; 0 where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def versions(peers: Mapping[str, str]) -> str:

@@ -34,7 +34,7 @@ class Answer:
     @property
     def curve(self) -> list[tuple[float, float]]:
         """Accuracies by the time when they were reached."""
-        return [(seconds, each["accuracy"]) for seconds, each in self.said if "accuracy" in each]
+        return [(seconds, round(each["accuracy"], 4)) for seconds, each in self.said if "accuracy" in each]
 
 
 def done(python: str, module: str, task: Task, variables: Mapping[str, str]) -> Answer:

@@ -125,7 +125,7 @@ def _round(found: list[Measured], task: Task, environment: Environment, number: 
                 else:
                     each.rounds[name].append(answer)
                 told = answer.problem or _told(answer)
-                print(f"{each.row.title:28}{name:22}{'kept ' * kept:6}{told}", flush=True)
+                print(f"{each.row.title:28}{name:32}{'kept ' * kept:6}{told}", flush=True)
 
 
 def _answers(
@@ -150,7 +150,7 @@ def _print(found: list[Measured], file: Path) -> None:
     for each in found:
         print(f"\n{each.row.title}, {each.row.unit}")
         for name in each.row.entries:
-            print(f"  {name:22}{each.cells(name)[0]:28}{each.cells(name)[1]:34}{each.cells(name)[2]}".rstrip())
+            print(f"  {name:32}{each.cells(name)[0]:28}{each.cells(name)[1]:34}{each.cells(name)[2]}".rstrip())
         for name, why in each.troubles().items():
             print(f"  {name}: {why}")
     print("\nGoals")

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.peers import page
 from benchmarks.peers.measured import Measured, Race
 from benchmarks.peers.processes import Answer
-from benchmarks.peers.rows import ACCURACY, ALONE, FINE_TUNE, ROWS, THAW, Row
+from benchmarks.peers.rows import ACCURACY, ALONE, ROWS, THAW, TUNED, Row
 
 WHOLE = next(row for row in ROWS if row.title == "Whole network")
 FINDER = next(row for row in ROWS if row.title.startswith("Finder"))
@@ -45,7 +45,7 @@ def test_the_race_goes_to_the_best_accuracy_that_fastai_reaches() -> None:
         {
             THAW: curve((5, 0.5), (10, 0.8), (12, 0.9)),
             ALONE: curve((50, 0.7)),
-            FINE_TUNE: curve((60, 0.6), (120, 0.8), (180, 0.8)),
+            TUNED: curve((60, 0.6), (120, 0.8), (180, 0.8)),
         }
     )
     assert found.times() == [(10, 120)]

@@ -37,17 +37,19 @@ def main() -> None:
 
 def data(task: Task) -> DataLoaders:
     """The same images, cropped and flipped by fastai."""
+    images = [*task.train, *task.valid]
     block = DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=list(range(task.classes)))),
-        get_x=lambda pair: pair[0],
-        get_y=lambda pair: pair[1],
-        splitter=IndexSplitter(range(len(task.train), len(task.train) + len(task.valid))),
+        get_x=lambda index: images[index][0],
+        get_y=lambda index: images[index][1],
+        splitter=IndexSplitter(range(len(task.train), len(images))),
         item_tfms=[RandomResizedCrop(task.size, min_scale=LEAST_SCALE), FlipItem()],
         batch_tfms=[Normalize.from_stats(shared.MEAN, shared.STD)],
     )
-    pairs = [*task.train, *task.valid]
     device = torch.device(task.device)
-    return block.dataloaders(pairs, path=task.scratch, bs=task.batch, num_workers=task.workers, device=device)
+    return block.dataloaders(
+        range(len(images)), path=task.scratch, bs=task.batch, num_workers=task.workers, device=device
+    )
 
 
 def learner(task: Task) -> Learner:
@@ -118,10 +120,18 @@ def accuracies(task: Task) -> None:
             """Called after validation."""
             say(accuracy=float(self.recorder.values[-1][-1]))
 
-    weights = {"file": task.weights}
+    weights, held = {"file": task.weights}, "norms held" in task.options
     made = vision_learner(
-        data(task), ARCHITECTURE, normalize=False, metrics=accuracy, path=task.scratch, pretrained_cfg_overlay=weights
+        data(task),
+        ARCHITECTURE,
+        normalize=False,
+        train_bn=not held,
+        metrics=accuracy,
+        path=task.scratch,
+        pretrained_cfg_overlay=weights,
     )
+    if held:
+        shared.hold(made.model)
     with made.no_bar(), made.no_logging():
         if "fine_tune" in task.options:
             made.fine_tune(task.epochs - 1, cbs=[Tell()])

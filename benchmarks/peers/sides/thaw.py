@@ -74,7 +74,8 @@ def finder(task: Task) -> None:
     from finetune_core.training import session
 
     memory.keep_freed()
-    made, found = session.prepare(recipe(task, views=int(QUICK["views"]))), []
+    made = session.prepare(recipe(task, views=int(QUICK["views"])))
+    found: list[Record] = []
 
     def test() -> None:
         found[:] = range_test.range_test(made, sweep=sweep.Sweep(steps=task.rates))

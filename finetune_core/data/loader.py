@@ -121,6 +121,10 @@ class Batches:
         """The batches of these draws and sample indices, in their order."""
         return self._made_ahead(jobs) if self.workers else (self._maker[job] for job in jobs)
 
+    def one(self, job: tuple[int, np.ndarray]) -> Batch:
+        """A single such batch, made here and now."""
+        return self._maker[job]
+
     def labels_of(self, indices: np.ndarray) -> Tensor:
         """Encoded labels of these samples."""
         import torch

@@ -42,9 +42,9 @@ class NoRoomError(Exception):
 class Rows:
     """So many rows of so many bytes each. Raises NoRoomError where there is no place for them."""
 
-    def __init__(self, key: str, count: int, size: int) -> None:
-        """Open the store of this key, or make it where there is none of this shape."""
-        self.count, self.size = count, size
+    def __init__(self, key: str, count: int, size: int, more: int = 0) -> None:
+        """Open the store of this key, or make it where there is none, if as many `more` of its size have room, too."""
+        self.count, self.size, self._more = count, size, more
         self.folder = stores_dir() / key
         self._known = np.zeros(count, bool)  # rows whose checksum has been seen to fit
         self._about = json.dumps({"rows": count, "bytes": size})
@@ -65,13 +65,14 @@ class Rows:
     def _make(self) -> None:
         """Make the store beside its place and put it there; another process may be quicker."""
         sweep(stores_dir())
-        make_room(self.count * (self.size + 4), but=self.folder)
+        make_room((1 + self._more) * self.count * (self.size + 4), but=self.folder)
         draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=stores_dir()))
         try:
             for name in FILES:
                 (draft / name).touch()
             write_whole(draft / ABOUT, self._about)
-            if self.folder.exists() and _text(self.folder / ABOUT) != self._about:  # damaged
+            there = all((self.folder / name).exists() for name in FILES) and _text(self.folder / ABOUT) == self._about
+            if self.folder.exists() and not there:  # damaged
                 shutil.rmtree(self.folder, ignore_errors=True)
             _put(draft, self.folder)
         finally:
@@ -97,6 +98,8 @@ class Rows:
 
     def put(self, places: np.ndarray, rows: np.ndarray) -> None:
         """Keep rows, (n, size) uint8."""
+        if _free() < SPARE:
+            raise NoRoomError(f"{_free() / 1e9:.1f} GB of disk are free.")
         with _keeping():
             for place, row in zip(places, rows, strict=True):
                 self._rows.write(row, int(place) * self.size)
@@ -126,22 +129,19 @@ class _File:
     """A file that is read and written at places."""
 
     def __init__(self, path: Path) -> None:
-        self._number = os.open(path, os.O_RDWR)
-
-    def __del__(self) -> None:
-        with suppress(AttributeError, OSError):
-            os.close(self._number)
+        self._file = path.open("r+b", buffering=0)
 
     def read_into(self, target: np.ndarray, offset: int) -> int:
         """Fill a buffer; returns how many bytes there were."""
-        return os.preadv(self._number, [target.data], offset)
+        self._file.seek(offset)
+        return self._file.readinto(target.data) or 0
 
     def write(self, values: np.ndarray, offset: int) -> None:
         """Write all of them."""
         left = memoryview(np.ascontiguousarray(values).view(np.uint8).data)
+        self._file.seek(offset)
         while left:
-            done = os.pwrite(self._number, left, offset)
-            left, offset = left[done:], offset + done
+            left = left[self._file.write(left) :]
 
 
 def _sum(row: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.records import Probed, parse
 
+VERSION = 1  # of how backbones are probed
 OFF = "off"  # a file that is there where pages do not probe by themselves
 
 
@@ -47,7 +48,7 @@ def words(value: float, margin: float | None, score: Score) -> str:
 
 def keep(recipe: Recipe, backbone: Backbone, found: Probed) -> None:
     """Remember what was found, if anything was; where the disk is full it is asked again."""
-    if found.note:
+    if found.note or not math.isfinite(found.score):
         return
     file = _file(recipe, backbone)
     with suppress(OSError):
@@ -93,5 +94,17 @@ def _folder() -> Path:
 
 def _file(recipe: Recipe, backbone: Backbone) -> Path:
     data = recipe.data
-    about = data.source.model_dump(mode="json"), data.image_size, data.channels, backbone.model_dump(mode="json")
+    source, network = data.source.model_dump(mode="json"), backbone.model_dump(mode="json")
+    about = VERSION, source, data.image_size, data.channels, network, _stamps(source), _stamps(network)
     return _folder() / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:32]}.json"
+
+
+def _stamps(tree: Any) -> list[tuple[int, int] | None]:
+    """Change when a file or a folder that is named somewhere in plain data does, or what lies in one."""
+    if isinstance(tree, Mapping):
+        return [stamp for each in tree.values() for stamp in _stamps(each)]
+    if not isinstance(tree, str) or not places.is_there(tree):
+        return []
+    path = places.expanded(tree)
+    inside = sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
+    return [places.stamp(each) for each in (path, *inside)]

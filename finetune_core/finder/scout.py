@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median, stdev
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from finetune_core.data.kept import Kept, paths
-from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.network import freezing
 from finetune_core.parts import Loss
@@ -51,8 +52,8 @@ def scout(recipe: Recipe, backbones: Sequence[Backbone], images: int, report: Re
         try:
             made = session.prepare(to_probe(recipe, backbone), report, chosen)
             features, wanted = _features(made, report, f"Looking at {what}")
-        except UserError as error:
-            yield _not_tried(backbone, str(error))
+        except (UserError, RuntimeError) as error:  # torch's: out of memory, maps that become too small
+            yield _not_tried(backbone, str(error).partition("\n")[0])
             continue
         found = _scored(made, _answers(made, features, wanted), wanted)
         yield _probed(made, backbone, found, len(wanted), time.perf_counter() - started)
@@ -68,10 +69,18 @@ def to_probe(recipe: Recipe, backbone: Backbone) -> Recipe:
 
 def _chosen(samples: Samples, most: int) -> Kept:
     """So many of the images, alike from every class, all of them where they are fewer; the sides do not matter here."""
-    count = len(samples)
-    whole = split(samples, min(0.9, most / count), 0).valid if count > most else np.arange(count)
-    half = split(samples.taking(whole.tolist()), 0.5, 0)
-    return Kept(samples.classes, paths(samples, whole[half.train]), paths(samples, whole[half.valid]))
+    order = np.random.default_rng(0).permutation(len(samples)).tolist()
+    seen: Counter[Any] = Counter()
+    turns = []  # of each image the place among those with its label
+    for index in order:
+        turns.append(seen[samples.labels[index]])
+        seen[samples.labels[index]] += 1
+    taken = sorted(range(len(order)), key=turns.__getitem__)[:most]
+    sides = ([order[place] for place in taken if turns[place] % 2 == side] for side in (0, 1))
+    train, valid = sides
+    if not valid:  # no two images share a label
+        train, valid = train[::2], train[1::2]
+    return Kept(samples.classes, paths(samples, train), paths(samples, valid))
 
 
 def _features(made: Session, report: Report, what: str) -> tuple[Tensor, Tensor]:
@@ -135,7 +144,7 @@ def _folds(wanted: Tensor) -> Tensor:
 
 def _fitted(made: Session, features: Tensor, wanted: Tensor, asked: Tensor) -> Tensor:
     """What a linear head, fitted to its minimum, answers: the task's own loss and a pull towards zero (L-BFGS)."""
-    middle, width = features.mean(0), features.std(0).clamp_min(1e-6)
+    middle, width = features.mean(0), features.std(0, correction=0).clamp_min(1e-6)
     known, asked = (features - middle) / width, (asked - middle) / width
     with torch.random.fork_rng():
         head = nn.Linear(known.shape[1], len(made.targets.names))

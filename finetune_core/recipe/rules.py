@@ -167,7 +167,7 @@ def single(phases: Phases, names: Sequence[str]) -> Phases:
 
 def quick(phases: Phases, names: Sequence[str]) -> Phases:
     """The head alone on a few views of each image, which the backbone looks at once."""
-    return (phases[0].replace(thaw=(HEAD,), multipliers={}, **QUICK),)
+    return (phases[0].replace(thaw=(HEAD,), multipliers={}, hold=(), norm_statistics="hold", **QUICK),)
 
 
 def two_stage(phases: Phases, names: Sequence[str]) -> Phases:

@@ -16,7 +16,7 @@ from pydantic import SerializeAsAny, field_validator, model_validator
 from finetune_core.errors import UserError
 from finetune_core.finder import probes, sweep
 from finetune_core.finder.suggest import suggest, together, winner
-from finetune_core.network import refit
+from finetune_core.network import catalogue, refit
 from finetune_core.parts.backbones import Backbone
 from finetune_core.parts.base import knob
 from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Wish, Work
@@ -25,7 +25,7 @@ from finetune_core.parts.tasks import Score
 from finetune_core.parts.trackers import TensorBoard, Tracker
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.changes import Change, kept
-from finetune_core.recipe.names import HEAD
+from finetune_core.recipe.names import HEAD, matching
 from finetune_core.records import Alarm, Epoch, Event, Find, Lap, Record
 from finetune_core.runs import alarms
 from finetune_core.training import timing
@@ -84,17 +84,18 @@ class Train(Job):
         told = {"weights": () if trainer.done else session.network.notes, "data": session.changes, "checkpoint": found}
         notes = [Event(name, trainer.done, note) for name, said in told.items() for note in said]
         # What the first process finds: others may read files that it has put in order by then, and all must yield alike
-        for made in chain(distributed.from_first(notes), trainer.run()):
-            if isinstance(made, Save):
-                work.save(partial(checkpoint.save, files, trainer, made))
-                continue
-            account.note(made)
-            try:
+        made: Record | Save | None = None
+        try:
+            for made in chain(distributed.from_first(notes), trainer.run()):
+                if isinstance(made, Save):
+                    work.save(partial(checkpoint.save, files, trainer, made))
+                    continue
+                account.note(made)
                 yield made
                 yield from _between(work, trainer)
-            except Stop:  # an epoch that just ended as the best one is kept as that
-                checkpoint.save(files, trainer, Save(best=isinstance(made, Epoch) and made.best))
-                return
+        except Stop:  # an epoch that just ended as the best one is kept as that
+            checkpoint.save(files, trainer, Save(best=isinstance(made, Epoch) and made.best))
+            raise
         account.end()
 
     def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
@@ -211,8 +212,16 @@ class RateJob(Job):
             raise UserError(
                 f"There is no phase {self.phase}.", f"The recipe has {len(recipe.phases)}.", "Count from 1."
             )
-        own = recipe.phases[self.index].views
-        return recipe.with_value(f"phases.{self.index}.views", own or self.views)
+        return recipe.with_value(f"phases.{self.index}.views", self.views) if self._reuses(recipe) else recipe
+
+    def _reuses(self, recipe: Recipe) -> bool:
+        """Whether the phase leaves the views to the job, and its first layers are frozen."""
+        phase = recipe.phases[self.index]
+        try:
+            names = catalogue.layer_names(recipe.model)
+            return not phase.views and names[0] not in matching(names, phase.thaw)
+        except UserError:  # an unknown backbone or group, which others tell
+            return False
 
 
 class RangeTest(RateJob):
@@ -354,7 +363,7 @@ class Scout(Job):
     def prepared(self, recipe: Recipe) -> Recipe:
         """The head alone, whatever the recipe thaws. A UserError where there is no such network."""
         self.contenders(recipe)
-        return recipe.replace(phases=(Phase(thaw=(HEAD,)),), training=recipe.training.replace(decay={}))
+        return recipe.replace(phases=(Phase(thaw=(HEAD,)),), training=recipe.training.replace(decay={}, processes=1))
 
     def contenders(self, recipe: Recipe) -> list[Backbone]:
         """The backbones that are tried."""

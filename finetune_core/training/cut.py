@@ -176,7 +176,7 @@ def _largest(module: nn.Module, names: set[str]) -> set[str]:
 def _watched(
     module: nn.Module, still: set[str], learns: set[str], training: Mapping[str, bool], images: Tensor
 ) -> list[_Call]:
-    """What is called in a forward pass, in order: still modules as they answer, others with weights as they begin."""
+    """What is called in a forward pass, in order: still modules as they answer, others that matter as they begin."""
     calls: list[_Call] = []
     inside = {each for name in still for each, _ in module.get_submodule(name).named_modules(prefix=name)}
 
@@ -189,7 +189,8 @@ def _watched(
     hooks = [module.get_submodule(name).register_forward_hook(answers(name)) for name in still]
     for name, layer in module.named_modules():
         own = [each for each, _ in layer.named_parameters(recurse=False)]
-        moves = training[name] and any(True for _ in layer.buffers(recurse=False))
+        leaf = not any(True for _ in layer.children())
+        moves = training[name] and (any(True for _ in layer.buffers(recurse=False)) or (leaf and not _is_steady(layer)))
         if name not in inside and (moves or any(f"{name}.{each}".lstrip(".") in learns for each in own)):
             hooks.append(layer.register_forward_pre_hook(begins(name)))
     with _hooked(*hooks), torch.enable_grad():
@@ -262,7 +263,11 @@ def _seen_after(cut: Cut, module: nn.Module, run: Callable[[], Tensor]) -> tuple
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one.float(), other.float(), rtol=1e-4, atol=1e-6, equal_nan=True)
+    if one.shape != other.shape:
+        return False
+    one, other = one.float(), other.float()
+    near = 1e-5 * float(one.abs().nan_to_num().max()) if one.numel() else 0.0
+    return torch.allclose(one, other, rtol=1e-4, atol=near, equal_nan=True)
 
 
 @contextmanager

@@ -215,9 +215,12 @@ class Trainer:
         """Make those changes whose step has come."""
         while self.ahead and self.ahead[0].step <= self.done and self.ahead[0].phase <= self.at.phase:
             made = self._made()
+            before = self.stepper.feed.said
             if made.phase == self.at.phase and "thaw" in made.values:
                 self._enter()
             yield Event("change", self.done, made.text)
+            if (said := distributed.from_first(self.stepper.feed.said)) and said != before:
+                yield Event("reuse", self.done, said)
 
     def _made(self) -> Made:
         """Let the next change hold from now on."""

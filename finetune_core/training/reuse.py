@@ -91,8 +91,9 @@ class _Kept:
         """What is thawed alone."""
         return self.cut.rest(module, inputs.to(self.session.device, non_blocking=True))
 
-    def _open(self, number: int) -> Rows:
-        return Rows(f"{self.key}-{number}", len(self.ordered), self.cut.row_bytes)
+    def _open(self, number: int, more: int = 0) -> Rows:
+        """One store, with room for as many `more`."""
+        return Rows(f"{self.key}-{number}", len(self.ordered), self.cut.row_bytes, more)
 
     def _rows(self, store: Rows, indices: np.ndarray) -> Tensor | None:
         found = store.get(self.place[indices])
@@ -125,26 +126,19 @@ class Measured(_Kept):
         return iter(())
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Rows; where one of them is not there yet, all are worked out in passing."""
+        """Rows; where they are not there yet, they are worked out in passing."""
         shares = self.of.shares(epoch, start)
-        there = self._all(shares)
-        if there is not None:
-            for rows, (indices, counted) in zip(there, shares, strict=True):
-                yield rows, self.of.labels_of(indices)[:counted]
-            return
-        for (images, labels), (indices, _) in zip(self.of.epoch(epoch, start), shares, strict=True):
-            rows = self._front(images)
-            self._keep(indices, rows)
-            yield rows, labels
-
-    def _all(self, shares: list[tuple[np.ndarray, int]]) -> list[Tensor] | None:
-        found = []
-        for indices, _ in shares:
-            rows = self._rows(self.store, indices)
+        missing = set(self.store.missing().tolist())
+        wanted = [not missing.isdisjoint(self.place[indices].tolist()) for indices, _ in shares]
+        jobs = [(epoch, indices) for (indices, _), new in zip(shares, wanted, strict=True) if new]
+        ahead = self.of.made(jobs) if jobs else iter(())
+        for (indices, counted), new in zip(shares, wanted, strict=True):
+            rows = None if new else self._rows(self.store, indices)
             if rows is None:
-                return None
-            found.append(rows)
-        return found
+                images, _ = next(ahead) if new else self.of.one((epoch, indices))
+                rows = self._front(images)
+                self._keep(indices, rows)
+            yield rows, self.of.labels_of(indices)[:counted]
 
     def _keep(self, indices: np.ndarray, rows: Tensor) -> None:
         if not self.full:
@@ -160,7 +154,7 @@ class Learned(_Kept):
     def __init__(self, session: Session, of: Batches, cut: Cut, key: str, views: int) -> None:
         super().__init__(session, of, cut, f"{key}-{of.seed}")
         self.views = views
-        self.stores = [self._open(number) for number in range(views)]
+        self.stores = [self._open(number, views - number - 1) for number in range(views)]
 
     def prepare(self, epoch: int) -> Work:
         """Work out the view of this epoch as far as it is not there; of several processes each does a share."""
@@ -185,7 +179,7 @@ class Learned(_Kept):
         for indices, counted in self.of.shares(epoch, start):
             rows = self._rows(self.stores[number], indices)
             if rows is None:
-                ((images, _),) = self.of.made([(number, indices)])
+                images, _ = self.of.one((number, indices))
                 rows = self._front(images)
             yield rows, self.of.labels_of(indices)[:counted]
 

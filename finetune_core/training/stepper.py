@@ -67,6 +67,7 @@ class Stepper:
         self.scaler = scaler(session.device, training)
         mix = training.mix.call(len(session.targets.names))
         self.mix = mix and mix.build()
+        self.feed = reuse.plain(session)  # until a phase begins
 
     def enter(self, phase: Phase) -> None:
         """Thaw what a phase thaws and freeze the rest, whose optimizer state goes so that no momentum moves it."""

@@ -59,17 +59,17 @@ def test_the_whole_page_is_drawn_when_the_state_changes_and_its_buttons_with_it(
 
 
 def test_the_badge_goes_with_its_run_and_rests(at_work: Run) -> None:  # noqa: F811
-    app = page("data")
+    app = page("rate")
     assert not titles(pieces(app))
     at_work.report(state="finished")
-    assert titles(pieces(app)) == ["Data"]
+    assert titles(pieces(app)) == ["Learning rate"]
     assert "at \\*work\\*" not in texts(app)
-    assert not titles(pieces(app))
+    assert not app._fragment_storage._fragments, "nothing is asked for any more"
 
 
 def test_the_line_about_the_queue_goes_with_the_last_who_waits(at_work: Run) -> None:  # noqa: F811
     run = queue.submit(Recipe(name="first"))
-    app = page("data")
+    app = page("rate")
     assert "1 run waits" in waiting(app)
     queue.cancel(run)
     assert not titles(pieces(app))

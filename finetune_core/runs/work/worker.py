@@ -33,6 +33,7 @@ Watch = Callable[[Record], None]
 """Called with every record, for a progress bar."""
 
 REPORT_SECONDS = 0.5
+GOES_ON = {"message": "Training", "done": 0, "total": 0}
 LAST_SECONDS = 10.0  # that a disk without room is given when all is over; twice that is less than a stop waits
 SPARED = 20.0  # times as long as saving took, until it is done again
 
@@ -125,7 +126,11 @@ class _Desk:
         if what != self.preparing or done >= total or time.monotonic() >= self.next:
             self._check_there()
             self.preparing, self.next = what, time.monotonic() + REPORT_SECONDS
-            _say(self.files, state="preparing", message=what, done=done, total=total, unit=unit, error=None)
+            told = {"message": what, "done": done, "total": total, "unit": unit}
+            if self.begun:  # between two steps; the last word of it is that the work goes on
+                self._write(**(told if done < total else {**told, **GOES_ON}))
+            else:
+                _say(self.files, state="preparing", error=None, **told)
             self.listener(what, done, total, unit)
             if _processes() == 1 and self.ear.wish() == Wish.STOP:
                 raise Stop
@@ -137,7 +142,7 @@ class _Desk:
         self.begun = True
         self.started, self.first = time.monotonic(), step
         self.saved = time.monotonic()
-        self._write(state="running", message=doing, step=step, steps=steps, **facts)
+        self._write(state="running", message=doing, done=0, total=0, step=step, steps=steps, **facts)
 
     def advance(self, step: int, now: bool = False, **facts: Any) -> None:
         """So many steps are done."""

@@ -27,7 +27,7 @@ from pages.ui.kit.pieces import EVERY, SELDOM, piece
 READING = 0.05  # seconds of reading records, after which others get a word in
 REST = 0.02  # seconds that they have for it
 FINE = 100  # parts of a run; charts are drawn again where one more has passed
-MORE = 20  # a look shows at least a part in so many more than the one before: an old run's charts move by little
+GLANCES = 40  # at a run from its start to its end, unless that would be more seldom than `SELDOM`
 PLANNED = 400  # steps at which the planned rates are worked out, and at each phase's ends
 
 Rows = list[dict[str, Any]]
@@ -97,9 +97,9 @@ def moving(run: Run) -> str:
 
 
 def _every(status: Status) -> float:
-    """Seconds between two looks at a run: a multiple of `EVERY`, so that it changes seldom."""
-    more = 0.0 if status.settling else (time.time() - status.started) / MORE
-    return next((every for every in (EVERY, 2 * EVERY) if more < 2 * every), SELDOM)
+    """Seconds between two looks at a run, one of three: the longer it takes, the less its charts move."""
+    takes = 0.0 if status.settling else time.time() - status.started + (status.seconds_left or 0.0)
+    return next((every for every in (EVERY, (EVERY + SELDOM) / 2) if takes <= GLANCES * every), SELDOM)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from pages.ui.kit import state
 # Seconds between two looks at what moves. A look costs server and browser up to a quarter of a second of a core: much,
 # where there are two and training needs both (`python -m benchmarks.watched`).
 EVERY = min(4.0, max(1.0, 8 / (os.cpu_count() or 1)))
-SELDOM = 4 * EVERY  # at what moves slowly, or is seen at the page's edge
+SELDOM = min(16.0, max(1.0, 32 / (os.cpu_count() or 1)))  # at what moves slowly, or is seen at the page's edge
 
 
 def piece(draw: Callable[[], None], every: float | None = None) -> None:

@@ -42,6 +42,7 @@ LATER = (
     "training",
     "finder.range_test",
     "finder.race",
+    "finder.scout",
     "runs.work.worker",
     "runs.states.checkpoint",
     "runs.states.verify",

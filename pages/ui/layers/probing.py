@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 
 import streamlit as st
 
@@ -21,6 +22,7 @@ from pages.ui.kit import shell, state
 from pages.ui.kit.pieces import piece
 
 IMAGES = 300  # enough for a margin of some points, in some seconds
+OVER = 60  # seconds after its end in which another session may still read why a probe has failed
 OFTEN = 1.0  # seconds between two looks: it does not take long
 MINE = "probe:run"  # that this session has begun last
 FAILED = "probe:failed"  # the recipe and backbone that could not be probed, and why
@@ -47,7 +49,7 @@ def _tick(recipe: Recipe, backbone: Backbone, run: Run) -> None:
             st.progress(status.share, text=f"What are its features alone good for? :gray[{words}]")
             _switch()
         return
-    if not probes.known(recipe, backbone):
+    if status.state != "stopped" and not probes.known(recipe, backbone):
         state.keep(FAILED, (recipe.data, backbone, _why(run)))
     st.rerun()
 
@@ -76,7 +78,7 @@ def _offer(recipe: Recipe, backbone: Backbone) -> None:
     failed = state.value(FAILED)
     if failed and failed[:2] == (recipe.data, backbone) and failed[2]:
         st.caption(f":material/visibility_off: Its features alone could not be tried. {shell.plain(failed[2])}")
-    elif not probes.on():
+    if failed or not probes.on():
         _switch()
 
 
@@ -89,6 +91,7 @@ def _switch() -> None:
 
 def _switched(wanted: bool) -> None:
     probes.switch(wanted)
+    state.keep(FAILED, None)
     if not wanted:
         _end()
 
@@ -96,7 +99,11 @@ def _switched(wanted: bool) -> None:
 def _running(recipe: Recipe, backbone: Backbone) -> Run | None:
     """The probe of this backbone on these images that is under way."""
     for run in store.list_runs(probes.runs_dir(), job=Scout.kind):
-        if run.status.active and (run.recipe.data, run.recipe.model.backbone) == (recipe.data, backbone):
+        if (
+            run.status.active
+            and run.status.state != "stopping"
+            and (run.recipe.data, run.recipe.model.backbone) == (recipe.data, backbone)
+        ):
             return run
     return None
 
@@ -129,5 +136,5 @@ def _end() -> None:
         with contextlib.suppress(UserError):  # it has just ended
             if run.status.active and run.id == state.value(MINE):
                 launch.stop(run)
-        if not run.status.active:
+        if not run.status.active and time.time() - run.status.updated > OVER:
             shutil.rmtree(run.path, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import pandas as pd
 import streamlit as st
@@ -22,6 +23,7 @@ from pages.ui.kit import shell, state
 from pages.ui.kit.chart import chart, clicked
 from pages.ui.kit.pieces import piece
 from pages.ui.layers import thawing
+from pages.ui.layers.probing import OVER
 
 OFTEN = 1.0  # seconds between two looks
 CHART = "scout-chart"
@@ -48,8 +50,12 @@ def panel(recipe: Recipe) -> bool:
         run = _running()
         if run:
             piece(lambda: _progress(run), OFTEN)
-        elif st.button("Try them", icon=":material/travel_explore:", disabled=not chosen, key="scout-start"):
-            _begin(recipe, chosen)
+        else:
+            why = "" if chosen else "Choose at least one."
+            icon = ":material/travel_explore:"
+            place = st.container()
+            if shell.start(place, "Try them", icon=icon, key="scout-start", kind="secondary", why=why):
+                _begin(recipe, chosen)
         return _known(recipe, names)
 
 
@@ -93,7 +99,7 @@ def _begin(recipe: Recipe, names: list[str]) -> None:
     try:
         job = Scout(backbones=tuple(names))
         for run in _scouts():  # what is over has left its figures
-            if not run.status.active:
+            if not run.status.active and time.time() - run.status.updated > OVER:
                 shutil.rmtree(run.path, ignore_errors=True)
         run = store.create(job.prepared(recipe), job, probes.runs_dir(asked=True))
         launch.start(run)

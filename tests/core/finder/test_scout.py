@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,7 +65,8 @@ def test_a_head_is_fitted_to_the_minimum(tiny: Recipe) -> None:
     features[torch.arange(60), wanted] += 1.5
     ours = scout._fitted(made, features[:45], wanted[:45], features[45:])
     known, asked = (
-        (each - features[:45].mean(0)).double() / features[:45].std(0) for each in (features[:45], features[45:])
+        (each - features[:45].mean(0)).double() / features[:45].std(0, correction=0)
+        for each in (features[:45], features[45:])
     )
     weight, bias = (torch.zeros(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 9), (3,)))
     optimizer = torch.optim.SGD([weight, bias], lr=0.5)
@@ -80,6 +82,17 @@ def test_a_head_is_fitted_to_the_minimum(tiny: Recipe) -> None:
 def test_some_of_the_images_are_enough_alike_from_every_class(tiny: Recipe) -> None:
     (one,) = found(tiny, "test_resnet", images=12)
     assert one.images == 12
+
+
+def test_rare_classes_and_a_split_of_the_data_s_own_do_not_matter(tiny: Recipe) -> None:
+    samples = tiny.data.source.samples()
+    rare = samples.taking([0, 1, 2, 3, 4, 5, 6, 7, 8, 16])  # one image each of two classes
+    chosen = scout._chosen(rare, 5)
+    assert len(chosen.train) + len(chosen.valid) == 5
+    assert {path.partition("/")[0] for path in (*chosen.train, *chosen.valid)} == {"class_0", "class_1", "class_2"}
+    fixed = replace(samples, fixed=tuple(["train"] * 12 + ["valid"] * 12))
+    chosen = scout._chosen(fixed, 10)
+    assert len(chosen.train) == len(chosen.valid) == 5 or len(chosen.train) + len(chosen.valid) == 10
 
 
 def test_what_cannot_be_tried_is_told_and_passed_over(tiny: Recipe) -> None:

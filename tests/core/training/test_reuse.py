@@ -3,6 +3,7 @@
 import copy
 import errno
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from finetune_core.finder.sweep import Sweep
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.changes import parsed
 from finetune_core.records import Epoch, Event, Step
-from finetune_core.runs import preflight
+from finetune_core.runs import launch, preflight, store
+from finetune_core.runs.work.worker import work
 from finetune_core.training import reuse, session
 from finetune_core.training.loop import Trainer
 from finetune_core.training.reuse import Learned, Measured, Plain
@@ -214,7 +216,7 @@ def test_a_full_disk_is_told_and_changes_nothing(tiny: Recipe, monkeypatch: pyte
     def full(*given: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(rows.os, "pwrite", full)
+    monkeypatch.setattr(rows._File, "write", full)
     steps, valid, said = losses(frozen(tiny))
     assert (steps, valid) == (pytest.approx(whole[0], rel=1e-5), pytest.approx(whole[1], rel=1e-5))
     assert sum("no space left on device" in text for text in said) == 1
@@ -260,7 +262,7 @@ def test_two_at_once_read_only_what_is_whole() -> None:
     assert np.array_equal(other.get(np.array([1, 0])), values[[1, 0]])
     assert other.get(np.array([1, 2])) is None
     assert list(other.missing()) == [2, 3]
-    os.pwrite(other._rows._number, b"torn", 200)  # the other is half through with a row
+    other._rows.write(np.frombuffer(b"torn", np.uint8), 200)  # the other is half through with a row
     assert list(other.missing()) == [2, 3]
 
 
@@ -326,3 +328,48 @@ def test_views_that_are_kept_for_nothing_are_told_before(tiny: Recipe) -> None:
     (text,) = told(frozen(tiny, thaw=("*",)))
     assert "stem learns" in text
     assert not told(frozen(tiny, views=0, thaw=("*",)))
+
+
+def test_a_dropout_that_is_awake_before_a_held_layer_ends_the_cut(tiny: Recipe) -> None:
+    """Else one mask of it would be kept for all epochs."""
+    recipe = frozen(tiny).with_value("model.head", {"kind": "mlp", "hidden": 8, "layers": 2, "dropout": 0.5})
+    recipe = recipe.with_value("phases.0.hold", [r"fc\.0\.", r"fc\.3\."])
+    stepper = Stepper(session.prepare(recipe))
+    stepper.enter(recipe.phases[0])
+    assert stepper.feed.train.cut.last == "fc.1"
+
+
+def test_a_store_that_is_half_deleted_is_made_again(tiny: Recipe) -> None:
+    whole = losses(frozen(tiny))
+    for folder in stores():
+        (folder / "rows.bin").unlink()
+    assert losses(frozen(tiny)) == whole
+
+
+def test_all_views_must_have_room_before_one_is_kept(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses(frozen(tiny, views=1))
+    size = sum((folder / "rows.bin").stat().st_size for folder in stores())
+    rows.clear()
+    monkeypatch.setattr(rows, "LIMIT", 2 * size)
+    assert "worked out once" in losses(frozen(tiny, views=1))[2][0]
+    rows.clear()
+    assert "there is no room" in losses(frozen(tiny, views=9))[2][0]
+
+
+def test_a_stop_while_views_are_looked_at_saves_first(tiny: Recipe) -> None:
+    run = store.create(frozen(tiny, epochs=4))
+    told = []
+
+    def report(what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
+        told.append(what)
+        if what == "Looking at the images once" and run.records()[0]:
+            run.ask("stop")
+
+    assert work(run, report=report) == 0
+    assert "Looking at the images once" in told
+    assert run.status.state == "stopped"
+    launch.resume(run)
+    while run.status.active:
+        time.sleep(0.2)
+    ours = [row["loss"] for row in run.records()[0] if row["kind"] == "step"]
+    assert ours == losses(frozen(tiny, epochs=4))[0]

@@ -33,7 +33,6 @@ Watch = Callable[[Record], None]
 """Called with every record, for a progress bar."""
 
 REPORT_SECONDS = 0.5
-GOES_ON = {"message": "Training", "done": 0, "total": 0}
 LAST_SECONDS = 10.0  # that a disk without room is given when all is over; twice that is less than a stop waits
 SPARED = 20.0  # times as long as saving took, until it is done again
 
@@ -112,7 +111,7 @@ class _Desk:
         self.files, self.recipe, self.listener, self.ear = files, files.recipe, listener, ear
         self.next, self.preparing, self.last_words = 0.0, "", "Finished"
         self.started, self.first = time.monotonic(), 0
-        self.begun = False
+        self.begun, self.doing = False, ""
         self.facts: dict[str, Any] = {}  # all that is to be told, in case somebody harms the file
         self.unwritten: list[Record] = []  # records that the disk would not take
         self.saved, self.save_again = time.monotonic(), 0.0
@@ -128,7 +127,7 @@ class _Desk:
             self.preparing, self.next = what, time.monotonic() + REPORT_SECONDS
             told = {"message": what, "done": done, "total": total, "unit": unit}
             if self.begun:  # between two steps; the last word of it is that the work goes on
-                self._write(**(told if done < total else {**told, **GOES_ON}))
+                self._write(**(told if done < total else {"message": self.doing, "done": 0, "total": 0}))
             else:
                 _say(self.files, state="preparing", error=None, **told)
             self.listener(what, done, total, unit)
@@ -139,7 +138,7 @@ class _Desk:
         """The work itself begins."""
         if _processes() == 1:
             self.ear.begun()
-        self.begun = True
+        self.begun, self.doing = True, doing
         self.started, self.first = time.monotonic(), step
         self.saved = time.monotonic()
         self._write(state="running", message=doing, done=0, total=0, step=step, steps=steps, **facts)

@@ -50,12 +50,13 @@ def whole(recipe: Recipe, facts: Facts, changes: Sequence[Made] = ()) -> str:
 
 
 def _about(recipe: Recipe, changes: Sequence[Made]) -> str:
+    exact = "but for rounding" if any(phase.views for phase in recipe.phases) else "to the last bit"
     name = recipe.name or f"Fine-tune {recipe.model.backbone.architecture}"
     return f'''\
 """{_plain(name)}: a recipe of Thaw's in plain PyTorch.
 
 It prints the losses of every step and epoch as JSON and saves the last weights as model.pt. On the same machine's CPU
-the losses are those of Thaw's own run, to the last bit{_until(changes)}. Left out: several processes, stopping and
+the losses are those of Thaw's own run, {exact}{_until(changes)}. Left out: several processes, stopping and
 going on, charts.
 """'''
 

@@ -1,7 +1,7 @@
 """Frozen work done once: what the frozen beginning of a network gives for an image is kept and taken from there.
 
 A `Side` hands out the inputs of one part of the split and knows how the network answers them. `Plain` are the images
-themselves; `Kept` are rows that the frozen beginning gave for them, in this run or another.
+themselves; `Measured` and `Learned` are rows that the frozen beginning gave for them, in this run or another.
 
 For images that are measured on, each batch is worked out as ever, and its rows kept: not a bit changes. For images that
 are learned from, rows are worked out in blocks that do not depend on the order of the epoch or the batch size, so that

@@ -82,10 +82,11 @@ def _progress(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         words = "Measuring" if status.state == "running" else status.message
         st.progress(status.share, text=shell.plain(f"{run.recipe.model.backbone.architecture}: {words}"))
-        st.button("Stop", key="stop-measuring", type="tertiary", on_click=_stop, args=(run,))
+        st.button("Stop", key="stop-measuring", type="tertiary", on_click=stop, args=(run,))
 
 
-def _stop(run: Run) -> None:
+def stop(run: Run) -> None:
+    """Ask a worker to stop; what stands against it is said at the top of the page."""
     try:
         launch.stop(run)
     except UserError as error:

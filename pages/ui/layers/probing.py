@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from pathlib import Path
 
 import streamlit as st
 
@@ -131,10 +132,16 @@ def _begun(recipe: Recipe, backbone: Backbone) -> Run | None:
 
 
 def _end() -> None:
-    """Nobody waits for this session's last probe any more; what is over has left its figure, and goes."""
+    """Nobody waits for this session's last probe any more."""
+    tidy(probes.runs_dir())
     for run in store.list_runs(probes.runs_dir(), job=Scout.kind):
         with contextlib.suppress(UserError):  # it has just ended
             if run.status.active and run.id == state.value(MINE):
                 launch.stop(run)
+
+
+def tidy(runs: Path) -> None:
+    """Delete the probes that are over: their figures are kept."""
+    for run in store.list_runs(runs, job=Scout.kind):
         if not run.status.active and time.time() - run.status.updated > OVER:
             shutil.rmtree(run.path, ignore_errors=True)

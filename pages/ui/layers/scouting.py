@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-
 import pandas as pd
 import streamlit as st
 
@@ -22,10 +19,9 @@ from finetune_core.wording import count
 from pages.ui.kit import shell, state
 from pages.ui.kit.chart import chart, clicked
 from pages.ui.kit.pieces import piece
-from pages.ui.layers import thawing
-from pages.ui.layers.probing import OVER
+from pages.ui.layers import measuring, thawing
+from pages.ui.layers.probing import OFTEN, tidy
 
-OFTEN = 1.0  # seconds between two looks
 CHART = "scout-chart"
 SEEN = "scout:seen"  # the names that this session has offered: one that gives way to another stays in the table
 
@@ -88,19 +84,14 @@ def _shown(name: str) -> str:
 
 def _running() -> Run | None:
     """A scout that is at work."""
-    return next((run for run in _scouts() if run.status.active), None)
-
-
-def _scouts() -> list[Run]:
-    return store.list_runs(probes.runs_dir(asked=True), job=Scout.kind)
+    runs = store.list_runs(probes.runs_dir(asked=True), job=Scout.kind)
+    return next((run for run in runs if run.status.active), None)
 
 
 def _begin(recipe: Recipe, names: list[str]) -> None:
     try:
         job = Scout(backbones=tuple(names))
-        for run in _scouts():  # what is over has left its figures
-            if not run.status.active and time.time() - run.status.updated > OVER:
-                shutil.rmtree(run.path, ignore_errors=True)
+        tidy(probes.runs_dir(asked=True))
         run = store.create(job.prepared(recipe), job, probes.runs_dir(asked=True))
         launch.start(run)
     except UserError as error:
@@ -114,14 +105,7 @@ def _progress(run: Run) -> None:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(status.share, text=shell.plain(status.message))
-        st.button("Stop", key="stop-scout", type="tertiary", on_click=_stop, args=(run,))
-
-
-def _stop(run: Run) -> None:
-    try:
-        launch.stop(run)
-    except UserError as error:
-        state.note(error)
+        st.button("Stop", key="stop-scout", type="tertiary", on_click=measuring.stop, args=(run,))
 
 
 def _known(recipe: Recipe, names: list[str]) -> bool:

@@ -373,3 +373,12 @@ def test_a_stop_while_views_are_looked_at_saves_first(tiny: Recipe) -> None:
         time.sleep(0.2)
     ours = [row["loss"] for row in run.records()[0] if row["kind"] == "step"]
     assert ours == losses(frozen(tiny, epochs=4))[0]
+
+
+def test_averages_that_still_move_where_weights_stand_still_are_measured_anew(tiny: Recipe) -> None:
+    first = {"epochs": 1, "thaw": ["*"], "learning_rate": 3e-2}
+    second = {"epochs": 2, "thaw": ["head"], "learning_rate": 3e-3}
+    recipe = tiny.with_value("phases", [first, second]).with_value("training.ema", 0.8)
+    _, valid, _ = losses(recipe)
+    with anew():
+        assert valid == losses(recipe)[1]

@@ -12,20 +12,23 @@ from finetune_core.errors import Mend, UserError
 class Finding:
     """One thing that was looked at. `error` is what the worker would stop with, `mend` what would settle it.
 
+    What is to "ask" about does not stop a run, but may make its result worthless. `others` would settle it, too;
     `images` are the indices of those that it is about.
     """
 
-    level: Literal["ok", "warn", "error"]
+    level: Literal["ok", "warn", "ask", "error"]
     title: str
     text: str = ""
     error: UserError | None = None
     mend: Mend | None = None
     images: tuple[int, ...] = ()
+    others: tuple[Mend, ...] = ()
 
     @property
     def mends(self) -> tuple[Mend, ...]:
         """The clicks that would settle it."""
-        return (self.mend,) if self.mend else self.error.mends if self.error else ()
+        first = (self.mend,) if self.mend else self.error.mends if self.error else ()
+        return (*first, *self.others)
 
     def line(self) -> str:
         """One line for a terminal."""

@@ -9,16 +9,20 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import psutil
 
 from finetune_core.errors import UserError
 from finetune_core.wording import shown
 
+DAY = 86400  # seconds
 DRAFT = ".draft"  # how the names of files end that are being written
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 ASSETS = ROOT / "assets"
@@ -45,6 +49,13 @@ def cache_dir() -> Path:
 def runs_dir() -> Path:
     """The folder of all runs and of the draft: `runs` in the workspace, else ./runs."""
     return runs_place().folder
+
+
+def pictures_dir() -> Path:
+    """Where pictures that people bring are kept, unless they say another place: in the workspace, else with theirs."""
+    if workspace := os.environ.get(WORKSPACE):
+        return Path(workspace).expanduser().absolute() / "pictures"
+    return Path.home() / "Pictures" / "Thaw"
 
 
 def work_in(workspace: str) -> None:
@@ -104,6 +115,23 @@ def forget_drafts(folder: Path, others: str = "") -> None:
             draft.unlink(missing_ok=True)
 
 
+def forget_folders(parent: Path, begins: str) -> None:
+    """Remove folders whose names begin so, which were being made a day ago and never finished."""
+    for draft in parent.glob(f"{begins}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > DAY:
+                shutil.rmtree(draft, ignore_errors=True)
+
+
+def publish(draft: Path, folder: Path) -> None:
+    """Give a folder that was made under another name its own, unless another process was quicker with the same."""
+    try:
+        draft.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) and not folder.is_dir():
+            raise  # else it was there, though a third may have taken it away by now
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a whole line to a file, or nothing where the disk is full; half a line that a killed writer left is ended."""
     with path.open("ab+", buffering=0) as file:
@@ -127,15 +155,25 @@ def write_whole(path: Path, text: str) -> None:
 def expanded(path: str | Path) -> Path:
     """A path that a person wrote, its ~ replaced; a UserError where there is no such user."""
     try:
-        return Path(path).expanduser()
+        return Path(_bare(path)).expanduser()
     except RuntimeError as error:
         raise UserError(f"{shown(path)} leads nowhere.", f"{error}", "Write the path in full.") from error
+
+
+def _bare(path: str | Path) -> str | Path:
+    """Without what copying a path puts around it: quotation marks, and file:// in front."""
+    if not isinstance(path, str):
+        return path
+    text = path.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1]
+    return url2pathname(urlsplit(text).path) if text.lower().startswith("file://") else text
 
 
 def is_there(path: str, file: bool = False) -> bool:
     """Whether what a person named exists, as a `file` where it must be one; whatever cannot be named does not."""
     try:
-        found = Path(path).expanduser()
+        found = Path(_bare(path)).expanduser()
         return found.is_file() if file else found.exists()
     except (OSError, ValueError, RuntimeError):
         return False
@@ -160,6 +198,8 @@ class Place:
     @property
     def way(self) -> str:
         """How a person moves it, in words."""
+        if not self.variable:
+            return "its place"
         return ("--workspace, or " if self.variable == WORKSPACE else "") + f"the environment variable {self.variable},"
 
     def check(self, what: str) -> None:

@@ -184,7 +184,9 @@ class Probed(Record):
     """What a frozen backbone is good for on some images: the score that decides, of a linear head on its features.
 
     `margin` is half the width of its interval of 95 %; null with a `note` that says why where the backbone
-    could not be tried.
+    could not be tried. `doubts` are images whose label it does not believe, the surest first: (path below the data's
+    root, label, what it says instead, how much surer it is of that, in [0, 1]). `twins` are pairs of images of which
+    one is a part of the other, or of its mirror image.
     """
 
     kind: ClassVar[str] = "probed"
@@ -198,6 +200,45 @@ class Probed(Record):
     parameters: int
     seconds: float
     note: str = ""
+    doubts: tuple[tuple[str, str, str, float], ...] = ()
+    twins: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Strained(Record):
+    """What a transform (by its `place` in the recipe; -1: all of them) does to what a frozen backbone sees.
+
+    `right` is the share of images that are told right as they are, `drop` how much less it is afterwards, with half the
+    width of its interval of 95 % as `margin`; `shift` how far features move, 1 being as far as another image of the
+    class; `moved` which classes become which: (class, what is said then, share of its images).
+    """
+
+    kind: ClassVar[str] = "strained"
+    place: int
+    title: str
+    images: int
+    right: float
+    drop: float
+    margin: float
+    shift: float
+    moved: tuple[tuple[str, str, float], ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated(Record):
+    """How good a run's best weights are `on` the valid or the test images: all scores, and the one by name.
+
+    `look` counts the looks at a test, of which only the first was chosen by nothing; `when` is in seconds since 1970.
+    """
+
+    kind: ClassVar[str] = "evaluated"
+    on: str
+    images: int
+    scores: dict[str, float]
+    by_name: dict[str, float]
+    when: float
+    look: int = 1
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,23 @@ def sources(images: Path) -> dict[str, dict[str, str]]:
     }
 
 
+@pytest.fixture
+def odd_photos(tmp_path: Path) -> list[Path]:
+    """Of odd sizes, turned by EXIF, grey, transparent, of a palette."""
+    folder, random, files = tmp_path / "odd", np.random.default_rng(0), []
+    folder.mkdir()
+    for number, mode in enumerate(("RGB", "L", "RGBA", "P", "RGB", "CMYK")):
+        size = tuple(random.integers(20, 90, 2).tolist())
+        image = Image.fromarray(random.integers(0, 256, (5, 6, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        image = image.convert(mode)
+        exif = Image.Exif()
+        exif[0x0112] = number + 2
+        file = folder / f"{number}.{'jpg' if mode in ('RGB', 'L', 'CMYK') else 'png'}"
+        image.save(file, exif=exif)
+        files.append(file)
+    return files
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real weights and photos beside the checkout; tests that need it skip where it is missing."""

@@ -24,9 +24,10 @@ from benchmarks.peers.measured import Measured, Race
 from benchmarks.peers.processes import KEEP_FREED, Answer, done
 from benchmarks.peers.rows import ACCURACY, ROWS, Entry
 from benchmarks.peers.task import Labelled, Task
-from finetune_core.data.split import split
+from finetune_core.data.chosen import chosen
 from finetune_core.parts.sources import Folder
 from finetune_core.places import ROOT
+from finetune_core.recipe import Data
 
 PHOTOS, WEIGHTS = "data/clothing10", "weights/timm_mobilenetv2_100_imagenet1k.safetensors"
 FEW = 8  # images of a class for --quick
@@ -79,8 +80,7 @@ def _task(options: argparse.Namespace, shared: Path, folder: Path) -> Task:
     photos = shared / PHOTOS
     if options.quick:
         photos = _few(photos, folder / "photos")
-    samples = Folder(path=str(photos)).samples()
-    parts = split(samples, 0.2, 0)
+    samples, parts = chosen(Data(source=Folder(path=str(photos))))
 
     def side(indices: list[int]) -> Labelled:
         return tuple((str(samples.paths[index]), int(samples.labels[index])) for index in indices)  # type: ignore[arg-type]

@@ -30,6 +30,8 @@ def _add_job(commands: Commands, kind: type[Job]) -> None:
     one = commands.add(do, "recipe", "runs", "json")
     help = "start from a run's best weights, or from this checkpoint, instead of the recipe's weights"
     one.add_argument("--from", metavar="RUN_OR_FILE", help=help)
+    help = "look at every image first, and stop where the doctor finds something serious"
+    one.add_argument("--careful", action="store_true", help=help)
     one.add_argument("--queue", action="store_true", help="let it wait in the queue until its device is free")
     places = ", ".join(Engine.kinds())
     one.add_argument("--on", choices=[*Engine.kinds()], help=f"where it runs: {places} (default this terminal)")
@@ -64,7 +66,7 @@ def _do(kind: type[Job], options: Options) -> int:
     recipe, given = read_recipe(options), vars(options)
     job = kind.parsed({knob.name: given[knob.name] for knob in kind.knobs() if knob.name in given}, "The command")
     recipe = job.prepared(recipe)
-    check(recipe, job)
+    check(recipe, job, options.careful)
     if options.on:
         return _on(engines.parsed(options.on, options.set_on), recipe, job, options)
     if options.queue:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import open_run, open_runs, runs_folder
-from finetune_core.data import rows
+from finetune_core.data import cache, rows
 from finetune_core.errors import UserError
 from finetune_core.runs.shelf import exchange, summaries
 from finetune_core.runs.shelf import notes as kept
@@ -22,6 +22,7 @@ def add_to(commands: Commands) -> None:
     _add_note(commands)
     commands.add(disk, "runs")
     commands.add(clear_features)
+    commands.add(clear_images)
     for each, help in ((trash, "ids or folders"), (restore, "ids in the trash"), (slim, "ids or folders")):
         one = commands.add(each, "runs")
         one.add_argument("several", nargs="+", metavar="RUN", help=help)
@@ -61,11 +62,17 @@ def disk(options: Options) -> None:
     print(f"{megabytes(sum(one.size for one in found)):>10}  {count(len(found), 'run')}")
     print(f"{megabytes(bin_.in_trash(folder)):>10}  the trash")
     print(f"{megabytes(rows.size()):>10}  kept features, at most {megabytes(rows.LIMIT)}")
+    print(f"{megabytes(cache.size()):>10}  decoded images, at most {megabytes(cache.LIMIT)}")
 
 
 def clear_features(options: Options) -> None:
     """Delete what frozen layers have given for images; runs that need it work it out again."""
     print(f"{megabytes(rows.clear())} are free.")
+
+
+def clear_images(options: Options) -> None:
+    """Delete decoded images; they are decoded again when they are needed. Your files stay as they are."""
+    print(f"{megabytes(cache.clear())} are free.")
 
 
 def trash(options: Options) -> None:

@@ -100,10 +100,10 @@ def groups(options: Options) -> None:
 
 
 def _images_per_class(recipe: Recipe) -> float:
-    from finetune_core.data.split import split
+    from finetune_core.data.chosen import arranged
 
-    data, samples = recipe.data, recipe.data.source.expected()
-    return len(split(samples, data.valid_share, data.split_seed).train) / len(samples.classes)
+    samples, parts = arranged(recipe.data.source.expected(), recipe.data)
+    return len(parts.train) / len(samples.classes)
 
 
 def _groups(recipe: Recipe) -> dict[str, int]:
@@ -196,13 +196,12 @@ def _print_phases(recipe: Recipe, names: list[str]) -> None:
 
 def plan(options: Options) -> None:
     """Print each group's learning rate at every optimizer step."""
+    from finetune_core.data.chosen import chosen
     from finetune_core.data.loader import count_steps
-    from finetune_core.data.split import split
     from finetune_core.recipe import plan
 
     recipe = read_recipe(options)
-    samples = recipe.data.source.samples()
-    training = split(samples, recipe.data.valid_share, recipe.data.split_seed).train
+    training = chosen(recipe.data)[1].train
     names = list(_groups(recipe))
     rows = plan.plan(recipe, names, count_steps(len(training), recipe.training.batch_size))
     if options.json:

@@ -8,12 +8,14 @@ from typing import Any
 
 from finetune_core import access
 from finetune_core.cli.parser import Commands, Options, whole
-from finetune_core.cli.shared import changed, check, print_json, read_recipe, write
+from finetune_core.cli.shared import Bar, changed, check, print_json, read_recipe, write
 from finetune_core.errors import UserError
+from finetune_core.export.formats import FORMATS
 from finetune_core.parts import FAMILIES, Part
 from finetune_core.recipe import Recipe
 from finetune_core.records import Report
 from finetune_core.runs import launch, store
+from finetune_core.wording import megabytes, shown
 
 
 def add_to(commands: Commands) -> None:
@@ -31,8 +33,9 @@ def add_to(commands: Commands) -> None:
     commands.add(parts, "json")
     one = commands.add(export, "set", "runs")
     one.add_argument("recipe", metavar="RECIPE|RUN", help="a recipe file, or a run's id or folder")
-    one.add_argument("--format", choices=EXPORTS, default="script", help="what to write (default script)")
-    one.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: print it)")
+    one.add_argument("--format", choices=["script", *FORMATS], default="script", help="what to write (default script)")
+    help = "where to write it (default: a script is printed, a model lies in the run's folder)"
+    one.add_argument("--out", type=Path, metavar="FILE", help=help)
 
 
 def studio(options: Options) -> int:
@@ -80,15 +83,30 @@ def _part(part: type[Part]) -> dict[str, Any]:
 
 
 def export(options: Options) -> None:
-    """Write a recipe, or that of a run, as one script in plain PyTorch."""
+    """Write a recipe, or that of a run, as one script in plain PyTorch; or a run's model in another format."""
+    if options.format in FORMATS:
+        _model(options)
+        return
     recipe = _recipe_or_run(options)
     check(recipe)
-    text = EXPORTS[options.format](recipe, _say)
+    text = _script(recipe, _say)
     if options.out is None:
         print(text, end="")
         return
     write(options.out, text)
     print(f"Wrote {options.out}. Run it with: python {options.out}")
+
+
+def _model(options: Options) -> None:
+    """Also says what the check of it has shown."""
+    if options.set:
+        raise UserError("A trained model cannot be changed.", "--set changes recipes.", "Leave it away.")
+    run = store.open_run(options.recipe, options.runs)
+    from finetune_core.export import taking
+
+    with Bar("Making and checking") as count:
+        file, found = taking.take(run, options.format, options.out, count)
+    print(f"Wrote {shown(file)} ({megabytes(file.stat().st_size)}). {found.line()}")
 
 
 def _say(what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
@@ -108,6 +126,3 @@ def _script(recipe: Recipe, report: Report) -> str:
     from finetune_core.export import script
 
     return script.whole(recipe, script.gather(recipe, report))
-
-
-EXPORTS = {"script": _script}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from finetune_core import places
 from finetune_core.cli.parser import Commands, Options, whole
-from finetune_core.cli.shared import open_run, open_runs, print_json, runs_folder
+from finetune_core.cli.shared import Bar, check_free, open_run, open_runs, print_json, runs_folder, write
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
 from finetune_core.recipe.diff import differing
 from finetune_core.runs.shelf import summaries
 from finetune_core.runs.shelf.summaries import Summary
+from finetune_core.wording import count as counted
 from finetune_core.wording import shown
 
 
@@ -28,9 +31,15 @@ def add_to(commands: Commands) -> None:
     commands.add(show, "run", "json")
     one = commands.add(compare, "runs", "json")
     one.add_argument("compared", nargs="+", metavar="RUN", help="ids or folders of two runs or more")
+    one = commands.add(evaluate, "run", "json")
+    help = "valid, test, or a folder, an archive or a table of other images with their labels (default valid)"
+    one.add_argument("--on", default="valid", metavar="IMAGES", help=help)
     one = commands.add(predict, "run", "json")
-    one.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    one.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, zip or tar archives")
+    one.add_argument("--csv", type=Path, metavar="FILE", help="write a table: each image with all its values")
     one.add_argument("--top", type=whole(1), default=5, metavar="N", help="classes per image (default 5)")
+    one = commands.add(serve, "run")
+    one.add_argument("--port", type=whole(1, 65535), default=8600, help="port (default 8600)")
 
 
 def runs(options: Options) -> None:
@@ -76,6 +85,30 @@ def show(options: Options) -> None:
             f"{s.title} {s.shown(epoch['scores'][s.key])}" for s in task.scores if s.key in epoch["scores"]
         )
         print(f"epoch {epoch['epoch'] + 1:>3}   {losses}   {scores}{mark}")
+
+
+def evaluate(options: Options) -> None:
+    """Measure a run's best model on its validation images, or once, at the end, on those put aside for a test."""
+    from finetune_core.understand.evaluate import evaluate as measure
+
+    run = open_run(options)
+    with Bar("Reading and measuring") as count:
+        found, notes = measure(
+            run, options.on if options.on in ("valid", "test") else places.expanded(options.on), count
+        )
+    if options.json:
+        print_json({**json.loads(found.line()), "notes": notes})
+        return
+    scores = run.recipe.task.scores
+    print(f"{counted(found.images, 'image')}, {'validation' if found.on == 'valid' else shown(found.on)}")
+    for score in scores:
+        if score.key in found.scores:
+            print(f"{score.title:24}{score.shown(found.scores[score.key])}")
+    for name, value in found.by_name.items():
+        print(f"  {shown(name):22}{scores[0].shown(value)}")
+    if found.look > 1:
+        print(f"Look {found.look} at these test images: what is chosen by them is no test any more.")
+    print(*notes, sep="\n", end="\n" * bool(notes))
 
 
 def _loss(value: float | None) -> str:
@@ -158,14 +191,34 @@ def _print_differences(recipes: Sequence[Any], names: Sequence[str]) -> None:
 
 def predict(options: Options) -> None:
     """Say what a run's best model sees in images."""
-    from finetune_core.understand import predict
+    from finetune_core.understand import many, predict
 
+    if options.csv and options.json:
+        raise UserError("--csv and --json were both asked for.", hint="Choose one.")
     run = open_run(options)
-    answers = predict.load(run)([Path(image) for image in options.images], options.top)
-    if options.json:
-        pairs = zip(options.images, answers, strict=True)
-        print_json([{"image": image, "answers": [{"name": n, "value": v} for n, v in a]} for image, a in pairs])
-        return
-    shown = run.recipe.task.shown
-    for image, answer in zip(options.images, answers, strict=True):
-        print(f"{image}: " + ", ".join(f"{name} {shown(value)}" for name, value in answer))
+    predictor = predict.load(run)
+    with Bar("Looking") as count:
+        found = many.look(predictor, many.pictures(options.images), count)
+    if options.csv:
+        write(places.expanded(options.csv), many.table(found, predictor.targets))
+        print(f"Wrote {options.csv}: {counted(len(found), 'image')}.")
+    elif options.json:
+        print_json([each.plain(options.top) for each in found])
+    else:
+        for each in found:
+            said = ", ".join(f"{name} {run.recipe.task.shown(value)}" for name, value in each.answers[: options.top])
+            print(f"{shown(each.path)}: {said or each.why}")
+
+
+def serve(options: Options) -> None:
+    """Answer pictures that other programs send, by HTTP, to this machine alone; with a page to try it."""
+    run = open_run(options)
+    check_free("127.0.0.1", options.port, "serve RUN")
+    import uvicorn
+
+    from finetune_core.export import serving
+
+    app = serving.app(run)
+    print(f"{run.id} answers at http://127.0.0.1:{options.port}. Ctrl-C ends it.")
+    print(f"  curl --data-binary @photo.jpg http://127.0.0.1:{options.port}/predict", flush=True)
+    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")

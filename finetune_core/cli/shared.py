@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from finetune_core.cli.parser import Options
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.recipe import Recipe, load, tree_of
+from finetune_core.records import Count
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Train
 from finetune_core.wording import shown
@@ -69,17 +72,28 @@ def phase_index(number: int | None, count: int) -> int:
     return number - 1
 
 
-def check(recipe: Recipe, job: Job = Train()) -> None:  # noqa: B008 - frozen
-    """Raise what the run would stop with, as far as that can be known before anything starts; warnings go to stderr."""
+def check(recipe: Recipe, job: Job = Train(), careful: bool = False) -> None:  # noqa: B008 - frozen
+    """Raise what the run would stop with, as far as that can be known before anything starts; warnings go to stderr.
+
+    If `careful` every image is looked at, and what is serious is a UserError.
+    """
     from finetune_core.runs.preflight import findings
 
     machine.check_torch_pair()
+    if careful:
+        from finetune_core.data.doctor import full
+
+        with Bar("Looking at every image") as count:
+            found = full(recipe, count)
+        if asks := [each for each in found if each.level == "ask"]:
+            hint = "See `doctor RECIPE`, which can mend it (--mend FILE), or go on without --careful."
+            raise UserError("The data ask for a decision.", " ".join(each.line() for each in asks), hint)
     found = findings(recipe, saves=job.trains) if job.checked else []
     for finding in found:
         if finding.error:
             raise finding.error
     for finding in found:
-        if finding.level == "warn":
+        if finding.level in ("warn", "ask"):
             print(f"Warning: {finding.line()}", file=sys.stderr)
 
 
@@ -122,6 +136,27 @@ def work(run: store.Run, quiet: bool = False) -> int:
     return code
 
 
+class Bar:
+    """A progress bar on stderr, where there is a terminal."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> Count:
+        from tqdm import tqdm
+
+        self.bar = tqdm(desc=self.what, total=0, unit="image", disable=None, leave=False, file=sys.stderr)
+
+        def count(done: int, total: int) -> None:
+            self.bar.total = total
+            self.bar.update(done - self.bar.n)
+
+        return count
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+
 def write(path: Path, text: str) -> None:
     """Write a file; a UserError where that is not possible."""
     try:
@@ -133,3 +168,25 @@ def write(path: Path, text: str) -> None:
 def print_json(value: Any) -> None:
     """For other programs."""
     print(json.dumps(value, indent=1, default=lambda item: getattr(item, "model_dump", lambda: str(item))()))
+
+
+def check_free(address: str, port: int, command: str) -> None:
+    """A UserError where nothing can listen there; `command` is what could take another port."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise _refused(address, port, command, error) from error
+
+
+def _refused(address: str, port: int, command: str, error: OSError) -> UserError:
+    if error.errno == errno.EADDRINUSE:
+        return UserError(
+            f"Port {port} is taken.",
+            "Another program, perhaps Thaw itself, is using it.",
+            f"Open http://localhost:{port}, or take another: python -m finetune_core {command} --port {port + 1}",
+        )
+    why = f"{error.strerror or error}."
+    return UserError(f"Nothing can listen at {address}, port {port}.", why, "Take another address or port.")

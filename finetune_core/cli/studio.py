@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -11,7 +10,7 @@ import subprocess
 import sys
 
 from finetune_core import access, machine, places
-from finetune_core.errors import UserError
+from finetune_core.cli.shared import check_free
 
 
 def serve(port: int, address: str = "127.0.0.1", password: str = "", hosts: tuple[str, ...] = ()) -> int:
@@ -25,7 +24,7 @@ def serve(port: int, address: str = "127.0.0.1", password: str = "", hosts: tupl
     runs, cache = places.runs_place(), places.cache_place()
     runs.check("runs")
     cache.check("what is kept for reuse")
-    _check_free(address, port)
+    check_free(address, port, "studio")
     command = [sys.executable, "-m", "pages.ui.frame.serve", "app.py", "--server.port", str(port)]
     command += ["--server.address", address, "--server.allowedHosts", json.dumps(access.names(address, hosts))]
     if address not in access.LOCAL:  # else Streamlit would ask another host what this machine is called from outside
@@ -40,24 +39,3 @@ def serve(port: int, address: str = "127.0.0.1", password: str = "", hosts: tupl
             return server.wait()
         except KeyboardInterrupt:  # the server has had the same Ctrl-C and is closing; runs go on
             return server.wait()
-
-
-def _check_free(address: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise _refused(address, port, error) from error
-
-
-def _refused(address: str, port: int, error: OSError) -> UserError:
-    if error.errno == errno.EADDRINUSE:
-        return UserError(
-            f"Port {port} is taken.",
-            "Another program, perhaps Thaw itself, is using it.",
-            f"Open http://localhost:{port}, or take another: python -m finetune_core studio --port {port + 1}",
-        )
-    why = f"{error.strerror or error}."
-    return UserError(f"The studio cannot listen at {address}, port {port}.", why, "Take another address or port.")

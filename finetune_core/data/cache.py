@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,14 +25,14 @@ from finetune_core.data.depth import Depth, Range
 from finetune_core.data.image import UnreadableError, deep_extent, read_image, read_size, scaled_size
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.places import cache_dir, no_room, write_whole, writing
+from finetune_core.places import cache_dir, forget_folders, no_room, publish, write_whole, writing
 from finetune_core.records import Count
 from finetune_core.wording import count, few
 
 VERSION = 3  # of what the cached pixels look like: raise it whenever `read_image` changes
+LIMIT = 50 << 30  # bytes of all decoded images together; those that were not used for longest give way
 SPARE = 64 << 20  # bytes of disk that a build leaves free
 SLICE = 32  # files whose beginnings are looked at in one go: of each alone, waking a thread would cost more
-DAY = 86400
 DRAFT = ".building-"  # how folders begin that are being built
 
 Given = TypeVar("Given")
@@ -47,9 +46,9 @@ class Decoded:
     that deep ones were read by.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open what `decoded` wrote. Raises OSError or ValueError where it is incomplete."""
-        self.folder = folder
+    def __init__(self, folder: Path, places: Sequence[int] | None = None) -> None:
+        """Open what `decoded` wrote, of it some `places`. Raises OSError or ValueError where it is incomplete."""
+        self.folder, self.places = folder, places
         self._shapes: np.ndarray = np.load(folder / "shapes.npy", allow_pickle=False)
         self._ends = np.cumsum(self._shapes.prod(axis=1))
         pixels = folder / "pixels.bin"
@@ -61,6 +60,20 @@ class Decoded:
         notes: dict[str, str] = json.loads((folder / "bad.json").read_text(encoding="utf-8"))
         self.bad: tuple[tuple[int, str], ...] = tuple((int(index), reason) for index, reason in notes.items())
         self.depth = Depth.restored(json.loads((folder / "depth.json").read_text(encoding="utf-8")))
+        if places is not None:
+            reasons, taken = dict(self.bad), np.asarray(places, np.int64)
+            self.bad = tuple((new, reasons[old]) for new, old in enumerate(places) if old in reasons)
+            self._shapes, self._ends = self._shapes[taken], self._ends[taken]
+
+    def taking(self, places: Sequence[int]) -> Decoded:
+        """Some of them, in this order."""
+        return Decoded(self.folder, places)
+
+    @property
+    def name(self) -> str:
+        """Stands for these images as they are, in their order."""
+        own = self.folder.name
+        return own if self.places is None else f"{own}-{hashlib.sha256(repr(self.places).encode()).hexdigest()[:16]}"
 
     def __len__(self) -> int:
         """Number of samples, the unreadable ones included."""
@@ -74,7 +87,7 @@ class Decoded:
         return self._pixels[end - shape.prod() : end].reshape(shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Decoded, (self.folder,)
+        return Decoded, (self.folder, self.places)
 
 
 def decoded(
@@ -100,22 +113,28 @@ def filled(samples: Samples, side: int, count: Count | None = None, channels: in
 
 
 def known(samples: Samples, side: int, channels: int = 3) -> Decoded | None:
-    """The samples' images where they have been decoded before."""
-    return _open(_folder(samples, side, channels))
+    """The samples' images where they have been decoded before, alone or with those that are left out by hand."""
+    found = _open(_folder(samples, side, channels))
+    if found is None and samples.whole:
+        everything = known(samples.whole, side, channels)
+        return None if everything is None else everything.taking(samples.places)
+    return found
 
 
 def depth_of(samples: Samples, count: Count | None = None) -> Depth:
     """The range by which all deep images of the samples are read, measured once and kept.
 
-    It looks at the beginning of every file, and into those that may be deep, of which `count` hears.
+    It looks at the beginning of every file, and into those that may be deep, of which `count` hears. Images that are
+    left out by hand count: others do not look otherwise for it.
     """
+    samples = samples.whole or samples
     return known_depth(samples) or _measure(samples, count or (lambda done, total: None))
 
 
 def known_depth(samples: Samples) -> Depth | None:
     """The same where it has been measured before."""
     try:
-        return Depth.restored(json.loads(_depth_file(samples).read_text(encoding="utf-8")))
+        return Depth.restored(json.loads(_depth_file(samples.whole or samples).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError, LookupError):  # a cache: what is damaged is made anew
         return None
 
@@ -157,7 +176,11 @@ def check_readable(samples: Samples, most: int | None = None) -> tuple[tuple[int
 
 
 def _folder(samples: Samples, side: int, channels: int) -> Path:
-    return cache_dir() / "decoded" / _key(samples, side, channels)
+    return _all() / _key(samples, side, channels)
+
+
+def _all() -> Path:
+    return cache_dir() / "decoded"
 
 
 def _key(samples: Samples, *form: int) -> str:
@@ -177,7 +200,10 @@ def _open(folder: Path) -> Decoded | None:
     if not folder.is_dir():
         return None
     try:
-        return Decoded(folder)
+        found = Decoded(folder)
+        with suppress(OSError):
+            os.utime(folder)  # used just now
+        return found
     except (OSError, ValueError, EOFError, AttributeError, IndexError, TypeError):  # damaged: make it anew
         shutil.rmtree(folder, ignore_errors=True)
         return None
@@ -188,27 +214,52 @@ def _build(samples: Samples, side: int, channels: int, count: Count) -> Decoded:
     needed = _estimate(samples, side) * channels
     with writing("the decoded images", needed):
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(needed)
         if shutil.disk_usage(folder.parent).free < needed + SPARE:
             raise no_room("the decoded images", needed)
-        sweep(folder.parent)
+        forget_folders(folder.parent, DRAFT)
         draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder.parent))
         try:
             depth = depth_of(samples, count)
             bad = _decode_all(samples, partial(read_image, side=side, channels=channels, depth=depth), draft, count)
             (draft / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
             (draft / "depth.json").write_text(json.dumps(asdict(depth)), encoding="utf-8")
-            _publish(draft, folder)
+            publish(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return Decoded(folder)
 
 
-def _publish(draft: Path, folder: Path) -> None:
-    try:
-        draft.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # another process may have been quicker with the same images
-            raise
+def _make_room(needed: int) -> None:
+    """Let images that were decoded for others give way, those not used for longest first, until so many bytes fit."""
+    there = sorted((used, size, folder) for folder, size, used in kept())
+    total = sum(size for _, size, _ in there)
+    for _, size, folder in there:
+        if total + needed <= LIMIT and shutil.disk_usage(_all()).free >= needed + SPARE:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        total -= size
+
+
+def kept() -> Iterator[tuple[Path, int, float]]:
+    """Each data set that was decoded: its folder, its bytes, and when it was used last."""
+    with suppress(OSError):
+        for folder in _all().glob("[!.]*"):
+            with suppress(OSError):  # gone meanwhile
+                yield folder, sum(each.stat().st_size for each in folder.iterdir()), folder.stat().st_mtime
+
+
+def size() -> int:
+    """Bytes of all decoded images on disk."""
+    return sum(each for _, each, _ in kept())
+
+
+def clear() -> int:
+    """Delete all of them; returns the bytes that this freed. They are decoded again when they are needed."""
+    freed = size()
+    for folder, _, _ in kept():
+        shutil.rmtree(folder, ignore_errors=True)
+    return freed - size()
 
 
 def _decode_all(samples: Samples, read: Callable[[Path], np.ndarray], draft: Path, count: Count) -> dict[int, str]:
@@ -274,11 +325,3 @@ def _estimate(samples: Samples, side: int, looked_at: int = 64) -> int:
 
 def _spread(count: int, most: int | None) -> range:
     return range(0, count, max(1, -(-count // most)) if most else 1)
-
-
-def sweep(parent: Path) -> None:
-    """Remove what builds that were killed left behind long ago."""
-    for draft in parent.glob(f"{DRAFT}*"):
-        with suppress(FileNotFoundError):
-            if time.time() - draft.stat().st_mtime > DAY:
-                shutil.rmtree(draft, ignore_errors=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pillow_heif
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from finetune_core.data.depth import Depth, Range, eight_bit, extent, kind_of
@@ -27,6 +28,8 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's words for so many channels
 LARGE = 40_000_000  # pixels from which on images are decoded one after the other, to fill no memory side by side
 MOST_IN_TEXT = 16_000_000  # values of a netpbm file in text, which Pillow reads one by one: ten seconds
 MAX_ASPECT = 4  # of longer images only the middle is kept, so that one panorama cannot fill the disk
+
+pillow_heif.register_heif_opener()  # what phones write, which Pillow itself does not know
 
 # Between this limit and twice as much Pillow warns on the terminal and reads the image; beyond, it refuses.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -196,11 +199,11 @@ def _plain(image: Image.Image, depth: Depth) -> Image.Image:
     return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
 
 
-def _middle(size: tuple[int, int]) -> tuple[float, float, float, float]:
+def _middle(size: tuple[int, int]) -> tuple[int, int, int, int]:
     """The box (left, top, right, bottom) of the longest middle part that is kept."""
     width, height = size
     w, h = min(width, MAX_ASPECT * height), min(height, MAX_ASPECT * width)
-    left, top = (width - w) / 2, (height - h) / 2
+    left, top = (width - w) // 2, (height - h) // 2
     return left, top, left + w, top + h
 
 

@@ -7,7 +7,7 @@ in which images that were learned from are measured on. Neither shows in a loss.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,32 +28,39 @@ class Kept:
     names: tuple[str, ...]
     train: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
 
     def check(self, samples: Samples) -> None:
         """A UserError where the names are others."""
         if samples.classes != self.names:
             raise _other_names(self.names, samples)
 
-    def held(self, samples: Samples) -> tuple[Samples, Split, tuple[str, ...]]:
-        """The images that are still there and no others, each on its side, and notes on what has changed since."""
-        there, known = paths(samples, range(len(samples))), {*self.train, *self.valid}
-        here = [index for index, path in enumerate(there) if path in known]
-        aside = {*self.valid}
-        on_valid = np.array([there[index] in aside for index in here], bool)
-        gone = sorted(known.difference(there))
-        if on_valid.all() or not on_valid.any():
+    def held(self, samples: Samples, left_out: Collection[int] = ()) -> tuple[Samples, Split, tuple[str, ...]]:
+        """The images that are still there and no others, each on its side, and notes on what has changed since.
+
+        Those of `left_out` were there then, too, and took no part.
+        """
+        there, sides = paths(samples, range(len(samples))), (self.train, self.valid, self.test)
+        side = {path: number for number, some in enumerate(sides) for path in some}
+        here = [index for index, path in enumerate(there) if path in side]
+        where = np.array([side[there[index]] for index in here], np.int64)
+        gone = sorted(set(side).difference(there))
+        new = sorted({*there}.difference(side, (there[index] for index in left_out)))
+        parts = Split(*(np.flatnonzero(where == number) for number in range(len(sides))))
+        if not len(parts.train) or not len(parts.valid):
             raise UserError(
                 "The images that the run learned from, or those that it was measured on, are gone.",
                 f"It had {count(len(gone), 'image')} more, such as {few(gone, 1)}.",
                 "Put them back, or start a new run from its weights.",
             )
-        parts = Split(np.flatnonzero(~on_valid), np.flatnonzero(on_valid))
-        return samples.taking(here), parts, tuple(_changes(gone, sorted({*there} - known)))
+        if len(here) < len(samples):
+            samples = samples.taking(here) if gone or new else samples.part(here)
+        return samples, parts, tuple(_changes(gone, new))
 
 
 def kept(samples: Samples, parts: Split) -> Kept:
     """What to keep of the data that a run begins with."""
-    return Kept(samples.classes, paths(samples, parts.train), paths(samples, parts.valid))
+    return Kept(samples.classes, *(paths(samples, side) for side in parts.sides))
 
 
 def paths(samples: Samples, which: Iterable[int]) -> tuple[str, ...]:

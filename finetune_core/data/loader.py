@@ -13,6 +13,7 @@ from finetune_core import machine
 from finetune_core.data.cache import Decoded
 from finetune_core.data.pipeline import as_tensor, draw, one_thread
 from finetune_core.errors import UserError
+from finetune_core.parts.sampling import Once, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ class Batches:
     """The images of one part of the split, epoch by epoch.
 
     `labels` are per sample as `Targets.encoded` gives them, `indices` say which samples take part. With `shuffle` the
-    order is a permutation of its own per (seed, epoch), else that of `indices`. With `augment` each image is drawn
+    order is the `sampling`'s, of its own per (seed, epoch), else that of `indices`. With `augment` each image is drawn
     anew per (seed, epoch, sample index) by `pipeline.draw`; without, the pipeline must have nothing random. `workers`
     processes work ahead; the batches are the same for any number of them. Of several processes that train together,
     `share` says which this is and how many there are.
@@ -64,12 +65,14 @@ class Batches:
         augment: bool = True,
         workers: int | None = None,
         share: tuple[int, int] = (0, 1),
+        sampling: Sampling | None = None,
     ) -> None:
         """Keep the pieces; worker processes start with the first epoch. A UserError where no image takes part."""
         if not len(indices):
             raise UserError("No images are left.", "All were left out as unreadable.", "Mend the files or add others.")
         self.indices = np.asarray(indices, np.int64)
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self._sampling = sampling or Once()
         self.workers = default_workers() if workers is None else workers
         self.steps = count_steps(len(self.indices), batch_size, drop_last)
         self._drop_last, self._share = drop_last, share
@@ -88,15 +91,24 @@ class Batches:
         made.steps = count_steps(len(indices), self.batch_size, self._drop_last)
         return made
 
+    def through(self, pipeline: Callable[[Tensor], Tensor]) -> Batches:
+        """The same images and labels, drawn through another augmentation, in their order."""
+        made = self.over(self.indices)
+        maker = self._maker
+        made._maker = _Maker(maker.images, maker.labels, pipeline, self.seed, augment=True)
+        made.shuffle = False
+        return made
+
     def labels(self, most: int) -> np.ndarray:
         """Encoded labels of some of its images, at most so many, from all over them."""
         return self._maker.labels[self.indices[:: -(-len(self) // most)]]
 
     def order(self, epoch: int) -> list[np.ndarray]:
-        """The sample indices of each batch of an epoch."""
+        """The sample indices of each batch of an epoch; of images that come again as `Sampling.order` writes them."""
         order = self.indices
         if self.shuffle:
-            order = np.random.default_rng((self.seed, epoch)).permutation(order)
+            generator = np.random.default_rng((self.seed, epoch))
+            order = self._sampling.order(order, self._maker.labels, generator)
         cuts = [step * self.batch_size for step in range(1, self.steps)]
         if self._drop_last:
             order = order[: self.steps * self.batch_size]
@@ -108,14 +120,19 @@ class Batches:
         With `views` the epochs cycle through so many draws of each image. Of a batch that is too small for all
         processes some get images without labels, to go through the motions with.
         """
-        shares = self.shares(epoch, start)
+        shares = self.shares(epoch, start, views)
         made = self.made([(view(epoch, views), batch) for batch, _ in shares])
         for (images, labels), (_, counted) in zip(made, shares, strict=True):
             yield images, labels[:counted]
 
-    def shares(self, epoch: int, start: int = 0) -> list[tuple[np.ndarray, int]]:
-        """The sample indices of this process's share of each batch, and how many of them count."""
-        return [self._mine(batch) for batch in self.order(epoch)[start:]]
+    def shares(self, epoch: int, start: int = 0, views: int = 0) -> list[tuple[np.ndarray, int]]:
+        """The sample indices of this process's share of each batch, and how many of them count.
+
+        An image that comes again in an epoch is drawn anew, but not where epochs share so many `views`.
+        """
+        order = self.order(epoch)[start:]
+        images = len(self._maker.labels)
+        return [self._mine(batch % images if views else batch) for batch in order]
 
     def made(self, jobs: list[tuple[int, np.ndarray]]) -> Iterator[Batch]:
         """The batches of these draws and sample indices, in their order."""
@@ -134,7 +151,7 @@ class Batches:
     @property
     def source(self) -> str:
         """Stands for what the views are made of and how: the images as they are now, and what is done to them."""
-        return f"{self._maker.images.folder.name} {self._maker.pipeline}"
+        return f"{self._maker.images.name} {self._maker.pipeline}"
 
     def _mine(self, batch: np.ndarray) -> tuple[np.ndarray, int]:
         """The share of a batch that is this process's, and how many of its images count."""
@@ -208,10 +225,10 @@ class _Maker:
             batch = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
             for place, view in zip(batch, views, strict=True):
                 place.copy_(view)
-        return batch, torch.from_numpy(self.labels[indices])
+        return batch, torch.from_numpy(self.labels[indices % len(self.labels)])
 
     def _view(self, epoch: int, index: int) -> Tensor:
-        image = self.images[index]
+        image = self.images[index % len(self.labels)]
         if self._augment:
             return draw(image, self.pipeline, self._seed, epoch, index)
         return self.pipeline(as_tensor(image))

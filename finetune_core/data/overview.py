@@ -30,6 +30,7 @@ class Overview:
     valid: int
     names: tuple[Share, ...]
     notes: tuple[str, ...]
+    test: int = 0
 
     @property
     def about(self) -> Task:
@@ -39,12 +40,13 @@ class Overview:
     @property
     def images(self) -> int:
         """All images."""
-        return self.train + self.valid
+        return self.train + self.valid + self.test
 
     def line(self) -> str:
         """One line for people."""
         there = self.about.there(len(self.names))
-        return f"{there}, {count(self.train, 'image')} to train on, {self.valid:,} to measure on."
+        tested = f", {self.test:,} for a test" if self.test else ""
+        return f"{there}, {count(self.train, 'image')} to train on, {self.valid:,} to measure on{tested}."
 
 
 def overview(samples: Samples, parts: Split) -> Overview:
@@ -54,4 +56,4 @@ def overview(samples: Samples, parts: Split) -> Overview:
         Share(name, *(len(np.intersect1d(some, part, assume_unique=True)) for part in (parts.train, parts.valid)))
         for name, some in zip(samples.classes, members, strict=True)
     )
-    return Overview(samples.task, len(parts.train), len(parts.valid), names, samples.notes)
+    return Overview(samples.task, len(parts.train), len(parts.valid), names, samples.notes, len(parts.test))

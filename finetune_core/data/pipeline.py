@@ -12,33 +12,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetune_core.parts import Call, Transform
-from finetune_core.recipe import stack
+from finetune_core.recipe import Data, stack
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CROP_SHARE = 0.875  # of the short side is seen in evaluation, the usual choice since the first ImageNet networks
+
+def eval_calls(data: Data) -> list[Call]:
+    """What is done to an image that is measured on: scale, then the middle, as large as the model sees."""
+    resize = Call("torchvision.transforms.v2.Resize", (data.measured_side,), {"antialias": True})
+    return [resize, Call("torchvision.transforms.v2.CenterCrop", (data.image_size,))]
 
 
-def eval_side(size: int) -> int:
-    """The short side in px at which images are kept, for a model that sees size × size."""
-    return round(size / CROP_SHARE)
-
-
-def eval_calls(size: int) -> list[Call]:
-    """What is done to an image that is measured on: scale, then the middle size × size."""
-    resize = Call("torchvision.transforms.v2.Resize", (eval_side(size),), {"antialias": True})
-    return [resize, Call("torchvision.transforms.v2.CenterCrop", (size,))]
-
-
-def train_calls(transforms: Sequence[Transform], size: int, channels: int = 3) -> list[Call]:
+def train_calls(transforms: Sequence[Transform], data: Data) -> list[Call]:
     """What is done to an image that is learned from: the active transforms in order, those that frame it first.
 
     Where none of them frames the image, it is framed as in evaluation.
     """
     order = [transforms[place] for place in stack.working(transforms)]
     framed = any(transform.frames for transform in order)
-    return [*([] if framed else eval_calls(size)), *(transform.call(size, channels) for transform in order)]
+    calls = (transform.call(data.image_size, data.channels) for transform in order)
+    return [*([] if framed else eval_calls(data)), *calls]
 
 
 class Pipeline:
@@ -62,14 +56,14 @@ class Pipeline:
         return image
 
 
-def train_pipeline(transforms: Sequence[Transform], size: int, channels: int = 3) -> Pipeline:
-    """The augmentation of a recipe for a model that sees size × size."""
-    return Pipeline(train_calls(transforms, size, channels), size)
+def train_pipeline(transforms: Sequence[Transform], data: Data) -> Pipeline:
+    """An augmentation for the model's input as the data give it."""
+    return Pipeline(train_calls(transforms, data), data.image_size)
 
 
-def eval_pipeline(size: int) -> Pipeline:
+def eval_pipeline(data: Data) -> Pipeline:
     """Nothing random: the middle of the image."""
-    return Pipeline(eval_calls(size), size)
+    return Pipeline(eval_calls(data), data.image_size)
 
 
 def draw(image: np.ndarray | Tensor, pipeline: Callable[[Tensor], Tensor], seed: int, epoch: int, index: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,17 @@ import numpy as np
 from PIL import Image
 
 from finetune_core.data.cache import depth_of
+from finetune_core.data.chosen import chosen
 from finetune_core.data.image import is_deep, read_image
-from finetune_core.data.pipeline import as_tensor, draw, eval_pipeline, eval_side, mixed, train_pipeline
+from finetune_core.data.pipeline import as_tensor, draw, eval_pipeline, mixed, train_pipeline
 from finetune_core.parts import Transform
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+LONG_ENOUGH, TURNS = 0.05, 4  # seconds of a turn, to time by
 
 
 def preview(
@@ -26,9 +30,9 @@ def preview(
 
     `samples` saves listing the source again. Raises UserErrors for a source or an image that cannot be read.
     """
-    samples = samples or recipe.data.source.samples()
+    samples = samples or chosen(recipe.data)[0]
     data, seed = recipe.data, recipe.training.seed
-    training, plain = train_pipeline(recipe.augment, data.image_size, data.channels), eval_pipeline(data.image_size)
+    training, plain = train_pipeline(recipe.augment, data), eval_pipeline(data)
     rows = []
     for index in indices:
         image = _read(data, samples, index)
@@ -46,9 +50,9 @@ def mixtures(
     call = recipe.training.mix.call(len(pair))
     if call is None:
         return []
-    samples = samples or recipe.data.source.samples()
+    samples = samples or chosen(recipe.data)[0]
     data, seed = recipe.data, recipe.training.seed
-    training, blend = train_pipeline(recipe.augment, data.image_size, data.channels), call.build()
+    training, blend = train_pipeline(recipe.augment, data), call.build()
     images = [_read(data, samples, index) for index in pair]
     made = []
     for number in range(epoch, epoch + draws):
@@ -68,20 +72,36 @@ def ladder(
     All steps share one random draw, and a transform that happens by chance always happens, so that only its strength
     differs from step to step.
     """
-    samples = samples or recipe.data.source.samples()
+    samples = samples or chosen(recipe.data)[0]
     data, seed = recipe.data, recipe.training.seed
     image = _read(data, samples, index)
     rungs = []
     for part in _rungs(recipe.augment[position], steps):
-        view = draw(image, train_pipeline((part,), data.image_size, data.channels), seed, epoch, index)
+        view = draw(image, train_pipeline((part,), data), seed, epoch, index)
         rungs.append((float(getattr(part, part.strength)), picture(view)))
     return rungs
+
+
+def speed(recipe: Recipe, indices: Sequence[int], samples: Samples | None = None) -> float:
+    """How many images a second one core draws for training, by some of them, for a fifth of a second."""
+    samples = samples or chosen(recipe.data)[0]
+    pipeline = train_pipeline(recipe.augment, recipe.data)
+    images = [as_tensor(_read(recipe.data, samples, index)) for index in indices]
+    draw(images[0], pipeline, 0, 0, 0)  # the first one takes longer
+    best = 0.0
+    for turn in range(TURNS):  # whatever else is at work makes a turn slower, never quicker
+        done, started = 0, time.perf_counter()
+        while (took := time.perf_counter() - started) < LONG_ENOUGH:
+            draw(images[done % len(images)], pipeline, recipe.training.seed, turn, done)
+            done += 1
+        best = max(best, done / took)
+    return best
 
 
 def _read(data: Data, samples: Samples, index: int) -> np.ndarray:
     path = samples.paths[index]
     depth = depth_of(samples) if is_deep(path) else None
-    return read_image(path, eval_side(data.image_size), data.channels, depth)
+    return read_image(path, data.side, data.channels, depth)
 
 
 def _rungs(part: Transform, steps: int) -> list[Transform]:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from finetune_core.data.cache import DRAFT, sweep
-from finetune_core.places import FULL, REFUSED, cache_dir, write_whole
+from finetune_core.data.cache import DRAFT
+from finetune_core.places import FULL, REFUSED, cache_dir, forget_folders, publish, write_whole
 
 LIMIT = 20 << 30  # bytes of all stores together; the ones that were not used for longest give way
 SPARE = 1 << 30  # bytes of disk that are left free
@@ -64,7 +64,7 @@ class Rows:
 
     def _make(self) -> None:
         """Make the store beside its place and put it there; another process may be quicker."""
-        sweep(stores_dir())
+        forget_folders(stores_dir(), DRAFT)
         make_room((1 + self._more) * self.count * (self.size + 4), but=self.folder)
         draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=stores_dir()))
         try:
@@ -74,7 +74,7 @@ class Rows:
             there = all((self.folder / name).exists() for name in FILES) and _text(self.folder / ABOUT) == self._about
             if self.folder.exists() and not there:  # damaged
                 shutil.rmtree(self.folder, ignore_errors=True)
-            _put(draft, self.folder)
+            publish(draft, self.folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -115,14 +115,6 @@ class Rows:
         for place in places[sums[places] != NONE]:
             whole = self._rows.read_into(row, int(place) * self.size) == self.size
             self._known[place] = whole and _sum(row)[0] == sums[place]
-
-
-def _put(draft: Path, folder: Path) -> None:
-    try:
-        draft.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was quicker
-            raise
 
 
 class _File:

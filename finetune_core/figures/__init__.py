@@ -1,7 +1,7 @@
 """Records and values to plotly figures: pure functions, named after what they show."""
 
 from finetune_core.figures.colours import LINES, group_colours
-from finetune_core.figures.comparing import by_name, compared, compared_losses, guesses
+from finetune_core.figures.comparing import by_name, compared, compared_losses, guesses, reliability
 from finetune_core.figures.data import class_balance, spread
 from finetune_core.figures.finder import Curve, curve, finder, race
 from finetune_core.figures.layers import layer_bar
@@ -33,6 +33,7 @@ __all__ = [
     "planned_rates",
     "race",
     "rates",
+    "reliability",
     "scored",
     "scouted",
     "smoothed",

@@ -19,7 +19,7 @@ from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.records import Probed, parse
 
-VERSION = 1  # of how backbones are probed
+VERSION = 3  # of how backbones are probed
 OFF = "off"  # a file that is there where pages do not probe by themselves
 
 
@@ -54,15 +54,25 @@ def keep(recipe: Recipe, backbone: Backbone, found: Probed) -> None:
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         places.write_whole(file, found.line())
+        places.write_whole(_file(recipe, backbone, mended=False), found.line())
 
 
 def known(recipe: Recipe, backbone: Backbone) -> Probed | None:
     """What was found before for these images and this backbone."""
+    return _read(_file(recipe, backbone))
+
+
+def _read(file: Path) -> Probed | None:
     try:
-        record = parse(json.loads(_file(recipe, backbone).read_text("utf-8")))
+        record = parse(json.loads(file.read_text("utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration):  # a cache
         return None
     return record if isinstance(record, Probed) else None
+
+
+def known_before(recipe: Recipe, backbone: Backbone) -> Probed | None:
+    """What was found last, whatever has been mended by hand since: good for its doubts."""
+    return _read(_file(recipe, backbone, mended=False))
 
 
 def on() -> bool:
@@ -92,17 +102,26 @@ def _folder() -> Path:
     return places.cache_dir() / "probes"
 
 
-def _file(recipe: Recipe, backbone: Backbone) -> Path:
+def _file(recipe: Recipe, backbone: Backbone, mended: bool = True) -> Path:
     data = recipe.data
     source, network = data.source.model_dump(mode="json"), backbone.model_dump(mode="json")
-    about = VERSION, source, data.image_size, data.channels, network, _stamps(source), _stamps(network)
+    about = (
+        VERSION,
+        source,
+        data.fixes if mended else None,
+        (data.image_size, data.measured_side, data.side),
+        data.channels,
+        network,
+        stamps(source),
+        stamps(network),
+    )
     return _folder() / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:32]}.json"
 
 
-def _stamps(tree: Any) -> list[tuple[int, int] | None]:
+def stamps(tree: Any) -> list[tuple[int, int] | None]:
     """Change when a file or a folder that is named somewhere in plain data does, or what lies in one."""
     if isinstance(tree, Mapping):
-        return [stamp for each in tree.values() for stamp in _stamps(each)]
+        return [stamp for each in tree.values() for stamp in stamps(each)]
     if not isinstance(tree, str) or not places.is_there(tree):
         return []
     path = places.expanded(tree)

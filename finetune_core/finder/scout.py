@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from statistics import median, stdev
 from typing import Any
 
@@ -17,6 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from finetune_core.data import alike
+from finetune_core.data.cache import known
+from finetune_core.data.chosen import chosen
 from finetune_core.data.kept import Kept, paths
 from finetune_core.errors import UserError
 from finetune_core.network import freezing
@@ -37,6 +41,14 @@ PULL = 1.0  # towards zero, over the number of images: scikit-learn's C = 1
 ITERATIONS = 100
 LOOKS = 5  # at one image, to see how long that takes
 BATCH = 32
+SURE = 0.3  # how much surer of another class a head must be before its doubt is worth a word
+MOST = 1000  # doubts
+LIKE = 0.7  # cosine of features in standard units: parts and mirror images of one picture have more, mostly
+NEIGHBOURS = 3  # of each image, that are looked at
+BLOCK = 1024  # images that are held against all others at a time
+
+Doubt = tuple[str, str, str, float]
+Head = Callable[[Tensor], Tensor]
 
 
 def scout(recipe: Recipe, backbones: Sequence[Backbone], images: int, report: Report = silent) -> Iterator[Probed]:
@@ -45,29 +57,36 @@ def scout(recipe: Recipe, backbones: Sequence[Backbone], images: int, report: Re
     A UserError where the images themselves cannot be had.
     """
     report("Reading the images")
-    chosen = _chosen(recipe.data.source.samples(), images)
+    taken = some(chosen(recipe.data)[0], images)
     for number, backbone in enumerate(backbones):
         what = f"{backbone.architecture}, {number + 1} of {len(backbones)}" if len(backbones) > 1 else "the images"
         started = time.perf_counter()
         try:
-            made = session.prepare(to_probe(recipe, backbone), report, chosen)
-            features, wanted = _features(made, report, f"Looking at {what}")
+            made = session.prepare(to_probe(recipe, backbone), report, taken)
+            both = np.union1d(made.train.indices, made.valid.indices)
+            division = freezing.in_phase(made.network, made.recipe.phases[0])
+            division.freeze()
+            division.train_mode()
+            seen, wanted = features(made, division, both, report, f"Looking at {what}")
         except (UserError, RuntimeError) as error:  # torch's: out of memory, maps that become too small
             yield _not_tried(backbone, str(error).partition("\n")[0])
             continue
-        found = _scored(made, _answers(made, features, wanted), wanted)
-        yield _probed(made, backbone, found, len(wanted), time.perf_counter() - started)
+        answers = _answers(made, seen, wanted)
+        found, doubted = _scored(made, answers, wanted), _doubts(made, both, answers, wanted)
+        twins = _twins(made, both, seen, report)
+        probed = _probed(made, backbone, found, len(wanted), time.perf_counter() - started)
+        yield replace(probed, doubts=doubted, twins=twins)
 
 
 def to_probe(recipe: Recipe, backbone: Backbone) -> Recipe:
     """The recipe with this backbone and its head alone."""
     loss = Loss.kinds()[recipe.task.loss]()
     training = recipe.training.replace(batch_size=BATCH, loss=loss, mix=Unmixed(), decay={}, processes=1, ema=0.0)
-    phases = (Phase(thaw=(HEAD,)),)
-    return recipe.replace(model=Model(backbone=backbone), phases=phases, training=training, augment=())
+    phases, data = (Phase(thaw=(HEAD,)),), recipe.data.replace(unreadable="skip")
+    return recipe.replace(data=data, model=Model(backbone=backbone), phases=phases, training=training, augment=())
 
 
-def _chosen(samples: Samples, most: int) -> Kept:
+def some(samples: Samples, most: int) -> Kept:
     """So many of the images, alike from every class, all of them where they are fewer; the sides do not matter here."""
     order = np.random.default_rng(0).permutation(len(samples)).tolist()
     seen: Counter[Any] = Counter()
@@ -83,37 +102,39 @@ def _chosen(samples: Samples, most: int) -> Kept:
     return Kept(samples.classes, paths(samples, train), paths(samples, valid))
 
 
-def _features(made: Session, report: Report, what: str) -> tuple[Tensor, Tensor]:
+def features(
+    made: Session, division: freezing.Division, images: np.ndarray, report: Report, what: str
+) -> tuple[Tensor, Tensor]:
     """What the frozen backbone gives for each image (N, features), pooled over places, and the encoded labels."""
-    division = freezing.in_phase(made.network, made.recipe.phases[0])
-    division.freeze()
-    division.train_mode()
-    both = made.valid.over(np.union1d(made.train.indices, made.valid.indices))
-    side = reuse.measured(made, division, both)
+    side = reuse.measured(made, division, made.valid.over(images))
     if side is None:
         raise UserError("Its features cannot be had.", "It cannot be cut before its head.", "Train its head instead.")
     found, labels = [], []
     with torch.inference_mode(), made.autocast():
         for rows, wanted in side.batches(0):
-            found.append(_pooled(rows).float().cpu())
+            found.append(pooled(rows).float().cpu())
             labels.append(wanted)
-            report(what, sum(map(len, labels)), len(both))
+            report(what, sum(map(len, labels)), len(images))
     return torch.cat(found), torch.cat(labels)
 
 
-def _pooled(rows: Tensor) -> Tensor:
+def pooled(rows: Tensor) -> Tensor:
     """The mean over places: maps (N, C, H, W), tokens (N, L, C), or features as they are."""
     if rows.ndim == 4:
         return rows.mean((2, 3))
     return rows.mean(1) if rows.ndim == 3 else rows.flatten(1)
 
 
+def heads(made: Session, features: Tensor, wanted: Tensor, fold: Tensor) -> list[Head]:
+    """A linear head for each fold, fitted on the others: features (N, D) to answers (N, names)."""
+    return [_fitted(made, features[fold != number], wanted[fold != number]) for number in range(FOLDS)]
+
+
 def _answers(made: Session, features: Tensor, wanted: Tensor) -> Tensor:
     """What is answered for each image (N, names) by a head that was fitted on the other folds."""
-    fold, answers = _folds(wanted), torch.zeros(len(wanted), len(made.targets.names))
-    for number in range(FOLDS):
-        aside = fold == number
-        answers[aside] = _fitted(made, features[~aside], wanted[~aside], features[aside])
+    fold, answers = folds(wanted), torch.zeros(len(wanted), len(made.targets.names))
+    for number, head in enumerate(heads(made, features, wanted, fold)):
+        answers[fold == number] = head(features[fold == number])
     return answers
 
 
@@ -132,7 +153,53 @@ def _scored(made: Session, answers: Tensor, wanted: Tensor) -> tuple[float, floa
     return score(torch.arange(len(wanted))), 1.96 * stdev(known) if len(known) > 1 else math.nan
 
 
-def _folds(wanted: Tensor) -> Tensor:
+def _doubts(made: Session, images: np.ndarray, answers: Tensor, wanted: Tensor) -> tuple[Doubt, ...]:
+    """Images whose label the heads of the other folds do not believe (confident learning, Northcutt et al. 2021).
+
+    A class is believed where its share is at least what images that are labelled so have in the mean.
+    """
+    if not made.samples.about.exclusive:
+        return ()
+    shares = answers.softmax(1)
+    counts = torch.bincount(wanted, minlength=shares.shape[1])
+    usual = torch.zeros(shares.shape[1]).index_add_(0, wanted, shares.gather(1, wanted[:, None])[:, 0])
+    believed = shares >= usual / counts.clamp_min(1)
+    said = torch.where(believed & (counts > 0), shares, 0.0).argmax(1)
+    surer = shares.gather(1, said[:, None])[:, 0] - shares.gather(1, wanted[:, None])[:, 0]
+    order = surer.argsort(descending=True)[:MOST]
+    names = made.samples.classes
+    return tuple(
+        (made.samples.place(int(images[each])), names[wanted[each]], names[said[each]], round(float(surer[each]), 4))
+        for each in order.tolist()
+        if surer[each] > SURE and said[each] != wanted[each]
+    )
+
+
+def _twins(made: Session, images: np.ndarray, seen: Tensor, report: Report) -> tuple[tuple[str, str], ...]:
+    """Images of which one is a part of the other, or of its mirror image: of those that the backbone sees alike."""
+    data = made.recipe.data
+    pixels = known(made.samples, data.side, data.channels)
+    if pixels is None:
+        return ()
+    even = torch.nn.functional.normalize((seen - seen.mean(0)) / seen.std(0, correction=0).clamp_min(1e-6))
+    pairs: set[tuple[int, int]] = set()
+    for start in range(0, len(even), BLOCK):
+        near = even[start : start + BLOCK] @ even.T
+        near[torch.arange(len(near)), torch.arange(start, start + len(near))] = -1.0
+        likeness, others = near.topk(min(NEIGHBOURS, near.shape[1]))
+        for row, column in (likeness > LIKE).nonzero().tolist():
+            one, other = start + row, int(others[row, column])
+            pairs.add((min(one, other), max(one, other)))
+    found = []
+    for done, (one, other) in enumerate(sorted(pairs), start=1):
+        first, second = int(images[one]), int(images[other])
+        if alike.cut_out(pixels[first], pixels[second]):
+            found.append((made.samples.place(first), made.samples.place(second)))
+        report("Looking for parts of others", done, len(pairs))
+    return tuple(found)
+
+
+def folds(wanted: Tensor) -> Tensor:
     """The fold of each image: at random, classes in equal parts."""
     order = np.random.default_rng(0).permutation(len(wanted))
     if wanted.ndim == 1:
@@ -142,10 +209,10 @@ def _folds(wanted: Tensor) -> Tensor:
     return torch.from_numpy(fold)
 
 
-def _fitted(made: Session, features: Tensor, wanted: Tensor, asked: Tensor) -> Tensor:
-    """What a linear head, fitted to its minimum, answers: the task's own loss and a pull towards zero (L-BFGS)."""
+def _fitted(made: Session, features: Tensor, wanted: Tensor) -> Head:
+    """A linear head, fitted to its minimum: the task's own loss and a pull towards zero (L-BFGS)."""
     middle, width = features.mean(0), features.std(0, correction=0).clamp_min(1e-6)
-    known, asked = (features - middle) / width, (asked - middle) / width
+    known = (features - middle) / width
     with torch.random.fork_rng():
         head = nn.Linear(known.shape[1], len(made.targets.names))
     nn.init.zeros_(head.weight)
@@ -160,12 +227,22 @@ def _fitted(made: Session, features: Tensor, wanted: Tensor, asked: Tensor) -> T
         return total
 
     optimizer.step(closure)
-    with torch.no_grad():
-        answer: Tensor = head(asked)
+
+    @torch.no_grad()
+    def answer(asked: Tensor) -> Tensor:
+        said: Tensor = head((asked - middle) / width)
+        return said
+
     return answer
 
 
-def _probed(made: Session, backbone: Backbone, found: tuple[float, float], images: int, seconds: float) -> Probed:
+def _probed(
+    made: Session,
+    backbone: Backbone,
+    found: tuple[float, float],
+    images: int,
+    seconds: float,
+) -> Probed:
     parameters = [each.numel() * each.element_size() for each in made.network.module.parameters()]
     return Probed(
         backbone.kind,

@@ -5,11 +5,13 @@ from typing import Any
 from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.base import Call, Knob, Part, Section, knob
 from finetune_core.parts.engines import Engine
+from finetune_core.parts.fixes import Fix
 from finetune_core.parts.heads import Head
 from finetune_core.parts.jobs import Job
 from finetune_core.parts.losses import Loss
 from finetune_core.parts.mixing import Mixing
 from finetune_core.parts.optimizers import Optimizer
+from finetune_core.parts.sampling import Sampling
 from finetune_core.parts.schedules import Progress, Schedule
 from finetune_core.parts.sources import Source
 from finetune_core.parts.trackers import Tracker
@@ -17,6 +19,7 @@ from finetune_core.parts.transforms import Transform
 
 FAMILIES: dict[str, type[Part]] = {
     "source": Source,
+    "fix": Fix,
     "transform": Transform,
     "backbone": Backbone,
     "weights": Weights,
@@ -25,6 +28,7 @@ FAMILIES: dict[str, type[Part]] = {
     "optimizer": Optimizer,
     "loss": Loss,
     "mixing": Mixing,
+    "sampling": Sampling,
     "job": Job,
     "engine": Engine,
     "tracker": Tracker,
@@ -48,6 +52,7 @@ __all__ = [
     "Backbone",
     "Call",
     "Engine",
+    "Fix",
     "Head",
     "Job",
     "Knob",
@@ -56,6 +61,7 @@ __all__ = [
     "Optimizer",
     "Part",
     "Progress",
+    "Sampling",
     "Schedule",
     "Section",
     "Source",

@@ -28,6 +28,7 @@ IMPORTS = {
     "os": "import os",
     "pathlib": "import pathlib",
     "re": "import re",
+    "sys": "import sys",
     "types": "import types",
     "uuid": "import uuid",
     "OrderedDict": "from collections import OrderedDict",
@@ -35,6 +36,8 @@ IMPORTS = {
     "Path": "from pathlib import Path",
     "Any": "from typing import Any",
     "np": "import numpy as np",
+    "onnxruntime": "import onnxruntime",
+    "pillow_heif": "import pillow_heif",
     "safetensors.torch": "import safetensors.torch",
     "timm": "import timm",
     "timm.optim": "import timm.optim",
@@ -108,7 +111,9 @@ def own_layers(*calls: Call, names: Iterable[str] = ()) -> str:
         return ""
     from finetune_core.parts import modules
 
-    source = definitions(*(inspect.getsource(getattr(modules, name)) for name in wanted))
+    chosen = [getattr(modules, name) for name in wanted]
+    found = [each for one in chosen for each in reversed(getattr(one, "__mro__", (one,)))]  # what it builds on, first
+    source = definitions(*(inspect.getsource(each) for each in found if each.__module__ == OWN_LAYERS))
     return re.sub(r"  # type: ignore.*", "", source)
 
 

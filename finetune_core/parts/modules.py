@@ -179,16 +179,32 @@ class OnColour(nn.Module):
         return torch.cat((self.transform(image[..., :3, :, :]), image[..., 3:, :, :]), -3)
 
 
-class RandAugmentAlpha(v2.RandAugment):  # type: ignore[misc]
-    """RandAugment for images with alpha (..., 4, H, W): what moves pixels moves it too, colours change without it."""
+class AlphaApart:
+    """Torchvision's automatic augmentations for (..., 4, H, W): what moves pixels moves alpha, colours leave it."""
 
     MOVING = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 
     def _apply_image_or_video_transform(self, image: Tensor, transform_id: str, *args: Any, **kwargs: Any) -> Tensor:
-        apply = super()._apply_image_or_video_transform
+        apply = super()._apply_image_or_video_transform  # type: ignore[misc]
         if transform_id in self.MOVING:
             return apply(image, transform_id, *args, **kwargs)
         return torch.cat((apply(image[..., :3, :, :], transform_id, *args, **kwargs), image[..., 3:, :, :]), -3)
+
+
+class RandAugmentAlpha(AlphaApart, v2.RandAugment):  # type: ignore[misc]
+    """RandAugment for images with alpha."""
+
+
+class TrivialAugmentAlpha(AlphaApart, v2.TrivialAugmentWide):  # type: ignore[misc]
+    """TrivialAugment for images with alpha."""
+
+
+class AutoAugmentAlpha(AlphaApart, v2.AutoAugment):  # type: ignore[misc]
+    """AutoAugment for images with alpha."""
+
+
+class AugMixAlpha(AlphaApart, v2.AugMix):  # type: ignore[misc]
+    """AugMix for images with alpha."""
 
 
 def with_channels(model: nn.Module, channels: int) -> nn.Module:

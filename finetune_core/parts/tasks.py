@@ -151,6 +151,10 @@ class Task(ABC):
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
         """Outputs (N, names) as probabilities, or as numbers in their own units."""
 
+    @abstractmethod
+    def meaning_code(self, targets: Targets) -> str:
+        """The same as an expression, of `outputs`."""
+
     def answers(self, targets: Targets, values: Tensor, most: int) -> list[tuple[str, float]]:
         """What one image's meaning (names,) says: the `most` likeliest names with their probabilities."""
         shares, indices = values.topk(min(most, len(targets.names)))
@@ -228,6 +232,10 @@ class OneClass(Task):
         """The classes share one probability."""
         return outputs.softmax(1)
 
+    def meaning_code(self, targets: Targets) -> str:
+        """Softmax."""
+        return "outputs.softmax(1)"
+
     def right(self, values: Tensor, wanted: Any) -> bool:
         """Whether the likeliest class is the right one."""
         return int(values.argmax()) == int(wanted)
@@ -293,6 +301,10 @@ class Tags(Task):
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
         """Each tag has a probability of its own."""
         return outputs.sigmoid()
+
+    def meaning_code(self, targets: Targets) -> str:
+        """Sigmoid."""
+        return "outputs.sigmoid()"
 
     def summed_up(self, answers: Sequence[tuple[str, float]]) -> str:
         """The tags that count as predicted."""
@@ -372,6 +384,11 @@ class Numbers(Task):
         """Back from standard units, in float64; on the CPU where the device has no such numbers."""
         wide = (outputs.cpu() if outputs.device.type == "mps" else outputs).double()
         return wide * wide.new_tensor(targets.std) + wide.new_tensor(targets.mean)
+
+    def meaning_code(self, targets: Targets) -> str:
+        """Back from standard units."""
+        std, mean = (f"torch.tensor({[*each]!r}, dtype=torch.float64)" for each in (targets.std, targets.mean))
+        return f"outputs.double() * {std} + {mean}"
 
     def answers(self, targets: Targets, values: Tensor, most: int) -> list[tuple[str, float]]:
         """All numbers."""

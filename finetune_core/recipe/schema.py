@@ -16,12 +16,26 @@ import yaml
 from pydantic import SerializeAsAny, field_validator, model_validator
 
 from finetune_core.errors import UserError
-from finetune_core.parts import Backbone, Head, Loss, Mixing, Optimizer, Schedule, Section, Source, Transform, knob
+from finetune_core.parts import (
+    Backbone,
+    Head,
+    Loss,
+    Mixing,
+    Optimizer,
+    Sampling,
+    Schedule,
+    Section,
+    Source,
+    Transform,
+    knob,
+)
 from finetune_core.parts.backbones import Bundled, Timm
+from finetune_core.parts.fixes import Fix
 from finetune_core.parts.heads import Linear
 from finetune_core.parts.losses import CrossEntropy
 from finetune_core.parts.mixing import Unmixed
 from finetune_core.parts.optimizers import AdamW
+from finetune_core.parts.sampling import Once
 from finetune_core.parts.schedules import OneCycle
 from finetune_core.parts.sources import Blooms
 from finetune_core.parts.tasks import TASKS, Task
@@ -62,6 +76,12 @@ class Data(Section):
     """Which images, and how they are split and sized."""
 
     source: SerializeAsAny[Source] = Blooms()
+    fixes: tuple[SerializeAsAny[Fix], ...] = knob(
+        (),
+        "Fixes",
+        "What was mended by hand: images left out, moved, relabelled. The files stay as they are.",
+        more=True,
+    )
     valid_share: float = knob(
         0.2,
         "Validation share",
@@ -69,9 +89,51 @@ class Data(Section):
         low=0.02,
         high=0.9,
     )
+    test_share: float = knob(
+        0.0,
+        "Test share",
+        "Share of the images put aside for a test at the very end, before all else: nothing is chosen by them.",
+        low=0.0,
+        high=0.9,
+        more=True,
+    )
     split_seed: int = knob(0, "Split seed", "Another number gives another split.", low=0, high=2**31 - 1, more=True)
+    fold: int = knob(
+        0,
+        "Fold",
+        "Which part of the images is the one to measure on: with a share of 0.2 there are five, 0 to 4. A sweep over "
+        "all of them is a cross-validation.",
+        low=0,
+        high=49,
+        more=True,
+    )
+    group: str = knob(
+        "",
+        "Group pattern",
+        "A regular expression for the path below the folder: images in which it finds the same stay on one side of "
+        r"the split, such as (patient_\d+) or (burst\d+).",
+        more=True,
+    )
     image_size: int = knob(
         128, "Image size", "Side of the square that the model sees.", low=32, high=1024, unit="px", step=32
+    )
+    crop_share: float = knob(
+        0.875,
+        "Middle",
+        "Share of an image's short side that is seen when the model is measured and used; the rest is cut off around.",
+        low=0.5,
+        high=1.0,
+        more=True,
+    )
+    keep_side: int = knob(
+        0,
+        "Kept side",
+        "Short side at which images are kept for training to crop from, such as 460 px for a model that sees 224 "
+        "(presizing): sharper small crops, slower reading. No less is kept than measuring needs.",
+        low=0,
+        high=4096,
+        unit="px",
+        more=True,
     )
     channels: Literal[1, 3, 4] = knob(
         3,
@@ -82,6 +144,16 @@ class Data(Section):
     unreadable: Literal["stop", "skip"] = knob(
         "stop", "Unreadable images", "Stop and name them, or leave them out.", more=True
     )
+
+    @property
+    def measured_side(self) -> int:
+        """The short side in px to which an image is scaled before its middle is cut out to be measured on."""
+        return round(self.image_size / self.crop_share)
+
+    @property
+    def side(self) -> int:
+        """The short side in px at which images are kept."""
+        return max(self.keep_side, self.measured_side)
 
 
 class Model(Section):
@@ -182,6 +254,7 @@ class Training(Section):
     optimizer: SerializeAsAny[Optimizer] = AdamW()
     loss: SerializeAsAny[Loss] = CrossEntropy()
     mix: SerializeAsAny[Mixing] = Unmixed()
+    sampling: SerializeAsAny[Sampling] = Once()
     decay: dict[str, float] = knob(
         {},
         "Weight decay per group",
@@ -214,6 +287,13 @@ class Training(Section):
         "TF32",
         "Let NVIDIA GPUs from Ampere on multiply fp32 numbers with 10 instead of 23 bits of fraction: much faster, "
         "each product right to about three digits. No effect on other devices.",
+        more=True,
+    )
+    fold: bool = knob(
+        False,
+        "Fold batch norm",
+        "Work the batch norms of frozen layers into the convolutions before them: the same numbers but for rounding, "
+        "and frozen layers work faster.",
         more=True,
     )
     accumulate: int = knob(

@@ -16,7 +16,10 @@ sweep.json          of a run that is one of a sweep: which one, and at which val
 engine.json         of a run that is at work elsewhere: which engine has it, with its knobs
 depth.json          of images with more than 8 bits: which values are black and white
 notes.json          what people say of it: a name, a star, tags, a text
+mended.json         what people have mended on its pictures, for a run to come
+tests.jsonl         what each look at its test images has shown (appended to)
 predictions.npz     what its best epoch answered to each validation image
+exports/            onnx.zip …: its model as it was taken away, made anew whenever it is asked for
 checkpoints/        step-00000120.safetensors …: all that going on from there needs, the newest few;
                     last.safetensors, best.safetensors, phase-1.safetensors …: weights alone
 """
@@ -67,9 +70,12 @@ class Folder:
         self.depth_file = path / "depth.json"
         self.lineage_file = path / "lineage.json"
         self.notes_file = path / "notes.json"
+        self.tests_file = path / "tests.jsonl"
+        self.mended_file = path / "mended.json"
         self.predictions_file = path / "predictions.npz"
         self.classes_file = path / "classes.json"  # what runs had instead before there were tasks
         self.log = path / "worker.log"
+        self.exports = path / "exports"
         self.checkpoints = path / "checkpoints"
         self.last = self.checkpoints / "last.safetensors"  # weights after the newest finished epoch or stop
         self.best = self.checkpoints / "best.safetensors"  # weights of the epoch with the best validation score

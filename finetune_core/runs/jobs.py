@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import SerializeAsAny, field_validator, model_validator
 
+from finetune_core.data import labelling
 from finetune_core.errors import UserError
-from finetune_core.finder import probes, sweep
+from finetune_core.finder import embedded, probes, strains, sweep
 from finetune_core.finder.suggest import suggest, together, winner
 from finetune_core.network import catalogue, refit
 from finetune_core.parts.backbones import Backbone
@@ -23,7 +24,7 @@ from finetune_core.parts.jobs import Doing, Job, Rows, Stop, Wish, Work
 from finetune_core.parts.numbers import Scale, written
 from finetune_core.parts.tasks import Score
 from finetune_core.parts.trackers import TensorBoard, Tracker
-from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe import Phase, Recipe, stack
 from finetune_core.recipe.changes import Change, kept
 from finetune_core.recipe.names import HEAD, matching
 from finetune_core.records import Alarm, Epoch, Event, Find, Lap, Record
@@ -391,6 +392,64 @@ class Scout(Job):
     def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
         """A backbone a line, the best one first."""
         return [probes.line(row, recipe.task.score) for row in probes.ranked(rows, recipe)]
+
+
+class Lab(Job):
+    """Enough or too much? Try each transform on what the backbone sees already: what is no longer told after it."""
+
+    kind: ClassVar[str] = "lab"
+    title: ClassVar[str] = "Lab"
+    images: int = knob(300, "Images", "At most so many of the images, alike from every class.", low=20, high=100_000)
+
+    def prepared(self, recipe: Recipe) -> Recipe:
+        """The head alone, whatever the recipe thaws."""
+        return recipe.replace(phases=(Phase(thaw=(HEAD,)),), training=recipe.training.replace(decay={}, processes=1))
+
+    def run(self, work: Work) -> Doing:
+        """One after the other, then all of them together."""
+        from finetune_core.finder.lab import lab
+
+        if hasattr(os, "nice"):
+            os.nice(GENTLE)
+        work.begin("Trying transforms", len(stack.working(work.recipe.augment)) + 1)
+        for done, record in enumerate(lab(work.recipe, self.images, work.report), start=1):
+            work.advance(done)
+            yield record
+
+    def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
+        """Every transform with its verdict."""
+        found = [(row, strains.verdict(row, recipe)) for row in strains.rows(rows)]
+        return {"transforms": [{**row, "word": said.word, "text": said.text} for row, said in found]}
+
+    def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
+        """A transform a line."""
+        return [strains.line(row, recipe) for row in strains.rows(rows)]
+
+
+class Embed(Job):
+    """See what a backbone sees in pictures without labels, so that labels of some propose those of the rest."""
+
+    kind: ClassVar[str] = "embed"
+    title: ClassVar[str] = "Look at pictures"
+    checked: ClassVar[bool] = False  # it is not about the recipe's data
+    folder: str = knob("", "Folder", "Where the pictures lie on this machine.")
+
+    def run(self, work: Work) -> Doing:
+        """All at once, and kept for this machine."""
+        from finetune_core.finder.embed import embed
+
+        if hasattr(os, "nice"):
+            os.nice(GENTLE)
+        bench = labelling.read(self.folder)
+        work.begin("Looking at the pictures", 1)
+        found = embed(work.recipe, bench.folder, bench.images, work.report)
+        embedded.keep(work.recipe, bench.folder, found)
+        work.advance(1, now=True)
+        yield Event("embedded", 0, f"Looked at {count(len(found.names), 'picture')}.")
+
+    def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
+        """How many."""
+        return [row["text"] for row in _of(rows, Event)]
 
 
 class Measure(Job):

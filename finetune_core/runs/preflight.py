@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from finetune_core import machine
+from finetune_core.data import doctor
 from finetune_core.data.cache import check_readable, known
+from finetune_core.data.chosen import chosen
 from finetune_core.data.overview import overview
-from finetune_core.data.pipeline import eval_side
-from finetune_core.data.split import Split, readable, split
+from finetune_core.data.split import Split, readable
 from finetune_core.errors import Mend, UserError
 from finetune_core.findings import Finding, failed
 from finetune_core.network import catalogue
@@ -17,6 +19,7 @@ from finetune_core.parts.backbones import Weights
 from finetune_core.parts.backbones.family import one_size
 from finetune_core.parts.backbones.hub import Published
 from finetune_core.parts.backbones.sockets import no_map
+from finetune_core.parts.sampling import Balanced
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import targets_from
 from finetune_core.recipe import Data, Model, Phase, Recipe, Training, plan
@@ -60,18 +63,21 @@ def findings(recipe: Recipe, saves: bool = True) -> list[Finding]:
     Where it `saves` what it has learned, also at the disk.
     """
     disk = space.findings(recipe) if saves else ()
-    data = [*_data(recipe), *_grey(recipe), *answers(recipe), *_batch(recipe), *_momentum(recipe), *_views(recipe)]
+    data = [*_data(recipe), *_kept(recipe), *_grey(recipe), *answers(recipe), *_alike(recipe), *_batch(recipe)]
+    data += [*_momentum(recipe), *_views(recipe)]
     return [*data, *_weights(recipe), *layers(recipe), *tested.rates(recipe), *_device(recipe, machine.facts()), *disk]
 
 
 def _data(recipe: Recipe) -> Iterator[Finding]:
     data = recipe.data
-    if not data.source.own:
+    if data.source.drawn:
         yield Finding("ok", "Data", f"{data.source.title}: drawn on this machine.")
         return
+    if coming := data.source.coming():
+        yield Finding("warn", "Data", f"{data.source.called()} is not on this machine yet: {coming}")
+        return
     try:
-        samples = data.source.samples()
-        parts = split(samples, data.valid_share, data.split_seed)
+        samples, parts = chosen(data)
     except UserError as error:
         yield failed("Data", error)
         return
@@ -80,12 +86,20 @@ def _data(recipe: Recipe) -> Iterator[Finding]:
         if note not in samples.remarks:
             yield Finding("warn", "Data", note)
     yield from _unreadable(samples, parts, data)
+    yield from _examined(recipe, samples, parts)
     yield from _weighted(recipe, samples, parts)
     if len(parts.train) == 1:
         yield from _lone_image(recipe)
     if len(parts.valid) < FEW:
         text = f"With {len(parts.valid)} validation images each weighs {1 / len(parts.valid):.1%} of the result."
         yield Finding("warn", "Few validation images", text)
+
+
+def _examined(recipe: Recipe, samples: Samples, parts: Split) -> Iterator[Finding]:
+    """What the doctor would ask about, where the images have been looked at; the rest stands on Data."""
+    if examined := doctor.known(samples, recipe.data.side, recipe.data.channels):
+        found = doctor.findings(recipe, samples, parts, examined)
+        yield from (replace(each, images=()) for each in found if each.level == "ask")
 
 
 def _weighted(recipe: Recipe, samples: Samples, parts: Split) -> Iterator[Finding]:
@@ -108,6 +122,33 @@ def answers(recipe: Recipe) -> Iterator[Finding]:
         recipe.training.mix.check(recipe.training.loss, recipe.task.key)
     except UserError as error:
         yield failed("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
+    try:
+        recipe.training.sampling.check(recipe.task.key)
+    except UserError as error:
+        yield failed("Sampling", error, Mend("Each image once", "training.sampling", "once"))
+
+
+def _alike(recipe: Recipe) -> Iterator[Finding]:
+    """What helps rare classes, done twice: seen as often as others, they need no more weight and begin as likely."""
+    training, head = recipe.training, recipe.model.head
+    if training.sampling.kind != Balanced.kind:
+        return
+    if getattr(training.loss, "balance", "none") != "none":
+        mend = Mend("Weigh all classes alike", "training.loss.balance", "none")
+        text = "Rare classes are seen more often and weigh more: together that is too much of a good thing."
+        yield Finding("warn", "Sampling", text, mend=mend)
+    if getattr(head, "bias", "") == "priors":
+        mend = Mend("Begin with zero", "model.head.bias", "zero")
+        text = "The last bias begins with the classes' shares among the images, but all classes are seen alike."
+        yield Finding("warn", "Sampling", text, mend=mend)
+
+
+def _kept(recipe: Recipe) -> Iterator[Finding]:
+    """Whether images are kept larger for nothing."""
+    data = recipe.data
+    if data.side > data.measured_side and not any(part.active and part.frames for part in recipe.augment):
+        text = f"Images are kept at {data.side} px, but nothing crops from them: {data.measured_side} px would do."
+        yield Finding("warn", "Kept side", text, mend=Mend("Keep no more", "data.keep_side", 0))
 
 
 def _batch(recipe: Recipe) -> Iterator[Finding]:
@@ -181,7 +222,7 @@ def _grey(recipe: Recipe) -> Iterator[Finding]:
 
 def _unreadable(samples: Samples, parts: Split, data: Data) -> Iterator[Finding]:
     """What decoding has shown, where it has been done; else a quick look at some headers."""
-    decoded = known(samples, eval_side(data.image_size), data.channels)
+    decoded = known(samples, data.side, data.channels)
     bad = decoded.bad if decoded else check_readable(samples, LOOKED_AT)
     if not bad:
         return

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
@@ -20,11 +20,11 @@ from finetune_core import places
 from finetune_core.data.depth import UP_TO_16_BITS, Depth
 from finetune_core.data.kept import Kept
 from finetune_core.errors import UserError
-from finetune_core.parts import Job
+from finetune_core.parts import Fix, Job
 from finetune_core.parts.tasks import ONE_CLASS, Targets
 from finetune_core.recipe import Recipe, parse, text_of, tree_of
 from finetune_core.recipe.changes import applied, kept
-from finetune_core.records import Record, whole
+from finetune_core.records import Evaluated, Record, whole
 from finetune_core.runs import holding
 from finetune_core.runs.folder import Folder, check_plain, damaged, is_run, read_json, read_lines, shaped
 from finetune_core.runs.jobs import Train
@@ -90,6 +90,7 @@ class Status:
 
 
 _STATUS, _TARGETS, _KEPT = TypeAdapter(Status), TypeAdapter(Targets), TypeAdapter(Kept)
+_FIXES = TypeAdapter(tuple[Fix, ...])
 
 
 class Run(Folder):
@@ -213,6 +214,26 @@ class Run(Folder):
     def keep_change(self, change: Mapping[str, Any]) -> None:
         """Keep one that is about to be made."""
         places.append_line(self.changes_file, json.dumps(dict(change)))
+
+    def tests(self) -> list[dict[str, Any]]:
+        """What each look at the test images has shown, in order."""
+        found = [row for row in read_lines(self.tests_file)[0] if whole({"kind": Evaluated.kind, **row})]
+        return [{**row, "look": place} for place, row in enumerate(found, start=1)]
+
+    def keep_test(self, found: Evaluated) -> None:
+        """Keep what a look at the test images has shown. A UserError where the disk refuses it."""
+        with self.writing("what the test has shown"):
+            places.append_line(self.tests_file, found.line())
+
+    def mended(self) -> tuple[Fix, ...]:
+        """What people have mended on its pictures, for a run to come."""
+        saved = read_json(self.mended_file, list)
+        return shaped(self.mended_file, _FIXES, saved) if saved else ()
+
+    def keep_mended(self, fixes: Sequence[Fix]) -> None:
+        """Keep it. A UserError where the disk refuses it."""
+        with self.writing("what was mended"):
+            self.write_json(self.mended_file, [fix.model_dump(mode="json") for fix in fixes])
 
     def wanted_changes(self) -> list[tuple[int, dict[str, Any]]]:
         """The changes that were asked for and not dealt with yet, each with the number of the wish."""

@@ -68,7 +68,7 @@ class Cut:
             found.append(output)
             raise _Reached
 
-        with _hooked(module.get_submodule(self.last).register_forward_hook(reached)), suppress(_Reached):
+        with hooked(module.get_submodule(self.last).register_forward_hook(reached)), suppress(_Reached):
             module(images)
         return found[0]
 
@@ -134,9 +134,7 @@ def find(module: nn.Module, learns: set[str], image: Sequence[int]) -> Cut | Non
     still = _largest(
         module, {name for name, layer in module.named_modules() if name and _is_still(name, layer, learns)}
     )
-    device = next(module.parameters()).device
-    numbers = torch.rand(IMAGES, *image, generator=torch.Generator().manual_seed(0))
-    images = numbers.sub_(0.5).mul_(4).to(device).contiguous(memory_format=torch.channels_last)
+    images = probe(module, image)
     module.eval()
     try:
         calls = _watched(module, still, learns, training, images)
@@ -148,6 +146,13 @@ def find(module: nn.Module, learns: set[str], image: Sequence[int]) -> Cut | Non
         for name, layer in module.named_modules():
             layer.training = training[name]
     return None
+
+
+def probe(module: nn.Module, image: Sequence[int]) -> Tensor:
+    """A few images of this shape (C, H, W), always the same noise, to try a network on."""
+    numbers = torch.rand(IMAGES, *image, generator=torch.Generator().manual_seed(0))
+    device = next(module.parameters()).device
+    return numbers.sub_(0.5).mul_(4).to(device).contiguous(memory_format=torch.channels_last)
 
 
 def _is_still(name: str, layer: nn.Module, learns: set[str]) -> bool:
@@ -193,7 +198,7 @@ def _watched(
         moves = training[name] and (any(True for _ in layer.buffers(recurse=False)) or (leaf and not _is_steady(layer)))
         if name not in inside and (moves or any(f"{name}.{each}".lstrip(".") in learns for each in own)):
             hooks.append(layer.register_forward_pre_hook(begins(name)))
-    with _hooked(*hooks), torch.enable_grad():
+    with hooked(*hooks), torch.enable_grad():
         module(images)
     return calls
 
@@ -238,7 +243,7 @@ def _is_proven(cut: Cut, module: nn.Module, images: Tensor) -> bool:
             ours, replayed = _seen_after(cut, module, lambda: cut.rest(module, cut.front(module, images)))
         except Exception:  # noqa: BLE001 - the code of any maker may stumble over stand-ins, each in its own way
             return False
-    return len(true) == len(ours) and all(map(_same, [*true, answer], [*ours, replayed]))
+    return len(true) == len(ours) and all(map(same, [*true, answer], [*ours, replayed]))
 
 
 def _seen_after(cut: Cut, module: nn.Module, run: Callable[[], Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -257,12 +262,13 @@ def _seen_after(cut: Cut, module: nn.Module, run: Callable[[], Tensor]) -> tuple
 
     hooks = [layer.register_forward_pre_hook(note) for layer in module.modules()]
     hooks.append(module.get_submodule(cut.last).register_forward_hook(reach))
-    with _hooked(*hooks):
+    with hooked(*hooks):
         answer = run()
     return seen, answer
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether numbers agree but for rounding."""
     if one.shape != other.shape:
         return False
     one, other = one.float(), other.float()
@@ -271,7 +277,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 @contextmanager
-def _hooked(*hooks: Any) -> Iterator[None]:
+def hooked(*hooks: Any) -> Iterator[None]:
     """Take hooks away again."""
     try:
         yield

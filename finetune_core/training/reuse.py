@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -25,9 +25,10 @@ from finetune_core.data.rows import NoRoomError, Rows
 from finetune_core.errors import UserError
 from finetune_core.network.freezing import Division
 from finetune_core.training import cut as cutting
-from finetune_core.training import distributed
+from finetune_core.training import distributed, fold
 from finetune_core.training.cut import Cut
 from finetune_core.training.session import Session
+from finetune_core.wording import count
 
 VERSION = 1  # of how rows are worked out: raise it when that changes
 BLOCK = 32  # images that are learned from are looked at in such blocks
@@ -55,12 +56,27 @@ class Side(Protocol):
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """The frozen beginning of a network: where it ends, and the module that works it out, perhaps with norms folded."""
+
+    cut: Cut
+    module: nn.Module
+    norms: int = 0  # that are folded
+
+    def answer(self, session: Session, images: Tensor) -> Tensor:
+        """What it gives for raw images."""
+        with torch.no_grad(), session.autocast():
+            return self.cut.front(self.module, session.normalised(images))
+
+
+@dataclass(frozen=True)
 class Plain:
-    """The images as they are drawn, raw."""
+    """The images as they are drawn, raw. A `frozen` beginning works apart from the rest, if it is given."""
 
     session: Session
     of: Batches
     views: int = 0
+    frozen: Frozen | None = None
     full: str = ""
 
     def prepare(self, epoch: int) -> Work:
@@ -73,15 +89,17 @@ class Plain:
 
     def answer(self, module: nn.Module, inputs: Tensor) -> Tensor:
         """The whole network."""
+        if self.frozen:
+            return self.frozen.cut.rest(module, self.frozen.answer(self.session, inputs))
         outputs: Tensor = module(self.session.normalised(inputs))
         return outputs
 
 
 class _Kept:
-    """What both kinds of kept sides share: the cut, and rows as tensors."""
+    """What both kinds of kept sides share: the frozen beginning, and rows as tensors."""
 
-    def __init__(self, session: Session, of: Batches, cut: Cut, key: str) -> None:
-        self.session, self.of, self.cut, self.key = session, of, cut, key
+    def __init__(self, session: Session, of: Batches, frozen: Frozen, key: str) -> None:
+        self.session, self.of, self.frozen, self.cut, self.key = session, of, frozen, frozen.cut, key
         self.full = ""
         self.place = np.zeros(of.indices.max() + 1, np.int64)  # of each sample among the rows
         self.ordered = np.sort(of.indices)
@@ -99,11 +117,6 @@ class _Kept:
         found = store.get(self.place[indices])
         return None if found is None else self._tensor(found)
 
-    def _front(self, images: Tensor) -> Tensor:
-        """What the frozen beginning gives for raw images."""
-        with torch.no_grad(), self.session.autocast():
-            return self.cut.front(self.session.network.module, self.session.normalised(images))
-
     def _bytes(self, rows: Tensor) -> np.ndarray:
         laid = rows.detach().permute(0, *(each + 1 for each in self.cut.order)).contiguous().cpu()
         return laid.reshape(len(rows), -1).view(torch.uint8).numpy()
@@ -117,8 +130,8 @@ class _Kept:
 class Measured(_Kept):
     """Images that are measured on: batch by batch the same arithmetic as without rows, done once."""
 
-    def __init__(self, session: Session, of: Batches, cut: Cut, key: str) -> None:
-        super().__init__(session, of, cut, f"{key}-{of.batch_size}-{distributed.rank()}-{distributed.size()}")
+    def __init__(self, session: Session, of: Batches, frozen: Frozen, key: str) -> None:
+        super().__init__(session, of, frozen, f"{key}-{of.batch_size}-{distributed.rank()}-{distributed.size()}")
         self.store = self._open(0)
 
     def prepare(self, epoch: int) -> Work:
@@ -136,7 +149,7 @@ class Measured(_Kept):
             rows = None if new else self._rows(self.store, indices)
             if rows is None:
                 images, _ = next(ahead) if new else self.of.one((epoch, indices))
-                rows = self._front(images)
+                rows = self.frozen.answer(self.session, images)
                 self._keep(indices, rows)
             yield rows, self.of.labels_of(indices)[:counted]
 
@@ -151,8 +164,8 @@ class Measured(_Kept):
 class Learned(_Kept):
     """Images that are learned from, in so many views that epochs cycle through."""
 
-    def __init__(self, session: Session, of: Batches, cut: Cut, key: str, views: int) -> None:
-        super().__init__(session, of, cut, f"{key}-{of.seed}")
+    def __init__(self, session: Session, of: Batches, frozen: Frozen, key: str, views: int) -> None:
+        super().__init__(session, of, frozen, f"{key}-{of.seed}")
         self.views = views
         self.stores = [self._open(number, views - number - 1) for number in range(views)]
 
@@ -166,7 +179,7 @@ class Learned(_Kept):
         done, total = 0, sum(map(len, wanted))
         try:
             for (images, _), block in zip(self.of.made([(number, block) for block in wanted]), wanted, strict=True):
-                store.put(self.place[block], self._bytes(self._front(images)))
+                store.put(self.place[block], self._bytes(self.frozen.answer(self.session, images)))
                 done += len(block)
                 yield done, total
         except NoRoomError as error:
@@ -176,11 +189,11 @@ class Learned(_Kept):
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Rows of the epoch's view; those that somebody has taken away, or for which there is no room, anew."""
         number = view(epoch, self.views)
-        for indices, counted in self.of.shares(epoch, start):
+        for indices, counted in self.of.shares(epoch, start, self.views):
             rows = self._rows(self.stores[number], indices)
             if rows is None:
                 images, _ = self.of.one((number, indices))
-                rows = self._front(images)
+                rows = self.frozen.answer(self.session, images)
             yield rows, self.of.labels_of(indices)[:counted]
 
 
@@ -193,9 +206,12 @@ class Feed:
     said: str = ""
 
 
-def plain(session: Session, views: int = 0) -> Feed:
-    """All images as they are."""
-    return Feed(Plain(session, session.train, views), Plain(session, session.valid))
+def plain(session: Session, views: int = 0, frozen: Frozen | None = None) -> Feed:
+    """All images as they are; where norms are folded, what is frozen works apart from the rest."""
+    apart = frozen if frozen and frozen.norms else None
+    of_valid = None if session.recipe.training.ema else apart  # averages go on moving where weights stand still
+    said = _folding(frozen.norms) if frozen and session.recipe.training.fold else ""
+    return Feed(Plain(session, session.train, views, apart), Plain(session, session.valid, frozen=of_valid), said)
 
 
 def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
@@ -205,49 +221,72 @@ def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
     """
     made = plain(session, views)
     if not division.still:
-        return _without(made, "nothing is frozen") if views else made
-    cut = _cut(session, division)
-    if cut is None:
-        return _without(made, "what is frozen does not come first") if views else made
-    key = _key(session, cut)
-    valid: Side = made.valid
-    if cut.row_bytes <= LARGEST and not session.recipe.training.ema:  # averages go on moving where weights stand still
+        return _anew(made, "nothing is frozen") if views else made
+    frozen = _frozen(session, division)
+    if frozen is None:
+        return _anew(made, "what is frozen does not come first") if views else made
+    made, key = plain(session, views, frozen), _key(session, frozen)
+    if frozen.cut.row_bytes <= LARGEST and not session.recipe.training.ema:
         with suppress(NoRoomError):  # it is as right without
-            valid = Measured(session, session.valid, cut, _digest(key, session.valid))
+            made = replace(made, valid=Measured(session, session.valid, frozen, _digest(key, session.valid)))
     if not views:
-        return Feed(made.train, valid)
+        return made
     if mixes:
-        return _without(Feed(made.train, valid), "images are mixed before the network sees them")
+        return _anew(made, "images are mixed before the network sees them")
     train, why = None, "another process has none"
     try:
-        train = Learned(session, session.train, cut, _digest(key, session.train), views)
+        train = Learned(session, session.train, frozen, _digest(key, session.train), views)
     except NoRoomError as error:
         why = str(error)
     if distributed.any_of(train is None) or train is None:  # all must do alike
-        return _without(Feed(made.train, valid), f"there is no room for what it gives. {why}")
-    return Feed(train, valid, _words(cut, views, len(session.train)))
+        return _anew(made, f"there is no room for what it gives. {why}")
+    return _saying(replace(made, train=train), _words(frozen.cut, views, len(session.train)))
 
 
 def measured(session: Session, division: Division, of: Batches) -> Measured | None:
     """Rows of images that are measured on; None where nothing frozen comes first. A UserError without room for them."""
-    cut = _cut(session, division)
-    if cut is None:
+    frozen = _frozen(session, division)
+    if frozen is None:
         return None
     try:
-        return Measured(session, of, cut, _digest(_key(session, cut), of))
+        return Measured(session, of, frozen, _digest(_key(session, frozen), of))
     except NoRoomError as error:
         raise UserError("There is no room for what the backbone gives.", str(error), "Free some space.") from error
 
 
-def _cut(session: Session, division: Division) -> Cut | None:
-    data = session.recipe.data
+def learned(session: Session, division: Division, of: Batches) -> Side:
+    """Rows of one view of images that are learned from. UserErrors as `measured`, and where it cannot be cut."""
+    frozen = _frozen(session, division)
+    if frozen is None:
+        raise UserError("Its features cannot be had.", "It cannot be cut before its head.", "Train its head instead.")
+    try:
+        return Learned(session, of, frozen, _digest(_key(session, frozen), of), 1)
+    except NoRoomError as error:
+        raise UserError("There is no room for what the backbone gives.", str(error), "Free some space.") from error
+
+
+def _frozen(session: Session, division: Division) -> Frozen | None:
+    data, module = session.recipe.data, session.network.module
     learns = {name for group in division.learning for name in group.parameters}
     with session.autocast():
-        return cutting.find(session.network.module, learns, (data.channels, data.image_size, data.image_size))
+        cut = cutting.find(module, learns, (data.channels, data.image_size, data.image_size))
+        if cut is None:
+            return None
+        return Frozen(cut, *fold.folded(module, cut)) if session.recipe.training.fold else Frozen(cut, module)
 
 
-def _without(made: Feed, why: str) -> Feed:
-    return Feed(made.train, made.valid, f"The frozen layers work each time anew: {why.rstrip('.')}.")
+def _anew(made: Feed, why: str) -> Feed:
+    return _saying(made, f"The frozen layers work each time anew: {why.rstrip('.')}.")
+
+
+def _folding(norms: int) -> str:
+    if not norms:
+        return "No batch norm of the frozen layers follows a convolution: none is folded."
+    return f"{count(norms, 'batch norm is', 'batch norms are')} folded into the frozen convolutions before them."
+
+
+def _saying(made: Feed, words: str) -> Feed:
+    return replace(made, said=" ".join(filter(None, (made.said, words))))
 
 
 def _words(cut: Cut, views: int, images: int) -> str:
@@ -258,14 +297,15 @@ def _words(cut: Cut, views: int, images: int) -> str:
     )
 
 
-def _key(session: Session, cut: Cut) -> str:
+def _key(session: Session, frozen: Frozen) -> str:
     """Stands for the frozen beginning: its weights, and all that its arithmetic depends on."""
-    module, training = session.network.module, session.recipe.training
+    module, training, cut = session.network.module, session.recipe.training, frozen.cut
     digest = hashlib.sha256()
     layers = [repr(module.get_submodule(name)) for name in cut.skipped]
     about = (VERSION, torch.__version__, type(module).__name__, dict(session.network.arguments), layers)
     numbers = (session.network.mean, session.network.std, session.device.type, training.precision, training.tf32)
     digest.update(repr((about, numbers, cut.last, cut.row, cut.order)).encode())
+    digest.update(b"folded" if frozen.norms else b"")
     inside = {each for name in cut.skipped for each, _ in module.get_submodule(name).named_modules(prefix=name)}
     for name, value in module.state_dict(keep_vars=True).items():
         loose = isinstance(value, nn.Parameter) and not value.requires_grad  # such as class tokens

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from finetune_core.data.cache import decoded
+from finetune_core.data.chosen import again, chosen
 from finetune_core.data.depth import Depth
 from finetune_core.data.kept import Kept, kept, paths
 from finetune_core.data.loader import Batches
-from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
-from finetune_core.data.split import Split, readable, split
+from finetune_core.data.pipeline import eval_pipeline, train_pipeline
+from finetune_core.data.split import readable
 from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.network.network import Network
@@ -41,6 +42,7 @@ class Session:
     valid: Batches
     loss: nn.Module
     depth: Depth  # the range that deep images were read by
+    samples: Samples
     images: Kept  # those that it learns from and is measured on
     board: Board  # those whose guesses are shown after each epoch
     measured_on: tuple[str, ...] = ()  # the validation images by their paths below the data's root, in order
@@ -92,16 +94,16 @@ def prepare(recipe: Recipe, report: Report = silent, begun: Kept | None = None) 
     report("Reading the images")
     decoding = _counting(report, "Decoding the images, once")
     with distributed.in_turn():
-        samples = data.source.samples(_counting(report, "Drawing the sample images"))
-        samples, parts, changes = _again(begun, samples) if begun else (samples, None, ())
-        parts = parts or split(samples, data.valid_share, data.split_seed)
-        images = decoded(samples, eval_side(data.image_size), data.unreadable, decoding, data.channels)
+        drawing = _counting(report, data.source.making)
+        samples, parts, changes = again(data, begun, drawing) if begun else (*chosen(data, drawing), ())
+        images = decoded(samples, data.side, data.unreadable, decoding, data.channels)
     begins = kept(samples, parts)
     parts = readable(samples, parts, [index for index, _ in images.bad])
 
     targets = targets_from(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
     training.loss.check(targets.task)
     training.mix.check(training.loss, targets.task)
+    training.sampling.check(targets.task)
     labels = targets.encoded(samples.labels)
 
     report("Building the network")
@@ -114,18 +116,19 @@ def prepare(recipe: Recipe, report: Report = silent, begun: Kept | None = None) 
         images,
         labels,
         parts.train,
-        train_pipeline(recipe.augment, data.image_size, data.channels),
+        train_pipeline(recipe.augment, data),
         batch_size=training.batch_size,
         seed=training.seed,
         shuffle=True,
         augment=True,
         share=share,
+        sampling=training.sampling,
     )
     valid = Batches(
         images,
         labels,
         parts.valid,
-        eval_pipeline(data.image_size),
+        eval_pipeline(data),
         batch_size=2 * training.batch_size,  # no gradients to keep, so twice as many fit
         seed=0,
         shuffle=False,
@@ -134,14 +137,8 @@ def prepare(recipe: Recipe, report: Report = silent, begun: Kept | None = None) 
     )
     loss = training.loss.call(targets).build().to(device)
     shown, measured_on = board(samples, parts.valid, data.split_seed), paths(samples, parts.valid)
-    about = (images.depth, begins, shown, measured_on, changes)
+    about = (images.depth, samples, begins, shown, measured_on, changes)
     return Session(recipe, device, network, targets, train, valid, loss, *about)
-
-
-def _again(begun: Kept, samples: Samples) -> tuple[Samples, Split | None, tuple[str, ...]]:
-    """The images that a run began with, and its split where that was kept."""
-    begun.check(samples)
-    return begun.held(samples) if begun.train else (samples, None, ())
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:

@@ -7,8 +7,9 @@ import streamlit as st
 from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.recipe import stack
-from pages.ui.data import draws, pipeline, reading
+from finetune_core.recipe import Recipe, stack
+from finetune_core.training import timing
+from pages.ui.data import draws, pipeline, reading, straining
 from pages.ui.kit import fields, shell, state, warm
 from pages.ui.kit.pieces import piece
 
@@ -31,6 +32,7 @@ def workbench(samples: Samples) -> None:
             pipeline.cards()
     with left:
         pictures(samples)
+    straining.panel(state.draft())
     mixing_panel(samples)
     shell.code(lambda: script.augment(state.draft(), len(samples.classes)))
 
@@ -52,8 +54,21 @@ def pictures(samples: Samples) -> None:
         if view:
             picture = draws.picture(state.draft(), view, state.background())
             st.image(picture, width="stretch", alt=f"{VIEWS[kind]}: images before and after augmentation.")
+            st.caption(_cost(state.draft(), view.images))
     except UserError as error:
         shell.error_card(error)
+
+
+def _cost(recipe: Recipe, images: tuple[int, ...]) -> str:
+    """What the pipeline costs, beside what the network eats where that was measured; and what a crop leaves over."""
+    words = f":material/speed: One core draws about {draws.speed(recipe, images):,.0f} of these images a second."
+    measured = timing.known(recipe).get(timing.name(recipe.model.backbone.kind, recipe.model.backbone.architecture))
+    if measured:
+        words += f" Training everything eats about {measured.train_images_per_s:,.0f}."
+    kept = [part.kept() for part in recipe.augment if part.active]
+    if share := next((each for each in kept if each < 1), None):
+        words += f" The crop keeps {share:.0%} of a picture in the mean."
+    return words
 
 
 def _view(kind: str, samples: Samples) -> draws.View | None:
@@ -97,11 +112,12 @@ def _turn(key: str) -> None:
 
 
 def mixing_panel(samples: Samples) -> None:
-    """Whether images are mixed with each other, and what that looks like."""
-    with st.expander("More: mixing", icon=":material/tune:"):
+    """Whether images are mixed with each other, what that looks like, and the seed that all draws come from."""
+    with st.expander("More: mixing and seed", icon=":material/tune:"):
         left, right = st.columns([8, 4], gap="large")
         with right:
             fields.choice("training.mix", "Mix images")
+            fields.field("training.seed")
         with left:
             mixtures(samples)
 

@@ -1,6 +1,5 @@
 """Data: what is in it, is it sound, how is it split."""
 
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,13 +11,12 @@ from finetune_core import figures
 from finetune_core.data import doctor
 from finetune_core.data.overview import Overview, overview
 from finetune_core.data.split import Split
-from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
 from finetune_core.runs import preflight
-from pages.ui.data import examining, reading
-from pages.ui.kit import dataset, fields, shell, state, warm
+from pages.ui.data import collecting, doubting, examining, fixing, reading, ruling
+from pages.ui.kit import behind, dataset, fields, path, shell, state, warm
 from pages.ui.kit.chart import harmless
 from pages.ui.kit.checks import checks
 from pages.ui.kit.pieces import piece
@@ -26,7 +24,6 @@ from pages.ui.kit.pieces import piece
 ALL = "All images"
 COLUMNS, ROWS, TILE = 8, 6, 168
 PER_CLASS = 4  # pictures of each class when all are shown
-PREVIEWED = 6  # file names shown with their classes
 
 
 def source_panel(data: Data) -> None:
@@ -36,18 +33,27 @@ def source_panel(data: Data) -> None:
     if source.own:
         fields.field("data.source.path", explain=False, placeholder=source.example)
         st.caption("Write its path and press Enter.")
-    others = [knob.name for knob in source.knobs() if knob.name != "path"]
-    fields.knobs("data.source", others, explain=False)
-    with contextlib.suppress(UserError):  # told beside the pictures
-        for name, label in source.trial(PREVIEWED).items():
-            st.caption(f"{shell.plain(name)} → {f'**{shell.plain(label)}**' if label else 'no class'}")
+    ruling.panel(source)
     checks(preflight.answers(state.draft()))
+    collecting.panel(opened=source.own and not getattr(source, "path", ""))
+    st.page_link(path.LABEL.script, label="Label pictures that have no classes yet", icon=path.LABEL.icon)
 
 
 def split_panel() -> None:
     """How it is split and sized; what few need waits behind More."""
     with st.expander("More: split and image size", icon=":material/tune:"):
-        for name in ("valid_share", "image_size", "channels", "split_seed", "unreadable"):
+        for name in (
+            "valid_share",
+            "test_share",
+            "image_size",
+            "crop_share",
+            "keep_side",
+            "channels",
+            "split_seed",
+            "fold",
+            "group",
+            "unreadable",
+        ):
             fields.field(f"data.{name}")
 
 
@@ -58,6 +64,7 @@ def counts(seen: Overview) -> None:
         seen.about.nouns.capitalize(): len(seen.names),
         "For training": seen.train,
         "For validation": seen.valid,
+        **({"For a test": seen.test} if seen.test else {}),
     }
     with st.container(horizontal=True, gap="medium"):
         for label, number in numbers.items():
@@ -120,16 +127,20 @@ def balance(samples: Samples, parts: Split, seen: Overview) -> None:
     )
 
 
-def health(samples: Samples, data: Data) -> None:
-    """What is wrong or worth a word, with the very pictures."""
+def health(samples: Samples, parts: Split, data: Data) -> None:
+    """What is wrong or worth a word, with the very pictures, and what was mended."""
+    fixing.mended(data)
     for note in samples.notes:
         st.caption(f":material/info: {shell.plain(note)}")
 
     def draw(examined: doctor.Examined) -> None:
-        found = doctor.findings(samples, examined, data.image_size)
+        recipe = state.draft()
+        seen = doubting.doubts(recipe), doubting.twins(recipe)
+        found = doctor.findings(recipe, samples, parts, examined, *seen)
         checks(found, lambda images: _pictures(samples, images, data.channels), "health")
 
-    examining.watch(examining.begin(samples, data), draw)
+    behind.watch(examining.begin(samples, data), draw)
+    doubting.panel(state.draft(), samples)
 
 
 def _pictures(samples: Samples, images: Sequence[int], channels: int) -> bytes:
@@ -142,7 +153,7 @@ def _pictures(samples: Samples, images: Sequence[int], channels: int) -> bytes:
 
 
 def _nothing_named(data: Data) -> bool:
-    return data.source.own and not getattr(data.source, "path", "")
+    return not getattr(data.source, "path" if data.source.own else "name", "anything")
 
 
 def main() -> None:
@@ -159,7 +170,7 @@ def main() -> None:
             seen = overview(*found)
             counts(seen)
             piece(partial(sheet, found[0], data))
-            health(found[0], data)
+            health(*found, data)
     if found:
         with left:
             balance(*found, seen)
@@ -168,7 +179,9 @@ def main() -> None:
         with right:
             shell.empty(
                 "Which images?",
-                f"Write where they lie: a path on this machine, such as {data.source.example}.",
+                f"Write where they lie: a path on this machine, such as {data.source.example}."
+                if data.source.own
+                else data.source.missing(),
                 icon=":material/folder_open:",
             )
     shell.next_step(slot, "data", why="" if found else "First choose images that can be read.")

@@ -40,7 +40,7 @@ def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
     st.caption(known[chosen].help if chosen else "As set below. A preset replaces it.")
     if recipe.task.exclusive:
         with contextlib.suppress(UserError):  # what is wrong with the images is told on their page
-            each = outline.training_images(recipe.data.model_dump_json()) / dataset.class_count(recipe.data.source)
+            each = outline.training_images(recipe.data.model_dump_json()) / dataset.class_count(recipe.data)
             st.caption(f":gray[:material/lightbulb:] {advice(each)}")
 
 
@@ -125,7 +125,7 @@ def main() -> None:
         if st.button("Choose a backbone", key="change-backbone"):
             backbones.choose()
         return
-    outputs = dataset.class_count(recipe.data.source)
+    outputs = dataset.class_count(recipe.data)
     features = entry.features_for(recipe.model.head)
     try:
         counts = catalogue.layer_counts(recipe.model, outputs)

@@ -15,7 +15,7 @@ from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs.store import Run
-from pages.ui.kit import fields, live, phasing, scripts, shell, starts, state
+from pages.ui.kit import asking, fields, live, phasing, scripts, shell, starts, state
 from pages.ui.kit.badge import status_words
 from pages.ui.kit.chart import chart, load
 from pages.ui.rate import finder, racing
@@ -56,7 +56,7 @@ def _actions(place: st.delta_generator.DeltaGenerator, recipe: Recipe, newest: R
     """One primary action: find, then go on."""
     wanted = False
     if newest and newest.status.active:
-        place.button("Stop", icon=":material/stop_circle:", key="stop", on_click=finder.stop, args=(newest,))
+        place.button("Stop", icon=":material/stop_circle:", key="stop", on_click=asking.stop, args=(newest,))
     elif newest and newest.status.state == "finished" and finder.fits(newest, recipe):
         wanted = shell.start(place, "Find again", icon=":material/refresh:", key="again", kind="secondary")
         shell.next_step(place, "rate")

@@ -15,7 +15,7 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.parts.numbers import written
-from finetune_core.parts.tasks import Score, Targets, Task
+from finetune_core.parts.tasks import Score, Targets
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import model_words, source_words, thawed_words, train_words
 from finetune_core.runs import launch, store
@@ -26,13 +26,26 @@ from pages.ui.kit import live, path, scripts, shell, state
 from pages.ui.kit.badge import duration, status_words
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.live import Telling
-from pages.ui.run import acting, branching, changing, cockpit, further, queueing, sweeping
+from pages.ui.run import acting, branching, changing, cockpit, further, queueing, sweeping, testing
 from pages.ui.run.board import board
+from pages.ui.run.mistakes import mistakes
+from pages.ui.run.taking import take_away
 from pages.ui.run.try_image import try_image
 
 RECENT = 500  # records of another job that are shown
 NOTES = 30  # the newest of a run
-TABS = ("Charts", "Guesses", "Scores", "Try an image", "Checkpoints", "Recipe", "Command", "Log")
+TABS = (
+    "Charts",
+    "Guesses",
+    "Scores",
+    "Mistakes",
+    "Try an image",
+    "Take away",
+    "Checkpoints",
+    "Recipe",
+    "Command",
+    "Log",
+)
 
 
 def show(run: Run, recipe: Recipe, job: Job) -> None:
@@ -130,8 +143,10 @@ def _body(run: Run, recipe: Recipe) -> None:
     parts = (
         lambda: _charts(run, recipe, status, told),
         lambda: board(run, recipe, told.history.epochs),
-        lambda: _scores(told.history, recipe.task),
+        lambda: _scores(run, recipe, told.history),
+        lambda: mistakes(run, recipe),
         lambda: try_image(run),
+        lambda: take_away(run),
         lambda: branching.checkpoints(run),
         lambda: _recipe(run),
         lambda: _command(run),
@@ -240,9 +255,9 @@ def _reading(told: Telling) -> None:
             st.caption(f":orange[:material/warning:] {lines} cannot be read and {'is' if one else 'are'} left out.")
 
 
-def _scores(history: History, task: Task) -> None:
-    """The best epoch in all its numbers, and each class, tag or number alone."""
-    best = history.best
+def _scores(run: Run, recipe: Recipe, history: History) -> None:
+    """The best epoch in all its numbers, each class, tag or number alone, and what a test says at the end."""
+    best, task = history.best, recipe.task
     if best is None:
         shell.empty("Not yet", "The first epoch has to end; then there is something to measure.")
         return
@@ -252,6 +267,7 @@ def _scores(history: History, task: Task) -> None:
             st.metric(score.title, score.shown(best["scores"][score.key]), border=True, help=score.help)
     st.caption(f"Validation images, epoch {best['epoch'] + 1}, the best so far.")
     chart(figures.by_name(best["by_name"], task.by_name), key="by-name")
+    testing.panel(run, recipe)
 
 
 def _notes(history: History) -> None:

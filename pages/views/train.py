@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -11,11 +13,13 @@ from streamlit.delta_generator import DeltaGenerator
 from finetune_core import figures, machine
 from finetune_core.errors import UserError
 from finetune_core.export import script
+from finetune_core.findings import Finding
 from finetune_core.parts import Loss
 from finetune_core.recipe import Recipe, rules
 from finetune_core.recipe.plan import full_length, starts
 from finetune_core.runs import launch, preflight
 from finetune_core.runs.waiting import engines
+from finetune_core.wording import count
 from pages.ui.kit import fields, outline, path, phasing, scripts, shell, state
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.checks import checks, unkept
@@ -33,7 +37,7 @@ def show(recipe: Recipe) -> None:
     slot = shell.page("train", "Train", LEAD)
     found = [*unkept(), *preflight.findings(recipe)]
     broken = shell.mend_first([*(finding.title for finding in found if finding.error), *placing.wrong()])
-    _begin(slot, recipe, broken)
+    _begin(slot, recipe, broken, [finding for finding in found if finding.level == "ask"])
     phasing.chooser(recipe)
     _choices()
     _plan(recipe)
@@ -50,8 +54,8 @@ def show(recipe: Recipe) -> None:
     load()
 
 
-def _begin(slot: DeltaGenerator, recipe: Recipe, broken: str) -> None:
-    """Launch, or where its device is at work let the run wait for it, and say for what.
+def _begin(slot: DeltaGenerator, recipe: Recipe, broken: str, asks: list[Finding]) -> None:
+    """Launch, or where its device is at work let the run wait for it, and say for what; what `asks` comes first.
 
     They are two buttons with keys of their own: a second click on the first must not land on the other.
     """
@@ -63,13 +67,33 @@ def _begin(slot: DeltaGenerator, recipe: Recipe, broken: str) -> None:
         row.caption(f":green[:material/check: {added}]", width="content")
     if not ahead:
         if shell.start(slot, "Launch", icon=":material/local_fire_department:", why=broken):
-            _launch(recipe)
+            _asked(asks, "Launch anyway", partial(_launch, recipe))
         return
     if shell.start(slot, "Add to the queue", icon=":material/add_to_queue:", key="add-to-queue", why=broken):
-        queueing.add(recipe)
+        _asked(asks, "Add it anyway", partial(queueing.add, recipe))
     with row:
         st.caption(f":material/schedule: {ahead}", width="content")
         st.page_link(path.PAGES["runs"].script, label=":small[See the queue]")
+
+
+def _asked(asks: list[Finding], label: str, go_on: Callable[[], None]) -> None:
+    """Go on; first ask where something is likely to make the result worthless."""
+    if asks:
+        _ask(asks, label, go_on)
+    else:
+        go_on()
+
+
+@st.dialog("Look at your data first", width="medium")
+def _ask(asks: list[Finding], label: str, go_on: Callable[[], None]) -> None:
+    checks((replace(each, mend=None, others=()) for each in asks), key="asked")
+    st.caption("On Data you see the pictures, and mend each of these with a click.")
+    with st.container(horizontal=True):
+        if st.button("See them on Data", type="primary", icon=":material/photo_library:", key="asked-data"):
+            st.switch_page(path.PAGES["data"].script)
+        if shell.start(st.container(width="content"), label, key="asked-anyway", kind="secondary"):
+            go_on()
+            st.rerun()
 
 
 def _downloads(recipe: Recipe, broken: bool) -> None:
@@ -161,6 +185,7 @@ def _more() -> None:
         st.markdown("**Loss**")
         fields.choice("training.loss", "Kind of loss", skip=_unfitting(), with_knobs=False)
         _knobs("training.loss")
+        fields.choice("training.sampling", "Images of an epoch", with_knobs=False)
         st.markdown("**Run**")
         fields.field("name", explain=False)
         for name in OF_RUN:
@@ -204,7 +229,8 @@ def _plan(recipe: Recipe) -> None:
     chart(figure, key="plan")
     each = len(plan) // recipe.epochs
     st.caption(
-        f"{len(plan):,} steps: {recipe.epochs} epochs of {each:,} steps with {recipe.training.batch_size} images each."
+        f"{len(plan):,} steps: {count(recipe.epochs, 'epoch')} of {each:,} steps "
+        f"with {recipe.training.batch_size} images each."
     )
 
 

@@ -1,6 +1,7 @@
 """What every part shows of itself as code does what the part does; looped over the registries."""
 
 import inspect
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from finetune_core.parts import (
 )
 from finetune_core.parts.backbones.spec import Plan
 from finetune_core.parts.codetext import importing, own_layers
+from finetune_core.parts.sources import hub_sets, published
 from finetune_core.parts.tasks import Targets, targets_from
 from finetune_core.recipe import Data, Model, Recipe
 from tests.conftest import paint
@@ -230,10 +232,10 @@ def test_the_code_of_a_network_builds_it_with_its_weights(weight_files: dict[str
         torch.manual_seed(3)
         built = build(recipe.model, 3, image_size=64, channels=recipe.data.channels)
         blueprint = script.outline(recipe, 3)
-        facts = script.Facts(script.facts.Pictures(None, targets("single_label")), blueprint)  # type: ignore[arg-type]
         names: dict[str, Any] = {}
+        code = network.layers(blueprint), network.building(recipe, blueprint), network.grouping(blueprint)
         torch.manual_seed(3)
-        exec(importing(network.layers(facts), network.building(recipe, facts), network.grouping(facts)), names)
+        exec(importing(*code), names)
         shown = names["model"]
         assert repr(shown) == repr(built.module), name
         ours, theirs = built.module.state_dict(), shown.state_dict()
@@ -268,6 +270,11 @@ def sources(folder: Path) -> Iterator[dict[str, Any]]:
     (folder / "plain" / "class_0" / "0.png").rename(folder / "plain" / "class_0" / "Z.PNG")
     for name in ("plain", "both"):
         yield {"kind": "folder", "path": str(folder / name)}
+    yield {"kind": "archive", "path": shutil.make_archive(str(folder / "packed"), "zip", folder / "both")}
+    shutil.copytree(folder / "both", published.folder("eurosat"))
+    yield {"kind": "published", "name": "eurosat"}
+    shutil.copytree(folder / "plain", hub_sets.folder("a/b", "", ""))
+    yield {"kind": "hub_set", "name": "a/b"}
     yield {"kind": "file_names", "path": str(folder / "plain"), "pattern": r"^(\d)$"}
     rows = [
         f"{path.relative_to(folder)}|{'b a'[: i % 4]}|{i % 2}|{i / 3:.2f}|"
@@ -297,7 +304,7 @@ def test_a_sources_code_lists_and_splits_its_images(tmp_path: Path) -> None:
         names: dict[str, Any] = {}
         exec(script.data(recipe, samples), names)
         assert [Path(path) for path in names["paths"]] == list(samples.paths), source
-        parts = split(samples, 0.4, 3)
+        parts = split(samples, recipe.data)
         assert np.array_equal(names["train"], parts.train)
         assert np.array_equal(names["valid"], parts.valid)
         labels = targets_from(samples.task, samples.classes, [samples.labels[i] for i in parts.train]).encoded(

@@ -16,6 +16,7 @@ GROUND = {
     "__main__",
     "errors",
     "cores",
+    "downloads",
     "memory",
     "patterns",
     "wording",

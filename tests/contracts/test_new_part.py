@@ -15,7 +15,7 @@ from finetune_core.cli import main
 from finetune_core.data.pipeline import train_pipeline
 from finetune_core.export import script
 from finetune_core.parts import Transform
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Data, Recipe
 from finetune_core.runs import store
 from finetune_core.runs.work.worker import work
 from tests.contracts import test_code, test_parts, test_transforms
@@ -90,7 +90,7 @@ def test_the_exported_script_does_it(with_new: Recipe) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_it_works_on_grey_colour_and_transparency(new: type[Transform], channels: int) -> None:
     image = torch.full((channels, 32, 32), 200, dtype=torch.uint8)
-    view = train_pipeline((new(chance=1.0),), 32, channels)(image)
+    view = train_pipeline((new(chance=1.0),), Data(image_size=32, channels=channels))(image)
     assert view[:3].eq(55).all()
     assert view[3:].eq(200).all(), "transparency is no colour"
 

@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 PROGRAM = "python -m finetune_core "
 LINES = [line.removeprefix(PROGRAM) for _, block in BLOCKS for line in block.splitlines() if line.startswith(PROGRAM)]
-STAYS = ("studio", "sweep")  # go on behind the command; tests of their own start them
+STAYS = ("studio", "sweep", "serve")  # go on behind the command; tests of their own start them
 NOT_NOW = ("stop", "pause", "resume", "set", "move", "cancel")  # a finished run is neither at work nor waits: code 2
 
 
@@ -33,6 +33,8 @@ def test_every_line_works_in_its_order(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Image.effect_noise((80, 60), 90).save("photo.jpg")
+    Path("PICTURES").mkdir()
+    Image.effect_noise((80, 60), 90).save("PICTURES/one.jpg")
     for line in LINES:
         command, *rest = words(line)
         if command in STAYS:

@@ -21,7 +21,13 @@ MINUTES = 60_000  # Playwright counts milliseconds
 AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 ROOT = Path(__file__).resolve().parent.parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--use-fake-device-for-media-stream",
+]
 
 
 @pytest.fixture(scope="session")

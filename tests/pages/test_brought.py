@@ -65,11 +65,11 @@ def test_the_page_and_the_terminal_say_the_same_of_what_was_left_out(
     for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
         (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40)).save(tmp_path / "pets" / name)
-    (tmp_path / "pets" / "dog" / "3.HEIC").write_bytes(b"")
+    (tmp_path / "pets" / "dog" / "3.CR2").write_bytes(b"")
     _, said = drawn(open_page, tmp_path, {"kind": "folder", "path": str(tmp_path / "pets")})
     assert main(["data", str(tmp_path / "runs" / "draft.yaml"), "--quick"]) == 0
     note = capsys.readouterr().out.splitlines()[-1]
-    assert note.startswith("Left out: 1 .heic.")
+    assert note.startswith("Left out: 1 .cr2.")
     assert note in said.replace("\\", "")
 
 

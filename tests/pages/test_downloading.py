@@ -105,7 +105,7 @@ def test_a_cache_that_is_a_file_is_told_in_words(
     over()
     app.run()
     assert not app.exception
-    assert "There is no place for the weights" in words(app)
+    assert "There is no place for the published weights" in words(app)
     assert any(str(places.cache_dir() / "weights") in each.value for each in app.text)
 
 

@@ -135,3 +135,25 @@ def test_only_what_a_person_changed_reaches_the_draft() -> None:
     app = AppTest.from_function(_widgets_that_call_back, default_timeout=30).run()
     assert not app.exception
     assert app.markdown[0].value == "taken [0.7], draft kept, None"
+
+
+def _a_click_upon_a_click() -> None:
+    import streamlit as st
+    from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
+
+    from pages.ui.kit import state
+
+    def typed() -> None:
+        get_script_run_ctx().script_requests.request_rerun(RerunData())  # the browser sends the next click
+        state.edit_value("phases.0.epochs", 7)
+        state.keep("kept", True)
+
+    st.button("Type", key="type", on_click=typed)
+    st.caption("kept" if state.value("kept") else "lost")
+
+
+def test_a_change_is_kept_whole_where_the_next_click_comes_while_it_is_taken(tmp_path: Path) -> None:
+    app = AppTest.from_function(_a_click_upon_a_click, default_timeout=30).run()
+    app.button(key="type").click().run()
+    assert recipes.load(tmp_path / "runs" / "draft.yaml").phases[0].epochs == 7
+    assert app.caption[0].value == "kept"

@@ -14,7 +14,7 @@ from finetune_core.data.depth import Depth
 from finetune_core.data.kept import kept
 from finetune_core.data.split import split
 from finetune_core.parts.sources.folders import list_folder
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Data, Recipe
 from finetune_core.runs import store
 from finetune_core.runs.work.worker import work
 from pages.ui.kit import dataset
@@ -83,7 +83,7 @@ def test_what_a_run_was_measured_on_stays_so_when_images_are_added(tmp_path: Pat
     folder = paint(tmp_path / "photos")
     recipe = Recipe().with_value("data.source", {"kind": "folder", "path": str(folder)})
     samples = recipe.data.source.samples()
-    run, begun = store.create(recipe), kept(samples, split(samples, 0.2, 0))
+    run, begun = store.create(recipe), kept(samples, split(samples, Data(valid_share=0.2, split_seed=0)))
     run.save_begun(begun)
     for number in range(20):
         Image.new("RGB", (40, 40)).save(folder / "class_1" / f"new{number}.png")

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core import recipe as recipes
 from finetune_core.parts import Transform
-from finetune_core.parts.transforms import HorizontalFlip, Light, RandomResizedCrop, Rotation
+from finetune_core.parts.transforms import PRESETS, HorizontalFlip, Light, RandomResizedCrop, Rotation
 from finetune_core.recipe import Recipe
 from tests.pages.conftest import draft, saved
 
@@ -167,3 +167,13 @@ def test_an_earlier_draft_offers_what_came_later(open_page: Open, tmp_path: Path
     app = added(open_page("augment"), "random_erasing")
     assert [part.kind for part in recipes.load(file).augment] == ["horizontal_flip", "random_erasing"]
     assert [toggle.key for toggle in app.toggle] == ["on:#0", "on:#1"]
+
+
+def test_a_stack_to_begin_with_takes_the_place_of_the_one_before(open_page: Open, blooms: None) -> None:
+    app = open_page("augment")
+    app.menu_button(key="augment-preset").click("documents").run()
+    assert not app.exception
+    assert draft().augment == PRESETS["documents"].transforms
+    titles = [each.label for each in app.toggle]
+    assert "**JPEG**" in titles
+    assert "**Random crop**" not in titles

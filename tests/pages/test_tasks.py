@@ -83,10 +83,35 @@ def test_classes_in_file_names_are_shown_as_one_types(open_page: Open, draft: Pa
     source = {"kind": "file_names", "path": str(tmp_path), "pattern": r"^\d*(\d)$"}
     recipes.load(draft).with_value("data.source", source).save(draft)
     app = open_page("data")
-    assert "10 → **0**" in texts(app)
+    shown = app.dataframe[0].value
+    assert shown.head(2).to_numpy().tolist() == [["0.png", "0"], ["1.png", "1"]]
+    assert "names fit, with 10 classes" in texts(app)
+    app.text_input(key="field:data.source.pattern").set_value(r"^1(\d)$").run()
+    shown = app.dataframe[0].value
+    assert shown["Class"][0] == "no class", "what is missed is seen first"
     app.text_input(key="field:data.source.pattern").set_value("(").run()
     assert not app.exception
     assert "no regular expression" in texts(app)
+
+
+def test_columns_are_picked_from_those_that_are_there(open_page: Open, draft: Path) -> None:
+    made = recipes.load(draft)
+    app = open_page("data")
+    columns = list(app.dataframe[0].value.columns)
+    assert {"tags", "age"} <= {*columns}
+    assert app.multiselect(key="pick:data.source.labels").options == columns
+    app.multiselect(key="pick:data.source.labels").set_value(["age"]).run()
+    assert recipes.load(draft).data.source.labels == "age"
+    assert app.selectbox(key="pick:data.source.image").options == ["Found by looking", *columns]
+    app.selectbox(key="pick:data.source.image").set_value("age").run()
+    assert recipes.load(draft).data.source.image == "age", "their numbers lead to files, too"
+    app.selectbox(key="pick:data.source.image").set_value("").run()
+    app.multiselect(key="pick:data.source.labels").set_value([]).run()
+    source = recipes.load(draft).data.source
+    assert (source.image, source.labels) == ("", "")
+    made.with_value("data.source.labels", "nothing such").save(draft)
+    app = open_page("data")
+    assert app.multiselect(key="pick:data.source.labels").value == ["nothing such"], "it can be taken away"
 
 
 def test_lists_of_numbers_are_written_in_one_field(open_page: Open, draft: Path, images: Path) -> None:

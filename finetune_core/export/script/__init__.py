@@ -7,17 +7,20 @@ what the recipe uses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from finetune_core.export.script import images, network, training
 from finetune_core.export.script.facts import Facts, gather, look, outline
 from finetune_core.finder.sweep import Sweep
+from finetune_core.parts.backbones.weights import Checkpoint
 from finetune_core.parts.codetext import banner, double_quoted, importing, imports, joined
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.changes import Made
 
-__all__ = ["Facts", "augment", "data", "gather", "layers", "look", "outline", "rate", "train", "whole"]
+__all__ = ["Facts", "augment", "data", "gather", "layers", "look", "outline", "rate", "train", "trained", "whole"]
 
 BEFORE = "# the images are those of Data and Augment, model and GROUPS those of Model & layers; train.py holds it all"
 FASTEST = '"cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"'
@@ -33,12 +36,12 @@ def whole(recipe: Recipe, facts: Facts, changes: Sequence[Made] = ()) -> str:
         images.reading(recipe, pictures),
         images.DECODING,
         images.augmentation(recipe),
-        images.BATCHES,
+        images.batches(recipe),
         banner("Network"),
-        network.layers(facts),
-        "torch.manual_seed(SEED)  # the new head starts from it\n" + network.building(recipe, facts),
+        network.layers(facts.blueprint),
+        "torch.manual_seed(SEED)  # the new head starts from it\n" + _building(recipe, facts),
         "model.to(device).to(memory_format=torch.channels_last)  # quicker for convolutions",
-        network.grouping(facts),
+        network.grouping(facts.blueprint),
         banner("Training"),
         *_tools(recipe, facts, recipe.phases),
         training.evaluation(recipe, facts),
@@ -107,12 +110,22 @@ def augment(recipe: Recipe, outputs: int) -> str:
 def layers(recipe: Recipe, facts: Facts, index: int = 0) -> str:
     """The network, its layer groups, and what learns in a phase."""
     return importing(
-        network.layers(facts),
-        network.building(recipe, facts),
-        network.grouping(facts),
+        network.layers(facts.blueprint),
+        _building(recipe, facts),
+        network.grouping(facts.blueprint),
         network.freezing([recipe.phases[index]]),
         training.one_phase(recipe, facts, index),
     )
+
+
+def trained(recipe: Recipe, checkpoint: Path, outputs: int) -> str:
+    """The network of a run with what it has learned, which the code expects in a file WEIGHTS."""
+    head = recipe.model.head.replace(init="torch", bias="torch")  # whatever it began with, it has learned since
+    backbone = recipe.model.backbone.replace(weights=Checkpoint(path=str(checkpoint)))
+    recipe = recipe.replace(model=recipe.model.replace(backbone=backbone, head=head))
+    blueprint = outline(recipe, outputs)
+    code = network.building(recipe, blueprint)
+    return joined(network.layers(blueprint), re.sub(r"^WEIGHTS = .*\n", "", code))
 
 
 def rate(recipe: Recipe, facts: Facts, index: int, sweep: Sweep) -> str:
@@ -136,6 +149,11 @@ def train(recipe: Recipe, facts: Facts) -> str:
         training.step(recipe),
         training.loop(recipe),
     )
+
+
+def _building(recipe: Recipe, facts: Facts) -> str:
+    priors = facts.pictures.targets.priors if recipe.model.head.bias == "priors" else ()
+    return network.building(recipe, facts.blueprint, priors)
 
 
 def _tools(recipe: Recipe, facts: Facts, phases: Sequence[Phase]) -> list[str]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import ExifTags, Image
 
 from finetune_core.data.cache import decoded, depth_of
+from finetune_core.data.chosen import arranged
 from finetune_core.data.depth import Depth, kind_of
 from finetune_core.data.image import FORMATS, MAX_ASPECT
-from finetune_core.data.pipeline import eval_side
-from finetune_core.data.split import Split, readable, split
+from finetune_core.data.split import Split, readable
 from finetune_core.network.build import with_head
 from finetune_core.network.freezing import divide
 from finetune_core.network.network import Fitting, LayerGroup, Network
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 DEEP, CLEAR, ODD, LONG = "more than 8 bits", "transparent", "neither grey nor colour", "long"
+HEIF = "as phones write it"
 LARGE, TURNED = "a JPEG larger than it is needed", "perhaps taken with a turned camera"
 SIMPLE = ("L", "RGB", "CMYK")  # modes that can be scaled as they are
 
@@ -37,7 +38,9 @@ SIMPLE = ("L", "RGB", "CMYK")  # modes that can be scaled as they are
 class Pictures:
     """The images: which, how they are split, what they are labelled with, and what is special about their files."""
 
-    samples: Samples
+    listed: Samples  # all that the source has
+    samples: Samples  # those that take part, as they were mended
+    parts: Split
     targets: Targets
     damaged: tuple[int, ...] = ()  # indices of files that cannot be read and are left out
     traits: frozenset[str] = frozenset()
@@ -83,18 +86,19 @@ def gather(recipe: Recipe, report: Report | None = None) -> Facts:
     return Facts(pictures, outline(recipe, len(pictures.targets.names), report))
 
 
-def look(recipe: Recipe, samples: Samples, thorough: bool = False) -> Pictures:
+def look(recipe: Recipe, listed: Samples, thorough: bool = False) -> Pictures:
     """What there is to say about the images; every file is opened only if `thorough`."""
     data = recipe.data
+    samples, whole = arranged(listed, data)
     bad: tuple[tuple[int, str], ...] = ()
     if thorough:
-        bad = decoded(samples, eval_side(data.image_size), data.unreadable, channels=data.channels).bad
+        bad = decoded(samples, data.side, data.unreadable, channels=data.channels).bad
     damaged = tuple(index for index, _ in bad)
-    parts = readable(samples, split(samples, data.valid_share, data.split_seed), damaged)
+    parts = readable(samples, whole, damaged)
     targets = targets_from(samples.task, samples.classes, [samples.labels[index] for index in parts.train])
-    traits = frozenset(_traits(samples, parts, eval_side(data.image_size)) if thorough else ())
+    traits = frozenset(_traits(samples, parts, data.side) if thorough else ())
     depth = depth_of(samples) if DEEP in traits else None
-    return Pictures(samples, targets, damaged, traits, depth)
+    return Pictures(listed, samples, whole, targets, damaged, traits, depth)
 
 
 def _traits(samples: Samples, parts: Split, side: int) -> Iterator[str]:
@@ -102,6 +106,8 @@ def _traits(samples: Samples, parts: Split, side: int) -> Iterator[str]:
     for index in (*parts.train, *parts.valid):
         with Image.open(samples.paths[index], formats=FORMATS) as image:
             yield from _shape(image, side)
+            if image.format == "HEIF":
+                yield HEIF
             if kind_of(image.mode):
                 yield DEEP
             elif image.has_transparency_data:

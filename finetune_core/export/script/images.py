@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from textwrap import indent
 
+import numpy as np
+
 from finetune_core.data.depth import Depth, kind_of
 from finetune_core.data.image import MODES
-from finetune_core.data.pipeline import eval_calls, eval_side, train_calls
-from finetune_core.export.script.facts import CLEAR, LARGE, LONG, ODD, TURNED, Pictures
+from finetune_core.data.pipeline import eval_calls, train_calls
+from finetune_core.data.split import LEAST, ORDER
+from finetune_core.export.script.facts import CLEAR, HEIF, LARGE, LONG, ODD, TURNED, Pictures
 from finetune_core.parts import Call
-from finetune_core.parts.codetext import joined, listed, own_layers
+from finetune_core.parts.codetext import bracketed, definitions, joined, listed, own_layers
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import ROUNDING
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Data, Recipe
 
 ROOM = 110  # columns for a call that stands indented, or behind a name
 
@@ -22,8 +27,10 @@ def listing(recipe: Recipe, pictures: Pictures) -> str:
     return "\n\n".join(
         part
         for part in (
-            recipe.data.source.code(pictures.samples),
+            recipe.data.source.code(pictures.listed),
             _split(recipe, pictures),
+            _relabelled(recipe, pictures),
+            _placed(recipe, pictures),
             _without(pictures.damaged),
             _in_standard_units(pictures),
         )
@@ -31,22 +38,134 @@ def listing(recipe: Recipe, pictures: Pictures) -> str:
     )
 
 
+PLACE = "{os.path.relpath(path, DATA): index for index, path in enumerate(paths)}"
+BYTES = """\
+{  # with bytes that are no UTF-8 written out
+    os.path.relpath(path, DATA).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"): index
+    for index, path in enumerate(paths)
+}"""
+
+
+def _relabelled(recipe: Recipe, pictures: Pictures) -> str:
+    """Classes as they were mended by hand: which those of the data have become, then single images."""
+    everything, samples = pictures.listed, pictures.samples
+    if not recipe.data.fixes or not samples.about.exclusive:
+        return f"place = {_places(everything)}" if recipe.data.fixes else ""
+    whole = samples.whole or samples
+    now, before = np.asarray(whole.labels), np.asarray(everything.labels)
+    turned = [int(np.bincount(now[before == label] + 1).argmax()) - 1 for label in range(len(everything.classes))]
+    single = np.flatnonzero(now != np.take(turned, before))
+    lines = [f"place = {_places(everything)}"]
+    if turned != [*range(len(samples.classes))]:
+        lines.append(f"labels = np.array({turned!r})[labels]  # what became of each class")
+    if samples.classes != everything.classes:
+        lines.append(listed(samples.about.constant, samples.classes, "as they were mended by hand"))
+    if len(single):
+        pairs = [f"{everything.place(index)!r}: {now[index]}" for index in single.tolist()]
+        lines.append(bracketed("for name, label in {", pairs, "}.items():", "  # relabelled by hand"))
+        lines.append("    labels[place[name]] = label")
+    return "\n".join(lines)
+
+
+def _places(samples: Samples) -> str:
+    plain = all(str(path).isprintable() for path in samples.paths)
+    return PLACE if plain else BYTES
+
+
 def _split(recipe: Recipe, pictures: Pictures) -> str:
-    data, samples = recipe.data, pictures.samples
+    data, samples = recipe.data, pictures.listed
     if samples.fixed:
-        return """aside = np.array(aside)
-train, valid = np.flatnonzero(~aside), np.flatnonzero(aside)"""
+        tested = "\ntest = np.flatnonzero(aside == 2)" if "test" in samples.fixed else ""
+        return f"""aside = np.array(aside)
+train, valid = np.flatnonzero(aside == 0), np.flatnonzero(aside == 1){tested}"""
+    if data.group or samples.groups:
+        return _grouped(pictures)
+    lists, start = ("valid, test", "valid, test = [], []") if data.test_share else ("valid", "valid = []")
+    rest = "[*valid, *test]" if data.test_share else "valid"
     if samples.about.exclusive:
-        return f"""valid = []
+        return f"""{start}
 for label in range(len(CLASSES)):  # {data.valid_share:.0%} of each class is measured on
-    members = np.flatnonzero(labels == label)
-    count = min(max(round(len(members) * {data.valid_share!r}), 1), len(members) - 1)
-    valid.extend(np.random.default_rng([{data.split_seed}, label]).permutation(members)[:count])
+    members = np.random.default_rng([{data.split_seed}, label]).permutation(np.flatnonzero(labels == label))
+{indent(_cut(data, "members", 1), "    ")}
+    valid.extend({_fold(data, "members")}){TESTED if data.test_share else ""}
 valid = np.sort(valid)
-train = np.setdiff1d(np.arange(len(paths)), valid)"""
+train = np.setdiff1d(np.arange(len(paths)), {rest})"""
+    aside = f"{_fold(data, 'mixed')}, mixed[rest:]" if data.test_share else _fold(data, "mixed")
     return f"""mixed = np.random.default_rng({data.split_seed}).permutation(len(paths))
-count = min(max(round(len(paths) * {data.valid_share!r}), 2), len(paths) - 2)  # {data.valid_share:.0%} is measured on
-train, valid = np.sort(mixed[count:]), np.sort(mixed[:count])"""
+{_cut(data, "mixed", LEAST)}  # {data.valid_share:.0%} is measured on
+{lists} = {aside}
+valid = np.sort(valid)
+train = np.setdiff1d(mixed, {rest})"""
+
+
+TESTED = """
+    test.extend(members[rest:])"""
+
+
+def _cut(data: Data, name: str, least: int) -> str:
+    """How many of some images are measured on; first those for a test are put aside."""
+    if not data.test_share:
+        return f"count = min(max(round(len({name}) * {data.valid_share!r}), {least}), len({name}) - {least})"
+    return f"""rest = len({name}) - min(round(len({name}) * {data.test_share!r}), len({name}) - {2 * least})
+count = min(max(round(rest * {data.valid_share!r}), {least}), rest - {least})"""
+
+
+def _fold(data: Data, name: str) -> str:
+    if not data.fold:
+        return f"{name}[:count]"
+    rest = "rest" if data.test_share else f"len({name})"
+    return f"{name}[(start := min({data.fold} * count, {rest} - count)) : start + count]"
+
+
+def _grouped(pictures: Pictures) -> str:
+    """Whole groups on either side, as they came to lie."""
+    parts, places = pictures.parts, pictures.samples.places or range(len(pictures.samples))
+    lists = {
+        name: [int(places[index]) for index in side]
+        for name, side in (("valid", parts.valid), ("test", parts.test))
+        if len(side) or name == "valid"
+    }
+    lines = [f"{listed(name, side, 'split by groups')}\n{name} = np.array({name})" for name, side in lists.items()]
+    used = " + ".join(f"[*{name}]" for name in lists)
+    return "\n".join([*lines, f"train = np.setdiff1d(np.arange(len(paths)), {used})"])
+
+
+def _tests(recipe: Recipe, pictures: Pictures) -> bool:
+    """Whether the split, before anything is mended, names images for a test."""
+    if fixed := pictures.listed.fixed:
+        return "test" in fixed
+    if recipe.data.group or pictures.listed.groups:
+        return bool(len(pictures.parts.test))
+    return recipe.data.test_share > 0
+
+
+def _placed(recipe: Recipe, pictures: Pictures) -> str:
+    """Images that are kept on a side by hand, and those that are left out."""
+    parts, samples = pictures.parts, pictures.samples
+    if not recipe.data.fixes:
+        return ""
+    side = np.full(len(pictures.listed), len(ORDER))
+    places = np.asarray(samples.places or range(len(samples)))
+    for number, indices in enumerate(parts.sides):
+        side[places[indices]] = number
+    named = {name for fix in recipe.data.fixes for name in fix.images}
+    pairs = [
+        f"{name!r}: {side[index]}"
+        for index in range(len(pictures.listed))
+        if (name := pictures.listed.place(index)) in named
+    ]
+    return "\n".join(
+        [
+            "side = np.zeros(len(paths), int)  # 0: learned from, 1: measured on, 2: for a test, 3: left out",
+            "side[valid] = 1",
+            *(["side[test] = 2"] if _tests(recipe, pictures) else []),
+            bracketed("for name, number in {", pairs, "}.items():", "  # as they were mended by hand"),
+            "    side[place[name]] = number",
+            "left = np.flatnonzero(side < 3)",
+            "paths, labels, side = [paths[index] for index in left], labels[left], side[left]",
+            "train, valid = np.flatnonzero(side == 0), np.flatnonzero(side == 1)",
+        ]
+    )
 
 
 def _without(damaged: Sequence[int]) -> str:
@@ -71,6 +190,7 @@ def reading(recipe: Recipe, pictures: Pictures) -> str:
     traits, mode = pictures.traits, MODES[recipe.data.channels]
     lines = [
         *(_ranges(pictures.depth) if pictures.depth else []),
+        *(PHONES if HEIF in traits else []),
         *(TURNS if TURNED in traits else []),
         "def read(path):",
         f'    """A file as pixels (H, W, {recipe.data.channels}), its short side SIDE px."""',
@@ -95,6 +215,11 @@ def _ranges(depth: Depth) -> list[str]:
     return ["RANGES = {  # of images of more than 8 bits: what is black and white in all of them", *lines, "}", "", ""]
 
 
+PHONES = """\
+pillow_heif.register_heif_opener()  # so that Pillow reads what phones write
+
+
+""".splitlines()
 TURNS = """\
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # how a camera was held: how Pillow turns its picture back
 
@@ -126,9 +251,9 @@ WHOLE = """\
 MIDDLE = """\
         (width, height), short = image.size, min(image.size)
         w, h = min(width, 4 * short), min(height, 4 * short)  # of a panorama only the middle is kept
-        box = ((width - w) / 2, (height - h) / 2, (width - w) / 2 + w, (height - h) / 2 + h)
+        left, top = (width - w) // 2, (height - h) // 2
         size = tuple(min(round(side * SIDE / short), 4 * SIDE) for side in image.size)
-        small = image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)""".splitlines()
+        small = image.resize(size, Image.Resampling.BICUBIC, (left, top, left + w, top + h), 2.0)""".splitlines()
 ON_WHITE = """\
     if small.mode == "RGBA":
         small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)""".splitlines()
@@ -136,13 +261,12 @@ ON_WHITE = """\
 
 def sizes(recipe: Recipe) -> str:
     """The constants about images."""
-    return f"SIDE = {eval_side(recipe.data.image_size)}  # px, the short side at which images are kept"
+    return f"SIDE = {recipe.data.side}  # px, the short side at which images are kept"
 
 
 def augmentation(recipe: Recipe) -> str:
     """What is done to images that are learned from, and to those that are measured on."""
-    size = recipe.data.image_size
-    learned, measured = train_calls(recipe.augment, size, recipe.data.channels), eval_calls(size)
+    learned, measured = train_calls(recipe.augment, recipe.data), eval_calls(recipe.data)
     return joined(
         own_layers(*learned),
         "\n".join(
@@ -164,6 +288,30 @@ def _composed(calls: Sequence[Call]) -> str:
 
 
 DECODING = "pixels = {index: torch.from_numpy(read(paths[index])).permute(2, 0, 1) for index in (*train, *valid)}"
+
+
+def batches(recipe: Recipe) -> str:
+    """Views of single images, and batches of them; with the order of an epoch where that takes a function."""
+    order, _ = recipe.training.sampling.code()
+    if not order:
+        return BATCHES
+    again = BATCHES.replace("pixels[index]", "pixels[index % len(labels)]").replace(
+        "labels[indices]", "labels[indices % len(labels)]"
+    )
+    return definitions(re.sub(r"  # type: ignore.*", "", order), again)
+
+
+def order(recipe: Recipe) -> str:
+    """The order of an epoch, as an expression."""
+    return recipe.training.sampling.code()[1].replace("generator", "np.random.default_rng((SEED, epoch))")
+
+
+def of_view(recipe: Recipe, epoch: str, views: str = "") -> str:
+    """An image of that order, drawn as it is learned from; `views` says whether epochs share views."""
+    again = bool(recipe.training.sampling.code()[0])
+    index = f"index % len(labels) if {views} else index" if again and views else "index"
+    return f"drawn({index}, {epoch})"
+
 
 BATCHES = '''\
 def drawn(index, epoch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
-from finetune_core.export.script.facts import Facts
+from finetune_core.export.script.facts import Blueprint
 from finetune_core.parts.codetext import bracketed, listed, own_layers
 from finetune_core.parts.heads import STARTS
 from finetune_core.recipe import Phase, Recipe
@@ -13,16 +13,16 @@ from finetune_core.recipe import Phase, Recipe
 ROOM = 116  # columns for a call on a line of its own
 
 
-def layers(facts: Facts) -> str:
+def layers(blueprint: Blueprint) -> str:
     """The source of the layers that only Thaw has, where the network needs one."""
-    adapted = ["with_channels"] * any(facts.blueprint.channels)
-    names = [*adapted, *facts.blueprint.own]
-    return own_layers(*(layer for _, layer in facts.blueprint.fitting.layers), names=names)
+    adapted = ["with_channels"] * any(blueprint.channels)
+    names = [*adapted, *blueprint.own]
+    return own_layers(*(layer for _, layer in blueprint.fitting.layers), names=names)
 
 
-def building(recipe: Recipe, facts: Facts) -> str:
-    """The network with its weights and a new head."""
-    blueprint, lines = facts.blueprint, []
+def building(recipe: Recipe, blueprint: Blueprint, priors: Sequence[float] = ()) -> str:
+    """The network with its weights and a new head; `priors` of its last bias where the recipe wants them."""
+    lines = []
     origin, fitting = blueprint.origin, blueprint.fitting
     lines.append(f"model = {origin.call.code(room=ROOM)}")
     with_head = recipe.model.backbone.weights.with_head
@@ -30,37 +30,36 @@ def building(recipe: Recipe, facts: Facts) -> str:
     if first:
         lines.append(f"with_channels(model, {first})  # as the weights were trained")
     if origin.state and not with_head:
-        lines += [*_read(facts), *_filled(facts, blueprint.old_classifier)]
+        lines += [*_read(blueprint), *_filled(blueprint, blueprint.old_classifier)]
     lines += fitting.opening
     for place, layer in fitting.layers:
         lines.append(f"{blueprint.places[place]} = {layer.code(room=ROOM)}")
-    lines += _start(recipe, facts)
+    lines += _start(recipe, blueprint, priors)
     if origin.state and with_head:  # a run's own weights go under the head that they may bring along
-        lines += [*_read(facts), *_filled(facts, "" if blueprint.keeps_head else fitting.classifier)]
+        lines += [*_read(blueprint), *_filled(blueprint, "" if blueprint.keeps_head else fitting.classifier)]
     if then:
         lines.append(f"with_channels(model, {then})")
-    return _with_constant("\n".join(lines), facts)
+    return _with_constant("\n".join(lines), blueprint)
 
 
-def _read(facts: Facts) -> list[str]:
-    blueprint = facts.blueprint
+def _read(blueprint: Blueprint) -> list[str]:
     return [*blueprint.allowing, f"weights = {blueprint.origin.state}", *blueprint.adapting]
 
 
-def _filled(facts: Facts, but: str) -> list[str]:
+def _filled(blueprint: Blueprint, but: str) -> list[str]:
     """All of `weights` but for what is called so."""
     lines = []
     if but:
         lines.append(f'weights = {{name: value for name, value in weights.items() if not name.startswith("{but}.")}}')
-    if facts.blueprint.versioned:
+    if blueprint.versioned:
         lines += ["weights = OrderedDict(weights)", "weights._metadata = model.state_dict()._metadata  # its version"]
     load = "model.load_state_dict(weights, strict=False)  # all but the classifier" if but else ""
     return [*lines, load or "model.load_state_dict(weights)"]
 
 
-def _start(recipe: Recipe, facts: Facts) -> list[str]:
+def _start(recipe: Recipe, blueprint: Blueprint, priors: Sequence[float]) -> list[str]:
     """The last layer's first values."""
-    head, last = recipe.model.head, facts.blueprint.last
+    head, last = recipe.model.head, blueprint.last
     lines = []
     if head.init in STARTS:
         lines.append(f"{STARTS[head.init].code(f'{last}.weight')}  # all answers start about equally likely")
@@ -68,22 +67,22 @@ def _start(recipe: Recipe, facts: Facts) -> list[str]:
         lines.append(f"nn.init.zeros_({last}.bias)")
     if head.bias == "priors":
         lines += [
-            listed("priors", facts.pictures.targets.priors, "as likely as they are among the training images"),
+            listed("priors", priors, "as likely as they are among the training images"),
             "with torch.no_grad():",
             f"    {last}.bias.copy_(torch.tensor(priors))",
         ]
     return lines
 
 
-def _with_constant(code: str, facts: Facts) -> str:
+def _with_constant(code: str, blueprint: Blueprint) -> str:
     """The path of the weights' file as a constant of its own."""
-    path = repr(str(facts.blueprint.origin.file))
+    path = repr(str(blueprint.origin.file))
     return f"WEIGHTS = {path}\n{code.replace(path, 'WEIGHTS')}" if path in code else code
 
 
-def grouping(facts: Facts) -> str:
+def grouping(blueprint: Blueprint) -> str:
     """The layer groups as a table, and a function that reads it."""
-    groups = facts.blueprint.groups
+    groups = blueprint.groups
     rows = (bracketed(f"{name!r}: (", [*map(repr, begins)], "),", room=ROOM) for name, begins in groups.items())
     table = indent("\n".join(rows), "    ")
     return f'''\

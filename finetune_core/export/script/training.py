@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
+from finetune_core.export.script import images
 from finetune_core.export.script.facts import Facts
 from finetune_core.finder.sweep import DIVERGED, SMOOTHING, Sweep
 from finetune_core.parts.codetext import bracketed, definitions, joined, own_layers
@@ -272,7 +273,7 @@ def loop(recipe: Recipe) -> str:
     patient = any(phase.patience for phase in recipe.phases)
     resetting = any(phase.optimizer_state == "reset" for phase in recipe.phases)
     cycling = any(phase.views for phase in recipe.phases)
-    shown = "view" if cycling else "epoch"
+    drawn = images.of_view(recipe, "view", 'phase["views"]') if cycling else images.of_view(recipe, "epoch")
     lines = [
         "torch.manual_seed(SEED)",
         "epoch, per_epoch = 0, len(cut(train, BATCH))",
@@ -282,12 +283,12 @@ def loop(recipe: Recipe) -> str:
         *(['    if phase["reset"]:', "        optimizer.state.clear()"] if resetting else []),
         '    for _ in range(phase["epochs"]):',
         "        enter(phase)",
-        "        order, total = np.random.default_rng((SEED, epoch)).permutation(train), 0.0",
+        f"        order, total = {images.order(recipe)}, 0.0",
         *(
             ['        view = epoch % phase["views"] if phase["views"] else epoch  # of which epochs share some']
             * cycling
         ),
-        f"        for images, wanted in batches(cut(order, BATCH), lambda index: drawn(index, {shown})):",
+        f"        for images, wanted in batches(cut(order, BATCH), lambda index: {drawn}):",
         '            share = phase["schedule"](step, steps, per_epoch, losses)',
         "            for group in optimizer.param_groups:",
         '                group["lr"] = phase["rates"].get(group["name"], 0.0) * share',
@@ -338,14 +339,14 @@ def range_test(recipe: Recipe, facts: Facts, index: int, sweep: Sweep) -> str:
     shown = "".join(f"        {name!r}: {rate},\n" for name, rate in rates.items())
     share = f"number / {sweep.steps - 1}"
     stop = "" if sweep.down else STOP
-    seen = f"epoch % {phase.views}" if phase.views else "epoch"
+    seen = images.of_view(recipe, f"epoch % {phase.views}", "True") if phase.views else images.of_view(recipe, "epoch")
     return f'''\
 def endless():
     """The training batches of one epoch after the other."""
     epoch = 0
     while True:
-        order = np.random.default_rng((SEED, epoch)).permutation(train)
-        yield from batches(cut(order, BATCH), lambda index: drawn(index, {seen}))
+        order = {images.order(recipe)}
+        yield from batches(cut(order, BATCH), lambda index: {seen})
         epoch += 1
 
 

@@ -6,30 +6,16 @@ With progress, into a cache, and never waiting long for a network that is not th
 from __future__ import annotations
 
 import os
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
-from finetune_core import places
+from finetune_core import downloads, places
+from finetune_core.downloads import NotPublishedError
 from finetune_core.errors import UserError
 from finetune_core.records import Report
 
-PATIENCE = 4.0  # seconds until the first answer; a person waits for a card, not for retries
-STALL = 20.0  # seconds without a byte in the middle of a download
-CHUNK = 1 << 18  # bytes
-
-
 USUAL_FILES = ("model.safetensors", "pytorch_model.bin")  # of a repository at Hugging Face, the better first
-
-
-class NotPublishedError(Exception):
-    """The server answers, but has no such file."""
 
 
 @dataclass(frozen=True)
@@ -106,70 +92,16 @@ def _is_file(path: Path) -> bool:
 
 
 def fetch(url: str, target: Path, report: Report, hint: str = "") -> Path:
-    """The file behind `url`, downloaded to `target` unless it lies there already.
+    """The weights behind `url`, downloaded to `target` unless they lie there already. Raises as `downloads.fetch`."""
+    if not _is_file(target):
+        report(f"Asking {url.split('/')[2]} for {target.name}")
 
-    Raises UserError within PATIENCE seconds without a network, NotPublishedError where the server has no such file.
-    `hint` says what else there is.
-    """
-    if _is_file(target):
-        return target
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise _offline(target.name, "The network is switched off by HF_HUB_OFFLINE.", hint)
-    report(f"Asking {url.split('/')[2]} for {target.name}")
-    try:
-        with (
-            _answer(url, target.name, hint) as answer,
-            places.writing(f"the weights {target.name}", place=_place(target)),
-        ):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            places.replace_file(target, lambda draft: _copy(answer, draft, target.name, report))
-    except (OSError, HTTPException) as error:
-        what = f"The download of {target.name} broke off."
-        raise UserError(what, f"{error}.", f"Try again. {hint}".strip()) from error
-    return target
+    def hear(done: int, total: int) -> None:
+        report(f"Downloading {target.name}", done / 1e6, total / 1e6, "MB")
+
+    return downloads.fetch(url, target, hear, what="the published weights", place=_place(target), hint=hint)
 
 
 def _place(target: Path) -> places.Place:
     """Where it is written, and what moves it elsewhere: our own variable, or torch's."""
     return places.Place(target.parent, "THAW_CACHE" if places.cache_dir() in target.parents else "TORCH_HOME")
-
-
-def _answer(url: str, name: str, hint: str) -> Any:
-    """An open response. In a thread, because looking up a host name obeys no timeout."""
-    outcome: list[Any] = []
-
-    def ask() -> None:
-        try:
-            outcome.append(urllib.request.urlopen(url, timeout=STALL))
-        except (OSError, HTTPException) as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    answer = outcome[0] if outcome else TimeoutError(f"no answer within {PATIENCE:.0f} seconds")
-    host = url.split("/")[2]
-    if isinstance(answer, urllib.error.HTTPError):
-        if answer.code in (401, 403, 404, 410):  # the hub answers 401 for repositories that do not exist
-            raise NotPublishedError(f"{url}: {answer.code}") from answer
-        raise _offline(name, f"{host} answers {answer.code} {answer.reason}.", hint) from answer
-    if isinstance(answer, Exception):
-        raise _offline(name, f"{host} cannot be reached ({getattr(answer, 'reason', answer)}).", hint) from answer
-    return answer
-
-
-def _copy(answer: Any, draft: Path, name: str, report: Report) -> None:
-    total, done, told = int(answer.headers.get("Content-Length") or 0), 0, 0.0
-    with draft.open("wb") as file:
-        while chunk := answer.read(CHUNK):
-            file.write(chunk)
-            done += len(chunk)
-            if time.monotonic() - told > 0.2:
-                told = time.monotonic()
-                report(f"Downloading {name}", done / 1e6, total / 1e6, "MB")
-    if total and done != total:
-        raise OSError(f"{done} of {total} bytes arrived")
-
-
-def _offline(name: str, why: str, hint: str) -> UserError:
-    return UserError(f"The published weights {name} could not be downloaded.", why, f"Without a network: {hint}")

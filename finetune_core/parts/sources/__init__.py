@@ -1,5 +1,15 @@
 """Sources: where images and their labels come from."""
 
-from finetune_core.parts.sources.family import Blooms, FileNames, Files, Folder, Source, Table
+from finetune_core.parts.sources.family import (
+    Archive,
+    Blooms,
+    FileNames,
+    Files,
+    Folder,
+    HubSet,
+    Published,
+    Source,
+    Table,
+)
 
-__all__ = ["Blooms", "FileNames", "Files", "Folder", "Source", "Table"]
+__all__ = ["Archive", "Blooms", "FileNames", "Files", "Folder", "HubSet", "Published", "Source", "Table"]

@@ -1,7 +1,7 @@
 """The code that lists a source's images as Thaw does: what the parts in `parts.sources` show of themselves.
 
 Each piece defines `paths`, `labels` (class numbers, or a row of values per image) and, where the data bring their own
-split, `aside`, which says of every image whether it is one to measure on.
+split, `aside`: of every image 0 where it is learned from, 1 where it is measured on, 2 where it is for a test.
 """
 
 from __future__ import annotations
@@ -69,13 +69,15 @@ labels = np.array(labels)"""
 
 def _in_tops(tops: Sequence[str], split: bool) -> str:
     about = (
-        "folders to learn from and to measure on, in each one for each class" if split else "folders of class folders"
+        "folders to learn from, to measure on and perhaps for a test, with one for each class"
+        if split
+        else "folders of class folders"
     )
     return f"""\
 {listed("TOPS", tops, about)}
 paths, labels{", aside" if split else ""} = [], []{", []" if split else ""}
 for label, name in enumerate(CLASSES):
-    for folder in (DATA / top / name for top in TOPS):
+    for part, folder in enumerate(DATA / top / name for top in TOPS):
         for path in images_below(folder) if folder.is_dir() else ():
             paths.append(path)
             labels.append(label){SPLIT if split else ""}
@@ -83,7 +85,7 @@ labels = np.array(labels)"""
 
 
 SPLIT = """
-            aside.append(folder.parent == DATA / TOPS[1])"""
+            aside.append(part)"""
 
 
 def of_names(samples: Samples, pattern: str, whole: bool) -> str:

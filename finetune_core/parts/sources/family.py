@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from finetune_core.errors import UserError
 from finetune_core.parts.base import Part, knob
+from finetune_core.parts.sources import hub_sets, published
+from finetune_core.parts.sources.published import SETS
 from finetune_core.parts.tasks import ONE_CLASS, TASKS, Kind
 from finetune_core.places import is_there
 from finetune_core.records import Count
 
 if TYPE_CHECKING:
-    from finetune_core.parts.sources.samples import Samples
+    from finetune_core.parts.sources.samples import Samples, Trial
     from finetune_core.parts.sources.tables import Listing
 
 
 class Source(Part):
     """Where images and their labels come from."""
 
+    picks: ClassVar[Mapping[str, bool]] = {}  # knobs that name columns of a table, and whether one may name several
     own: ClassVar[bool] = False  # whether they are a person's own, and lie at a `path`
     example: ClassVar[str] = ""  # such a path
+    making: ClassVar[str] = "Reading the images"  # what is under way where they must first be made
+    drawn: ClassVar[bool] = False  # whether Thaw makes them itself
 
     @property
     def task_kind(self) -> Kind:
@@ -50,9 +57,13 @@ class Source(Part):
         """What has to be said or mended before there can be images, in a sentence; empty where nothing has."""
         return ""
 
-    def trial(self, most: int) -> dict[str, str]:
-        """What the first few files would be labelled, by name, where there is a rule to be tried out."""
-        return {}
+    def coming(self) -> str:
+        """What must be downloaded first, in a sentence; empty where nothing must. Pages ask before they do."""
+        return ""
+
+    def trial(self, most: int) -> Trial | None:
+        """The rule tried out on what is there, a few rows of it; None where there is no rule. UserErrors."""
+        return None
 
 
 class Blooms(Source):
@@ -60,6 +71,8 @@ class Blooms(Source):
 
     kind: ClassVar[str] = "blooms"
     title: ClassVar[str] = "Blooms"
+    drawn: ClassVar[bool] = True
+    making: ClassVar[str] = "Drawing the flowers. About fifteen seconds, once."
 
     def samples(self, count: Count | None = None) -> Samples:
         """Draw the images on first use, then list them."""
@@ -86,7 +99,8 @@ class Blooms(Source):
         from finetune_core.parts.sources.samples import Samples
 
         labels = tuple(label for label in range(len(SPECIES)) for _ in range(PER_CLASS))
-        return Samples((Path(),) * len(labels), labels, tuple(species.name for species in SPECIES))
+        paths = tuple(Path(species.name) / f"{number:03d}.jpg" for species in SPECIES for number in range(PER_CLASS))
+        return Samples(paths, labels, tuple(species.name for species in SPECIES))
 
 
 class Files(Source):
@@ -135,6 +149,35 @@ class Folder(Files):
         return of_folder(samples, layout(samples.root, self.classes))
 
 
+class Archive(Files):
+    """A zip or tar file of such folders; its images are taken out once, into Thaw's cache."""
+
+    kind: ClassVar[str] = "archive"
+    title: ClassVar[str] = "Archive"
+    example: ClassVar[str] = "~/Downloads/birds.zip"
+    making: ClassVar[str] = "Taking the images out of the archive, once"
+    path: str = knob("", "Archive", "Where the .zip or .tar file lies on this machine.")
+    classes: Literal["auto", "outer", "inner"] = Folder.model_fields["classes"]  # type: ignore[assignment]
+
+    def samples(self, count: Count | None = None) -> Samples:
+        """Take the images out, and list them as a folder."""
+        from finetune_core.parts.sources.archives import NAMES, unpacked
+        from finetune_core.parts.sources.files import existing_file
+        from finetune_core.parts.sources.folders import list_folder
+
+        folder, left = unpacked(existing_file(self.path, "archive", NAMES), count)
+        found = list_folder(folder, self.classes)
+        remarks = (*left.remarks, *found.remarks)
+        return replace(found, notes=(*left.look, *found.notes, *left.remarks), remarks=remarks)
+
+    def code(self, samples: Samples) -> str:
+        """By the folders that were taken out."""
+        from finetune_core.parts.sources.code import of_folder
+        from finetune_core.parts.sources.folders import layout
+
+        return f"# taken out of {self.path!r}\n{of_folder(samples, layout(samples.root, self.classes))}"
+
+
 class FileNames(Files):
     """A folder of images that carry their class in their name, such as `great_pyrenees_17.jpg`; sub-folders count too.
 
@@ -157,16 +200,11 @@ class FileNames(Files):
 
         return list_names(self.path, self.pattern)
 
-    def trial(self, most: int) -> dict[str, str]:
-        """What the pattern finds in the first names. UserErrors for a folder or a pattern that cannot be read."""
-        from finetune_core.parts.sources.file_names import labelled
-        from finetune_core.parts.sources.files import below
-        from finetune_core.parts.sources.folders import existing_folder
+    def trial(self, most: int) -> Trial | None:
+        """What the pattern finds in names: those that it does not fit first, then some of every class."""
+        from finetune_core.parts.sources.file_names import tried
 
-        if not self.path:
-            return {}
-        names = below(existing_folder(self.path)).images[:most]
-        return dict(zip((path.stem for path in names), labelled(names, self.pattern).labels, strict=True))
+        return tried(self.path, self.pattern, most) if self.path else None
 
     def code(self, samples: Samples) -> str:
         """By the same pattern."""
@@ -182,6 +220,7 @@ class Table(Files):
 
     kind: ClassVar[str] = "table"
     title: ClassVar[str] = "Table"
+    picks: ClassVar[Mapping[str, bool]] = {"labels": True, "image": False, "split": False}
     example: ClassVar[str] = "~/Pictures/labels.csv"
     path: str = knob("", "Table", "Where the CSV file lies on this machine; paths of images start from its folder.")
     task: Kind = knob(
@@ -193,8 +232,8 @@ class Table(Files):
     labels: str = knob(
         "",
         "Label columns",
-        "Names of the columns to learn, with commas between; empty takes all but the images'. Tags stand in one "
-        "column, or in a column each as 0 and 1.",
+        "The columns to learn, with commas between; empty takes all but the images'. Tags stand in one column, or in a "
+        "column each as 0 and 1.",
     )
     image: str = knob("", "Image column", "Empty takes the one that names most images.", more=True)
     separator: str = knob("", "Tag separator", "What stands between tags in one column; empty looks.", more=True)
@@ -218,6 +257,12 @@ class Table(Files):
             self.path, self.task, image=self.image, labels=self.labels, separator=self.separator, split=self.split
         )
 
+    def trial(self, most: int) -> Trial | None:
+        """The table's first rows as they are read."""
+        from finetune_core.parts.sources import tables
+
+        return tables.tried(self.path, most) if self.path else None
+
     def samples(self, count: Count | None = None) -> Samples:
         """Read the table; nothing has to be made."""
         from finetune_core.parts.sources import tables
@@ -229,3 +274,81 @@ class Table(Files):
         from finetune_core.parts.sources.table_code import of_table
 
         return of_table(samples, self.listing())
+
+
+class Published(Source):
+    """A set of images that others have published, by torchvision's catalogue: downloaded once, when you say so."""
+
+    kind: ClassVar[str] = "published"
+    title: ClassVar[str] = "Published set"
+    making: ClassVar[str] = "Downloading and laying out the images, once"
+    name: Literal[tuple(SETS)] = knob(  # type: ignore[valid-type]
+        "flowers102", "Set", "Which one.", words={name: each.title for name, each in SETS.items()}
+    )
+
+    def samples(self, count: Count | None = None) -> Samples:
+        """Download the set on first use, then list it as a folder."""
+        from finetune_core.parts.sources.folders import list_folder
+
+        found = list_folder(published.fetched(self.name, count or (lambda done, total: None)))
+        about = SETS[self.name].line()
+        return replace(found, notes=(about, *found.notes), remarks=(about, *found.remarks))
+
+    def expected(self) -> Samples:
+        """As many classes and images as there are, under numbers; the real ones where they are here."""
+        about = SETS[self.name]
+        return _numbered(about.classes, about.images) if self.coming() else self.samples()
+
+    def coming(self) -> str:
+        """How much there is to download, and what its makers ask for."""
+        return "" if published.folder(self.name).is_dir() else SETS[self.name].line()
+
+    def called(self) -> str:
+        """The set's own name."""
+        return SETS[self.name].title
+
+
+class HubSet(Source):
+    """A set of images at Hugging Face, by its name there: downloaded once, when you say so."""
+
+    kind: ClassVar[str] = "hub_set"
+    title: ClassVar[str] = "Hugging Face set"
+    making: ClassVar[str] = "Downloading and laying out the images, once"
+    name: str = knob("", "Name", "As on its page, such as uoft-cs/cifar10.")
+    image: str = knob("", "Image column", "Empty takes the one that holds images.", more=True)
+    label: str = knob("", "Label column", "Empty takes the one that holds classes.", more=True)
+
+    def samples(self, count: Count | None = None) -> Samples:
+        """Download the set on first use, then list it as a folder."""
+        from finetune_core.parts.sources.folders import list_folder
+
+        if why := self.missing():
+            raise UserError("No set is named.", why, "Names look like uoft-cs/cifar10.")
+        return list_folder(hub_sets.fetched(self.name, self.image, self.label, count or (lambda done, total: None)))
+
+    def expected(self) -> Samples:
+        """A guess, until it is here."""
+        return self.samples() if self.name and not self.coming() else _numbered(10, 1000)
+
+    def coming(self) -> str:
+        """Whose word on size and licence counts."""
+        if not self.name or hub_sets.folder(self.name, self.image, self.label).is_dir():
+            return ""
+        return f"To be downloaded. Its page, huggingface.co/datasets/{self.name}, says how large it is and its licence."
+
+    def missing(self) -> str:
+        """The name."""
+        return "" if self.name else "Say which set: its name at Hugging Face."
+
+    def called(self) -> str:
+        """The set's own name."""
+        return self.name.rpartition("/")[2] or "no images yet"
+
+
+def _numbered(classes: int, images: int) -> Samples:
+    """So many images of so many classes under numbers, in place of those that are not here yet."""
+    from finetune_core.parts.sources.samples import Samples
+
+    labels = tuple(label for label in range(classes) for _ in range(max(2, images // classes)))
+    paths = tuple(Path(str(label)) / f"{number}.jpg" for number, label in enumerate(labels))
+    return Samples(paths, labels, tuple(f"class {label + 1}" for label in range(classes)))

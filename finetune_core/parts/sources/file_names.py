@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.files import below, left_out
 from finetune_core.parts.sources.folders import existing_folder
-from finetune_core.parts.sources.samples import Samples, natural, ordered
+from finetune_core.parts.sources.samples import Samples, Trial, natural, ordered
 from finetune_core.patterns import Pattern
 from finetune_core.wording import count, few, shown
 
 HINT = r"Write one like ^(.+)_\d+$: what comes before the last _ and its number is the class."
+NO_CLASS = "no class"
 
 
 class Labelled(NamedTuple):
@@ -65,6 +67,24 @@ def labelled(paths: Sequence[Path], pattern: str) -> Labelled:
         return Labelled(bare, False)
     whole = tuple(_class(compiled, path.name) for path in paths)
     return Labelled(whole, True) if any(whole) else Labelled(bare, False)
+
+
+def tried(folder: str | Path, pattern: str, most: int) -> Trial:
+    """What a pattern makes of the names in a folder: up to `most` that it does not fit, and as many that it does."""
+    images = below(existing_folder(folder)).images
+    labels = labelled(images, pattern).labels
+    named = [(shown(path.name), shown(label)) for path, label in zip(images, labels, strict=True)]
+    misses = [(name, NO_CLASS) for name, label in named if not label]
+    first: dict[str, list[tuple[str, str]]] = {}
+    for name, label in named:
+        if label:
+            first.setdefault(label, []).append((name, label))
+    turns = (row for turn in zip_longest(*first.values()) for row in turn if row)
+    line = (
+        f"{len(named) - len(misses):,} of {count(len(named), 'name')} fit, with "
+        f"{count(len(first), 'class', 'classes')}{f': {few(first, 4)}' if first else ''}."
+    )
+    return Trial(("File", "Class"), (*misses[:most], *islice(turns, most)), line)
 
 
 def _class(pattern: Pattern, name: str) -> str:

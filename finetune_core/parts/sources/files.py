@@ -15,6 +15,7 @@ from pathlib import Path
 from PIL import features
 
 from finetune_core.errors import UserError
+from finetune_core.places import expanded
 from finetune_core.wording import count, few, shown
 
 # By Pillow's name for the format. The ending lets a file in; what it then is, the reader finds in the file itself.
@@ -26,6 +27,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "GIF": (".gif",),
     "TIFF": (".tif", ".tiff"),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "HEIF": (".heic", ".heif", ".hif"),  # by a library of its own: see `data.image`
     **({"AVIF": (".avif",)} if features.check("avif") else {}),
 }
 ENDINGS = tuple(sorted(ending for endings in FORMATS.values() for ending in endings))
@@ -81,6 +83,20 @@ def files_below(folder: Path) -> Iterator[tuple[Path, str]]:
 def images_below(folder: Path) -> list[Path]:
     """The images below a folder, in the order of their paths."""
     return sorted((path for path, what in files_below(folder) if what == "image"), key=Path.as_posix)
+
+
+def existing_file(path: str | Path, what: str, hint: str) -> Path:
+    """A file that is there, as an absolute path; else a UserError that says why not."""
+    if not str(path).strip():
+        raise UserError(f"No {what} is chosen.", "The path is empty.", hint)
+    file = expanded(path).absolute()
+    try:
+        if file.is_file():
+            return file
+        why = "It is a folder." if file.is_dir() else "It does not exist on the machine that Thaw runs on."
+    except (OSError, ValueError) as error:  # a NUL byte, a name that is too long, no permission
+        why = f"{str(getattr(error, 'strerror', None) or error).rstrip('.').capitalize()}."
+    raise UserError(f"There is no {what} {shown(file)}.", why, hint)
 
 
 @dataclass(frozen=True)

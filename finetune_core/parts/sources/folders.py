@@ -12,6 +12,7 @@ from finetune_core.errors import Mend, UserError
 from finetune_core.parts.sources.files import ENDINGS, LOOP, Found, below, inside, left_out
 from finetune_core.parts.sources.samples import Samples, natural
 from finetune_core.parts.sources.split_names import MEASURED, TRAIN, part_of
+from finetune_core.places import expanded
 from finetune_core.wording import count, few, shown
 
 Classes = Literal["auto", "outer", "inner"]
@@ -20,7 +21,7 @@ Classes = Literal["auto", "outer", "inner"]
 def list_folder(folder: str | Path, classes: Classes = "auto") -> Samples:
     """The images under `folder/<class>/…`, or under `folder/<train>/<class>/…` and `folder/<val>/<class>/…`.
 
-    Which folders are for training and validation is told by their names (`split_names`). Where all folders hold
+    Which folders are for training, validation and a test is told by their names (`split_names`). Where all folders hold
     folders of the same names, `classes` says whether the "outer" or the "inner" ones are the classes; "auto" asks.
     Classes are in natural order, the images of a class in the order of their paths; `notes` count what is left out.
     Raises UserErrors for a folder that cannot be learned from.
@@ -38,7 +39,7 @@ def existing_folder(folder: str | Path) -> Path:
             "Give the path of a folder that holds one sub-folder of images per class.",
         )
     try:
-        root = Path(folder).expanduser().absolute()
+        root = expanded(folder).absolute()
         if root.is_dir():
             next(os.scandir(root), None)
             return root
@@ -63,7 +64,7 @@ def existing_folder(folder: str | Path) -> Path:
 class Layout:
     """Where the class folders lie: in each of the `tops`, which are the root or lie below it.
 
-    `parts` says "train" or "valid" of each where their names tell; the folders `beside` them are left out.
+    `parts` says "train", "valid" or "test" of each where their names tell; the folders `beside` them are left out.
     """
 
     tops: tuple[Path, ...]
@@ -101,8 +102,12 @@ def _own_split(root: Path, folders: Sequence[Path]) -> Layout | None:
     if not _has_classes(train[0]):
         raise _no_classes_inside(train[0])
     tops = (*train, *[folder for folder in measured if _has_classes(folder)][:1])
+    known = _class_names(train[0])
+    tops += tuple(each for each in named.get("test", []) if each not in tops and set() < _class_names(each) <= known)[
+        :1
+    ]
     beside = tuple(folder for folder in folders if not any(top.is_relative_to(folder) for top in tops))
-    return Layout(tops, ("train", "valid") if len(tops) > 1 else (), beside)
+    return Layout(tops, ("train", "valid", "test")[: len(tops)] if len(tops) > 1 else (), beside)
 
 
 def _alone(train: Path, folders: Sequence[Path]) -> bool:
@@ -122,6 +127,10 @@ def _unpacked(folder: Path) -> Path:
 
 def _has_classes(folder: Path) -> bool:
     return any(below(path).images for path in inside(folder)[0])
+
+
+def _class_names(folder: Path) -> set[str]:
+    return {path.name for path in inside(folder)[0] if below(path).images}
 
 
 def _ask(root: Path, folders: Sequence[Path]) -> None:
@@ -200,7 +209,7 @@ def _check(root: Path, how: Layout, full: Sequence[_Place], loose: Sequence[Path
     if how.parts:
         learned, measured = ([place.name for place in full if place.part == part] for part in ("train", "valid"))
         if set(learned) != set(measured):
-            raise _unequal(how.tops, learned, measured)
+            raise _unequal(how.tops[:2], learned, measured)
     if len(names) == 1:
         raise _one_class(how.tops[0], names[0])
 
@@ -232,8 +241,8 @@ def _flat(root: Path, number: int) -> UserError:
     return UserError(
         f"The images in {shown(root)} have no classes.",
         f"All {count(number, 'image')} lie directly in the folder; a sub-folder's name is what tells the class.",
-        "Make one sub-folder per class and move the images into them, or take the classes from a table or from the "
-        "files' names.",
+        "Label them (Label pictures, on Data), make one sub-folder per class and move them there, or take the classes "
+        "from a table or from the files' names.",
     )
 
 

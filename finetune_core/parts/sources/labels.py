@@ -56,7 +56,11 @@ def _classes(table: TableFile, columns: Sequence[str], separator: str) -> Labels
     if empty := [row.line for row, cell in zip(table.rows, cells, strict=True) if not cell]:
         rows = f"Row {empty[0]} has" if len(empty) == 1 else f"{len(empty)} rows have"
         why = f"They are rows {few(empty)}." if len(empty) > 1 else ""
-        raise UserError(f"{rows} no class in {columns[0]}.", why, "Fill them in, or take the rows out.")
+        raise UserError(
+            f"{rows} no class in {columns[0]}.",
+            why,
+            "Fill them in, take the rows out, or learn tags, of which an image may have none.",
+        )
     names = sorted(set(cells), key=natural)
     if len(names) < 2:
         hint = "Add rows of a second class, or learn another column."

@@ -10,9 +10,8 @@ from finetune_core.parts.sources import files
 from finetune_core.parts.sources.code import called, names, rule
 from finetune_core.parts.sources.labels import QUOTED, YES
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.parts.sources.split_names import TRAIN, part_in
 from finetune_core.parts.sources.table_files import LONGEST
-from finetune_core.parts.sources.tables import Listing
+from finetune_core.parts.sources.tables import SIDES, Listing, fixed
 
 
 def of_table(samples: Samples, listing: Listing) -> str:
@@ -132,7 +131,9 @@ HOW: Mapping[str, Callable[[Listing], Iterator[str]]] = {
 
 def _aside(listing: Listing) -> Iterator[str]:
     if listing.split:
-        learned = sorted(
-            {word for word in listing.table.column(listing.split) if part_in(listing.split, word) == TRAIN}
-        )
-        yield f"aside = [row[{listing.split!r}] not in {learned!r} for path, row in rows]"
+        numbers = {
+            cell: SIDES.index(side)
+            for cell, side in zip(listing.table.column(listing.split), fixed(listing), strict=True)
+        }
+        yield f"PARTS = {numbers!r}  # 0: learned from, 1: measured on, 2: for a test"
+        yield f"aside = [PARTS[row[{listing.split!r}]] for path, row in rows]"

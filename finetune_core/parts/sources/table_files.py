@@ -17,8 +17,7 @@ from pathlib import Path
 
 from finetune_core.errors import UserError
 from finetune_core.parts import openings
-from finetune_core.parts.sources.files import ENDINGS, FOREIGN
-from finetune_core.places import expanded
+from finetune_core.parts.sources.files import ENDINGS, FOREIGN, existing_file
 from finetune_core.wording import few, shown
 
 DELIMITERS = (",", ";", "\t", "|", " ")  # the first of equals is taken
@@ -105,16 +104,25 @@ def read_table(path: str | Path, names_image: Callable[[str], bool]) -> TableFil
 
 def existing_table(path: str | Path) -> Path:
     """A file that is there, as an absolute path; else a UserError that says why not."""
-    if not str(path).strip():
-        raise UserError("No table is chosen.", "The path is empty.", "Give the path of a CSV file.")
-    file = expanded(path).absolute()
+    return existing_file(path, "table", "Give the path of a CSV file.")
+
+
+def parted(names: str) -> tuple[str, ...]:
+    """Names of columns written with commas between; a name that holds one stands in quotation marks."""
     try:
-        if file.is_file():
-            return file
-        why = "It is a folder." if file.is_dir() else "It does not exist on the machine that Thaw runs on."
-    except (OSError, ValueError) as error:  # a NUL byte, a name that is too long, no permission
-        why = f"{str(getattr(error, 'strerror', None) or error).rstrip('.').capitalize()}."
-    raise UserError(f"There is no table {shown(file)}.", why, "Give the path of a CSV file.")
+        rows = list(csv.reader(io.StringIO(names, newline=""), skipinitialspace=True))
+    except csv.Error as error:
+        raise UserError(
+            f"These are no names of columns: {shown(names):.200}.", f"{error}.", "Part them by commas."
+        ) from error
+    return tuple(cell.strip() for row in rows for cell in row if cell.strip())
+
+
+def joined(names: Sequence[str]) -> str:
+    """The same the other way round."""
+    text = io.StringIO()
+    csv.writer(text).writerow(names)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def _text(file: Path) -> tuple[str, str]:

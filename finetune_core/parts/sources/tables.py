@@ -10,7 +10,7 @@ from pathlib import Path
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.labels import LIKELY, Labels, read_labels
 from finetune_core.parts.sources.lookup import Lookup
-from finetune_core.parts.sources.samples import Samples, ordered
+from finetune_core.parts.sources.samples import Samples, Trial, ordered
 from finetune_core.parts.sources.split_names import TRAIN, part_in, words_of
 from finetune_core.parts.sources.table_files import (
     TRIED,
@@ -18,6 +18,7 @@ from finetune_core.parts.sources.table_files import (
     TableFile,
     existing_table,
     looks_like_image,
+    parted,
     read_table,
 )
 from finetune_core.parts.tasks import TASKS, Kind
@@ -28,7 +29,7 @@ IMAGE_WORDS = frozenset(
     {"id", "ids", "image", "images", "img", "file", "files", "filename", "path", "photo", "picture"}
 )
 ABOUT_ROWS = frozenset({"id", "index", "row", "split", "set", "subset", "fold", "is_valid", "is_test", "is_train"})
-SIDES = (TRAIN, "valid")  # of a split, as samples say it
+SIDES = (TRAIN, "valid", "test")  # of a split, as samples say it
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def samples(listing: Listing, task: Kind) -> Samples:
         listing.images,
         listing.labels.values,
         tuple(map(shown, listing.labels.names)),
-        _fixed(listing.table, listing.split) if listing.split else None,
+        fixed(listing) if listing.split else None,
         listing.table.path.parent,
         listing.notes,
         task,
@@ -99,6 +100,15 @@ def read(
     remarks += [*_looked_for(table, images, where), *_again(rows - len(images)), *found.remarks]
     notes = (*gone, *_elsewhere(table.path.parent, images), *lookup.notes, *found.notes, *remarks)
     return Listing(table, images, where, found, wanted, aside, rows > len(images), notes, tuple(remarks))
+
+
+def tried(path: str | Path, most: int) -> Trial:
+    """A table's columns and its first rows, before anything is understood of them. UserErrors."""
+    table = read_table(path, Lookup(existing_table(path).parent).names_image)
+    rows = tuple(tuple(_short(shown(cell)) for cell in row.cells) for row in table.rows[:most])
+    delimiter = {" ": "spaces", "\t": "tabs"}.get(table.delimiter, table.delimiter)
+    line = f"{count(len(table.rows), 'row')}, {count(len(table.columns), 'column')} parted by {delimiter}"
+    return Trial(table.columns, rows, f"{line} in {table.encoding.upper()}.")
 
 
 def _chosen(wanted: Sequence[str], beside: Sequence[str], parting: str, aside: str, split: str) -> Iterator[str]:
@@ -175,7 +185,7 @@ def _label_columns(
     table: TableFile, labels: str, task: Kind, taken: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The columns to learn, and those that are left out because one of them says by its name that it is the class."""
-    if named := tuple(_column(table, name) for name in labels.split(",") if name.strip()):
+    if named := tuple(_column(table, name) for name in parted(labels)):
         return named, ()
     others = [name for name in table.columns if name not in taken and not _nameless(table, name)]
     others = [name for name in others if name.casefold() not in ABOUT_ROWS] or others
@@ -264,23 +274,25 @@ def _each_once(table: TableFile, images: Sequence[Path], wanted: Sequence[str]) 
     return replace(table, rows=tuple(seen.values())), tuple(seen)
 
 
-def _fixed(table: TableFile, aside: str) -> tuple[str, ...]:
-    cells = table.column(aside)
+def fixed(listing: Listing) -> tuple[str, ...]:
+    """The side of each row by the split column; a test only where there are images to measure on besides."""
+    aside, cells = listing.split, listing.table.column(listing.split)
     parts = tuple(part_in(aside, cell) for cell in cells)
     if "" in parts:
-        row = table.rows[parts.index("")]
+        row = listing.table.rows[parts.index("")]
         why = f"Row {row.line} says {cells[parts.index('')]!r:.40}; understood are train, val, test and such words."
         raise UserError(f"The column {aside} says something else than train or valid.", why, "Mend the table.")
     if len({part == TRAIN for part in parts}) < 2:
         raise UserError(f"The column {aside} puts all images on one side.", hint="It needs train and valid.")
-    return tuple(SIDES[part != TRAIN] for part in parts)
+    tested = "test" if {*parts} - {TRAIN, "test"} else "valid"
+    return tuple({TRAIN: TRAIN, "test": tested}.get(part, "valid") for part in parts)
 
 
 def _unlearned(found: Samples) -> Iterator[str]:
     """A note on names that only the training side of the table's own split has; a UserError on those it lacks."""
     if not found.fixed or not found.about.counted:
         return
-    sides = [found.taking([i for i, part in enumerate(found.fixed) if part == side]).counts() for side in SIDES]
+    sides = [found.taking([i for i, part in enumerate(found.fixed) if part == side]).counts() for side in SIDES[:2]]
     unknown, unmeasured = ([name for name in found.classes if not side[name]] for side in sides)
     if unknown and found.about.exclusive:
         raise UserError(

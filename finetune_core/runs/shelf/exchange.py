@@ -93,8 +93,10 @@ def _pack(run: Run, draft: Path) -> None:
 
 
 def _files(run: Run) -> Iterator[Path]:
-    """The files that go along: not what is hidden or a link, nor who works on it."""
+    """The files that go along: not what is hidden or a link, who works on it, nor what can be made from the rest."""
     for path in sorted(run.path.rglob("*")):
+        if path.is_relative_to(run.exports):
+            continue
         hidden = any(part.startswith(".") for part in path.relative_to(run.path).parts)
         if path.is_file() and not path.is_symlink() and not hidden and not _own(path.name):
             yield path

@@ -20,6 +20,7 @@ COLUMNS = 6  # original and five draws
 KEPT = 32  # pictures
 
 _made: dict[int, bytes] = {}
+_speeds: dict[int, float] = {}  # of the newest pipeline
 _lock = threading.Lock()  # a draw borrows torch's global generator
 
 
@@ -59,11 +60,23 @@ def picture(recipe: Recipe, view: View, background: sheet.Colour) -> bytes:
         return _made[key]
 
 
+def speed(recipe: Recipe, images: tuple[int, ...]) -> float:
+    """How many images a second one core draws; measured once for the same pipeline."""
+    from finetune_core.data import preview
+
+    key = hash((dataset.key(recipe.data.source), repr(recipe.data), repr(recipe.augment)))
+    with _lock:
+        if key not in _speeds:
+            _speeds.clear()
+            _speeds[key] = preview.speed(recipe, images, dataset.chosen(recipe.data)[0])
+        return _speeds[key]
+
+
 def rows(recipe: Recipe, view: View) -> tuple[list[list[Image.Image]], list[str]]:
     """Tiles row by row, and captions for the first of them."""
     from finetune_core.data.preview import ladder, preview
 
-    samples = dataset.samples(recipe.data.source)
+    samples = dataset.chosen(recipe.data)[0]
     draws = COLUMNS - 1
     if view.kind == "together":
         return preview(recipe, view.images, draws, view.epoch, samples), ["original"]

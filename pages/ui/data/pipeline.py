@@ -13,10 +13,12 @@ from typing import Any
 import streamlit as st
 
 from finetune_core.parts import Transform
+from finetune_core.parts.transforms import PRESETS
 from finetune_core.recipe import stack
 from pages.ui.kit import fields, state
 
 ADD = "add-transform"
+BEGIN = "augment-preset"
 TARGET = 30  # px across, of a button that is but an icon
 FIRST = "Runs first, always: it cuts out the square that the others work on."
 AFTER = "Nothing to pass: what cuts out the square is always first."
@@ -27,6 +29,7 @@ def cards() -> None:
     """What is on, in the order in which it runs; what can be added; what is off."""
     augment, names = state.draft().augment, state.names()
     titles = stack.titles(augment)
+    _presets()
     for place in stack.working(augment):
         _card(place, names[place], titles[place])
     _add()
@@ -38,6 +41,24 @@ def cards() -> None:
             with _line(names[place]):
                 _toggle(names[place], titles[place], augment[place])
                 _remove(names[place], titles[place])
+
+
+def _presets() -> None:
+    """Stacks to begin with; what stands there gives way."""
+    st.menu_button(
+        "Begin with",
+        list(PRESETS),
+        format_func=lambda key: f"{PRESETS[key].title}. {PRESETS[key].help}",
+        key=BEGIN,
+        icon=":material/auto_awesome:",
+        on_click=_take_preset,
+        width="stretch",
+    )
+
+
+def _take_preset() -> None:
+    state.edit(state.draft().replace(augment=PRESETS[state.value(BEGIN)].transforms))
+    st.rerun()
 
 
 def _card(place: int, name: str, title: str) -> None:

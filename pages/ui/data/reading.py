@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import streamlit as st
 
-from finetune_core.data.split import Split, split
+from finetune_core.data.chosen import arranged
+from finetune_core.data.split import Split
 from finetune_core.errors import UserError
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
 from finetune_core.records import Count
-from pages.ui.kit import dataset, shell
+from pages.ui.kit import dataset, shell, state
 
 
 def read(data: Data) -> tuple[Samples, Split] | None:
     """The images and their split; None after the page has been told what is wrong."""
+    if not _agreed(data):
+        return None
     try:
-        samples = _samples(data)
-        return samples, split(samples, data.valid_share, data.split_seed)
+        return arranged(_samples(data), data)
     except UserError as error:
+        state.keep(_agreement(data), False)  # a download that failed is asked for again, not tried with each click
         shell.error_card(error)
         return None
+
+
+def _agreement(data: Data) -> str:
+    return f"agreed:{data.source.model_dump_json()}"
+
+
+def _agreed(data: Data) -> bool:
+    """Whether what must be downloaded may be; asked once a session, with how much it is."""
+    source = data.source
+    key = _agreement(data)
+    if not (coming := source.coming()) or state.value(key, False):
+        return True
+    card = shell.empty(source.called(), coming, icon=":material/cloud_download:")
+    if shell.start(card, "Download it", icon=":material/download:", key="download-set", kind="secondary"):
+        state.keep(key, True)
+        st.rerun()
+    return False
 
 
 def _samples(data: Data) -> Samples:
@@ -27,7 +47,7 @@ def _samples(data: Data) -> Samples:
         return dataset.samples(data.source)
     bar = st.empty()
     try:
-        return dataset.samples(data.source, _report(bar, "Drawing the flowers. About fifteen seconds, once."))
+        return dataset.samples(data.source, _report(bar, data.source.making))
     finally:
         bar.empty()
 

@@ -14,6 +14,7 @@ from pages.ui.kit.shell import plain
 MARKS = {
     "ok": ":green[:material/check_circle:]",
     "warn": ":orange[:material/warning:]",
+    "ask": ":red[:material/report:]",
     "error": ":red[:material/error:]",
 }
 Picture = Callable[[tuple[int, ...]], bytes]
@@ -28,13 +29,15 @@ def checks(findings: Iterable[Finding], picture: Picture | None = None, key: str
     with st.container(border=True, gap="xsmall", key=key):
         for number, finding in enumerate(rows):
             words = f"{MARKS[finding.level]} **{plain(finding.title)}**  {plain(finding.text)}"
+            pictured = bool(finding.images and picture)
             with st.container(
-                horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"
+                horizontal=not pictured, vertical_alignment="center", horizontal_alignment="distribute", gap="small"
             ):
                 st.markdown(words, width="stretch")
-                shell.mends(finding.mends, f"{key}-mend-{number}")
-            if finding.images and picture:
-                st.image(picture(finding.images), width="stretch", alt=finding.title)
+                if finding.images and picture:
+                    st.image(picture(finding.images), width="stretch", alt=finding.title)
+                with st.container(horizontal=True, width="stretch" if pictured else "content"):
+                    shell.mends(finding.mends, f"{key}-mend-{number}")
 
 
 def unkept() -> list[Finding]:

@@ -8,19 +8,25 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from PIL import Image, ImageOps
+
 from finetune_core.data import cache, sheet
+from finetune_core.data.chosen import arranged
 from finetune_core.data.depth import Depth
-from finetune_core.data.image import is_deep
+from finetune_core.data.image import UnreadableError, is_deep, read_image
+from finetune_core.data.split import Split
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
-from finetune_core.parts.sources.samples import Samples
-from finetune_core.places import expanded
+from finetune_core.parts.sources.samples import Samples, Trial
+from finetune_core.places import expanded, stamp
+from finetune_core.recipe import Data
 from finetune_core.records import Count
 
 SOON = 500  # images of which one may wait until the range of deep ones is measured
 KEPT = 4  # data sets whose lists are kept
 
 _listed: dict[str, Samples] = {}
+_tried: dict[str, Trial | None] = {}
 
 
 def key(source: Source) -> str:
@@ -46,10 +52,25 @@ def known(source: Source) -> bool:
     return key(source) in _listed
 
 
-def class_count(source: Source, otherwise: int = 10) -> int:
+def trial(source: Source, most: int) -> Trial | None:
+    """What the source's rule makes of the first files or rows. UserErrors where it cannot be tried."""
+    place = f"{key(source)}{most}"
+    if place not in _tried:
+        _keep(_tried, place, source.trial(most))
+    return _tried[place]
+
+
+def chosen(data: Data) -> tuple[Samples, Split]:
+    """The images as they are mended and split. UserErrors where that cannot be."""
+    return arranged(samples(data.source), data)
+
+
+def class_count(data: Data, otherwise: int = 10) -> int:
     """How many classes there are, without drawing or complaining: `otherwise` where that cannot be told."""
+    source = data.source
     try:
-        return len((samples(source) if source.own or known(source) else source.expected()).classes)
+        listed = source.expected() if (source.drawn and not known(source)) or source.coming() else samples(source)
+        return len(arranged(listed, data)[0].classes)
     except UserError:
         return otherwise
 
@@ -75,6 +96,20 @@ def contact_sheet(
     pictures = iter(sheet.thumbnails([path for path in paths if path is not None], side, channels, depth))
     tiles = [None if path is None else next(pictures) for path in paths]
     return sheet.jpeg(sheet.grid(tiles, columns, side=side, background=background, captions=captions))
+
+
+def thumbnail(path: Path, side: int, square: bool = True) -> bytes | None:
+    """One picture as JPEG bytes, its short side so many px, or its middle as a square; None where it cannot be read."""
+    return _thumbnail(path, side, square, stamp(path))
+
+
+@lru_cache(maxsize=256)
+def _thumbnail(path: Path, side: int, square: bool, when: object) -> bytes | None:
+    try:
+        picture = Image.fromarray(read_image(path, side))
+    except UnreadableError:
+        return None
+    return sheet.jpeg(ImageOps.fit(picture, (side, side)) if square else picture)
 
 
 def _keep(kept: dict, place: str, value: object) -> None:

@@ -17,7 +17,7 @@ from finetune_core.parts import Knob, changed_kind, family
 from pages.ui.kit import numbers, state
 
 BAR = 24  # letters that fit into one bar of choices
-FEW = 5  # as many choices are shown side by side; more go into a list that unfolds
+FEW = 7  # as many choices are shown side by side; more go into a list that unfolds
 
 
 def field(path: str, *, explain: bool = True, label: str | None = None, placeholder: str = "") -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
+from finetune_core.data.chosen import arranged
 from finetune_core.data.loader import count_steps
-from finetune_core.data.split import split
 from finetune_core.network import catalogue
 from finetune_core.recipe import Data, Recipe, plan
 
@@ -32,4 +32,4 @@ def planned(recipe: Recipe) -> list[dict[str, Any]]:
 def training_images(data: str) -> int:
     """How many images a run on this data (a recipe's `data` as JSON) would train on; large folders take a moment."""
     wanted = Data.model_validate_json(data)
-    return len(split(wanted.source.expected(), wanted.valid_share, wanted.split_seed).train)
+    return len(arranged(wanted.source.expected(), wanted)[1].train)

@@ -34,8 +34,9 @@ STEPS = (
     Step("runs", "Runs", ":material/stacked_line_chart:"),
 )
 RUN = Step("run", "A run", ":material/monitoring:")
+LABEL = Step("label", "Label pictures", ":material/sell:")
 SWEEP = Step("sweep", "Try several values", ":material/ssid_chart:")
-PAGES = {step.key: step for step in (HOME, *STEPS, RUN, SWEEP)}
+PAGES = {step.key: step for step in (HOME, *STEPS, RUN, SWEEP, LABEL)}
 
 
 def following(key: str) -> Step:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner_utils.script_run_context import RunLocation, ThreadState, get_script_run_ctx
+from streamlit.runtime.state import SessionState, SessionStateProxy
 
 from finetune_core import recipe as recipes
 from finetune_core.errors import UserError
@@ -35,10 +37,10 @@ def draft_file() -> Path:
 def draft() -> Recipe:
     """The recipe being edited; read anew only when its file has changed, for instance by another tab."""
     now = stamp(draft_file())
-    if _DRAFT not in st.session_state or st.session_state[_STAMP] != now:
-        st.session_state[_DRAFT] = _read() if now else Recipe()
-        st.session_state[_STAMP] = stamp(draft_file())
-    return st.session_state[_DRAFT]
+    if value(_DRAFT) is None or value(_STAMP) != now:
+        keep(_DRAFT, _read() if now else Recipe())
+        keep(_STAMP, stamp(draft_file()))
+    return value(_DRAFT)
 
 
 def look() -> bool:
@@ -51,7 +53,8 @@ def look() -> bool:
 
 def elsewhere() -> bool:
     """Whether the draft is another than the one that this tab has drawn, so that a click on it meant another."""
-    return _DRAWN in st.session_state and st.session_state[_DRAWN] != stamp(draft_file())
+    now = stamp(draft_file())
+    return value(_DRAWN, now) != now
 
 
 def meant() -> bool:
@@ -69,10 +72,11 @@ def edit(recipe: Recipe) -> None:
         replace_file(file, recipe.save)
     except OSError as error:
         note(UserError("The draft could not be saved.", f"{error.strerror}: {file.parent}.", "Free some space there."))
-    st.session_state[_DRAFT] = recipe
-    st.session_state[_STAMP] = stamp(file)
-    if same and _DRAWN in st.session_state:  # else what another tab has changed has yet to be seen here
-        st.session_state[_DRAWN] = st.session_state[_STAMP]
+    now = stamp(file)
+    keep(_DRAFT, recipe)
+    keep(_STAMP, now)
+    if same and _DRAWN in _session():  # else what another tab has changed has yet to be seen here
+        keep(_DRAWN, now)
 
 
 def edit_value(path: str, value: Any) -> None:
@@ -154,10 +158,10 @@ def names() -> tuple[str, ...]:
     tab has changed several, it cannot be told which is which, and all are named anew.
     """
     augment = draft().augment
-    before, given, count = st.session_state.get(_NAMES, ((), (), 0))
+    before, given, count = value(_NAMES, ((), (), 0))
     if not stack.recognised(before, augment):
         given, count = tuple(f"#{count + place}" for place in range(len(augment))), count + len(augment)
-    st.session_state[_NAMES] = augment, given, count
+    keep(_NAMES, (augment, given, count))
     return given
 
 
@@ -170,16 +174,16 @@ def place_of(name: str) -> int | None:
 def add_transform(transform: Transform) -> None:
     """Put it at the end of the draft's stack."""
     given, recipe = names(), draft()
-    _, _, count = st.session_state[_NAMES]
+    _, _, count = value(_NAMES)
     edit(recipe.replace(augment=stack.added(recipe.augment, transform)))
-    st.session_state[_NAMES] = draft().augment, stack.added(given, f"#{count}"), count + 1
+    keep(_NAMES, (draft().augment, stack.added(given, f"#{count}"), count + 1))
 
 
 def arrange(rearranged: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> None:
     """Move or remove transforms of the draft; their names go along."""
     given, recipe = names(), draft()
     edit(recipe.replace(augment=rearranged(recipe.augment)))
-    st.session_state[_NAMES] = draft().augment, rearranged(given), st.session_state[_NAMES][2]
+    keep(_NAMES, (draft().augment, rearranged(given), value(_NAMES)[2]))
 
 
 def _placed(path: str) -> str:
@@ -188,16 +192,16 @@ def _placed(path: str) -> str:
     return ".".join(places[step] if step.startswith("#") else step for step in path.split("."))
 
 
-def seed(key: str, value: Any) -> str:
+def seed(key: str, now: Any) -> str:
     """Put the draft's value under a widget's key before the widget is drawn; returns the key.
 
     The widget must also be given the value as its default: a browser that has forgotten a widget's state (after a
     dialog, say) would else report its blank default as if a person had chosen it, and the draft would follow.
     """
-    if key not in st.session_state or st.session_state[key] != value:
-        st.session_state[_BEFORE + key] = st.session_state.get(key), time.monotonic()
-        st.session_state[key] = value
-    st.session_state[_SEEDED + key] = value
+    if key not in _session() or value(key) != now:
+        keep(_BEFORE + key, (value(key), time.monotonic()))
+        keep(key, now)
+    keep(_SEEDED + key, now)
     return key
 
 
@@ -217,8 +221,8 @@ def _hand_over(key: str, take: Callable[..., None], *args: Any) -> None:
 
 def told(key: str) -> Any:
     """What a person has put into a seeded widget and has not been taken yet; None where that is nothing."""
-    chosen = st.session_state.get(key)
-    return None if chosen == st.session_state.get(_SEEDED + key) else chosen
+    chosen = value(key)
+    return None if chosen == value(_SEEDED + key) else chosen
 
 
 def is_echo(key: str) -> bool:
@@ -227,33 +231,38 @@ def is_echo(key: str) -> bool:
     Every message from the browser says what stands in all widgets. Only for widgets of many values: of two, the one
     before is also what a person chooses next.
     """
-    before, since = st.session_state.get(_BEFORE + key, (None, 0.0))
-    return st.session_state.get(key) == before and time.monotonic() - since < ECHO
+    before, since = value(_BEFORE + key, (None, 0.0))
+    return value(key) == before and time.monotonic() - since < ECHO
 
 
 def value(key: str, default: Any = None) -> Any:
     """What is kept under a key of this session: a widget's value, or what `keep` put there."""
-    return st.session_state.get(key, default)
+    try:
+        return _session()[key]
+    except KeyError:
+        return default
 
 
 def keep(key: str, value: Any) -> None:
     """Keep something for this session (a tab, until it is closed or refreshed)."""
-    st.session_state[key] = value
+    _session()[key] = value
 
 
 def note(error: UserError) -> None:
     """Show this error at the top of the next page that is drawn."""
-    st.session_state[_NOTICE] = error
+    keep(_NOTICE, error)
 
 
 def noted() -> bool:
     """Whether an error waits to be shown."""
-    return _NOTICE in st.session_state
+    return value(_NOTICE) is not None
 
 
 def take_note() -> UserError | None:
     """The error to show now, once."""
-    return st.session_state.pop(_NOTICE, None)
+    error = value(_NOTICE)
+    keep(_NOTICE, None)
+    return error
 
 
 def run_id() -> str | None:
@@ -269,6 +278,19 @@ def sweep_id() -> str | None:
 def background() -> tuple[int, int, int]:
     """The page's colour (red, green, blue), for pictures that must melt into it."""
     return (16, 22, 31) if st.context.theme.type == "dark" else (255, 255, 255)
+
+
+def _session() -> SessionState | SessionStateProxy:
+    """What this session keeps; inside a callback without the points at which a click that follows would cut it off.
+
+    Streamlit gives way to the next message of the browser wherever session state is touched, also half-way through a
+    callback, and never calls that one again: what a person had just chosen or typed would be lost. Where callbacks run,
+    Streamlit holds the lock on the state that is taken here.
+    """
+    context = get_script_run_ctx()
+    if context and ThreadState.get().run_location is RunLocation.CALLBACK:
+        return context.session_state._state
+    return st.session_state
 
 
 def _aside() -> Path:

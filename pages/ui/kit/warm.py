@@ -43,9 +43,19 @@ LATER = (
     "finder.range_test",
     "finder.race",
     "finder.scout",
+    "finder.lab",
+    "finder.embed",
     "runs.work.worker",
     "runs.states.checkpoint",
     "runs.states.verify",
+    "understand.evaluate",
+    "understand.many",
+    "export.deployed",
+    "export.looking",
+    "export.play",
+    "export.serving",
+    "export.taking",
+    "export.web",
 )
 
 _lock = threading.Lock()

@@ -12,7 +12,7 @@ from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Measure
 from finetune_core.runs.store import Run
 from finetune_core.training import timing
-from pages.ui.kit import shell, state
+from pages.ui.kit import asking, shell
 from pages.ui.kit.pieces import EVERY, piece
 
 
@@ -82,15 +82,7 @@ def _progress(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         words = "Measuring" if status.state == "running" else status.message
         st.progress(status.share, text=shell.plain(f"{run.recipe.model.backbone.architecture}: {words}"))
-        st.button("Stop", key="stop-measuring", type="tertiary", on_click=stop, args=(run,))
-
-
-def stop(run: Run) -> None:
-    """Ask a worker to stop; what stands against it is said at the top of the page."""
-    try:
-        launch.stop(run)
-    except UserError as error:
-        state.note(error)
+        st.button("Stop", key="stop-measuring", type="tertiary", on_click=asking.stop, args=(run,))
 
 
 def _outcome(recipe: Recipe, backbone: Backbone, run: Run) -> None:

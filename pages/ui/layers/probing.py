@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import time
-from pathlib import Path
 
 import streamlit as st
 
@@ -19,12 +16,10 @@ from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Scout
 from finetune_core.runs.shelf.summaries import moving, summaries
 from finetune_core.runs.store import Run
-from pages.ui.kit import shell, state
+from pages.ui.kit import asking, shell, state
 from pages.ui.kit.pieces import piece
 
 IMAGES = 300  # enough for a margin of some points, in some seconds
-OVER = 60  # seconds after its end in which another session may still read why a probe has failed
-OFTEN = 1.0  # seconds between two looks: it does not take long
 MINE = "probe:run"  # that this session has begun last
 FAILED = "probe:failed"  # the recipe and backbone that could not be probed, and why
 
@@ -37,7 +32,7 @@ def panel(recipe: Recipe, backbone: Backbone) -> None:
             return
         run = _running(recipe, backbone) or _begun(recipe, backbone)
         if run:
-            piece(lambda: _tick(recipe, backbone, run), OFTEN)
+            piece(lambda: _tick(recipe, backbone, run), asking.OFTEN)
         else:
             _offer(recipe, backbone)
 
@@ -51,15 +46,8 @@ def _tick(recipe: Recipe, backbone: Backbone, run: Run) -> None:
             _switch()
         return
     if status.state != "stopped" and not probes.known(recipe, backbone):
-        state.keep(FAILED, (recipe.data, backbone, _why(run)))
+        state.keep(FAILED, (recipe.data, backbone, asking.why(run)))
     st.rerun()
-
-
-def _why(run: Run) -> str:
-    """Why a probe has found nothing; empty where it was stopped."""
-    if error := run.status.error:
-        return str(error.get("what", ""))
-    return next((row["note"] for row in run.records()[0] if row["kind"] == Probed.kind), "")
 
 
 def _told(recipe: Recipe, found: Probed) -> None:
@@ -116,7 +104,12 @@ def _begun(recipe: Recipe, backbone: Backbone) -> Run | None:
         return None
     try:
         files = catalogue.published(backbone)
-        if recipe.data.source.missing() or backbone.weights.missing() or (files and not files.here()):
+        if (
+            recipe.data.source.missing()
+            or recipe.data.source.coming()
+            or backbone.weights.missing()
+            or (files and not files.here())
+        ):
             return None
         if moving(summaries()):  # it would take the cores from what somebody asked for
             return None
@@ -133,15 +126,8 @@ def _begun(recipe: Recipe, backbone: Backbone) -> Run | None:
 
 def _end() -> None:
     """Nobody waits for this session's last probe any more."""
-    tidy(probes.runs_dir())
+    asking.tidy(probes.runs_dir(), Scout)
     for run in store.list_runs(probes.runs_dir(), job=Scout.kind):
         with contextlib.suppress(UserError):  # it has just ended
             if run.status.active and run.id == state.value(MINE):
                 launch.stop(run)
-
-
-def tidy(runs: Path) -> None:
-    """Delete the probes that are over: their figures are kept."""
-    for run in store.list_runs(runs, job=Scout.kind):
-        if not run.status.active and time.time() - run.status.updated > OVER:
-            shutil.rmtree(run.path, ignore_errors=True)

@@ -12,15 +12,11 @@ from finetune_core.network import catalogue, refit
 from finetune_core.parts.backbones import Backbone
 from finetune_core.recipe import Recipe
 from finetune_core.records import Probed
-from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Scout
-from finetune_core.runs.store import Run
 from finetune_core.wording import count
-from pages.ui.kit import shell, state
+from pages.ui.kit import asking, shell, state
 from pages.ui.kit.chart import chart, clicked
-from pages.ui.kit.pieces import piece
-from pages.ui.layers import measuring, thawing
-from pages.ui.layers.probing import OFTEN, tidy
+from pages.ui.layers import thawing
 
 CHART = "scout-chart"
 SEEN = "scout:seen"  # the names that this session has offered: one that gives way to another stays in the table
@@ -43,15 +39,14 @@ def panel(recipe: Recipe) -> bool:
         if away := [name for name in chosen if not _here(refit.named(name))]:
             them = count(len(away), "set of weights is", "sets of weights are")
             st.caption(f":orange[:material/cloud_download:] {them} not on this machine yet: they would be downloaded.")
-        run = _running()
-        if run:
-            piece(lambda: _progress(run), OFTEN)
+        if run := asking.running(Scout):
+            asking.watch(run)
         else:
             why = "" if chosen else "Choose at least one."
             icon = ":material/travel_explore:"
             place = st.container()
             if shell.start(place, "Try them", icon=icon, key="scout-start", kind="secondary", why=why):
-                _begin(recipe, chosen)
+                asking.begin(recipe, Scout(backbones=tuple(chosen)))
         return _known(recipe, names)
 
 
@@ -80,32 +75,6 @@ def _shown(name: str) -> str:
     architecture, _, file = rest.partition("=")
     where = "your file" if file else library
     return f"{architecture} ({where})"
-
-
-def _running() -> Run | None:
-    """A scout that is at work."""
-    runs = store.list_runs(probes.runs_dir(asked=True), job=Scout.kind)
-    return next((run for run in runs if run.status.active), None)
-
-
-def _begin(recipe: Recipe, names: list[str]) -> None:
-    try:
-        job = Scout(backbones=tuple(names))
-        tidy(probes.runs_dir(asked=True))
-        run = store.create(job.prepared(recipe), job, probes.runs_dir(asked=True))
-        launch.start(run)
-    except UserError as error:
-        state.note(error)
-    st.rerun()
-
-
-def _progress(run: Run) -> None:
-    status = run.status
-    if not status.active:
-        st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(status.share, text=shell.plain(status.message))
-        st.button("Stop", key="stop-scout", type="tertiary", on_click=measuring.stop, args=(run,))
 
 
 def _known(recipe: Recipe, names: list[str]) -> bool:

@@ -106,14 +106,6 @@ def begin(recipe: Recipe, job: RateJob) -> None:
     st.rerun()
 
 
-def stop(run: Run) -> None:
-    """Ask the search to stop; its curve so far remains."""
-    try:
-        launch.stop(run)
-    except UserError as error:
-        state.note(error)
-
-
 def curves(runs: list[Run]) -> list[figures.Curve]:
     """One curve per search, named by what was thawed, from which weights and when."""
     found = [figures.curve(live.records(run), _name(run)) for run in runs]

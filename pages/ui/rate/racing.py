@@ -16,7 +16,7 @@ from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Race
 from finetune_core.runs.store import Run
-from pages.ui.kit import live, phasing, shell
+from pages.ui.kit import asking, live, phasing, shell
 from pages.ui.kit.badge import status_words
 from pages.ui.kit.chart import chart
 from pages.ui.rate import finder
@@ -56,7 +56,7 @@ def panel(recipe: Recipe, search: Run | None) -> None:
         if shell.start(place, "Race the suggestions", icon=icon, key="race", kind="secondary", why=why):
             finder.begin(recipe, Race(rates=rates, phase=phasing.index() + 1, group=finder.alone(search)))
         if race and race.status.active:
-            st.button("Stop the race", key="stop-race", on_click=finder.stop, args=(race,))
+            st.button("Stop the race", key="stop-race", on_click=asking.stop, args=(race,))
     if race:
         live.watch(race, lambda: _show(race))
 

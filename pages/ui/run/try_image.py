@@ -10,8 +10,8 @@ import numpy as np
 import streamlit as st
 
 from finetune_core import figures
+from finetune_core.data.chosen import again, chosen
 from finetune_core.data.image import Picture, read_image
-from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import files
 from finetune_core.parts.sources.samples import Samples
@@ -19,6 +19,7 @@ from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD
 from finetune_core.runs.store import Run
 from pages.ui.kit import shell, state, warm
 from pages.ui.kit.chart import chart
+from pages.ui.run.looking import many
 
 SIDE = 512  # px, the short side of the picture on the page
 Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
@@ -31,6 +32,14 @@ def try_image(run: Run) -> None:
     if not run.best.exists():
         shell.empty("Not yet", "The first epoch has to end; then the model can be tried.")
         return
+    _one(run)
+    more = st.expander("Many pictures at once", icon=":material/table_view:", key="many", on_change="rerun")
+    if more.open:
+        with more:
+            many(run)
+
+
+def _one(run: Run) -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         picture, truth = _chosen(run)
@@ -112,12 +121,11 @@ def _from_validation(run: Run, place: float) -> tuple[Path, str]:
 
 def _measured_on(run: Run) -> tuple[Samples, np.ndarray]:
     """The images that it began with, and which of them are its validation images; earlier runs have not kept that."""
-    data, begun = run.recipe.data, run.begun
-    samples = data.source.samples()
-    if begun and begun.valid:
-        samples, parts, _ = begun.held(samples)
-    else:
-        parts = split(samples, data.valid_share, data.split_seed)
+    if coming := run.recipe.data.source.coming():
+        raise UserError(
+            "Its images are not on this machine any more.", coming, "Choose the set on Data to get it again."
+        )
+    samples, parts = again(run.recipe.data, run.begun)[:2] if run.begun else chosen(run.recipe.data)
     return samples, parts.valid
 
 

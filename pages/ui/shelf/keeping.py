@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import streamlit as st
 
-from finetune_core.data import rows
+from finetune_core.data import cache, rows
 from finetune_core.errors import UserError
 from finetune_core.runs import store
 from finetune_core.runs.shelf import exchange, trash
@@ -70,7 +71,8 @@ def shelf(runs: Sequence[Summary]) -> None:
         _brought()
         if gone:
             _trash(gone)
-        _features()
+        _made_again("Kept features", ":material/bolt:", "features", FEATURES, rows)
+        _made_again("Decoded images", ":material/photo_library:", "images", IMAGES, cache)
 
 
 def _notes(run: Summary) -> None:
@@ -148,17 +150,24 @@ def _trash(gone: Sequence[Summary]) -> None:
             _do(trash.empty)
 
 
-def _features() -> None:
-    """What frozen layers have given is kept beside the runs, for all of them; nothing is lost with it."""
-    if not (size := rows.size()):
+FEATURES = (
+    "What frozen layers gave for your images, so that no run works it out twice. The oldest give way beyond "
+    f"{megabytes(rows.LIMIT)}. Without them the next run with frozen layers takes a little longer."
+)
+IMAGES = (
+    "Your images as training reads them, so that no run decodes them twice. The oldest give way beyond "
+    f"{megabytes(cache.LIMIT)}. Your files stay as they are; the next run decodes them again."
+)
+
+
+def _made_again(name: str, icon: str, key: str, words: str, kept: ModuleType) -> None:
+    """What is kept beside the runs, for all of them, and made again when it is needed: nothing is lost with it."""
+    if not (size := kept.size()):
         return
-    with st.popover(f"Kept features, {megabytes(size)}", icon=":material/bolt:", key="features"):
-        st.caption(
-            "What frozen layers gave for your images, so that no run works it out twice. The oldest give way beyond "
-            f"{megabytes(rows.LIMIT)}. Without them the next run with frozen layers takes a little longer."
-        )
-        if st.button("Clear", icon=":material/delete:", key="clear-features"):
-            _do(rows.clear)
+    with st.popover(f"{name}, {megabytes(size)}", icon=icon, key=key):
+        st.caption(words)
+        if st.button("Clear", icon=":material/delete:", key=f"clear-{key}"):
+            _do(kept.clear)
 
 
 def _bring_in() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from finetune_core.runs import store
 from finetune_core.runs.jobs import Measure
 from finetune_core.runs.work.worker import work
 from finetune_core.training import timing
+from tests.core.data.test_doctor import photo
 
 Capture = pytest.CaptureFixture[str]
 
@@ -58,19 +60,19 @@ def test_data_counts_by_split_and_says_what_was_left_out(tmp_path: Path, tiny: R
         (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40)).save(tmp_path / "pets" / name)
     (tmp_path / "pets/dog/3.png").write_bytes(b"broken")
-    (tmp_path / "pets/dog/4.HEIC").write_bytes(b"")
+    (tmp_path / "pets/dog/4.CR2").write_bytes(b"")
     tiny.with_value("data.source", {"kind": "folder", "path": str(tmp_path / "pets")}).save(tmp_path / "r.yaml")
     told = _json(capsys, "data", tmp_path / "r.yaml", "--set", "data.valid_share=0.34")
     assert isinstance(told, dict)
     assert told["names"] == {"cat": {"train": 2, "valid": 1}, "dog": {"train": 2, "valid": 1}}
     assert (told["task"], told["images"], told["train"], told["valid"]) == ("single_label", 6, 4, 2)
-    assert told["notes"] == ["Left out: 1 .heic. Thaw cannot read such pictures: save them as JPEG or PNG."]
+    assert told["notes"] == ["Left out: 1 .cr2. Thaw cannot read such pictures: save them as JPEG or PNG."]
     assert any("1 file cannot be read" in each["title"] for each in told["findings"])
     assert main(["data", str(tmp_path / "r.yaml"), "--quick"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "One class: 2 classes, 4 images to train on, 2 to measure on."
     assert lines[3].split() == ["cat", "2", "1"]
-    assert lines[-1].startswith("Left out: 1 .heic")
+    assert lines[-1].startswith("Left out: 1 .cr2")
     assert "cannot be read" not in "".join(lines)
 
 
@@ -378,3 +380,22 @@ def test_a_strange_value_is_a_mistake_in_words(file: Path, capsys: Capture, chan
 def test_a_race_of_strange_rates_makes_no_folder(file: Path, capsys: Capture, rates: list[str]) -> None:
     _mistake(capsys, "race", file, "--rates", *rates)
     assert not store.list_runs(job="race")
+
+
+def test_the_doctor_tells_and_mends(file: Path, images: Path, tmp_path: Path, capsys: Capture) -> None:
+    picture = images / "class_0" / "0.png"
+    photo(1).save(picture)
+    shutil.copy(picture, images / "class_1" / "copy.png")
+    assert main(["doctor", str(file)]) == 1
+    assert "serious: 1 picture stands under two labels: class_0/0.png (class_0, class_1)" in capsys.readouterr().out
+    assert main(["train", str(file), "--careful"]) == 2
+    assert "ask for a decision" in capsys.readouterr().err
+    assert main(["train", str(file), "--set", "phases.0.epochs=1"]) == 0
+    assert "Warning: 1 picture stands under two labels" in capsys.readouterr().err
+    mended = tmp_path / "mended.yaml"
+    assert main(["doctor", str(file), "--mend", str(mended)]) == 0
+    assert "Left out: 2 images, such as class_0/0.png and 1 more" in capsys.readouterr().out
+    assert main(["doctor", str(mended), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert not [each for each in told["findings"] if each["level"] == "ask"]
+    assert main(["train", str(mended), "--careful", "--set", "phases.0.epochs=1"]) == 0

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import struct
+import time
 import zlib
 from collections import namedtuple
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from finetune_core.data import cache
 from finetune_core.data.cache import Decoded, check_readable, decoded
@@ -131,6 +132,22 @@ def test_any_shape_gets_its_short_side_and_no_panorama_fills_the_disk(size: tupl
     assert made[0, 0].tolist() == [255, 0, 0]
 
 
+def test_what_phones_write_is_read_upright(tmp_path: Path) -> None:
+    """HEIC, held sideways: as the same picture is read from a JPEG."""
+    picture = Image.radial_gradient("L").convert("RGB").resize((90, 60))
+    picture.paste((250, 10, 10), (0, 0, 30, 20))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    picture.save(tmp_path / "a.heic", quality=95, exif=exif.tobytes())
+    picture.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    one, other = (read_image(tmp_path / name, 40) for name in ("a.heic", "a.jpg"))
+    assert one.shape == other.shape == (60, 40, 3)
+    assert np.abs(one.astype(int) - other).mean() < 4
+    (tmp_path / "cut.heic").write_bytes((tmp_path / "a.heic").read_bytes()[:300])
+    with pytest.raises(UnreadableError):
+        read_image(tmp_path / "cut.heic", 40)
+
+
 def test_large_jpegs_are_scaled_well() -> None:
     ramp = np.linspace(0, 255, 2000).astype(np.uint8)
     image = encoded(Image.fromarray(np.broadcast_to(ramp[None, :, None], (1500, 2000, 3)).copy()), "JPEG", quality=95)
@@ -236,6 +253,24 @@ def test_a_disk_without_room_is_told_before_the_work(images: Path, monkeypatch: 
     assert "free" in caught.value.why
     assert "THAW_CACHE" in caught.value.hint
     assert leftovers() == []
+
+
+def test_what_was_not_used_for_longest_gives_way(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, used, new = (decoded(list_folder(images), side) for side in (32, 40, 48))
+    for age, each in ((300, old), (200, used), (100, new)):
+        os.utime(each.folder, (time.time() - age,) * 2)
+    assert decoded(list_folder(images), 32).folder == old.folder, "opening it counts as use"
+    monkeypatch.setattr(cache, "LIMIT", cache.size() + 1000)
+    newest = decoded(list_folder(images), 44)
+    left = {folder for folder, _, _ in cache.kept()}
+    assert newest.folder in left
+    assert old.folder in left
+    assert used.folder not in left
+    assert used[0].shape, "who has it open goes on with it"
+    assert cache.size() <= cache.LIMIT
+    assert cache.clear() > 0
+    assert not cache.size()
+    assert decoded(list_folder(images), 32)[0].shape, "and they are decoded again"
 
 
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing_behind(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,13 @@ from finetune_core.data.preview import preview
 from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.parts import Transform
-from finetune_core.parts.modules import RandAugmentAlpha, with_channels
+from finetune_core.parts.modules import (
+    AugMixAlpha,
+    AutoAugmentAlpha,
+    RandAugmentAlpha,
+    TrivialAugmentAlpha,
+    with_channels,
+)
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.recipe import Model, Recipe
 from finetune_core.runs import preflight, store
@@ -24,6 +30,12 @@ from finetune_core.runs.work.worker import work
 from finetune_core.training import session
 from finetune_core.understand import predict
 
+AUTOMATIC = {
+    "rand_augment": RandAugmentAlpha,
+    "trivial_augment": TrivialAugmentAlpha,
+    "auto_augment": AutoAugmentAlpha,
+    "aug_mix": AugMixAlpha,
+}
 GLASS = (200, 40, 10, 64)  # a colour that lets a lot through
 
 
@@ -93,18 +105,24 @@ class TestTransforms:
         for seed in range(12):
             view = self.drawn(part, image, seed)
             moved = torch.equal(view[3], view[0])
-            covered = part.kind in ("random_erasing", "rand_augment") and (view[3] == 255).any()  # alpha 255 fills
+            covered = part.kind in ("random_erasing", *AUTOMATIC) and (view[3] > 190).any()  # alpha 255 fills
+            covered = covered or part.kind == "aug_mix"  # which mixes what it moved with what it did not: see below
             assert moved or torch.equal(view[3], image[3]) or covered
 
 
-def test_rand_augment_does_to_colours_what_torchvisions_does() -> None:
+@pytest.mark.parametrize(("kind", "ours"), AUTOMATIC.items())
+def test_automatic_augmentation_does_to_colours_what_torchvisions_does(kind: str, ours: type) -> None:
     image = torch.randint(0, 255, (4, 32, 32), dtype=torch.uint8)
-    both = RandAugmentAlpha(fill=[1, 2, 3, 255]), torchvision.transforms.v2.RandAugment(fill=[1, 2, 3])
+    torchvisions = ours.__mro__[2]
+    assert torchvisions.__module__.startswith("torchvision"), kind
+    both, alphas = (ours(fill=[1, 2, 3, 255]), torchvisions(fill=[1, 2, 3])), []
     for seed in range(40):
         torch.manual_seed(seed)
-        ours = both[0](image)
+        drawn = both[0](image)
         torch.manual_seed(seed)
-        assert torch.equal(ours[:3], both[1](image[:3]))
+        assert torch.equal(drawn[:3], both[1](image[:3]))
+        alphas.append(torch.equal(drawn[3], image[3]))
+    assert {*alphas} == {True, False} or kind == "aug_mix", "it moves with the picture, or stays"
 
 
 class TestWeights:

@@ -10,10 +10,10 @@ from PIL import Image
 from finetune_core.data import cache, sheet
 from finetune_core.data.depth import Depth, extent, fitting, kind_of
 from finetune_core.data.image import is_deep, read_image
-from finetune_core.data.pipeline import as_tensor, eval_pipeline, eval_side
+from finetune_core.data.pipeline import as_tensor, eval_pipeline
 from finetune_core.data.preview import preview
 from finetune_core.parts.sources.folders import list_folder
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Data, Recipe
 from finetune_core.runs import store
 from finetune_core.runs.work.worker import work
 from finetune_core.understand import predict
@@ -143,8 +143,8 @@ def test_the_range_is_that_of_the_run_wherever_its_network_looks(tiny: Recipe, d
     brightest = (seen[0][0].amax((1, 2)) * std + mean).tolist()
     assert brightest == pytest.approx([round(500 / 4095 * 255) / 255] * 3, abs=1e-5)
     [row] = preview(recipe, [1], 0)
-    plain = read_image(list_folder(dim).paths[1], eval_side(32), depth=run.depth)
-    assert np.array_equal(row[0], eval_pipeline(32)(as_tensor(plain)).permute(1, 2, 0))
+    plain = read_image(list_folder(dim).paths[1], Data(image_size=32).side, depth=run.depth)
+    assert np.array_equal(row[0], eval_pipeline(Data(image_size=32))(as_tensor(plain)).permute(1, 2, 0))
 
 
 def test_ordinary_images_have_no_range_and_earlier_runs_that_of_all_16_bits(tiny: Recipe) -> None:

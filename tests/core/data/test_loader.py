@@ -9,11 +9,13 @@ from torch import Tensor
 
 from finetune_core.data.cache import Decoded, decoded
 from finetune_core.data.loader import Batches, count_steps, default_workers
-from finetune_core.data.pipeline import eval_pipeline, eval_side, train_pipeline
+from finetune_core.data.pipeline import eval_pipeline, train_pipeline
 from finetune_core.errors import UserError
+from finetune_core.parts.sampling import Balanced
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.transforms import STANDARD
+from finetune_core.recipe import Data
 
 Made = list[tuple[Tensor, Tensor]]
 
@@ -25,11 +27,11 @@ def samples(images: Path) -> Samples:
 
 @pytest.fixture
 def cached(samples: Samples) -> Decoded:
-    return decoded(samples, eval_side(32))
+    return decoded(samples, Data(image_size=32).side)
 
 
 def training(cached: Decoded, samples: Samples, count: int = 24, batch_size: int = 5, **options: object) -> Batches:
-    pipeline = train_pipeline(STANDARD, 32)
+    pipeline = train_pipeline(STANDARD, Data(image_size=32))
     given: dict[str, object] = {"seed": 1, "shuffle": True, "workers": 0, **options}
     return Batches(cached, np.asarray(samples.labels), range(count), pipeline, batch_size, **given)  # type: ignore[arg-type]
 
@@ -38,6 +40,27 @@ def same(one: Made, other: Made) -> bool:
     return len(one) == len(other) and all(
         torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(one, other, strict=True)
     )
+
+
+def test_rare_classes_come_as_often_as_others_each_time_anew(cached: Decoded, samples: Samples) -> None:
+    labels = np.asarray(samples.labels)
+    few = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:2]])
+    made = training(cached, samples, sampling=Balanced()).over(few)
+    order = np.concatenate(made.order(0))
+    assert len(order) == len(few)
+    seen = np.bincount(labels[order % len(labels)])
+    assert abs(int(seen[0]) - int(seen[1])) <= 1
+    rare = order[labels[order % len(labels)] == 1]
+    assert len({*rare.tolist()}) == len(rare) > 2, "each time is another draw"
+    assert {*(rare % len(labels)).tolist()} == {*few[-2:].tolist()}
+    batches = list(made.epoch(0))
+    images = np.concatenate([images for images, _ in batches])
+    said = np.concatenate([each for _, each in batches])
+    assert np.array_equal(said, labels[order % len(labels)])
+    again = [images[place] for place, index in enumerate(order) if index % len(labels) == few[-1]]
+    assert not np.array_equal(again[0], again[1]), "no view comes twice in an epoch"
+    assert all(index < len(labels) for batch, _ in made.shares(0, views=3) for index in batch), "but views are kept"
+    assert np.array_equal(order, np.concatenate(training(cached, samples, sampling=Balanced()).over(few).order(0)))
 
 
 def test_a_batch_is_bytes_and_class_numbers(cached: Decoded, samples: Samples) -> None:
@@ -97,7 +120,7 @@ def test_evaluation_keeps_the_order_and_is_always_the_same(cached: Decoded, samp
         cached,
         np.asarray(samples.labels),
         [5, 3, 20],
-        eval_pipeline(32),
+        eval_pipeline(Data(image_size=32)),
         2,
         seed=0,
         shuffle=False,
@@ -114,7 +137,7 @@ def test_worker_processes_make_the_very_same_batches(cached: Decoded, samples: S
     alone = training(cached, samples, augment=augment)
     helped = training(cached, samples, augment=augment, workers=2)
     if not augment:
-        alone._maker.pipeline = helped._maker.pipeline = eval_pipeline(32)
+        alone._maker.pipeline = helped._maker.pipeline = eval_pipeline(Data(image_size=32))
     assert same(list(alone.epoch(0)), list(helped.epoch(0)))
     interrupted = helped.epoch(1)
     next(interrupted)

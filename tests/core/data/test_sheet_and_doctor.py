@@ -1,6 +1,7 @@
 """Contact sheets and the look at a data set's health."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -8,7 +9,10 @@ from PIL import Image
 from finetune_core.data import cache, doctor, sheet
 from finetune_core.data.cache import decoded
 from finetune_core.errors import UserError
+from finetune_core.findings import Finding
+from finetune_core.parts.sources import Folder
 from finetune_core.parts.sources.folders import list_folder
+from finetune_core.recipe import Data, Recipe
 
 
 def test_a_thumbnail_of_a_broken_file_is_grey(tmp_path: Path) -> None:
@@ -47,27 +51,31 @@ def test_what_is_transparent_shows_a_board_and_grey_is_grey() -> None:
     assert board.getpixel((36, 12)) == (77, 77, 77)
 
 
+def looked_at(folder: Path, size: int = 32, **values: Any) -> list[Finding]:
+    data = Data(source=Folder(path=str(folder)), image_size=size, **values)
+    return doctor.full(Recipe(data=data))
+
+
 def test_the_doctor_finds_nothing_in_sound_data(images: Path) -> None:
-    samples = list_folder(images)
-    found = doctor.findings(samples, doctor.examine(samples, 32), image_size=32)
-    assert [finding.title for finding in found] == ["3 classes with few images"]
+    assert [finding.title for finding in looked_at(images)] == ["3 classes with few images"]
 
 
 def test_the_doctor_finds_broken_small_uneven_and_few(images: Path) -> None:
     (images / "class_0" / "broken.png").write_bytes(b"not a picture")
     for number in range(60):
-        Image.new("RGB", (60, 60)).save(images / "class_1" / f"more{number}.png")
-    samples = list_folder(images)
+        Image.effect_noise((60, 60), 90).save(images / "class_1" / f"more{number}.png")
     heard: list[tuple[int, int]] = []
-    examined = doctor.examine(samples, 64, count=lambda done, total: heard.append((done, total)))
-    titles = [finding.title for finding in doctor.findings(samples, examined, image_size=64)]
-    assert titles == [
+    data = Data(source=Folder(path=str(images)), image_size=64)
+    found = doctor.full(Recipe(data=data), count=lambda done, total: heard.append((done, total)))
+    assert [finding.title for finding in found] == [
         "1 file cannot be read",
-        "84 images smaller than the model's input",
         "The classes are uneven",
         "2 classes with few images",
+        "84 images smaller than the model's input",
     ]
-    assert heard[-1] == (len(samples), len(samples))
+    everything = len(data.source.samples())
+    assert (everything, everything) in heard, "all files were read"
+    assert heard[-1] == (everything - 1, everything - 1), "all but the broken one were held against each other"
 
 
 def test_the_doctor_sees_what_training_will_stop_at(images: Path) -> None:
@@ -77,7 +85,7 @@ def test_the_doctor_sees_what_training_will_stop_at(images: Path) -> None:
     cut.write_bytes((images / "class_0" / "whole.jpg").read_bytes()[:3000])
     assert Image.open(cut).size == (200, 200)
     samples = list_folder(images)
-    [finding, *_] = doctor.findings(samples, doctor.examine(samples, 32), image_size=32)
+    [finding, *_] = looked_at(images)
     assert (finding.level, finding.title) == ("warn", "1 file cannot be read")
     assert [samples.paths[index] for index in finding.images] == [cut]
     with pytest.raises(UserError, match=r"1 image of 26 cannot be read.*cut\.jpg"):

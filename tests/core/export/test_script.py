@@ -5,6 +5,7 @@ The recipes here use, between them, every part that there is; a new part that no
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from finetune_core.finder.range_test import range_test
 from finetune_core.finder.sweep import Sweep
 from finetune_core.network.build import build, description
 from finetune_core.parts import FAMILIES, Part, Section, Transform
+from finetune_core.parts.sources import hub_sets
+from finetune_core.parts.sources import published as published_sets
 from finetune_core.recipe import Recipe, parse
 from finetune_core.recipe.changes import Made
 from finetune_core.runs.store import create
@@ -97,6 +100,7 @@ def odd(folder: Path) -> Path:
         photo.putalpha(photo.convert("L"))
         photo.save(place / "faint.png")
         photo = photo.convert("RGB").rotate(180)
+        photo.save(place / "phone.heic")
         (place / "broken.png").write_bytes(b"not an image")
         (place / ".hidden.png").write_bytes(b"")
     return folder
@@ -223,7 +227,7 @@ def of_tags(files: Files) -> dict[str, Any]:
         "augment": [{"kind": "auto_contrast"}],
         "model": {"backbone": {**VIT, "drop_path_rate": 0.1}, "head": {"kind": "concat_pool", "hidden": 8}},
         "phases": [
-            everything(epochs=4, patience=1, learning_rate=0.3, schedule={"kind": "restarts"}, views=2),
+            everything(epochs=6, patience=1, learning_rate=0.3, schedule={"kind": "restarts"}, views=2),
             everything(thaw=["head"], schedule={"kind": "polynomial"}),
         ],
         "training": {"loss": {"kind": "bce", "balance": True}, "optimizer": {"kind": "lion"}, "ema": 0.3},
@@ -248,6 +252,25 @@ def of_numbers(files: Files) -> dict[str, Any]:
     }
 
 
+def mended(files: Files) -> dict[str, Any]:
+    """An archive whose images were mended by hand, split into folds with a test, as a run has them."""
+    packed = shutil.make_archive(str(files.plain.parent / "packed"), "zip", files.plain)
+    fixes = [
+        {"kind": "leave_out", "images": ["class_0/1.png"]},
+        {"kind": "move", "images": ["class_1/2.png"], "side": "valid"},
+        {"kind": "relabel", "images": ["class_2/3.png"], "label": "class_0"},
+        {"kind": "merge", "classes": ["class_1", "class_2"], "into": "other"},
+    ]
+    sized = {"crop_share": 0.7, "keep_side": 50}
+    return {
+        "data": {"source": {"kind": "archive", "path": packed}, "fixes": fixes, "fold": 1, "test_share": 0.2, **sized},
+        "augment": [{"kind": "horizontal_flip"}],
+        "model": {"backbone": TINY},
+        "phases": [everything(epochs=2)],
+        "training": {},
+    }
+
+
 def going_on(files: Files) -> dict[str, Any]:
     """From a run's checkpoint with its head, for images with transparency."""
     return {
@@ -260,6 +283,24 @@ def going_on(files: Files) -> dict[str, Any]:
         "phases": [everything(epochs=2, thaw=["head"], schedule={"kind": "logspace"})],
         "training": {"loss": {"kind": "cross_entropy", "balance": "inverse", "divide": "images"}, "mix": "cutmix"},
     }
+
+
+def published_set(files: Files) -> dict[str, Any]:
+    """A set of the catalogue, as it lies where it has been downloaded."""
+    shutil.copytree(files.plain, published_sets.folder("eurosat"), dirs_exist_ok=True)
+    return {
+        "data": {"source": {"kind": "published", "name": "eurosat"}},
+        "augment": [],
+        "model": {"backbone": TINY},
+        "phases": [everything()],
+        "training": {},
+    }
+
+
+def hub_set(files: Files) -> dict[str, Any]:
+    """A set from Hugging Face, as it lies where it has been downloaded."""
+    shutil.copytree(files.plain, hub_sets.folder("a/b", "", ""), dirs_exist_ok=True)
+    return {**published_set(files), "data": {"source": {"kind": "hub_set", "name": "a/b"}}}
 
 
 def plain_numbers(optimizer: str, loss: str) -> Callable[[Files], dict[str, Any]]:
@@ -283,6 +324,9 @@ RECIPES: dict[str, Callable[[Files], dict[str, Any]]] = {
     "of tags": of_tags,
     "of numbers": of_numbers,
     "going on": going_on,
+    "mended": mended,
+    "published": published_set,
+    "hub set": hub_set,
     "mse": plain_numbers("radam", "mse"),
     "l1": plain_numbers("nadam", "l1"),
     "tags by column": lambda files: {
@@ -301,6 +345,7 @@ RECIPES: dict[str, Callable[[Files], dict[str, Any]]] = {
             "optimizer": {"kind": "adagrad"},
             "loss": {"kind": "cross_entropy", "balance": "effective"},
             "accumulate": 2,
+            "sampling": {"kind": "balanced"},
         },
     },
 }

@@ -39,7 +39,7 @@ def test_colours_are_told_apart_by_any_network_and_asking_again_looks_at_nothing
     assert [each.architecture for each in first] == list(NAMES)
     assert all(each.score > 0.9 and each.images == 24 and each.ms > 0 for each in first)
     assert first[0].parameters == sum(each.numel() for each in _network(tiny).parameters())
-    monkeypatch.setattr(reuse.Measured, "_front", lambda side, images: pytest.fail("looked again"))
+    monkeypatch.setattr(reuse.Frozen, "answer", lambda *given: pytest.fail("looked again"))
     assert [each.score for each in found(tiny, *NAMES)] == [each.score for each in first]
 
 
@@ -63,7 +63,7 @@ def test_a_head_is_fitted_to_the_minimum(tiny: Recipe) -> None:
     generator = torch.Generator().manual_seed(0)
     features, wanted = torch.randn(60, 9, generator=generator), torch.arange(60) % 3
     features[torch.arange(60), wanted] += 1.5
-    ours = scout._fitted(made, features[:45], wanted[:45], features[45:])
+    ours = scout._fitted(made, features[:45], wanted[:45])(features[45:])
     known, asked = (
         (each - features[:45].mean(0)).double() / features[:45].std(0, correction=0)
         for each in (features[:45], features[45:])
@@ -87,11 +87,11 @@ def test_some_of_the_images_are_enough_alike_from_every_class(tiny: Recipe) -> N
 def test_rare_classes_and_a_split_of_the_data_s_own_do_not_matter(tiny: Recipe) -> None:
     samples = tiny.data.source.samples()
     rare = samples.taking([0, 1, 2, 3, 4, 5, 6, 7, 8, 16])  # one image each of two classes
-    chosen = scout._chosen(rare, 5)
+    chosen = scout.some(rare, 5)
     assert len(chosen.train) + len(chosen.valid) == 5
     assert {path.partition("/")[0] for path in (*chosen.train, *chosen.valid)} == {"class_0", "class_1", "class_2"}
     fixed = replace(samples, fixed=tuple(["train"] * 12 + ["valid"] * 12))
-    chosen = scout._chosen(fixed, 10)
+    chosen = scout.some(fixed, 10)
     assert len(chosen.train) == len(chosen.valid) == 5 or len(chosen.train) + len(chosen.valid) == 10
 
 

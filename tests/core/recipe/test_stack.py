@@ -4,7 +4,7 @@ import pytest
 
 from finetune_core.data.pipeline import train_calls
 from finetune_core.parts.transforms import STANDARD, HorizontalFlip, Light, RandomResizedCrop, Rotation
-from finetune_core.recipe import stack
+from finetune_core.recipe import Data, stack
 
 CROP, FLIP, LIGHT = RandomResizedCrop(), HorizontalFlip(), Light()
 OFF = Rotation(active=False)
@@ -14,7 +14,7 @@ def test_what_frames_runs_first_and_what_is_off_does_not() -> None:
     transforms = (LIGHT, OFF, CROP, FLIP)
     assert stack.working(transforms) == [2, 0, 3]
     assert stack.resting(transforms) == [1]
-    assert train_calls(transforms, 32) == [part.call(32) for part in (CROP, LIGHT, FLIP)]
+    assert train_calls(transforms, Data(image_size=32)) == [part.call(32) for part in (CROP, LIGHT, FLIP)]
     assert stack.working(()) == stack.resting(()) == []
 
 

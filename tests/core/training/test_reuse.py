@@ -23,7 +23,7 @@ from finetune_core.runs import launch, preflight, store
 from finetune_core.runs.work.worker import work
 from finetune_core.training import reuse, session
 from finetune_core.training.loop import Trainer
-from finetune_core.training.reuse import Learned, Measured, Plain
+from finetune_core.training.reuse import Learned, Plain
 from finetune_core.training.stepper import Stepper
 
 FAMILIES = {
@@ -87,8 +87,9 @@ def test_images_that_are_measured_on_give_the_same_bits_and_are_looked_at_once(
     tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, looked = frozen(tiny, views=0), []
-    front = Measured._front
-    monkeypatch.setattr(Measured, "_front", lambda side, images: looked.append(len(images)) or front(side, images))
+    front = reuse.Frozen.answer
+    seen = lambda each, made, images: looked.append(len(images)) or front(each, made, images)  # noqa: E731
+    monkeypatch.setattr(reuse.Frozen, "answer", seen)
     steps, valid, said = losses(recipe)
     assert sum(looked) == len(session.prepare(recipe).valid)
     assert not said
@@ -118,11 +119,14 @@ def test_a_second_recipe_with_the_same_frozen_part_looks_at_no_image(
 ) -> None:
     losses(frozen(tiny))
     before = stores()
-    monkeypatch.setattr(reuse.Learned, "_front", lambda side, images: pytest.fail("looked again"))
+    looked, answer = [], reuse.Frozen.answer
+    seen = lambda each, made, images: looked.append(len(images)) or answer(each, made, images)  # noqa: E731
+    monkeypatch.setattr(reuse.Frozen, "answer", seen)
     other = frozen(tiny).with_value("training.batch_size", 4).with_value("phases.0.learning_rate", 1e-2)
     steps, _, _ = losses(other.with_value("model.head", {"kind": "mlp", "hidden": 8}))
     assert np.isfinite(steps).all()
     assert set(before) <= set(stores())
+    assert sum(looked) == len(session.prepare(other).valid), "those to measure on, in batches of another size"
 
 
 def test_other_weights_images_or_views_share_nothing(tiny: Recipe) -> None:
@@ -266,7 +270,16 @@ def test_two_at_once_read_only_what_is_whole() -> None:
     assert list(other.missing()) == [2, 3]
 
 
-@pytest.mark.parametrize("values", [{"mix": {"kind": "mixup"}}, {"accumulate": 2}, {"ema": 0.5}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mix": {"kind": "mixup"}},
+        {"sampling": {"kind": "balanced"}},
+        {"accumulate": 2},
+        {"ema": 0.5},
+        {"precision": "bf16"},
+    ],
+)
 def test_other_choices_keep_working(tiny: Recipe, values: dict) -> None:
     recipe = frozen(tiny)
     for name, value in values.items():

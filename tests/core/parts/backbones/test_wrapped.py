@@ -34,7 +34,6 @@ from finetune_core.parts.backbones.spec import Plan, Translation
 from finetune_core.parts.backbones.state_dicts import find
 from finetune_core.parts.codetext import importing
 from finetune_core.parts.heads import MLP, Head, Linear
-from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Model, Recipe
 from finetune_core.runs.store import create
 from finetune_core.runs.work.worker import work
@@ -147,12 +146,11 @@ def same_in_a_script(backbone: Torchvision, channels: int = 3, head: Head | None
     torch.manual_seed(4)
     built = build(recipe.model, 3, image_size=64, channels=channels)
     blueprint = script.outline(recipe, 3)
-    facts = script.Facts(script.facts.Pictures(None, single_label([1, 1, 1])), blueprint)  # type: ignore[arg-type]
     names: dict[str, Any] = {}
     torch.manual_seed(4)
     before = torch.serialization.get_safe_globals()
     try:
-        exec(importing(network_code.layers(facts), network_code.building(recipe, facts)), names)
+        exec(importing(network_code.layers(blueprint), network_code.building(recipe, blueprint)), names)
     finally:
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(before)

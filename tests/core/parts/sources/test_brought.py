@@ -9,7 +9,7 @@ from PIL import Image, features
 
 from finetune_core.errors import UserError
 from finetune_core.parts.codetext import importing
-from finetune_core.parts.sources import Table
+from finetune_core.parts.sources import Folder, Table
 from finetune_core.parts.sources.file_names import list_names
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.parts.sources.samples import Samples
@@ -352,12 +352,13 @@ def test_what_systems_put_into_folders_is_no_class_and_no_image(tmp_path: Path, 
 def test_formats_are_taken_where_they_can_be_read_else_named_and_counted(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png", "b/1.ppm")
     put(tmp_path, "a/1.jfif", "b/1.JPE", format="JPEG")
-    junk(tmp_path, *(f"a/{number}.HEIC" for number in range(3)), "b/1.cr2", "b/1.heic", "b/notes.txt", "b/README")
+    junk(tmp_path, *(f"a/{number}.NEF" for number in range(3)), "b/1.cr2", "b/1.nef", "b/notes.txt", "b/README")
+    put(tmp_path, "a/1.HEIC", format="HEIF")
     if avif := features.check("avif"):
         put(tmp_path, "b/1.avif", format="AVIF")
     samples = list_folder(tmp_path)
-    assert len(samples) == 4 + avif
-    assert "Left out: 4 .heic, 1 .cr2." in samples.notes[0]
+    assert len(samples) == 5 + avif
+    assert "Left out: 4 .nef, 1 .cr2." in samples.notes[0]
     assert samples.notes[1] == "Left out: 1 file without an ending (README)."
     assert samples.remarks == ("Passed over, being no images: 1 .txt.",)
 
@@ -424,3 +425,12 @@ def test_the_classes_of_names_that_cannot_be_printed_are_told_apart(tmp_path: Pa
     except OSError:
         pytest.skip("this file system takes Unicode names only")
     assert list_names(tmp_path, "(.+)_").classes == (r"a\xff", "b")
+
+
+@pytest.mark.parametrize("way", ['"{}"', "'{}'", "file://{}", " {} ", "FILE://{}"])
+def test_paths_as_they_are_copied_from_elsewhere_are_understood(tmp_path: Path, way: str) -> None:
+    root = tmp_path / "my pets"
+    put(root, "a/1.png", "b/1.png")
+    path = way.format(str(root).replace(" ", "%20") if "://" in way else root)
+    assert list_folder(path).classes == ("a", "b")
+    assert Folder(path=path).missing() == ""

@@ -9,9 +9,10 @@ from PIL import Image
 from finetune_core.data.split import split
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
-from finetune_core.parts.sources import FileNames, Table
+from finetune_core.parts.sources import FileNames, Table, table_files
 from finetune_core.parts.sources.file_names import list_names
 from finetune_core.parts.sources.tables import list_table
+from finetune_core.recipe import Data
 from tests.conftest import paint
 
 
@@ -66,17 +67,23 @@ def test_numbers_semicolons_and_a_split_of_the_tables_own(folder: Path) -> None:
     assert samples.classes == ("age", "weight")
     assert samples.labels == ((3.0, 1.5), (4.0, 2.0), (5.0, -100.0))
     assert samples.label_words(2) == "age 5, weight -100"
-    parts = split(samples, 0.5, 0)
+    parts = split(samples, Data(valid_share=0.5, split_seed=0))
     assert (parts.train.tolist(), parts.valid.tolist()) == ([0, 2], [1])
 
 
 def test_images_with_numbers_are_split_by_chance_and_always_alike(folder: Path) -> None:
     samples = list_table(write(folder, "file,age", *"123456"), "regression")
-    one, again, other = split(samples, 0.3, 1), split(samples, 0.3, 1), split(samples, 0.3, 2)
+    one, again, other = (
+        split(samples, Data(valid_share=0.3, split_seed=1)),
+        split(samples, Data(valid_share=0.3, split_seed=1)),
+        split(samples, Data(valid_share=0.3, split_seed=2)),
+    )
     assert len(one.valid) == 2
     assert np.array_equal(one.valid, again.valid)
     assert sorted([*one.train, *one.valid]) == list(range(6))
-    assert {tuple(split(samples, 0.3, seed).valid) for seed in range(9)} > {tuple(one.valid)}
+    assert {tuple(split(samples, Data(valid_share=0.3, split_seed=seed)).valid) for seed in range(9)} > {
+        tuple(one.valid)
+    }
     assert len(other.train) == 4
 
 
@@ -161,3 +168,15 @@ def test_images_outside_the_tables_folder_are_told(tmp_path: Path) -> None:
     assert "6 images lie outside the table's folder, such as" in notes
     (tmp_path / "here" / "labels.csv").write_text("\n".join(["file,class", *inside]))
     assert "outside" not in " ".join(Table(path=str(tmp_path / "here" / "labels.csv")).samples().notes)
+
+
+def test_names_of_columns_may_hold_commas(tmp_path: Path) -> None:
+    names = ("a, b", 'say "x"', "plain", "two\nlines")
+    assert table_files.parted(table_files.joined(names)) == names
+    assert table_files.parted(" one ,two,, ") == ("one", "two")
+    for number in range(4):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    rows = "\n".join(f"{number}.png,{number % 2}" for number in range(4))
+    (tmp_path / "t.csv").write_text('file,"kind, in short"\n' + rows)
+    found = list_table(tmp_path / "t.csv", "single_label", labels=table_files.joined(["kind, in short"]))
+    assert found.classes == ("0", "1")

@@ -155,8 +155,9 @@ def test_disk_use_is_told(capsys: pytest.CaptureFixture) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines[:2]] == [large.id, small.id]
     assert lines[0].split()[:2] == ["15.0", "MB"], "one file with two names takes its space once"
-    assert lines[-2].split()[:2] == ["3.0", "MB"]
-    assert lines[-1].split()[:2] == ["0.0", "MB"], "nothing is kept of frozen layers"
+    assert lines[-3].split()[:2] == ["3.0", "MB"]
+    assert lines[-2].split()[:2] == ["0.0", "MB"], "nothing is kept of frozen layers"
+    assert lines[-1].split()[:2] == ["0.0", "MB"], "and no image was decoded"
 
 
 def test_a_link_in_the_trash_is_not_followed(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def refused(recipe: Recipe, said: str) -> None:
 def test_a_class_that_cannot_be_read_at_all_is_not_skipped(tiny: Recipe, images: Path) -> None:
     for path in images.glob("class_1/*"):
         path.write_bytes(b"no")
-    refused(tiny.with_value("data.unreadable", "skip"), "None of the training images of class_1 can be read.")
+    refused(tiny.with_value("data.unreadable", "skip"), "None of the training images of class_1 is left.")
 
 
 def test_single_images_are_skipped(tiny: Recipe, images: Path) -> None:
@@ -52,4 +52,4 @@ def test_a_side_that_cannot_be_read_at_all_is_not_skipped(
     source = {**sources["regression"], "split": "part"}
     recipe = tiny.with_value("data.source", source).with_value("training.loss", {"kind": "mse"})
     names = {"train": "training", "valid": "validation"}
-    refused(recipe.with_value("data.unreadable", "skip"), f"None of the {names[side]} images can be read.")
+    refused(recipe.with_value("data.unreadable", "skip"), f"None of the {names[side]} images is left.")

@@ -1,0 +1,136 @@
+"""How good a run's model is: on its validation images, on those that were put aside for a test, or on others.
+
+What a test says is worth something only if nothing was chosen by it: each look at it is written into the run's folder.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from finetune_core.data.cache import decoded
+from finetune_core.data.chosen import again, chosen
+from finetune_core.data.loader import Batches
+from finetune_core.data.pipeline import eval_pipeline
+from finetune_core.errors import UserError
+from finetune_core.parts import Source
+from finetune_core.parts.sources import Archive, Folder
+from finetune_core.parts.sources.samples import Samples
+from finetune_core.parts.tasks import Targets
+from finetune_core.places import is_there
+from finetune_core.records import Count, Evaluated
+from finetune_core.runs.store import Run
+from finetune_core.training.metrics import Meter
+from finetune_core.training.session import autocast
+from finetune_core.understand import many, predict
+from finetune_core.understand.predict import Predictor
+from finetune_core.wording import count as counted
+from finetune_core.wording import few, shown
+
+On = Literal["valid", "test"]
+
+
+def evaluate(run: Run, on: On | Path, count: Count | None = None) -> tuple[Evaluated, tuple[str, ...]]:
+    """Measure the run's best weights on images that it began with, or on those of a folder, an archive or a table.
+
+    Also notes on what has changed since, or was left out. UserErrors where there are no such images, none that can be
+    read, or such as have names that the run does not know.
+    """
+    predictor = predict.load(run)
+    meter = Meter(predictor.targets, predictor.device, everything=True)
+    with torch.inference_mode(), autocast(predictor.device, run.recipe.training.precision):
+        if isinstance(on, Path):
+            where, images, notes = _others(run, predictor, meter, on, count)
+        else:
+            where, images, notes = _own(run, predictor, meter, on, count)
+    found = Evaluated(where, images, meter.scores(), meter.by_name(), time.time())
+    if on == "test":
+        run.keep_test(found)
+        found = replace(found, look=len(run.tests()))
+    return found, tuple(notes)
+
+
+def _own(run: Run, predictor: Predictor, meter: Meter, on: On, count: Count | None) -> tuple[str, int, tuple[str, ...]]:
+    """Images that it began with, as they were decoded for it."""
+    recipe = run.recipe
+    data = recipe.data
+    samples, parts, notes = again(data, run.begun) if run.begun else (*chosen(data), ())
+    wanted = {"valid": parts.valid, "test": parts.test}[on]
+    if not len(wanted):
+        raise UserError(
+            "The run has no test images.",
+            "None were put aside when it began.",
+            "Put some aside before training (data.test_share, or a folder called test).",
+        )
+    images = decoded(samples, data.side, "skip", count, data.channels)
+    left = np.setdiff1d(wanted, [index for index, _ in images.bad])
+    labels = predictor.targets.encoded(samples.labels)
+    batches = Batches(
+        images, labels, left, eval_pipeline(data), 2 * recipe.training.batch_size, 0, False, augment=False
+    )
+    for number, (inputs, asked) in enumerate(batches.epoch(0), start=1):
+        meter.update(predictor.network.module(predictor.normalised(inputs)), asked.to(predictor.device))
+        if count:
+            count(min(number * batches.batch_size, len(left)), len(left))
+    return on, len(left), notes
+
+
+def _others(
+    run: Run, predictor: Predictor, meter: Meter, on: Path, count: Count | None
+) -> tuple[str, int, tuple[str, ...]]:
+    """Images from elsewhere, read as those of the run were; what cannot be read is left out, and said."""
+    samples = _listed(run.recipe.data.source, predictor.targets, on)
+    labels = torch.from_numpy(_labels(samples, predictor.targets, on))
+    done, left = 0, 0
+    for batch in many.read(predictor, samples.paths, count):
+        good = [place for place, each in enumerate(batch) if not isinstance(each, str)]
+        if good:
+            images = torch.stack([each for each in batch if not isinstance(each, str)])
+            outputs = predictor.network.module(predictor.normalised(images))
+            meter.update(outputs, labels[[done + place for place in good]].to(predictor.device))
+        done, left = done + len(batch), left + len(batch) - len(good)
+    if left == done:
+        raise UserError(f"None of the images in {shown(on)} can be read.", hint="Name images that can be opened.")
+    said = (f"{counted(left, 'image')} cannot be read and {'is' if left == 1 else 'are'} left out.",) * bool(left)
+    return str(on), done - left, (*said, *samples.notes)
+
+
+def _listed(own: Source, targets: Targets, place: Path) -> Samples:
+    """The images as the run's own kind of source finds them there, else, of classes, as a folder or archive."""
+    path, first = str(place), None
+    if not is_there(path):
+        raise UserError(f"{shown(place)[:200]} is not there.", "No such file or folder.", "Check the path.")
+    ways: list[Source] = [own.replace(path=path)] if hasattr(own, "path") else []
+    if targets.about.exclusive:
+        ways.append(Folder(path=path) if place.is_dir() else Archive(path=path))
+    for way in ways:
+        try:
+            found = way.samples()
+        except UserError as error:
+            first = first or error
+            continue
+        if found.task == targets.task and {*found.classes} <= {*targets.names}:
+            return found
+        first = UserError(
+            f"{shown(place)} holds what the run does not know: {few(set(found.classes) - set(targets.names))}.",
+            f"It knows the {targets.about.nouns} that it has learned: {few(targets.names)}.",
+            "Name folders and columns as in its own data.",
+        )
+    raise first or UserError(f"{shown(place)} cannot be measured on.", "It is no folder of images.", "Name one.")
+
+
+def _labels(samples: Samples, targets: Targets, place: Path) -> np.ndarray:
+    """Their labels as the run counts its names."""
+    where = [targets.names.index(name) for name in samples.classes]
+    if targets.about.exclusive:
+        return targets.encoded([where[label] for label in samples.labels])  # type: ignore[index]
+    if missing := [name for name in targets.names if name not in samples.classes and not targets.about.counted]:
+        raise UserError(f"{shown(place)} lacks {few(missing)}.", "The run has learned it.", "Add the column.")
+    rows = np.zeros((len(samples), len(targets.names)))
+    rows[:, where] = np.array(samples.labels)
+    return targets.encoded([tuple(row) for row in rows.tolist()])

@@ -1,0 +1,113 @@
+"""After a run, in a browser: a model made, downloaded and tried elsewhere; many pictures to a table."""
+
+import base64
+import csv
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from finetune_core.errors import UserError
+from finetune_core.export import taking, web
+from finetune_core.recipe import Recipe
+from finetune_core.runs import store
+from finetune_core.runs.store import Run
+from finetune_core.runs.work.worker import work
+from finetune_core.understand import predict
+from tests.e2e.conftest import AT_REST, MINUTES, Studio, type_into
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def trained(tiny: Recipe, studio: Studio) -> Run:
+    run = store.create(tiny.with_value("phases.0.epochs", 1).replace(name="Three colours"), runs=studio.runs)
+    assert work(run) == 0
+    return run
+
+
+def _open(page: Page, studio: Studio, run: Run, tab: str) -> None:
+    page.goto(f"{studio.url}/run?run={run.id}")
+    page.get_by_role("tab", name=tab).click()
+    page.locator(AT_REST).wait_for()
+
+
+def test_a_model_is_made_and_downloaded(
+    page: Page, studio: Studio, trained: Run, tmp_path: Path, shoot: Callable[[Page, str], None]
+) -> None:
+    _open(page, studio, trained, "Take away")
+    card = page.locator(".st-key-take-onnx")
+    card.get_by_role("button", name="Make").click()
+    expect(card).to_contain_text("the same answer to all", timeout=3 * MINUTES)
+    shoot(page, "take-away")
+    page.reload()  # it is kept
+    expect(card).to_contain_text("the same answer to all")
+    with page.expect_download() as download:
+        card.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "Three-colours-onnx.zip"
+    download.value.save_as(tmp_path / "away.zip")
+    with zipfile.ZipFile(tmp_path / "away.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert names == {"model.onnx", "look.py", "names.json", "check.json", "README.md"}
+
+
+def test_a_folder_of_pictures_becomes_a_table(
+    page: Page, studio: Studio, trained: Run, images: Path, tmp_path: Path, shoot: Callable[[Page, str], None]
+) -> None:
+    (images / "class_0" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    _open(page, studio, trained, "Try an image")
+    page.get_by_text("Many pictures at once").click()
+    type_into(page, "A folder or a zip file of pictures", images)
+    page.get_by_role("button", name="Look at them").click()
+    expect(page.get_by_text("25 pictures")).to_be_visible(timeout=MINUTES)
+    expect(page.get_by_text("1 picture cannot be read")).to_be_visible()
+    shoot(page, "many-pictures")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Table (CSV)").click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8"))))
+    assert len(rows) == 25
+    predictor = predict.load(trained, "cpu")
+    for row in rows:
+        if row["error"]:
+            assert row["image"].endswith("damaged.png")
+            continue
+        own = predictor([Path(row["image"])], 9)[0]
+        assert row["guess"] == own[0][0]
+        assert float(row["sure"]) == pytest.approx(own[0][1], abs=1e-3)
+
+
+def test_the_page_that_is_taken_away_answers_from_a_folder_without_a_network(
+    browser: Browser, trained: Run, odd_photos: list[Path], tmp_path: Path
+) -> None:
+    try:
+        web.runtime(lambda done, total: None)
+    except UserError as error:
+        pytest.skip(f"the browser's runtime cannot be had here: {error.why}")
+    file, _ = taking.take(trained, "web", tmp_path / "web.zip")
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(tmp_path / "web")
+    [index] = (tmp_path / "web").glob("*/index.html")
+    context = browser.new_context(offline=True)
+    page, complaints = context.new_page(), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.append(request.url) if request.url.startswith("http") else None)
+    page.goto(index.as_uri())
+    predictor = predict.load(trained, "cpu")
+    for photo in odd_photos:
+        if photo.stem == "5":  # CMYK, which browsers turn into RGB by a colour profile of their own
+            continue
+        sent = base64.b64encode(photo.read_bytes()).decode()
+        got = page.evaluate("async (sent) => window.values(await (await fetch(`data:;base64,${sent}`)).blob())", sent)
+        assert np.abs(np.array(got) - predictor.values(photo).numpy()).max() < 2e-3, photo
+    page.locator("#file").set_input_files(odd_photos[0])
+    expect(page.locator("#answers li")).to_have_count(3)
+    expect(page.locator("#answers li").first).to_contain_text(predictor([odd_photos[0]])[0][0][0])
+    (tmp_path / "no.jpg").write_bytes(b"no picture")
+    page.locator("#file").set_input_files(tmp_path / "no.jpg")
+    expect(page.locator("#error")).not_to_be_empty()
+    context.close()
+    assert not complaints

@@ -71,12 +71,15 @@ class Rows:
             for name in FILES:
                 (draft / name).touch()
             write_whole(draft / ABOUT, self._about)
-            there = all((self.folder / name).exists() for name in FILES) and _text(self.folder / ABOUT) == self._about
-            if self.folder.exists() and not there:  # damaged
+            # In this order: what another process puts there while this one looks is whole, and is not to be removed
+            if self.folder.exists() and not self._whole():
                 shutil.rmtree(self.folder, ignore_errors=True)
             publish(draft, self.folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def _whole(self) -> bool:
+        return all((self.folder / name).exists() for name in FILES) and _text(self.folder / ABOUT) == self._about
 
     def missing(self) -> np.ndarray:
         """The places of the rows that are not there, or damaged."""

@@ -30,6 +30,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -188,8 +189,9 @@ def damaged(path: Path, why: object) -> UserError:
 
 def check_plain(path: Path) -> None:
     """A UserError where neither a file nor a folder is in a file's place: whoever reads a pipe waits for ever."""
-    with suppress(OSError):  # what cannot be looked at cannot be read, either: its reader says why
-        if not (path.is_file() or path.is_dir()) and path.exists():
+    with suppress(OSError, ValueError):  # what cannot be looked at cannot be read, either: its reader says why
+        kind = path.stat().st_mode  # one look: between two, another process may have made the file
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
             raise damaged(path, "It is no plain file")
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.changes import Made
 from finetune_core.records import Epoch
-from finetune_core.runs import store
+from finetune_core.runs import folder, store
 from finetune_core.runs.jobs import RangeTest
 from finetune_core.runs.shelf import notes, summaries
 from finetune_core.runs.shelf.notes import Notes
@@ -114,6 +115,25 @@ def test_a_pipe_in_the_place_of_lines_is_told(name: str, read: Callable[[Run], o
     os.mkfifo(run.path / name)
     with pytest.raises(UserError, match=f"{name} is damaged. It is no plain file."):
         read(run)
+
+
+def test_a_file_that_comes_and_goes_is_never_taken_for_a_pipe() -> None:
+    file = store.create(Recipe()).control_file
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            file.touch()
+            file.unlink()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(5_000):
+            folder.check_plain(file)
+    finally:
+        done.set()
+        other.join()
 
 
 def test_a_pipe_in_the_place_of_the_log_holds_nothing() -> None:

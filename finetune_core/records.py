@@ -229,7 +229,8 @@ class Strained(Record):
 class Evaluated(Record):
     """How good a run's best weights are `on` the valid or the test images: all scores, and the one by name.
 
-    `look` counts the looks at a test, of which only the first was chosen by nothing; `when` is in seconds since 1970.
+    `look` counts the looks at a test, of which only the first was chosen by nothing; `when` is in seconds since 1970;
+    `views` were drawn of each image beside the plain one.
     """
 
     kind: ClassVar[str] = "evaluated"
@@ -239,6 +240,7 @@ class Evaluated(Record):
     by_name: dict[str, float]
     when: float
     look: int = 1
+    views: int = 0
 
 
 @dataclass(frozen=True)

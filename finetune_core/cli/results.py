@@ -34,6 +34,8 @@ def add_to(commands: Commands) -> None:
     one = commands.add(evaluate, "run", "json")
     help = "valid, test, or a folder, an archive or a table of other images with their labels (default valid)"
     one.add_argument("--on", default="valid", metavar="IMAGES", help=help)
+    help = "views of each image that its augmentation draws, for the mean of their answers (default 0: the plain image)"
+    one.add_argument("--views", type=whole(0), default=0, metavar="N", help=help)
     one = commands.add(predict, "run", "json")
     one.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, zip or tar archives")
     one.add_argument("--csv", type=Path, metavar="FILE", help="write a table: each image with all its values")
@@ -93,14 +95,14 @@ def evaluate(options: Options) -> None:
 
     run = open_run(options)
     with Bar("Reading and measuring") as count:
-        found, notes = measure(
-            run, options.on if options.on in ("valid", "test") else places.expanded(options.on), count
-        )
+        on = options.on if options.on in ("valid", "test") else places.expanded(options.on)
+        found, notes = measure(run, on, count, options.views)
     if options.json:
         print_json({**json.loads(found.line()), "notes": notes})
         return
-    scores = run.recipe.task.scores
-    print(f"{counted(found.images, 'image')}, {'validation' if found.on == 'valid' else shown(found.on)}")
+    scores, views = run.recipe.task.scores, found.views
+    where = "validation" if found.on == "valid" else shown(found.on)
+    print(f"{counted(found.images, 'image')}, {where}{f', mean of {views + 1} views' * bool(views)}")
     for score in scores:
         if score.key in found.scores:
             print(f"{score.title:24}{score.shown(found.scores[score.key])}")
@@ -161,25 +163,29 @@ def compare(options: Options) -> None:
         called = {run.id: run.id for run in found}
     recipes = [run.recipe for run in found]
     if options.json:
-        words = [comparing.verdict(pair, made, called) for pair in made.pairs]
+        words = [comparing.verdict(pair, made, called) for pair in (*made.pairs, made.gained)]
         print_json({**asdict(made), "verdicts": words, "differences": differing(*recipes)})
         return
     _print_scores(made, called)
-    for line in [*(comparing.verdict(pair, made, called) for pair in made.pairs), *made.notes]:
+    for line in [*(comparing.verdict(pair, made, called) for pair in (*made.pairs, made.gained)), *made.notes]:
         print(f"\n{line}")
     _print_differences(recipes, list(called.values()))
 
 
+TOGETHER = "All together"  # as the row of a table
+
+
 def _print_scores(made: Any, called: dict[str, str]) -> None:
-    wide = max(map(len, called.values())) + 2
+    wide = max(map(len, (*called.values(), TOGETHER))) + 2
     print(f"On {made.images:,} validation images, with intervals of 95 %:")
     print(f"{'':{wide}}" + "".join(f"{score.title:>28}" for score in made.scores))
-    for run, scores in made.runs.items():
+    rows = {called[run]: scores for run, scores in made.runs.items()}
+    for name, scores in {**rows, TOGETHER: made.together}.items():
         cells = (
             f"{s.shown(scores[s.key].value)} ({s.shown(scores[s.key].low)} to {s.shown(scores[s.key].high)})"
             for s in made.scores
         )
-        print(f"{called[run]:{wide}}" + "".join(f"{cell:>28}" for cell in cells))
+        print(f"{name:{wide}}" + "".join(f"{cell:>28}" for cell in cells))
 
 
 def _print_differences(recipes: Sequence[Any], names: Sequence[str]) -> None:

@@ -169,6 +169,10 @@ class Task(ABC):
         name, share = answers[0]
         return f"{name}, {self.shown(share)}"
 
+    @abstractmethod
+    def averaged(self, targets: Sequence[Targets], outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The mean of what several outputs (N, names) mean, each by its targets, as an output of the first's."""
+
     def right(self, values: Tensor, wanted: Any) -> bool | None:
         """Whether one image's meaning (names,) is its encoded label; None where it can only be near or far."""
         return None
@@ -235,6 +239,11 @@ class OneClass(Task):
     def meaning_code(self, targets: Targets) -> str:
         """Softmax."""
         return "outputs.softmax(1)"
+
+    def averaged(self, targets: Sequence[Targets], outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The logarithms of the mean probabilities."""
+        wide = [each.astype(np.float64) for each in outputs]
+        return _mean_of_logs([each - np.logaddexp.reduce(each, axis=1, keepdims=True) for each in wide])
 
     def right(self, values: Tensor, wanted: Any) -> bool:
         """Whether the likeliest class is the right one."""
@@ -309,6 +318,12 @@ class Tags(Task):
     def summed_up(self, answers: Sequence[tuple[str, float]]) -> str:
         """The tags that count as predicted."""
         return ", ".join(name for name, share in answers if share >= THRESHOLD) or "no tag"
+
+    def averaged(self, targets: Sequence[Targets], outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The logarithms of each tag's mean odds."""
+        wide = [each.astype(np.float64) for each in outputs]
+        there, not_there = (_mean_of_logs([-np.logaddexp(0, sign * each) for each in wide]) for sign in (-1, 1))
+        return there - not_there
 
     def right(self, values: Tensor, wanted: Any) -> bool:
         """Whether exactly its tags count as predicted."""
@@ -394,6 +409,14 @@ class Numbers(Task):
         """All numbers."""
         return list(zip(targets.names, values.tolist(), strict=True))
 
+    def averaged(self, targets: Sequence[Targets], outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The mean numbers, in the first's standard units: each learned in its own."""
+        first = targets[0]
+        shifts = ((np.asarray(each.mean) - np.asarray(first.mean)) / np.asarray(first.std) for each in targets)
+        scales = (np.asarray(each.std) / np.asarray(first.std) for each in targets)
+        found: np.ndarray = np.mean([o * a + b for o, a, b in zip(outputs, scales, shifts, strict=True)], axis=0)
+        return found
+
     def summed_up(self, answers: Sequence[tuple[str, float]]) -> str:
         """All numbers with their names."""
         return ", ".join(f"{name} {self.shown(value)}" for name, value in answers)
@@ -420,6 +443,12 @@ class Numbers(Task):
 CLASSIFICATION = "torchmetrics.classification"
 ONE_CLASS, TAGS, NUMBERS = OneClass(), Tags(), Numbers()
 TASKS: Mapping[str, Task] = {task.key: task for task in (ONE_CLASS, TAGS, NUMBERS)}
+
+
+def _mean_of_logs(values: Sequence[np.ndarray]) -> np.ndarray:
+    """The logarithm of the mean of what these are logarithms of."""
+    found: np.ndarray = np.logaddexp.reduce(np.stack(values), axis=0) - math.log(len(values))
+    return found
 
 
 def _at_least_one(targets: Targets) -> np.ndarray:

@@ -31,11 +31,12 @@ from finetune_core.wording import count, few
 ENOUGH = 30  # common images, where not all are common
 FEW = 100  # images, from which on an interval says something
 DOUBT = 0.05  # chance below which two runs count as different
+TOGETHER = ""  # stands for all of them together where a run's id would; no run is called so
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The best run against another one."""
+    """The best run against another one, or all of them `TOGETHER` against the best."""
 
     better: str
     other: str
@@ -53,12 +54,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every run's scores with their intervals, and the best run against each other one."""
+    """Every run's scores with their intervals, and the best run against each other one.
+
+    `together` is what the mean of all their answers reaches (an ensemble), `gained` that against the best run alone.
+    """
 
     images: int
     scores: tuple[Score, ...]
     runs: Mapping[str, Mapping[str, Interval]]  # by the run's id and the score's key
     pairs: tuple[Pair, ...]
+    together: Mapping[str, Interval]
+    gained: Pair
     notes: tuple[str, ...]
 
 
@@ -82,11 +88,15 @@ def judge(targets: Mapping[str, Targets], kept: Mapping[str, Predictions], notes
     best = max(measured, key=lambda run: about.score.signed(measured[run].values[about.score.key]))
     pairs = [_pair(measured[best], measured[run], about) for run in measured if run != best]
     chances = holm([pair.alone for pair in pairs])
+    all_of_them = _together(targets, kept, drawn)
+    two = sorted((all_of_them, measured[best]), key=lambda one: about.score.signed(one.values[about.score.key]))
     return Comparison(
         images,
         tuple(score for score in about.scores if score.key in measured[best].values),
         {run: each.intervals() for run, each in measured.items()},
         tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True)),
+        all_of_them.intervals(),
+        _pair(two[1], two[0], about),
         (*notes, *_cautions(images)),
     )
 
@@ -94,15 +104,17 @@ def judge(targets: Mapping[str, Targets], kept: Mapping[str, Predictions], notes
 def verdict(pair: Pair, comparison: Comparison, called: Mapping[str, str]) -> str:
     """What came of a pair, in words; `called` says what people call a run."""
     score = comparison.scores[0]
-    better, other = (f"“{called[run]}”" for run in (pair.better, pair.other))
-    values = [comparison.runs[run][score.key].value for run in (pair.better, pair.other)]
+    words = {**{run: f"“{name}”" for run, name in called.items()}, TOGETHER: f"the mean of all {len(comparison.runs)}"}
+    better, other = words[pair.better], words[pair.other]
+    scores = {**comparison.runs, TOGETHER: comparison.together}
+    values = [scores[run][score.key].value for run in (pair.better, pair.other)]
     reached = f"{score.inside} {score.shown(values[0])} against {score.shown(values[1])}"
     apart = pair.differences[score.key].interval
     within = f"the difference lies between {_signed(score, apart.low)} and {_signed(score, apart.high)}"
     if pair.distinguishable:
-        return f"{better} is better than {other}: {reached}; {within}. {_odds(pair)}"
+        return f"{_begun(better)} is better than {other}: {reached}; {within}. {_odds(pair)}"
     return (
-        f"{better} and {other} are not distinguishable: {reached}; {within}, so either may be the better one. "
+        f"{_begun(better)} and {other} are not distinguishable: {reached}; {within}, so either may be the better one. "
         f"{_odds(pair)} More validation images would tell more."
     )
 
@@ -123,6 +135,13 @@ class _Measured:
 def _measure(run: str, targets: Targets, kept: Predictions, drawn: np.ndarray) -> _Measured:
     score = weighted(targets, kept.outputs, kept.wanted)
     return _Measured(run, score(np.ones(len(kept.images))), resampled(score, drawn), kept)
+
+
+def _together(targets: Mapping[str, Targets], kept: Mapping[str, Predictions], drawn: np.ndarray) -> _Measured:
+    """The mean of what all of them answered, measured as the first."""
+    run, first = next(iter(kept.items()))
+    answers = targets[run].about.averaged([targets[each] for each in kept], [each.outputs for each in kept.values()])
+    return _measure(TOGETHER, targets[run], replace(first, outputs=answers), drawn)
 
 
 def _pair(best: _Measured, other: _Measured, about: Task) -> Pair:
@@ -224,6 +243,11 @@ def _signed(score: Score, value: float) -> str:
         return "–"
     shown = f"{100 * value:+.1f} points" if score.share else f"{value:+.3g}"
     return shown.replace("-", "−")
+
+
+def _begun(words: str) -> str:
+    """As a sentence begins."""
+    return words[:1].upper() + words[1:]
 
 
 def _odds(pair: Pair) -> str:

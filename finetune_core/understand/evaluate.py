@@ -12,11 +12,12 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from finetune_core.data.cache import decoded
 from finetune_core.data.chosen import again, chosen
 from finetune_core.data.loader import Batches
-from finetune_core.data.pipeline import eval_pipeline
+from finetune_core.data.pipeline import eval_pipeline, train_pipeline
 from finetune_core.errors import UserError
 from finetune_core.parts import Source
 from finetune_core.parts.sources import Archive, Folder
@@ -35,29 +36,34 @@ from finetune_core.wording import few, shown
 On = Literal["valid", "test"]
 
 
-def evaluate(run: Run, on: On | Path, count: Count | None = None) -> tuple[Evaluated, tuple[str, ...]]:
+def evaluate(run: Run, on: On | Path, count: Count | None = None, views: int = 0) -> tuple[Evaluated, tuple[str, ...]]:
     """Measure the run's best weights on images that it began with, or on those of a folder, an archive or a table.
 
-    Also notes on what has changed since, or was left out. UserErrors where there are no such images, none that can be
-    read, or such as have names that the run does not know.
+    With `views` the answer to each of its own images is the mean of that many drawn by the run's augmentation and of
+    the plain one (test-time augmentation). Also notes on what has changed since, or was left out. UserErrors where
+    there are no such images, none that can be read, or such as have names that the run does not know.
     """
+    if views and isinstance(on, Path):
+        raise UserError("Other images are measured by one view.", f"{views} were asked for.", "Leave --views out.")
     predictor = predict.load(run)
     meter = Meter(predictor.targets, predictor.device, everything=True)
     with torch.inference_mode(), autocast(predictor.device, run.recipe.training.precision):
         if isinstance(on, Path):
             where, images, notes = _others(run, predictor, meter, on, count)
         else:
-            where, images, notes = _own(run, predictor, meter, on, count)
-    found = Evaluated(where, images, meter.scores(), meter.by_name(), time.time())
+            where, images, notes = _own(run, predictor, meter, on, count, views)
+    found = Evaluated(where, images, meter.scores(), meter.by_name(), time.time(), views=views)
     if on == "test":
         run.keep_test(found)
         found = replace(found, look=len(run.tests()))
     return found, tuple(notes)
 
 
-def _own(run: Run, predictor: Predictor, meter: Meter, on: On, count: Count | None) -> tuple[str, int, tuple[str, ...]]:
+def _own(
+    run: Run, predictor: Predictor, meter: Meter, on: On, count: Count | None, views: int
+) -> tuple[str, int, tuple[str, ...]]:
     """Images that it began with, as they were decoded for it."""
-    recipe = run.recipe
+    recipe, targets = run.recipe, predictor.targets
     data = recipe.data
     samples, parts, notes = again(data, run.begun) if run.begun else (*chosen(data), ())
     wanted = {"valid": parts.valid, "test": parts.test}[on]
@@ -69,14 +75,21 @@ def _own(run: Run, predictor: Predictor, meter: Meter, on: On, count: Count | No
         )
     images = decoded(samples, data.side, "skip", count, data.channels)
     left = np.setdiff1d(wanted, [index for index, _ in images.bad])
-    labels = predictor.targets.encoded(samples.labels)
-    batches = Batches(
-        images, labels, left, eval_pipeline(data), 2 * recipe.training.batch_size, 0, False, augment=False
-    )
-    for number, (inputs, asked) in enumerate(batches.epoch(0), start=1):
-        meter.update(predictor.network.module(predictor.normalised(inputs)), asked.to(predictor.device))
-        if count:
-            count(min(number * batches.batch_size, len(left)), len(left))
+    labels = targets.encoded(samples.labels)
+    common = images, labels, left
+    size, seed = 2 * recipe.training.batch_size, recipe.training.seed
+    plain = Batches(*common, eval_pipeline(data), size, seed, False, augment=False)
+    drawn = Batches(*common, train_pipeline(recipe.augment, data), size, seed, False)
+    outputs: list[np.ndarray] = []
+    for batches, epoch in ((plain, 0), *((drawn, view) for view in range(views))):
+        answers: list[Tensor] = []
+        for inputs, _ in batches.epoch(epoch):
+            answers.append(predictor.network.module(predictor.normalised(inputs)).float().cpu())
+            if count:
+                count(len(outputs) * len(left) + sum(map(len, answers)), (views + 1) * len(left))
+        outputs.append(torch.cat(answers).numpy())
+    mean = targets.about.averaged([targets] * len(outputs), outputs) if views else outputs[0]
+    meter.update(*(torch.from_numpy(each).to(predictor.device) for each in (mean, labels[left])))
     return on, len(left), notes
 
 

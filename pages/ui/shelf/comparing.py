@@ -17,6 +17,7 @@ from finetune_core.runs import store
 from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.understand import compare as comparing
 from finetune_core.understand.compare import Comparison
+from finetune_core.understand.resampled import Interval
 from pages.ui.kit import shell
 from pages.ui.kit.chart import chart
 
@@ -99,7 +100,7 @@ def _final(runs: Sequence[Summary], called: dict[str, str]) -> None:
     except UserError as error:
         st.markdown(f":gray[:material/info:] {shell.plain(str(error))}")
         return
-    for pair in found.pairs:
+    for pair in (*found.pairs, found.gained):
         mark = ":green[:material/check_circle:]" if pair.distinguishable else ":gray[:material/balance:]"
         st.markdown(f"{mark} {shell.plain(comparing.verdict(pair, found, called))}")
     for note in found.notes:
@@ -108,15 +109,18 @@ def _final(runs: Sequence[Summary], called: dict[str, str]) -> None:
     st.caption(
         f"On {found.images:,} validation images, best epoch of each. In brackets: where the score would lie for 95 of"
         " 100 sets of images like these. The best epoch was chosen on the same images, so all scores flatter a little."
+        " All together is the mean of their answers, which takes as long as all of them."
     )
 
 
 def _scores(found: Comparison, called: dict[str, str]) -> pd.DataFrame:
-    def cell(run: str, score: Any) -> str:
-        each = found.runs[run][score.key]
+    def cell(each: Interval, score: Any) -> str:
         return f"{score.shown(each.value)} ({score.shown(each.low)} to {score.shown(each.high)})"
 
-    rows = {called[run]: {score.title: cell(run, score) for score in found.scores} for run in found.runs}
+    scored = {**{called[run]: each for run, each in found.runs.items()}, "All together": found.together}
+    rows = {
+        name: {score.title: cell(each[score.key], score) for score in found.scores} for name, each in scored.items()
+    }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

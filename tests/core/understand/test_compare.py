@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit, softmax
 
 from finetune_core import cli
 from finetune_core.errors import UserError
@@ -16,7 +17,7 @@ from finetune_core.runs.states import predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
-from finetune_core.understand.compare import compare, judge, verdict
+from finetune_core.understand.compare import TOGETHER, compare, judge, verdict
 
 CLASSES = 4
 
@@ -196,3 +197,47 @@ def test_answers_that_are_not_those_of_the_best_weights_are_told(tiny: Recipe) -
     predictions.save(runs[0], replace(kept, epoch=other))
     [note] = [note for note in compare(runs).notes if "best weights" in note]
     assert note.startswith(f"{runs[0].id} is judged by the answers of its epoch {other}")
+
+
+def test_all_together_are_the_mean_of_their_probabilities() -> None:
+    draw = np.random.default_rng(3)
+    wanted = draw.integers(CLASSES, size=300)
+    outputs = [3 * np.eye(CLASSES)[wanted] + draw.normal(0, 3, (300, CLASSES)) for _ in range(3)]
+    images = tuple(f"{number}.jpg" for number in range(300))
+    targets = single_label([75] * CLASSES, tuple("abcd"))
+    kept = {name: Predictions(images, wanted, each, 1) for name, each in zip("xyz", outputs, strict=True)}
+    found = judge(dict.fromkeys(kept, targets), kept)
+    mean = np.mean([softmax(each, axis=1) for each in outputs], axis=0)
+    assert found.together["accuracy"].value == pytest.approx(float((mean.argmax(1) == wanted).mean()), abs=1e-12)
+    assert found.together["accuracy"].value > max(each["accuracy"].value for each in found.runs.values())
+    assert found.gained.better == TOGETHER
+    assert verdict(found.gained, found, {"x": "one", "y": "two", "z": "three"}).startswith(
+        "The mean of all 3 is better"
+    )
+    log = targets.about.averaged([targets] * 3, outputs)
+    assert np.exp(log) == pytest.approx(mean, abs=1e-12)
+
+
+def test_together_may_be_worse_and_that_is_said() -> None:
+    good, bad = answered(first(195)), answered(~first(180))
+    bad_outputs = predictions.needed(bad)
+    predictions.save(bad, replace(bad_outputs, outputs=bad_outputs.outputs * 20))  # wrong, and sure of it
+    found = compare([good, bad])
+    assert found.gained.better == good.id
+    assert "is better than the mean of all 2" in verdict(found.gained, found, {good.id: "good", bad.id: "bad"})
+
+
+def test_tags_and_numbers_are_averaged_as_they_are_meant() -> None:
+    draw = np.random.default_rng(5)
+    outputs = [draw.normal(0, 4, (50, 3)) for _ in range(2)]
+    tags = targets_from("multi_label", "abc", [(1, 0, 1), (0, 1, 0)])
+    assert expit(tags.about.averaged([tags, tags], outputs)) == pytest.approx(sum(map(expit, outputs)) / 2)
+    far = [np.full((1, 3), 400.0), np.full((1, 3), 300.0)]
+    assert np.isfinite(tags.about.averaged([tags, tags], far)).all(), "as sure as can be is a number, too"
+    one, two = (targets_from("regression", "ab", rows) for rows in ([(1, 2), (3, 9)], [(100, 5), (300, 7)]))
+    plain = [
+        each * np.asarray(t.std) + np.asarray(t.mean)
+        for each, t in zip([o[:, :2] for o in outputs], (one, two), strict=True)
+    ]
+    made = one.about.averaged([one, two], [o[:, :2] for o in outputs])
+    assert made * np.asarray(one.std) + np.asarray(one.mean) == pytest.approx(sum(plain) / 2)

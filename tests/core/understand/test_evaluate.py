@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from finetune_core.cli import main
@@ -18,7 +19,7 @@ from finetune_core.recipe import Data, Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
-from finetune_core.understand import predict
+from finetune_core.understand import many, predict
 from finetune_core.understand.evaluate import evaluate
 
 Capture = pytest.CaptureFixture[str]
@@ -151,3 +152,18 @@ def test_a_table_of_other_tags_is_measured(tiny: Recipe, sources: dict[str, dict
     found, _ = evaluate(run, fewer)
     assert found.images == 16
     assert set(found.scores) == set(run.epochs()[-1]["scores"])
+
+
+def test_several_views_are_the_mean_of_their_probabilities(tiny: Recipe, capsys: Capture) -> None:
+    run = trained(tiny.with_value("augment", [{"kind": "horizontal_flip", "chance": 1.0}]))
+    samples, parts = chosen(run.recipe.data)
+    predictor = predict.load(run)
+    images = torch.stack(next(iter(many.read(predictor, [samples.paths[index] for index in parts.valid]))))
+    mean = (predictor.answered(images) + predictor.answered(images.flip(-1))) / 2
+    right = mean.argmax(1).numpy() == np.array(samples.labels)[parts.valid]
+    found, _ = evaluate(run, "valid", views=1)
+    assert found.scores["accuracy"] == pytest.approx(right.mean())
+    assert main(["evaluate", run.id, "--views", "1"]) == 0
+    assert "mean of 2 views" in capsys.readouterr().out
+    assert main(["evaluate", run.id, "--views", "1", "--on", str(run.path)]) == 2
+    assert "measured by one view" in capsys.readouterr().err

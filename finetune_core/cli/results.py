@@ -10,14 +10,14 @@ from typing import Any
 
 from finetune_core import places
 from finetune_core.cli.parser import Commands, Options, whole
-from finetune_core.cli.shared import Bar, check_free, open_run, open_runs, print_json, runs_folder, write
+from finetune_core.cli.shared import Bar, check_free, made_folder, open_run, open_runs, print_json, runs_folder, write
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
 from finetune_core.recipe.diff import differing
 from finetune_core.runs.shelf import summaries
 from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.wording import count as counted
-from finetune_core.wording import shown
+from finetune_core.wording import few, file_name, shown
 
 
 def add_to(commands: Commands) -> None:
@@ -40,6 +40,12 @@ def add_to(commands: Commands) -> None:
     one.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, zip or tar archives")
     one.add_argument("--csv", type=Path, metavar="FILE", help="write a table: each image with all its values")
     one.add_argument("--top", type=whole(1), default=5, metavar="N", help="classes per image (default 5)")
+    one = commands.add(explain, "run")
+    one.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, zip or tar archives")
+    one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the heat maps go, as PNG files")
+    one.add_argument("--name", default="", metavar="NAME", help="what to look for (default: what is likeliest)")
+    help = "ask its layers, or cover part after part, which is slow (default layers)"
+    one.add_argument("--way", choices=["layers", "covering"], default="layers", help=help)
     one = commands.add(serve, "run")
     one.add_argument("--port", type=whole(1, 65535), default=8600, help="port (default 8600)")
 
@@ -214,6 +220,27 @@ def predict(options: Options) -> None:
         for each in found:
             said = ", ".join(f"{name} {run.recipe.task.shown(value)}" for name, value in each.answers[: options.top])
             print(f"{shown(each.path)}: {said or each.why}")
+
+
+def explain(options: Options) -> None:
+    """Draw where a run's best model looks in images, as heat maps."""
+    from finetune_core.understand import explain, many, predict
+
+    predictor, paths = predict.load(open_run(options)), many.pictures(options.images)
+    names, out = predictor.targets.names, made_folder(options.out)
+    if options.name and options.name not in names:
+        raise UserError(f"The run does not know {shown(options.name)}.", f"It knows {few(names)}.", "Choose of these.")
+    with Bar("Looking") as count:
+        found = explain.pictures(predictor, [(path, options.name) for path in paths], options.way, count)
+    for number, (path, looked) in enumerate(zip(paths, found, strict=True), start=1):
+        if looked is None:
+            print(f"{shown(path)}: it cannot be read.")
+            continue
+        file = out / f"{number:04d}-{file_name(path.stem)}.png"
+        write(file, looked.png())
+        print(f"{shown(file)}: {shown(looked.name)}")
+    if not any(found):
+        raise UserError("None of the images can be read.", hint="Name pictures that can be opened.")
 
 
 def serve(options: Options) -> None:

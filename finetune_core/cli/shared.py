@@ -157,12 +157,23 @@ class Bar:
         self.bar.close()
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write a file; a UserError where that is not possible."""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
+
+
+def made_folder(named: Path) -> Path:
+    """A folder to write into, made if it is not there; a UserError where that is not possible."""
+    folder = places.expanded(named)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "It is a file." if folder.is_file() else f"{error.strerror}."
+        raise UserError(f"{shown(folder)} cannot be a folder.", why, "Choose another place.") from error
+    return folder
 
 
 def print_json(value: Any) -> None:

@@ -3,7 +3,7 @@
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.work.worker import work
-from tests.pages.test_running import button, page, texts
+from tests.pages.test_running import button, page, texts, wait_until
 
 
 def test_from_a_mistake_to_a_run_that_does_without_it(tiny: Recipe) -> None:
@@ -39,3 +39,17 @@ def test_tags_have_no_confusions_and_say_so(tiny: Recipe) -> None:
     app = page("run", run=run.id, tab="Mistakes")
     assert not app.exception
     assert "Nothing to show" in texts(app)
+
+
+def test_heat_maps_come_over_the_pictures(tiny: Recipe) -> None:
+    run = store.create(tiny.with_value("phases.0.epochs", 1))
+    assert work(run) == 0
+    app = page("run", run=run.id, tab="Mistakes")
+    app.button_group(key=f"mistakes:{run.id}").set_value("hardest").run()
+    before = [each.proto.SerializeToString() for each in app.get("image")]
+    app.toggle(key="heats").set_value(True).run()
+    wait_until(lambda: not app.run().get("progress"))
+    assert not app.exception
+    after = [each.proto.SerializeToString() for each in app.get("image")]
+    assert len(after) == len(before)
+    assert after != before

@@ -49,6 +49,7 @@ LATER = (
     "runs.states.checkpoint",
     "runs.states.verify",
     "understand.evaluate",
+    "understand.explain",
     "understand.many",
     "export.deployed",
     "export.looking",

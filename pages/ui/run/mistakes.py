@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from finetune_core.understand.resampled import Interval
 from finetune_core.wording import count
 from pages.ui.kit import dataset, shell, state
 from pages.ui.kit.chart import chart
-from pages.ui.run import acting
+from pages.ui.run import acting, heating
 
 PAGE = 12  # pictures
 SIDE, WIDTH = 200, 150  # px of a picture, and that a column has at least
@@ -113,16 +114,26 @@ def _pictures(run: Run, recipe: Recipe, found: Outcomes, places: np.ndarray, whi
     except UserError as error:
         shell.error_card(error)
         return
+    help = "A heat map over each picture: what in it speaks for the guess. Takes a second or more for each."
+    if not st.toggle("Where it looked", key=state.seed("heats", state.value("heats", False)), help=help):
+        _tiles(run, found, some, [dataset.thumbnail(root / found.images[place], SIDE) for place in some])
+        return
+    asked = [(root / found.images[place], found.names[found.guess[place]]) for place in some]
+    key = f"{found.epoch}:{','.join(map(str, some))}"
+    draw = lambda made: _tiles(run, found, some, [each and each.pixels for each in made])  # noqa: E731
+    heating.heat(run, asked, key, draw)
+
+
+def _tiles(run: Run, found: Outcomes, some: np.ndarray, pictures: Sequence[Any]) -> None:
     fixed = {name for fix in _fixes(run) for name in fix.images}
     with st.grid(len(some), min_column_width=WIDTH):
-        for place in some:
+        for place, picture in zip(some, pictures, strict=True):
             with st.container(gap="xsmall"):
-                _tile(run, found, root, int(place), fixed)
+                _tile(run, found, int(place), picture, fixed)
 
 
-def _tile(run: Run, found: Outcomes, root: Path, place: int, fixed: set[str]) -> None:
+def _tile(run: Run, found: Outcomes, place: int, picture: Any, fixed: set[str]) -> None:
     name, truth, guess = found.images[place], found.names[found.truth[place]], found.names[found.guess[place]]
-    picture = dataset.thumbnail(root / name, SIDE)
     if picture is None:
         st.caption(f":material/broken_image: {shell.plain(name)} is gone.")
         return

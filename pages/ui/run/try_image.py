@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD
 from finetune_core.runs.store import Run
 from pages.ui.kit import shell, state, warm
 from pages.ui.kit.chart import chart
+from pages.ui.run.heating import WAYS, heat
 from pages.ui.run.looking import many
 
 SIDE = 512  # px, the short side of the picture on the page
+HEAT, MOST = 280, 3  # px of a heat map, and how many of tags and numbers
 Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
 
 FORMATS = [ending[1:] for ending in files.ENDINGS]  # as the uploader wants them
@@ -66,6 +69,38 @@ def _one(run: Run) -> None:
             shell.error_card(error)
             return
         ANSWERS[run.recipe.task.key](likely, truth)
+    _where(run, picture, likely, truth)
+
+
+def _where(run: Run, picture: Picture, likely: Answer, truth: str) -> None:
+    """Heat maps for what it is taken for, and for what it is."""
+    more = st.expander("Where it looked", icon=":material/local_fire_department:", key="where", on_change="rerun")
+    if not more.open:
+        return
+    task = run.recipe.task
+    names = [name for name, share in likely if task.exclusive or not task.counted or share >= THRESHOLD]
+    wanted = names[: 1 if task.exclusive else MOST] or [likely[0][0]]
+    if task.exclusive and truth and truth not in wanted:
+        wanted.append(truth)
+    with more:
+        key = state.seed("heat-way", state.value("heat-way", "layers"))
+        way = st.segmented_control("How", list(WAYS), format_func=WAYS.__getitem__, key=key, required=True)
+        said = "Warm is what speaks for it, in what the model is shown of the picture. It is a hint, not a proof."
+        st.caption(said)
+        draw = lambda made: _heats(wanted, made)  # noqa: E731
+        heat(run, [(picture, name) for name in wanted], f"{_told_apart(picture)}:{wanted}", draw, way or "layers")
+
+
+def _heats(names: Sequence[str], made: Sequence[Any]) -> None:
+    with st.container(horizontal=True, gap="medium"):
+        for name, looked in zip(names, made, strict=True):
+            if looked is not None:
+                st.image(looked.pixels, width=HEAT, caption=f"For {shell.plain(name)}")
+
+
+def _told_apart(picture: Picture) -> str:
+    """A picture from others: where it lies, or which upload it is."""
+    return str(getattr(picture, "file_id", picture))
 
 
 def _class(likely: Answer, truth: str) -> None:

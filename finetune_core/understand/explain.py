@@ -1,0 +1,210 @@
+"""Where a network looked: a heat map over what it was shown, for one of its classes, tags or numbers.
+
+By its layers: what each place of a layer group has to do with the answer, as the mean of two measures, each of which
+is wrong where the other is not: activation times gradient (HiResCAM, Draelos and Carin 2020), and what changes at the
+place on the way from a plain picture of the same mean colour (conductance, Dhamdhere et al. 2018). Deep groups know
+what counts but hardly where, early ones where but not what: the map is the product of all groups, warm where nearly
+all took part.
+
+By covering: the answer is asked for again and again with a window covered, which is slow, and knows nothing of layers
+(occlusion, Zeiler and Fergus 2014). The measures are captum's; `python -m benchmarks.heat` says how far they hit.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from captum.attr import LayerConductance, LayerGradientXActivation, Occlusion
+from PIL import Image
+from torch import Tensor, nn
+
+from finetune_core.data.image import Picture, UnreadableError, read_image
+from finetune_core.data.pipeline import eval_pipeline
+from finetune_core.errors import UserError
+from finetune_core.network.network import Network
+from finetune_core.recipe.names import HEAD
+from finetune_core.records import Count
+from finetune_core.understand.predict import Predictor
+
+Way = Literal["layers", "covering"]
+STEPS = 8  # pictures between the plain one and the whole
+GROUPS = 8  # layer groups, of more so many from all over them
+LEFT = 0.03  # of a place that a group took no part in: one group alone may be wrong
+AT_ONCE = 16  # pictures in a pass
+WINDOW, STRIDE = 8, 16  # parts of the side that are covered, and by which the window moves
+EMBER = np.array([[14, 20, 36], [64, 32, 64], [196, 74, 34], [255, 158, 44], [255, 244, 200]], np.float32)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A picture with the heat for a name on it, (size, size, 3) uint8."""
+
+    name: str
+    pixels: np.ndarray
+
+    def png(self) -> bytes:
+        """As a file."""
+        file = io.BytesIO()
+        Image.fromarray(self.pixels).save(file, "PNG")
+        return file.getvalue()
+
+
+def explain(predictor: Predictor, images: Tensor, names: Sequence[int] | np.ndarray, way: Way = "layers") -> np.ndarray:
+    """For each image what speaks for that name (its number) in it, (N, size, size) float32 from 0 to 1.
+
+    `images` are as the evaluation pipeline gives them, uint8. All zeros where nothing in an image speaks for the name.
+    """
+    shown = predictor.normalised(images)
+    asked = torch.as_tensor(np.asarray(names, np.int64), device=shown.device)
+    plain = shown.mean((2, 3), keepdim=True).expand_as(shown)
+    answer = _margin if predictor.targets.about.exclusive else _own
+    module = predictor.network.module
+
+    def told(inputs: Tensor) -> Tensor:
+        return answer(module(inputs))
+
+    with torch.enable_grad():
+        maps = _conducted if way == "layers" else _covered
+        found = maps(predictor.network, told, shown, plain, asked)
+    return found.float().cpu().numpy()
+
+
+def pictures(
+    predictor: Predictor,
+    asked: Sequence[tuple[Picture, str]],
+    way: Way = "layers",
+    count: Count | None = None,
+) -> list[Looked | None]:
+    """Each picture as the network is shown it, with what speaks for that name in it, for its likeliest where it is "".
+
+    None for one that cannot be read.
+    """
+    found: list[Looked | None] = []
+    for picture, name in asked:
+        if count:
+            count(len(found), len(asked))
+        try:
+            pixels = read_image(picture, predictor.data.side, predictor.network.channels, predictor.depth)
+        except UnreadableError:
+            found.append(None)
+            continue
+        image = eval_pipeline(predictor.data)(torch.from_numpy(pixels).permute(2, 0, 1))
+        name = name or predictor.targets.names[int(predictor.answered(image[None])[0].argmax())]
+        heat = explain(predictor, image[None], [predictor.targets.names.index(name)], way)[0]
+        found.append(Looked(name, laid_over(image, heat)))
+    return found
+
+
+def laid_over(image: Tensor, heat: np.ndarray) -> np.ndarray:
+    """The image in grey with its heat on it, (size, size, 3) uint8: dark where nothing speaks for it, else ember."""
+    grey = image.float().mean(0).numpy()[..., None]
+    places = np.sqrt(heat) * (len(EMBER) - 1)  # the eye tells dark tones apart less well
+    low = np.floor(places).astype(int).clip(0, len(EMBER) - 2)
+    ember = EMBER[low] + (EMBER[low + 1] - EMBER[low]) * (places - low)[..., None]
+    share = (0.25 + 0.5 * np.sqrt(heat))[..., None]
+    found: np.ndarray = ((1 - share) * grey + share * ember).clip(0, 255).astype(np.uint8)
+    return found
+
+
+def _margin(outputs: Tensor) -> Tensor:
+    """Of classes that exclude each other: how far each is ahead of the mean."""
+    return outputs - outputs.mean(1, keepdim=True)
+
+
+def _own(outputs: Tensor) -> Tensor:
+    return outputs
+
+
+Told = Callable[[Tensor], Tensor]
+
+
+def _conducted(network: Network, told: Told, shown: Tensor, plain: Tensor, asked: Tensor) -> Tensor:
+    """The product over layer groups."""
+    product = shown.new_ones((len(shown), *shown.shape[-2:]))
+    layers = _spread(_layers(network, shown[:1]))
+    if not layers:
+        raise UserError(
+            "This network has no layers that keep the places of a picture.",
+            hint="Look by covering instead, which asks nothing of the layers.",
+        )
+    for layer in layers:
+        way = {"baselines": plain, "n_steps": STEPS, "internal_batch_size": max(AT_ONCE, len(shown))}
+        moved = LayerConductance(told, layer).attribute(shown, target=asked, **way)
+        there = LayerGradientXActivation(told, layer).attribute(shown, target=asked)
+        product *= LEFT + (_share(moved, shown) + _share(there, shown)) / 2
+    return _from_0_to_1(product - product.flatten(1).amin(1)[:, None, None])
+
+
+def _share(found: Tensor, shown: Tensor) -> Tensor:
+    """What speaks for the answer at each pixel, of what was found at each number that a layer gives."""
+    places = _places(found.detach())
+    assert places is not None
+    sums = places.sum(1, keepdim=True).clamp(min=0)
+    return _from_0_to_1(nn.functional.interpolate(sums, size=shown.shape[-2:], mode="bilinear")[:, 0])
+
+
+def _covered(network: Network, told: Told, shown: Tensor, plain: Tensor, asked: Tensor) -> Tensor:
+    """What is lost where a window is covered."""
+    side = shown.shape[-1]
+    window, stride = max(2, side // WINDOW), max(1, side // STRIDE)
+    lost = Occlusion(told).attribute(
+        shown,
+        sliding_window_shapes=(shown.shape[1], window, window),
+        strides=(shown.shape[1], stride, stride),
+        baselines=plain,
+        target=asked,
+        perturbations_per_eval=max(1, AT_ONCE // len(shown)),
+    )
+    return _from_0_to_1(lost.mean(1).clamp(min=0).detach())
+
+
+def _layers(network: Network, image: Tensor) -> list[nn.Module]:
+    """Of each layer group the last module whose output still has places, stem first."""
+    last: dict[str, nn.Module] = {}
+
+    def watch(group: str) -> Callable[[nn.Module, object, object], None]:
+        def seen(module: nn.Module, _: object, output: object) -> None:
+            if isinstance(output, Tensor) and _places(output) is not None:
+                last[group] = module
+
+        return seen
+
+    modules = dict(network.module.named_modules())
+    body = [group for group in network.groups if group.name != HEAD]
+    hooks = [modules[name].register_forward_hook(watch(group.name)) for group in body for name in group.modules]
+    try:
+        with torch.no_grad():
+            network.module(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [last[group.name] for group in body if group.name in last]
+
+
+def _places(output: Tensor) -> Tensor | None:
+    """A layer's output as (N, C, H, W) with more than one place; of tokens without those that stand for none."""
+    if output.ndim == 4:
+        last = output.shape[1] == output.shape[2] != output.shape[3]  # laid out N, H, W, C, as in Swin
+        laid = output.permute(0, 3, 1, 2) if last else output
+        return laid if laid.shape[-1] > 1 else None
+    if output.ndim != 3:
+        return None
+    side = int(output.shape[1] ** 0.5)
+    if side < 2:
+        return None
+    tokens = output[:, output.shape[1] - side * side :]  # class and register tokens come first
+    return tokens.transpose(1, 2).unflatten(2, (side, side))
+
+
+def _spread(layers: Sequence[nn.Module]) -> list[nn.Module]:
+    most = np.unique(np.linspace(0, len(layers) - 1, min(GROUPS, len(layers))).round().astype(int)) if layers else ()
+    return [layers[place] for place in most]
+
+
+def _from_0_to_1(maps: Tensor) -> Tensor:
+    return maps / maps.flatten(1).amax(1).clamp(min=1e-12)[:, None, None]

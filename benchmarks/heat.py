@@ -1,6 +1,6 @@
 """How much of a heat map lies where the class is: a square of one colour, at any place of a real photo, is the class.
 
-    python -m benchmarks.heat [--photos DIR] [--steps 300] [--images 24] [NETWORK ...]
+    python -m benchmarks.heat [--photos DIR] [--steps 400] [--images 24] [NETWORK ...]
 
 Each network learns the four colours, from nothing or from weights in ../shared where they are there, and is then asked
 about photos with other squares. The square is 9 % of the picture.
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
     parser.add_argument("--photos", type=Path, default=SHARED / "data" / "clothing10")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--images", type=int, default=24)
     given = parser.parse_args()
     photos = _photos(given.photos)

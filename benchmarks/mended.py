@@ -97,8 +97,7 @@ def recipe_of(root: Path, weights: Path) -> Recipe:
     recipe = Recipe().with_value("model.backbone", backbone)
     for place, value in {
         "data.source": {"kind": "folder", "path": str(root)},
-        "phases.0.thaw": ["head"],
-        "phases.0.epochs": 10,
+        "phases": [{"thaw": ["head"], "epochs": 10, "learning_rate": 3e-3}],
     }.items():
         recipe = recipe.with_value(place, value)
     return recipe

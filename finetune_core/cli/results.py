@@ -46,6 +46,9 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--name", default="", metavar="NAME", help="what to look for (default: what is likeliest)")
     help = "ask its layers, or cover part after part, which is slow (default layers)"
     one.add_argument("--way", choices=["layers", "covering"], default="layers", help=help)
+    one = commands.add(card, "run")
+    help = "a file ending in .md, with a folder of pictures beside it, or in .html, with the pictures inside"
+    one.add_argument("--out", type=Path, required=True, metavar="FILE", help=help)
     one = commands.add(serve, "run")
     one.add_argument("--port", type=whole(1, 65535), default=8600, help="port (default 8600)")
 
@@ -241,6 +244,28 @@ def explain(options: Options) -> None:
         print(f"{shown(file)}: {shown(looked.name)}")
     if not any(found):
         raise UserError("None of the images can be read.", hint="Name pictures that can be opened.")
+
+
+def card(options: Options) -> None:
+    """Write a model card: what a run's model is, learned from what, how good it is, and where it is weak."""
+    from finetune_core.export import card
+    from finetune_core.understand import explain
+
+    run, out = open_run(options), places.expanded(options.out)
+    if out.suffix not in (".md", ".html"):
+        raise UserError(f"{shown(out.name)} ends in neither .md nor .html.", hint="Name such a file as --out.")
+    card.sections(run)  # what is wrong is said before pictures are looked at
+    with Bar("Looking") as count:
+        figures = card.figures_of(explain.telling(run, card.FIGURES, count))
+    every = card.sections(run, figures)
+    if out.suffix == ".html":
+        write(out, card.page(card.title(run), every))
+    else:
+        folder = made_folder(out.with_name(f"{out.stem}-pictures"))
+        for number, each in enumerate(figures, start=1):
+            write(folder / f"{number}.png", each.png)
+        write(out, card.markdown(card.title(run), every, folder.name))
+    print(f"Wrote {shown(out)}.")
 
 
 def serve(options: Options) -> None:

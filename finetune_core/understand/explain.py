@@ -21,14 +21,19 @@ import numpy as np
 import torch
 from captum.attr import LayerConductance, LayerGradientXActivation, Occlusion
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor, nn
 
+from finetune_core.data.chosen import again, chosen
 from finetune_core.data.image import Picture, UnreadableError, read_image
 from finetune_core.data.pipeline import eval_pipeline
 from finetune_core.errors import UserError
 from finetune_core.network.network import Network
 from finetune_core.recipe.names import HEAD
 from finetune_core.records import Count
+from finetune_core.runs.store import Run
+from finetune_core.understand import predict
+from finetune_core.understand.outcomes import outcomes
 from finetune_core.understand.predict import Predictor
 
 Way = Literal["layers", "covering"]
@@ -37,6 +42,7 @@ GROUPS = 8  # layer groups, of more so many from all over them
 LEFT = 0.03  # of a place that a group took no part in: one group alone may be wrong
 AT_ONCE = 16  # pictures in a pass
 WINDOW, STRIDE = 8, 16  # parts of the side that are covered, and by which the window moves
+SOFT, GAMMA = 50, 0.4  # of what is drawn: the side by this is a blur, and an exponent
 EMBER = np.array([[14, 20, 36], [64, 32, 64], [196, 74, 34], [255, 158, 44], [255, 244, 200]], np.float32)
 
 
@@ -100,13 +106,36 @@ def pictures(
     return found
 
 
+def telling(run: Run, most: int, count: Count | None = None) -> list[tuple[str, Looked]]:
+    """Validation images that tell most, each with what it is: half of them the surest mistakes, then the surest right.
+
+    Nothing where the run has no such answers, or its images are gone.
+    """
+    try:
+        found, samples = (
+            outcomes(run),
+            again(run.recipe.data, run.begun)[0] if run.begun else chosen(run.recipe.data)[0],
+        )
+    except UserError:
+        return []
+    wrong = found.mistakes()[: most // 2]
+    right = np.argsort(np.where(found.right, -found.sure, 1), kind="stable")[: most - len(wrong)]
+    places = [int(place) for place in (*wrong, *right) if place in wrong or found.right[place]]
+    there = [place for place in places if (samples.root / found.images[place]).is_file()]
+    asked = [(samples.root / found.images[place], found.names[found.guess[place]]) for place in there]
+    looked = pictures(predict.load(run), asked, count=count)
+    return [(found.names[found.truth[place]], each) for place, each in zip(there, looked, strict=True) if each]
+
+
 def laid_over(image: Tensor, heat: np.ndarray) -> np.ndarray:
     """The image in grey with its heat on it, (size, size, 3) uint8: dark where nothing speaks for it, else ember."""
     grey = image.float().mean(0).numpy()[..., None]
-    places = np.sqrt(heat) * (len(EMBER) - 1)  # the eye tells dark tones apart less well
+    soft = ndimage.gaussian_filter(heat, heat.shape[-1] / SOFT)  # a place, not a pixel
+    warm = (soft / max(float(soft.max()), 1e-12)) ** GAMMA  # products fall off steeply: show the second place, too
+    places = warm * (len(EMBER) - 1)
     low = np.floor(places).astype(int).clip(0, len(EMBER) - 2)
     ember = EMBER[low] + (EMBER[low + 1] - EMBER[low]) * (places - low)[..., None]
-    share = (0.25 + 0.5 * np.sqrt(heat))[..., None]
+    share = (0.2 + 0.5 * warm)[..., None]
     found: np.ndarray = ((1 - share) * grey + share * ember).clip(0, 255).astype(np.uint8)
     return found
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from finetune_core.export.checked import Check, taken
+from finetune_core.export import card
+from finetune_core.export.checked import Check, taken, weights_of
 from finetune_core.export.formats import FORMATS, Format
 from finetune_core.records import Count
 from finetune_core.runs.store import Run
@@ -17,6 +18,7 @@ from pages.ui.kit.behind import Behind
 
 Taken = tuple[Path, Check]
 WIDTH = 320  # px that a card has at least
+_cards: dict[str, dict[str, Behind[tuple[str, str]]]] = {}  # the card of each run as HTML and Markdown, or its making
 _places: dict[str, dict[str, Behind[Taken]]] = {}  # what is being made of each run
 
 
@@ -32,10 +34,12 @@ def take_away(run: Run) -> None:
     with st.grid(len(FORMATS), min_column_width=WIDTH):
         for form in FORMATS.values():
             with st.container(border=True, height="stretch", key=f"take-{form.key}"):
-                _card(run, form)
+                _format(run, form)
+        with st.container(border=True, height="stretch", key="take-card"):
+            _model_card(run)
 
 
-def _card(run: Run, form: Format) -> None:
+def _format(run: Run, form: Format) -> None:
     st.markdown(f"**{form.title}**  \n:gray[{form.help}]")
     place = _places.setdefault(run.id, {})
     if behind.goes_on(place.get(form.key)):
@@ -52,6 +56,37 @@ def _card(run: Run, form: Format) -> None:
         place.clear()
         behind.begin(place, form.key, partial(_take, run, form.key), "Making and checking")
         st.rerun()
+
+
+def _model_card(run: Run) -> None:
+    """One page about the model, for whoever is to use it."""
+    st.markdown(
+        "**Model card**  \n:gray[What it is, learned from what, how good with which ranges, its known weaknesses, and "
+        "where it looks: one page to hand on.]"
+    )
+    place = _cards.setdefault(run.id, {})
+    key = weights_of(run)
+    if behind.goes_on(place.get(key)):
+        return
+    if made := place.get(key):
+        name = file_name(run.recipe.name or run.id, "model")
+        for label, ending, text in zip(("HTML", "Markdown"), ("html", "md"), made.result(), strict=True):
+            args = f"Download ({label})", text, f"{name}-card.{ending}"
+            st.download_button(*args, icon=":material/download:", on_click="ignore", key=f"get-card-{ending}")
+        return
+    why = "It still trains." if run.status.active else ""
+    icon = ":material/article:"
+    if shell.start(st.container(), "Write", icon=icon, key="make-card", kind="secondary", why=why):
+        warm.wait()
+        behind.begin(place, key, partial(_write, run), "Looking where it looks")
+        st.rerun()
+
+
+def _write(run: Run, count: Count) -> tuple[str, str]:
+    from finetune_core.understand import explain
+
+    every = card.sections(run, card.figures_of(explain.telling(run, card.FIGURES, count)))
+    return card.page(card.title(run), every), card.markdown(card.title(run), every)
 
 
 def _given(run: Run, form: Format, file: Path, check: Check) -> None:

@@ -2,9 +2,10 @@
 
     python -m benchmarks.mended [--photos DIR] [--weights FILE] [--share 0.1] [--looked 60] [--seeds 3]
 
-Of real photos a quarter is put aside as a test with its right labels; of the rest a share gets a wrong one. The person
-is played by what is known: of the pictures that are doubted most, the ones with a wrong label get their right one back,
-and nothing else is touched. The same head is then trained on the labels as they were, as they are, and as mended.
+Of real photos two fifths are put aside with their right labels, to validate and to test; of the rest a share gets a
+wrong one. The person is played by what is known: of the pictures that are doubted most, the ones with a wrong label get
+their right one back, and nothing else is touched. The same head is trained on the labels as they were, as they are, and
+as mended.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 
 SHARED = ROOT.parent / "shared"
-ASIDE = 4  # every so many-th photo of a class is for the test
+ASIDE = 5  # of so many photos of a class one is for the test and one for validation
 
 
 def main() -> None:
@@ -71,7 +72,7 @@ def plant(photos: Path, right: Path, wrong: Path, share: float) -> dict[str, str
     classes = sorted(each.name for each in photos.iterdir() if each.is_dir())
     for name in classes:
         for number, file in enumerate(files.below(photos / name).images):
-            side = "test" if number % ASIDE == 0 else "train"
+            side = {0: "test", 1: "valid"}.get(number % ASIDE, "train")
             given = name
             if side == "train" and random.random() < share:
                 given = str(random.choice([each for each in classes if each != name]))

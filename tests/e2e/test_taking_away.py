@@ -18,6 +18,7 @@ from finetune_core.runs import store
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
 from finetune_core.understand import predict
+from finetune_core.understand.outcomes import outcomes
 from tests.e2e.conftest import AT_REST, MINUTES, Studio, type_into
 
 pytestmark = pytest.mark.e2e
@@ -53,6 +54,47 @@ def test_a_model_is_made_and_downloaded(
     with zipfile.ZipFile(tmp_path / "away.zip") as archive:
         names = {Path(name).name for name in archive.namelist()}
     assert names == {"model.onnx", "look.py", "names.json", "check.json", "README.md"}
+
+
+def test_a_model_card_is_written_and_downloaded(
+    page: Page, studio: Studio, trained: Run, shoot: Callable[[Page, str], None]
+) -> None:
+    _open(page, studio, trained, "Take away")
+    card = page.locator(".st-key-take-card")
+    card.get_by_role("button", name="Write").click()
+    html = card.get_by_role("button", name="Download (HTML)")
+    html.wait_for(timeout=3 * MINUTES)
+    shoot(page, "model-card")
+    with page.expect_download() as download:
+        html.click()
+    assert download.value.suggested_filename == "Three-colours-card.html"
+    text = Path(download.value.path()).read_text("utf-8")
+    assert "<h2>Known weaknesses</h2>" in text
+    assert text.count("data:image/png;base64,") >= 2
+
+
+def test_from_a_confusion_to_a_picture_relabelled_and_trained_again(
+    page: Page, studio: Studio, trained: Run, shoot: Callable[[Page, str], None]
+) -> None:
+    _open(page, studio, trained, "Mistakes")
+    found = outcomes(trained)
+    truth, guess = found.truth[(place := found.mistakes()[0])], found.guess[place]
+    box = page.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
+    assert box is not None
+    column, row = box["width"] / (len(found.names) + 1), 35  # px of a row
+    page.mouse.click(box["x"] + (guess + 1.5) * column, box["y"] + (truth + 1.5) * row)
+    expect(page.get_by_text(f"{found.names[truth]} taken for {found.names[guess]}")).to_be_visible()
+    page.get_by_text("Where it looked").click()
+    pictures = page.locator("[data-testid=stImage] img")
+    expect(pictures).to_have_count(len(found.cell(truth, guess)), timeout=2 * MINUTES)
+    shoot(page, "confusion-heat")
+    page.get_by_role("button", name=f"Relabel as {found.names[guess]}").first.click()
+    page.get_by_role("button", name="Train again with these").click()
+    page.get_by_role("dialog").get_by_role("button", name="Train", exact=True).click()
+    page.wait_for_url(lambda url: "run=" in url and trained.id not in url, timeout=2 * MINUTES)
+    made = next(each for each in store.list_runs(studio.runs) if each.id != trained.id)
+    [fix] = made.recipe.data.fixes
+    assert (fix.kind, fix.images, fix.label) == ("relabel", (found.images[place],), found.names[guess])
 
 
 def test_a_folder_of_pictures_becomes_a_table(

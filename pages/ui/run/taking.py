@@ -70,9 +70,10 @@ def _model_card(run: Run) -> None:
         return
     if made := place.get(key):
         name = file_name(run.recipe.name or run.id, "model")
-        for label, ending, text in zip(("HTML", "Markdown"), ("html", "md"), made.result(), strict=True):
-            args = f"Download ({label})", text, f"{name}-card.{ending}"
-            st.download_button(*args, icon=":material/download:", on_click="ignore", key=f"get-card-{ending}")
+        with st.container(horizontal=True):
+            for label, ending, text in zip(("HTML", "Markdown"), ("html", "md"), made.result(), strict=True):
+                args = f"Download ({label})", text, f"{name}-card.{ending}"
+                st.download_button(*args, icon=":material/download:", on_click="ignore", key=f"get-card-{ending}")
         return
     why = "It still trains." if run.status.active else ""
     icon = ":material/article:"

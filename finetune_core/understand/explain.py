@@ -112,10 +112,8 @@ def telling(run: Run, most: int, count: Count | None = None) -> list[tuple[str, 
     Nothing where the run has no such answers, or its images are gone.
     """
     try:
-        found, samples = (
-            outcomes(run),
-            again(run.recipe.data, run.begun)[0] if run.begun else chosen(run.recipe.data)[0],
-        )
+        found = outcomes(run)
+        samples = again(run.recipe.data, run.begun)[0] if run.begun else chosen(run.recipe.data)[0]
     except UserError:
         return []
     wrong = found.mistakes()[: most // 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,10 @@ def _where(run: Run, picture: Picture, likely: Answer, truth: str) -> None:
         said = "Warm is what speaks for it, in what the model is shown of the picture. It is a hint, not a proof."
         st.caption(said)
         draw = lambda made: _heats(wanted, made)  # noqa: E731
-        heat(run, [(picture, name) for name in wanted], f"{_told_apart(picture)}:{wanted}", draw, way or "layers")
+        own = (
+            BytesIO(picture.getvalue()) if isinstance(picture, BytesIO) else picture
+        )  # read behind the page, and by it
+        heat(run, [(own, name) for name in wanted], f"{_told_apart(picture)}:{wanted}", draw, way or "layers")
 
 
 def _heats(names: Sequence[str], made: Sequence[Any]) -> None:

@@ -5,6 +5,7 @@ from finetune_core.figures.comparing import by_name, compared, compared_losses, 
 from finetune_core.figures.data import class_balance, spread
 from finetune_core.figures.finder import Curve, curve, finder, race
 from finetune_core.figures.layers import layer_bar
+from finetune_core.figures.mapping import mapped
 from finetune_core.figures.scouting import scouted
 from finetune_core.figures.series import kept, smoothed, sparkline
 from finetune_core.figures.style import alt
@@ -29,6 +30,7 @@ __all__ = [
     "kept",
     "layer_bar",
     "loss",
+    "mapped",
     "measured",
     "planned_rates",
     "race",

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,9 @@ from finetune_core.finder import probes
 from finetune_core.recipe import Recipe
 
 VERSION = 1
+CODED = ("utf-8", "surrogateescape")  # names of files need not be text
+NAMED = ("names", "bad")
+TINY = 1e-6  # beside a deviation
 MOST_KEPT = 6e4  # of a feature: half precision knows no more than 65504
 PULLS = 10.0 ** np.arange(-3, 5)  # towards zero, of which the best is taken
 SHARPEST = 2.0 ** np.arange(0, 8)  # how far answers are told apart before they become shares
@@ -32,7 +35,7 @@ MOST = 500  # of the newest labels, that are gone by: so many are fitted in less
 
 @dataclass(frozen=True)
 class Embedding:
-    """Features of pictures, (N, D) float32, and their paths below the folder; `known` gives them in standard units."""
+    """Features of pictures, (N, D) float32, and their paths below the folder."""
 
     names: tuple[str, ...]
     features: np.ndarray
@@ -47,38 +50,42 @@ class Proposal:
     sure: float
 
 
-def keep(recipe: Recipe, folder: Path, found: Embedding) -> None:
+def keep(file: Path, found: Embedding) -> None:
     """Remember them; where the disk is full they are worked out again."""
-    file = place(recipe, folder)
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         places.replace_file(file, lambda draft: _save(draft, found))
 
 
 def _save(draft: Path, found: Embedding) -> None:
-    names, bad = (np.frombuffer("\0".join(each).encode(), np.uint8) for each in (found.names, found.bad))
+    names, bad = (np.frombuffer("\0".join(each).encode(*CODED), np.uint8) for each in (found.names, found.bad))
     features = np.nan_to_num(found.features).clip(-MOST_KEPT, MOST_KEPT).astype(np.float16)
     with draft.open("wb") as file:
         np.savez(file, names=names, bad=bad, features=features)
 
 
-def known(recipe: Recipe, folder: Path) -> Embedding | None:
-    """Those that are kept for this backbone and this folder."""
+def known(file: Path) -> Embedding | None:
+    """Those that were kept; None where there are none, or the file is damaged."""
     try:
-        with np.load(place(recipe, folder)) as file:
-            names, bad = (tuple(filter(None, file[each].tobytes().decode().split("\0"))) for each in ("names", "bad"))
-            every = file["features"].astype(
-                np.float32
-            )  # all of them say what is usual: the few labelled ones would not
+        with np.load(file) as saved:
+            names, bad = (tuple(filter(None, saved[each].tobytes().decode(*CODED).split("\0"))) for each in NAMED)
+            features = saved["features"].astype(np.float32)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):  # not there, or damaged: a cache
         return None
-    if not len(names) == len(every) > 0:
-        return None
-    return Embedding(names, (every - every.mean(0)) / (every.std(0) + 1e-6), bad)
+    return Embedding(names, features, bad) if len(names) == len(features) > 0 else None
+
+
+def standard(found: Embedding) -> Embedding:
+    """In standard units: all of them say what is usual, the few labelled ones would not."""
+    every = found.features
+    return replace(found, features=(every - every.mean(0)) / (every.std(0) + TINY))
 
 
 def proposals(found: Embedding, labels: Mapping[str, str]) -> dict[str, Proposal]:
-    """A label for each picture that has none, where there are two classes with two labels each; else nothing."""
+    """A label for each picture that has none, where there are two classes with two labels each; else nothing.
+
+    The features are in `standard` units.
+    """
     row = {name: number for number, name in enumerate(found.names)}
     given = [(row[name], label) for name, label in labels.items() if name in row][-MOST:]
     counts = {label: sum(other == label for _, other in given) for _, label in given}

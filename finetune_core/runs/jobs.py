@@ -443,7 +443,7 @@ class Embed(Job):
         bench = labelling.read(self.folder)
         work.begin("Looking at the pictures", 1)
         found = embed(work.recipe, bench.folder, bench.images, work.report)
-        embedded.keep(work.recipe, bench.folder, found)
+        embedded.keep(embedded.place(work.recipe, bench.folder), found)
         work.advance(1, now=True)
         yield Event("embedded", 0, f"Looked at {count(len(found.names), 'picture')}.")
 

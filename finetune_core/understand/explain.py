@@ -25,8 +25,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from finetune_core.data.chosen import again, chosen
-from finetune_core.data.image import Picture, UnreadableError, read_image
-from finetune_core.data.pipeline import eval_pipeline
+from finetune_core.data.image import Picture, UnreadableError
 from finetune_core.errors import UserError
 from finetune_core.network.network import Network
 from finetune_core.recipe.names import HEAD
@@ -95,11 +94,10 @@ def pictures(
         if count:
             count(len(found), len(asked))
         try:
-            pixels = read_image(picture, predictor.data.side, predictor.network.channels, predictor.depth)
+            image = predictor.shown(picture)
         except UnreadableError:
             found.append(None)
             continue
-        image = eval_pipeline(predictor.data)(torch.from_numpy(pixels).permute(2, 0, 1))
         name = name or predictor.targets.names[int(predictor.answered(image[None])[0].argmax())]
         heat = explain(predictor, image[None], [predictor.targets.names.index(name)], way)[0]
         found.append(Looked(name, laid_over(image, heat)))
@@ -111,6 +109,8 @@ def telling(run: Run, most: int, count: Count | None = None) -> list[tuple[str, 
 
     Nothing where the run has no such answers, or its images are gone.
     """
+    if run.recipe.data.source.coming():
+        return []
     try:
         found = outcomes(run)
         samples = again(run.recipe.data, run.begun)[0] if run.begun else chosen(run.recipe.data)[0]

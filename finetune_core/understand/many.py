@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from finetune_core import places
-from finetune_core.data.image import UnreadableError, read_image
-from finetune_core.data.pipeline import eval_pipeline
+from finetune_core.data.image import UnreadableError
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import archives, files
 from finetune_core.parts.tasks import Targets, Task
@@ -74,14 +73,12 @@ def pictures(named: Sequence[str | Path]) -> list[Path]:
 
 def read(predictor: Predictor, paths: Sequence[Path], count: Count | None = None) -> Iterator[list[Tensor | str]]:
     """Batches of what the network is shown of each, (C, size, size) uint8, or why it cannot be read; in their order."""
-    pipeline = eval_pipeline(predictor.data)
 
     def one(path: Path) -> Tensor | str:
         try:
-            pixels = read_image(path, predictor.data.side, predictor.network.channels, predictor.depth)
+            return predictor.shown(path)
         except UnreadableError as error:
             return error.why
-        return pipeline(torch.from_numpy(pixels).permute(2, 0, 1))
 
     with ThreadPoolExecutor(READERS) as readers:
         for start in range(0, len(paths), BATCH):

@@ -43,10 +43,15 @@ class Predictor:
         )
         return (images.to(self.device, torch.float32) / 255 - mean) / std
 
+    def shown(self, image: Picture) -> Tensor:
+        """What the network is shown of an image, (C, size, size) uint8. An UnreadableError where it cannot be read."""
+        read = read_image(image, self.data.side, self.network.channels, self.depth)
+        found: Tensor = eval_pipeline(self.data)(torch.from_numpy(read).permute(2, 0, 1))
+        return found
+
     def values(self, image: Picture) -> Tensor:
         """All probabilities of an image, or all numbers, (names,)."""
-        read = read_image(image, self.data.side, self.network.channels, self.depth)
-        return self.answered(eval_pipeline(self.data)(torch.from_numpy(read).permute(2, 0, 1)).unsqueeze(0))[0]
+        return self.answered(self.shown(image).unsqueeze(0))[0]
 
     @torch.inference_mode()
     def answered(self, images: Tensor) -> Tensor:

@@ -97,6 +97,33 @@ def test_from_a_confusion_to_a_picture_relabelled_and_trained_again(
     assert (fix.kind, fix.images, fix.label) == ("relabel", (found.images[place],), found.names[guess])
 
 
+POINT = """() => {
+  const chart = [...document.querySelectorAll(".js-plotly-plot")].pop();
+  const line = chart._fullData[0], axes = chart._fullLayout, box = chart.getBoundingClientRect();
+  return [
+    line.name,
+    box.x + axes.xaxis._offset + axes.xaxis.l2p(line.x[0]),
+    box.y + axes.yaxis._offset + axes.yaxis.l2p(line.y[0]),
+  ];
+}"""
+
+
+def test_a_point_of_the_map_shows_its_picture(
+    page: Page, studio: Studio, trained: Run, shoot: Callable[[Page, str], None]
+) -> None:
+    _open(page, studio, trained, "Mistakes")
+    page.get_by_text("Map of all images").click()
+    page.get_by_text("Click a point").wait_for(timeout=2 * MINUTES)
+    page.locator(".js-plotly-plot .point").first.scroll_into_view_if_needed()
+    page.locator(AT_REST).wait_for()
+    name, across, down = page.evaluate(POINT)
+    page.mouse.move(across - 2, down)
+    page.mouse.click(across, down)
+    expect(page.get_by_text("Click a point")).to_have_count(0)
+    expect(page.locator("[data-testid=stImage] img").first).to_have_attribute("alt", name)
+    shoot(page, "map")
+
+
 def test_a_folder_of_pictures_becomes_a_table(
     page: Page, studio: Studio, trained: Run, images: Path, tmp_path: Path, shoot: Callable[[Page, str], None]
 ) -> None:

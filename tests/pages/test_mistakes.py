@@ -53,3 +53,13 @@ def test_heat_maps_come_over_the_pictures(tiny: Recipe) -> None:
     after = [each.proto.SerializeToString() for each in app.get("image")]
     assert len(after) == len(before)
     assert after != before
+
+
+def test_the_map_asks_for_a_click(tiny: Recipe) -> None:
+    run = store.create(tiny.with_value("phases.0.epochs", 1))
+    assert work(run) == 0
+    app = page("run", run=run.id, tab="Mistakes")
+    app.button_group(key=f"mistakes:{run.id}").set_value("map").run()
+    wait_until(lambda: not app.run().get("progress"))
+    assert not app.exception
+    assert "Click a point" in texts(app)

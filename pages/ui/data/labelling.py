@@ -44,7 +44,8 @@ def _looked(recipe: Recipe, bench: Bench) -> tuple[str, Path, object]:
 
 @lru_cache(maxsize=2)
 def _embedding(recipe: str, folder: Path, when: object) -> Embedding | None:
-    return embedded.known(Recipe.model_validate_json(recipe), folder)
+    found = embedded.known(embedded.place(Recipe.model_validate_json(recipe), folder))
+    return embedded.standard(found) if found else None
 
 
 @lru_cache(maxsize=2)

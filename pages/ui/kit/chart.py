@@ -78,10 +78,10 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def clicked(key: str) -> float | None:
-    """The x of the point that was clicked, inside the `picked` callback of the chart with this key."""
+def clicked(key: str) -> tuple[float, float] | None:
+    """The point (x, y) that was clicked, inside the `picked` callback of the chart with this key."""
     point = (state.value(key) or {}).get("picked")
-    return float(point["x"]) if point else None
+    return (float(point["x"]), float(point["y"])) if point else None
 
 
 def load() -> None:

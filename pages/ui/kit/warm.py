@@ -48,6 +48,7 @@ LATER = (
     "runs.work.worker",
     "runs.states.checkpoint",
     "runs.states.verify",
+    "understand.embedding",
     "understand.evaluate",
     "understand.explain",
     "understand.many",

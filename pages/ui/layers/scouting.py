@@ -114,7 +114,8 @@ def _row(recipe: Recipe, found: Probed) -> dict[str, object]:
 
 def _picked(found: dict[str, Probed]) -> None:
     """Take the backbone whose point was clicked."""
-    if (ms := clicked(CHART)) is not None:
+    if point := clicked(CHART):
+        ms = point[0]
         _use(min(found, key=lambda name: abs(found[name].ms - ms)))
 
 

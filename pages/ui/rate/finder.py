@@ -129,9 +129,8 @@ def take(rate: float, group: str = "") -> None:
 
 def take_clicked(group: str = "") -> None:
     """Take the rate that was clicked on the chart."""
-    rate = clicked(CHART)
-    if rate is not None:
-        take(rate, group)
+    if point := clicked(CHART):
+        take(point[0], group)
 
 
 def chosen(phase: Phase, group: str = "") -> float:

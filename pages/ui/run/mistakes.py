@@ -26,15 +26,24 @@ from finetune_core.wording import count
 from pages.ui.kit import dataset, shell, state
 from pages.ui.kit.chart import chart
 from pages.ui.run import acting, heating
+from pages.ui.run.mapping import atlas
 
 PAGE = 12  # pictures
 SIDE, WIDTH = 200, 150  # px of a picture, and that a column has at least
-LISTS = {"cell": "Confusions", "mistakes": "Surest mistakes", "hardest": "Hardest", "unsure": "Least sure"}
+MAP = "map"
+LISTS = {
+    "cell": "Confusions",
+    "mistakes": "Surest mistakes",
+    "hardest": "Hardest",
+    "unsure": "Least sure",
+    MAP: "Map of all images",
+}
 HELP = {
     "cell": "Rows are what images are, columns what the model takes them for. Click a cell to see its pictures.",
     "mistakes": "Wrong and sure of it: look here first for labels that are wrong themselves.",
     "hardest": "Where the truth surprises the model most, whatever it guesses.",
     "unsure": "Where two classes are nearly as likely: more such pictures would teach most.",
+    MAP: "Every image by what the model sees in it: alike ones lie together. Clusters are classes that it tells apart.",
 }
 
 
@@ -56,7 +65,9 @@ def mistakes(run: Run, recipe: Recipe) -> None:
     )
     which = which or "cell"
     st.caption(HELP[which])
-    if which == "cell":
+    if which == MAP:
+        atlas(run)
+    elif which == "cell":
         left, right = st.columns([6, 6], gap="medium")
         with left:
             places = _cell(run, found)

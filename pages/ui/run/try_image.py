@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,19 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources import files
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD
+from finetune_core.places import stamp
+from finetune_core.records import Count
 from finetune_core.runs.store import Run
-from pages.ui.kit import shell, state, warm
+from pages.ui.kit import behind, dataset, shell, state, warm
+from pages.ui.kit.behind import Behind
 from pages.ui.kit.chart import chart
 from pages.ui.run.heating import WAYS, heat
 from pages.ui.run.looking import many
 
 SIDE = 512  # px, the short side of the picture on the page
 HEAT, MOST = 280, 3  # px of a heat map, and how many of tags and numbers
+LIKES = 6  # training images that are like it
+_likes: dict[str, Behind[list[Any]]] = {}  # what is looked for, or was last, by whatever tab
 Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
 
 FORMATS = [ending[1:] for ending in files.ENDINGS]  # as the uploader wants them
@@ -71,6 +77,39 @@ def _one(run: Run) -> None:
             return
         ANSWERS[run.recipe.task.key](likely, truth)
     _where(run, picture, likely, truth)
+    _alike(run, picture)
+
+
+def _alike(run: Run, picture: Picture) -> None:
+    """The training images that it looks like."""
+    more = st.expander("What it looks like to the model", icon=":material/join_inner:", key="alike", on_change="rerun")
+    if not more.open:
+        return
+    with more:
+        named = f"{run.path}:{stamp(run.best)}:{_told_apart(picture)}"
+        if named not in _likes:
+            warm.wait()
+        work = partial(_nearest, run, _own(picture))
+        behind.watch(behind.begin(_likes, named, work, "Looking at all images, once"), _shown_alike)
+
+
+def _nearest(run: Run, picture: Picture, count: Count) -> list[Any]:
+    from finetune_core.understand import embedding
+
+    return embedding.nearest(run, picture, LIKES, count)
+
+
+def _shown_alike(found: Sequence[Any]) -> None:
+    st.caption("Images that it has learned from and whose features are nearest. How alike: 1 is the same, 0 unrelated.")
+    with st.grid(LIKES, min_column_width=HEAT // 2):
+        for each in found:
+            if thumbnail := dataset.thumbnail(each.path, HEAT):
+                st.image(thumbnail, width="stretch", caption=f"{shell.plain(each.label)}, {each.likeness:.2f}")
+
+
+def _own(picture: Picture) -> Picture:
+    """A picture for a thread of its own: an upload is read from where the last reader left it."""
+    return BytesIO(picture.getvalue()) if isinstance(picture, BytesIO) else picture
 
 
 def _where(run: Run, picture: Picture, likely: Answer, truth: str) -> None:

@@ -94,30 +94,33 @@ def test_a_job_looks_once_and_what_it_saw_is_kept(tmp_path: Path, tiny: Recipe) 
     run = store.create(recipe, Embed(folder=str(folder)))
     assert work(run) == 0, run.log_tail()
     assert run.job.lines(run.records()[0], recipe) == ["Looked at 30 pictures."]
-    found = embedded.known(recipe, folder)
+    file = embedded.place(recipe, folder)
+    found = embedded.known(file)
     assert found is not None
     assert len(found.names) == 30, "what cannot be read is left out"
     given = {f"{number:02}.png": "light" if number % 2 else "dark" for number in range(6)}
     labelling.give(folder, given)
-    said = embedded.proposals(found, labelling.read(str(folder)).labels)
+    said = embedded.proposals(embedded.standard(found), labelling.read(str(folder)).labels)
     assert all(said[f"{number:02}.png"].label == ("light" if number % 2 else "dark") for number in range(6, 30))
     assert found.bad == ("cut.png",)
-    whole = embedded.place(recipe, folder).read_bytes()
+    whole = file.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF
     for damaged in (b"damaged", whole[: len(whole) // 2], bytes(flipped), b""):
-        embedded.place(recipe, folder).write_bytes(damaged)
-        known = embedded.known(recipe, folder)
+        file.write_bytes(damaged)
+        known = embedded.known(file)
         assert known is None or len(known.names) == 30
 
 
-def test_features_beyond_half_precision_are_kept_within_it(tmp_path: Path, tiny: Recipe) -> None:
+def test_features_beyond_half_precision_are_kept_within_it(tmp_path: Path) -> None:
     features = np.random.default_rng(0).normal(0, 1, (20, 8)).astype(np.float32)
     features[0, 0], features[1, 1] = 1e30, np.nan
     names = tuple(f"{number}.png" for number in range(20))
-    embedded.keep(tiny, tmp_path, Embedding(names, features))
-    found = embedded.known(tiny, tmp_path)
+    embedded.keep(tmp_path / "kept.npz", Embedding(names, features, ("no text \udcff.png",)))
+    found = embedded.known(tmp_path / "kept.npz")
     assert found is not None
+    assert found.bad == ("no text \udcff.png",)
+    found = embedded.standard(found)
     assert np.isfinite(found.features).all()
     given = {f"{number}.png": "ab"[number % 2] for number in range(8)}
     assert len(embedded.proposals(found, given)) == 12

@@ -1,0 +1,172 @@
+"""How a run's model sees its images: as features, those that go into its head. Which are alike, and how they lie.
+
+The features of all images are worked out once for the weights that the run has, and are kept for this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from finetune_core import places
+from finetune_core.data.cache import decoded
+from finetune_core.data.chosen import again, chosen
+from finetune_core.data.image import Picture
+from finetune_core.data.loader import Batches
+from finetune_core.data.pipeline import eval_pipeline
+from finetune_core.errors import UserError
+from finetune_core.finder import embedded
+from finetune_core.finder.embed import BATCH, features
+from finetune_core.finder.embedded import Embedding
+from finetune_core.parts.sources.samples import Samples
+from finetune_core.records import Count
+from finetune_core.runs.store import Run
+from finetune_core.understand import predict
+from finetune_core.understand.predict import Predictor
+
+AXES = 50  # principal axes that a map is made from, as van der Maaten and Hinton 2008 do
+MOST = 4000  # images on a map, of more so many from all over them
+FEWEST = 4
+NEIGHBOURS = 10  # of which one at least shares an image's label, or it is strange
+TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Like:
+    """An image, what it is labelled as, and how alike it is: the cosine of the features, 1 at most."""
+
+    path: Path
+    label: str
+    likeness: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images with their labels in words, whether they are for validation, and their features (N, D) float32."""
+
+    paths: tuple[Path, ...]
+    labels: tuple[str, ...]
+    valid: np.ndarray
+    features: np.ndarray
+
+    @cached_property
+    def usual(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of each feature."""
+        return self.features.mean(0), self.features.std(0) + TINY
+
+    @cached_property
+    def even(self) -> np.ndarray:
+        """In standard units and of length 1, so that products are cosines."""
+        return self.evened(self.features)
+
+    def evened(self, found: np.ndarray) -> np.ndarray:
+        """The same of other features."""
+        mean, spread = self.usual
+        standard = (found - mean) / spread
+        evened: np.ndarray = standard / (np.linalg.norm(standard, axis=1, keepdims=True) + TINY)
+        return evened
+
+    def some(self, most: int) -> Seen:
+        """At most so many, evenly spread."""
+        chosen = np.unique(np.linspace(0, len(self.paths) - 1, min(most, len(self.paths))).round().astype(int))
+        return Seen(
+            tuple(self.paths[place] for place in chosen),
+            tuple(self.labels[place] for place in chosen),
+            self.valid[chosen],
+            self.features[chosen],
+        )
+
+
+@dataclass(frozen=True)
+class Map:
+    """Images in two dimensions, (N, 2): alike ones lie together. `strange` ones lie among those of other labels."""
+
+    seen: Seen
+    places: np.ndarray
+    strange: np.ndarray
+
+
+def look(run: Run, count: Count | None = None) -> Seen:
+    """All images that the run learned from or was measured on, as its best weights see them.
+
+    UserErrors where it has no model yet, or its images are gone.
+    """
+    return _seen(run, predict.load(run), count)
+
+
+def nearest(run: Run, picture: Picture, most: int = 6, count: Count | None = None) -> list[Like]:
+    """The training images that are most like a picture, the nearest first, but never the very same file."""
+    predictor = predict.load(run)
+    seen = _seen(run, predictor, count)
+    asked = features(predictor.network, predictor.shown(picture)[None].to(predictor.device, torch.float32))
+    likeness = seen.even @ seen.evened(asked.numpy())[0]
+    others = [place for place in np.argsort(-likeness) if not seen.valid[place] and seen.paths[place] != picture]
+    return [Like(seen.paths[place], seen.labels[place], float(likeness[place])) for place in others[:most]]
+
+
+def mapped(seen: Seen) -> Map:
+    """The images as a map by t-SNE (van der Maaten and Hinton 2008), the same each time. A UserError for very few."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    some = seen.some(MOST)
+    if (images := len(some.paths)) < FEWEST:
+        raise UserError("There are too few images for a map.", f"There are {images}.", "Look at them one by one.")
+    axes = PCA(min(AXES, images, some.even.shape[1]), random_state=0).fit_transform(some.even)
+    flat = TSNE(perplexity=min(30.0, (images - 1) / 3), init="pca", random_state=0, n_jobs=-1).fit_transform(axes)
+    return Map(some, flat.astype(np.float32), _strange(some))
+
+
+def _seen(run: Run, predictor: Predictor, count: Count | None) -> Seen:
+    data = run.recipe.data
+    if coming := data.source.coming():
+        raise UserError("Its images are not on this machine any more.", coming, "Choose the set on Data again.")
+    samples, parts = again(data, run.begun)[:2] if run.begun else chosen(data)
+    every = np.concatenate([parts.train, parts.valid])
+    found = _known(run, predictor, samples, every, count)
+    index = {samples.name(int(number)): int(number) for number in every}
+    there = [(place, index[name]) for place, name in enumerate(found.names) if name in index]
+    numbers = [number for _, number in there]
+    return Seen(
+        tuple(samples.paths[number] for number in numbers),
+        tuple(samples.label_words(number) for number in numbers),
+        np.isin(numbers, parts.valid),
+        found.features[[place for place, _ in there]],
+    )
+
+
+def _strange(seen: Seen) -> np.ndarray:
+    """Images of whose neighbours none has their label."""
+    _, numbers = np.unique(seen.labels, return_inverse=True)
+    near = seen.even @ seen.even.T
+    np.fill_diagonal(near, -np.inf)
+    most = min(NEIGHBOURS, len(numbers) - 1)
+    neighbours = np.argpartition(-near, most - 1, axis=1)[:, :most]
+    strange: np.ndarray = ~(numbers[neighbours] == numbers[:, None]).any(1)
+    return strange
+
+
+def _known(run: Run, predictor: Predictor, samples: Samples, every: np.ndarray, count: Count | None) -> Embedding:
+    """What was kept for these weights, or is worked out now."""
+    facts = run.best.stat()
+    about = repr((embedded.VERSION, str(run.path.resolve()), facts.st_size, facts.st_mtime_ns, len(every)))
+    file = places.cache_dir() / "embedded" / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.npz"
+    if found := embedded.known(file):
+        return found
+    data = predictor.data
+    images = decoded(samples, data.side, "skip", count, data.channels)
+    left = np.setdiff1d(every, [index for index, _ in images.bad])
+    labels, rows = np.zeros(len(samples), np.int64), []
+    batches = Batches(images, labels, left, eval_pipeline(data), BATCH, 0, shuffle=False, augment=False)
+    for inputs, _ in batches.epoch(0):
+        rows.append(features(predictor.network, inputs.to(predictor.device, torch.float32)))
+        if count:
+            count(sum(map(len, rows)), len(left))
+    made = Embedding(tuple(samples.name(int(index)) for index in left), torch.cat(rows).numpy())
+    embedded.keep(file, made)
+    return made

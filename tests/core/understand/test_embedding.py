@@ -1,0 +1,82 @@
+"""What looks alike to a model: nearest images and a map, by features that are kept for the weights of the run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.neighbors import KNeighborsClassifier
+
+from finetune_core.errors import UserError
+from finetune_core.recipe import Recipe
+from finetune_core.runs import store
+from finetune_core.runs.store import Run
+from finetune_core.runs.work.worker import work
+from finetune_core.understand import embedding
+from finetune_core.understand.embedding import Seen
+
+
+@pytest.fixture
+def run(tiny: Recipe) -> Run:
+    made = store.create(tiny)
+    assert work(made) == 0
+    return made
+
+
+def clouds(classes: int = 3, each: int = 40) -> Seen:
+    """Three clouds of features, one image of which has another's label."""
+    draw = np.random.default_rng(0)
+    centres = draw.normal(0, 6, (classes, 16))
+    features = np.concatenate([centre + draw.normal(0, 1, (each, 16)) for centre in centres]).astype(np.float32)
+    labels = [name for name in "abc"[:classes] for _ in range(each)]
+    labels[5] = "c"
+    paths = tuple(Path(f"{number}.png") for number in range(len(labels)))
+    return Seen(paths, tuple(labels), np.arange(len(labels)) % 4 == 0, features)
+
+
+def test_alike_ones_lie_together_and_the_strange_one_is_told() -> None:
+    seen = clouds()
+    made = embedding.mapped(seen)
+    assert np.flatnonzero(made.strange).tolist() == [5]
+    right = np.array(seen.labels)
+    right[5] = "a"
+    assert KNeighborsClassifier(5).fit(made.places, right).score(made.places, right) == 1.0
+    assert (embedding.mapped(seen).places == made.places).all(), "the same map each time"
+    features = (seen.features - seen.features.mean(0)) / (seen.features.std(0) + embedding.TINY)
+    assert seen.even @ seen.even.T == pytest.approx(cosine_similarity(features), abs=1e-4)
+
+
+def test_few_images_have_a_map_or_are_told_so() -> None:
+    seen = clouds()
+    for images in (4, 5, 11):
+        assert embedding.mapped(seen.some(images)).places.shape == (images, 2)
+    with pytest.raises(UserError, match="too few images"):
+        embedding.mapped(seen.some(3))
+
+
+def test_the_nearest_are_training_images_and_not_the_picture_itself(run: Run, images: Path) -> None:
+    seen = embedding.look(run)
+    assert len(seen.paths) == 24
+    assert seen.valid.sum() == 6
+    learned = next(path for path, valid in zip(seen.paths, seen.valid, strict=True) if not valid)
+    others = embedding.nearest(run, learned, 5)
+    assert learned not in [each.path for each in others]
+    copy = Image.open(learned).convert("RGB")
+    [first, *_] = found = embedding.nearest(run, copy, 5)
+    assert first.path == learned
+    assert first.likeness == pytest.approx(1.0, abs=1e-3)
+    assert [each.likeness for each in found] == sorted((each.likeness for each in found), reverse=True)
+    measured = {path for path, valid in zip(seen.paths, seen.valid, strict=True) if valid}
+    assert not measured & {each.path for each in found}
+
+
+def test_features_are_worked_out_once_for_the_weights(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = embedding.look(run)
+    heard: list[int] = []
+    again = embedding.look(run, lambda done, total: heard.append(done))
+    assert again.features == pytest.approx(first.features, rel=1e-3, abs=1e-4), "kept in half precision"
+    assert heard == []
+    run.best.touch()
+    embedding.look(run, lambda done, total: heard.append(done))
+    assert heard

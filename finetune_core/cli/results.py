@@ -188,8 +188,7 @@ def _print_scores(made: Any, called: dict[str, str]) -> None:
     wide = max(map(len, (*called.values(), TOGETHER))) + 2
     print(f"On {made.images:,} validation images, with intervals of 95 %:")
     print(f"{'':{wide}}" + "".join(f"{score.title:>28}" for score in made.scores))
-    rows = {called[run]: scores for run, scores in made.runs.items()}
-    for name, scores in {**rows, TOGETHER: made.together}.items():
+    for name, scores in [*((called[run], each) for run, each in made.runs.items()), (TOGETHER, made.together)]:
         cells = (
             f"{s.shown(scores[s.key].value)} ({s.shown(scores[s.key].low)} to {s.shown(scores[s.key].high)})"
             for s in made.scores
@@ -233,16 +232,18 @@ def explain(options: Options) -> None:
     names, out = predictor.targets.names, made_folder(options.out)
     if options.name and options.name not in names:
         raise UserError(f"The run does not know {shown(options.name)}.", f"It knows {few(names)}.", "Choose of these.")
+    written = 0
     with Bar("Looking") as count:
         found = explain.pictures(predictor, [(path, options.name) for path in paths], options.way, count)
-    for number, (path, looked) in enumerate(zip(paths, found, strict=True), start=1):
-        if looked is None:
-            print(f"{shown(path)}: it cannot be read.")
-            continue
-        file = out / f"{number:04d}-{file_name(path.stem)}.png"
-        write(file, looked.png())
-        print(f"{shown(file)}: {shown(looked.name)}")
-    if not any(found):
+        for number, (path, looked) in enumerate(zip(paths, found, strict=True), start=1):
+            if looked is None:
+                print(f"{shown(path)}: it cannot be read.")
+                continue
+            file = out / f"{number:04d}-{file_name(path.stem)}.png"
+            write(file, looked.png())
+            print(f"{shown(file)}: {shown(looked.name)}")
+            written += 1
+    if not written:
         raise UserError("None of the images can be read.", hint="Name pictures that can be opened.")
 
 
@@ -262,6 +263,8 @@ def card(options: Options) -> None:
         write(out, card.page(card.title(run), every))
     else:
         folder = made_folder(out.with_name(f"{out.stem}-pictures"))
+        for earlier in folder.glob("[0-9]*.png"):
+            earlier.unlink()
         for number, each in enumerate(figures, start=1):
             write(folder / f"{number}.png", each.png)
         write(out, card.markdown(card.title(run), every, folder.name))

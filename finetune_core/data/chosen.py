@@ -34,6 +34,14 @@ def again(data: Data, begun: Kept, count: Count | None = None) -> tuple[Samples,
     return (*arranged(listed, data), ())  # it began before this was kept
 
 
+def of_run(data: Data, begun: Kept | None) -> tuple[Samples, Split, tuple[str, ...]]:
+    """The images of a run that is over, and notes on what has changed since. A UserError where they are gone."""
+    if coming := data.source.coming():
+        hint = "Choose the set on Data to get it again."
+        raise UserError("Its images are not on this machine any more.", coming, hint)
+    return again(data, begun) if begun else (*chosen(data), ())
+
+
 def arranged(listed: Samples, data: Data) -> tuple[Samples, Split]:
     """The same of images that are listed already: fixes in their order, then the split, which moves no other image."""
     mended, notes = _mended(listed, data.fixes)

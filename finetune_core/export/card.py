@@ -9,7 +9,7 @@ import html
 import math
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,7 @@ from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import model_words, rate_words, run_words, schedule_words, source_words, thaw_words
 from finetune_core.runs.states import predictions
+from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from finetune_core.understand import outcomes
 from finetune_core.understand.outcomes import Outcomes
@@ -35,6 +36,7 @@ WEAK = 0.1  # below the mean recall, from which on a class is called weak
 CONFUSED = 0.1  # of a class's images that are taken for one other class
 FIGURES = 6  # pictures with where it looked
 MOST = 5  # weak classes and confusions that are named
+LONG = 2000  # letters of a sentence
 MARKS = re.compile(r"[\\`*_\[\]<>#|~]")  # what Markdown would read as its own
 
 
@@ -48,13 +50,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """Something about the model: sentences, rows below a head, pictures."""
+    """Something about the model: sentences ("- " begins an item), lines of code, rows below a head, pictures."""
 
     title: str
     lines: tuple[str, ...] = ()
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     figures: tuple[Figure, ...] = ()
+    code: tuple[str, ...] = ()
 
 
 def sections(run: Run, figures: Sequence[Figure] = ()) -> list[Section]:
@@ -91,14 +94,18 @@ def figures_of(found: Sequence[tuple[str, Any]]) -> list[Figure]:
 
 
 def markdown(name: str, every: Sequence[Section], folder: str = "") -> str:
-    """As Markdown; pictures are named as they lie in a `folder` beside it, and left out without one."""
+    """As Markdown; pictures are named as they lie in a `folder` beside it; without one, their section is left out."""
     lines = [f"# {_plain(name)}"]
     for section in every:
+        if section.figures and not folder:
+            continue
         lines += ["", f"## {section.title}", *([""] * bool(section.lines)), *map(_listed, section.lines)]
+        if section.code:
+            lines += ["", "```bash", *section.code, "```"]
         if section.rows:
             head = section.head or ("",) * len(section.rows[0])
             lines += ["", _row(head), _row(("---",) * len(head), plain=False), *map(_row, section.rows)]
-        if folder:
+        if section.figures:
             figures = enumerate(section.figures, start=1)
             lines += [f"\n![{_plain(each.caption)}]({quote(folder)}/{number}.png)" for number, each in figures]
     return "\n".join(lines) + "\n"
@@ -167,12 +174,13 @@ def _training(recipe: Recipe) -> Section:
 
 
 def _scores(run: Run) -> Section:
-    recipe, kept, targets = run.recipe, predictions.load(run), run.targets
+    recipe, kept, targets = run.recipe, _kept(run), run.targets
     looks = [
         f"Test, {count(look['images'], 'image')}: "
         + ", ".join(
             f"{s.inside} {s.shown(look['scores'][s.key])}" for s in recipe.task.scores if s.key in look["scores"]
         )
+        + (f", mean of {look['views'] + 1} views" if look.get("views") else "")
         + ("." if look["look"] == 1 else f". Look {look['look']}: chosen by, it is no test any more.")
         for look in run.tests()
     ]
@@ -192,6 +200,15 @@ def _scores(run: Run) -> Section:
         "that flatters a little. The range holds 95 of 100 sets of images like these."
     )
     return Section("Scores", (hint, *looks), ("", "Value", "Range"), tuple(rows))
+
+
+def _kept(run: Run) -> Predictions | None:
+    """What it answered; None where that cannot be read, or is not of its names."""
+    with suppress(UserError):
+        kept, targets = predictions.load(run), run.targets
+        if kept and targets and kept.outputs.shape[1] == len(targets.names):
+            return kept
+    return None
 
 
 def _classes(found: Outcomes) -> Section:
@@ -236,18 +253,18 @@ def _weaknesses(run: Run, found: Outcomes | None) -> Iterator[str]:
 
 
 def _use(run: Run) -> Section:
-    lines = (
-        f"`python -m finetune_core predict {run.id} photo.jpg`, `serve {run.id}` for other programs, or",
-        f"`export {run.id} --format onnx|web|int8|torch|weights` to run it without Thaw.",
+    code = (
+        f"python -m finetune_core predict {run.id} photo.jpg",
+        f"python -m finetune_core serve {run.id}                 # for other programs",
+        f"python -m finetune_core export {run.id} --format onnx  # or web, int8, torch, weights: without Thaw",
     )
-    return Section("Use", lines)
+    return Section("Use", code=code)
 
 
-def _ranged(value: Interval, said: object) -> tuple[str, str]:
-    shown_as = said if callable(said) else str
+def _ranged(value: Interval, said: Callable[[float], str]) -> tuple[str, str]:
     if math.isnan(value.value):
         return "–", ""
-    return shown_as(value.value), f"({shown_as(value.low)} to {shown_as(value.high)})"
+    return said(value.value), f"({said(value.low)} to {said(value.high)})"
 
 
 def _percent(value: float) -> str:
@@ -255,13 +272,12 @@ def _percent(value: float) -> str:
 
 
 def _plain(text: str) -> str:
-    return MARKS.sub(r"\\\g<0>", tidy(text))
+    """Text of people that Markdown takes for nothing but text; whole, for a sentence may be long."""
+    return MARKS.sub(r"\\\g<0>", tidy(text, LONG))
 
 
 def _listed(line: str) -> str:
-    """A line of a section: names of strangers in it stay names, what is written as code stays code."""
-    parts = line.split("`")
-    return "`".join(part if place % 2 else MARKS.sub(r"\\\g<0>", part) for place, part in enumerate(parts))
+    return f"- {_plain(line[2:])}" if line.startswith("- ") else _plain(line)
 
 
 def _row(cells: Sequence[str], plain: bool = True) -> str:
@@ -269,15 +285,17 @@ def _row(cells: Sequence[str], plain: bool = True) -> str:
 
 
 def _safe(text: str) -> str:
-    return html.escape(tidy(text))
+    return html.escape(tidy(text, LONG))
 
 
 def _html(section: Section) -> str:
     made = [f"<h2>{_safe(section.title)}</h2>"]
     items = [line[2:] for line in section.lines if line.startswith("- ")]
-    made += [f"<p>{_coded(line)}</p>" for line in section.lines if not line.startswith("- ")]
+    made += [f"<p>{_safe(line)}</p>" for line in section.lines if not line.startswith("- ")]
     if items:
-        made += [f"<ul>{''.join(f'<li>{_coded(item)}</li>' for item in items)}</ul>"]
+        made += [f"<ul>{''.join(f'<li>{_safe(item)}</li>' for item in items)}</ul>"]
+    if section.code:
+        made += [f"<pre>{html.escape(chr(10).join(section.code))}</pre>"]
     if section.rows:
         head = "".join(f"<th>{_safe(each)}</th>" for each in section.head)
         rows = "".join(f"<tr>{''.join(f'<td>{_safe(each)}</td>' for each in row)}</tr>" for row in section.rows)
@@ -286,8 +304,3 @@ def _html(section: Section) -> str:
         picture = f'<img alt="{_safe(each.caption)}" src="data:image/png;base64,{b64encode(each.png).decode()}">'
         made += [f"<figure>{picture}<figcaption>{_safe(each.caption)}</figcaption></figure>"]
     return "\n".join(made)
-
-
-def _coded(line: str) -> str:
-    parts = [html.escape(part) for part in line.split("`")]
-    return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from finetune_core import places
-from finetune_core.data.chosen import again, chosen
+from finetune_core.data.chosen import of_run
 from finetune_core.data.image import UnreadableError, is_deep
 from finetune_core.errors import UserError
 from finetune_core.export import looking
@@ -119,14 +119,7 @@ def _packed(folder: Path, file: Path, name: str) -> None:
 
 def _pictures(run: Run) -> tuple[Samples, np.ndarray, np.ndarray]:
     """The run's images: which it learned from, and which it was measured on."""
-    data = run.recipe.data
-    if coming := data.source.coming():
-        raise UserError(
-            "The model cannot be checked: its images are not on this machine any more.",
-            coming,
-            "Choose the set on Data to get it again.",
-        )
-    samples, parts = again(data, run.begun)[:2] if run.begun else chosen(data)
+    samples, parts, _ = of_run(run.recipe.data, run.begun)
     return samples, parts.train, parts.valid
 
 

@@ -59,9 +59,15 @@ def keep(file: Path, found: Embedding) -> None:
 
 def _save(draft: Path, found: Embedding) -> None:
     names, bad = (np.frombuffer("\0".join(each).encode(*CODED), np.uint8) for each in (found.names, found.bad))
-    features = np.nan_to_num(found.features).clip(-MOST_KEPT, MOST_KEPT).astype(np.float16)
+    features = rounded(found.features).astype(np.float16)
     with draft.open("wb") as file:
         np.savez(file, names=names, bad=bad, features=features)
+
+
+def rounded(features: np.ndarray) -> np.ndarray:
+    """Features as they will be read again, without what is no number."""
+    kept: np.ndarray = np.nan_to_num(features).clip(-MOST_KEPT, MOST_KEPT).astype(np.float16).astype(np.float32)
+    return kept
 
 
 def known(file: Path) -> Embedding | None:

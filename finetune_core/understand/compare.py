@@ -87,16 +87,19 @@ def judge(targets: Mapping[str, Targets], kept: Mapping[str, Predictions], notes
     measured = {run: _measure(run, targets[run], each, drawn) for run, each in kept.items()}
     best = max(measured, key=lambda run: about.score.signed(measured[run].values[about.score.key]))
     pairs = [_pair(measured[best], measured[run], about) for run in measured if run != best]
-    chances = holm([pair.alone for pair in pairs])
     all_of_them = _together(targets, kept, drawn)
     two = sorted((all_of_them, measured[best]), key=lambda one: about.score.signed(one.values[about.score.key]))
+    pairs.append(_pair(two[1], two[0], about))
+    *pairs, gained = (
+        replace(pair, chance=chance) for pair, chance in zip(pairs, holm([pair.alone for pair in pairs]), strict=True)
+    )
     return Comparison(
         images,
         tuple(score for score in about.scores if score.key in measured[best].values),
         {run: each.intervals() for run, each in measured.items()},
-        tuple(replace(pair, chance=chance) for pair, chance in zip(pairs, chances, strict=True)),
+        tuple(pairs),
         all_of_them.intervals(),
-        _pair(two[1], two[0], about),
+        gained,
         (*notes, *_cautions(images)),
     )
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from finetune_core import places
-from finetune_core.data.cache import decoded
-from finetune_core.data.chosen import again, chosen
+from finetune_core.data.cache import Decoded, decoded
+from finetune_core.data.chosen import of_run
 from finetune_core.data.image import Picture
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline
@@ -24,6 +24,7 @@ from finetune_core.finder import embedded
 from finetune_core.finder.embed import BATCH, features
 from finetune_core.finder.embedded import Embedding
 from finetune_core.parts.sources.samples import Samples
+from finetune_core.places import stamp
 from finetune_core.records import Count
 from finetune_core.runs.store import Run
 from finetune_core.understand import predict
@@ -46,7 +47,7 @@ class Like:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Look:
     """Images with their labels in words, whether they are for validation, and their features (N, D) float32."""
 
     paths: tuple[Path, ...]
@@ -71,10 +72,10 @@ class Seen:
         evened: np.ndarray = standard / (np.linalg.norm(standard, axis=1, keepdims=True) + TINY)
         return evened
 
-    def some(self, most: int) -> Seen:
+    def some(self, most: int) -> Look:
         """At most so many, evenly spread."""
         chosen = np.unique(np.linspace(0, len(self.paths) - 1, min(most, len(self.paths))).round().astype(int))
-        return Seen(
+        return Look(
             tuple(self.paths[place] for place in chosen),
             tuple(self.labels[place] for place in chosen),
             self.valid[chosen],
@@ -86,30 +87,31 @@ class Seen:
 class Map:
     """Images in two dimensions, (N, 2): alike ones lie together. `strange` ones lie among those of other labels."""
 
-    seen: Seen
+    seen: Look
     places: np.ndarray
     strange: np.ndarray
 
 
-def look(run: Run, count: Count | None = None) -> Seen:
+def look(run: Run, count: Count | None = None) -> Look:
     """All images that the run learned from or was measured on, as its best weights see them.
 
     UserErrors where it has no model yet, or its images are gone.
     """
-    return _seen(run, predict.load(run), count)
+    return _look(run, stamp(run.best), predict.load(run), count)
 
 
 def nearest(run: Run, picture: Picture, most: int = 6, count: Count | None = None) -> list[Like]:
     """The training images that are most like a picture, the nearest first, but never the very same file."""
+    weights = stamp(run.best)  # before they are loaded: a better epoch may come meanwhile
     predictor = predict.load(run)
-    seen = _seen(run, predictor, count)
+    seen = _look(run, weights, predictor, count)
     asked = features(predictor.network, predictor.shown(picture)[None].to(predictor.device, torch.float32))
     likeness = seen.even @ seen.evened(asked.numpy())[0]
     others = [place for place in np.argsort(-likeness) if not seen.valid[place] and seen.paths[place] != picture]
     return [Like(seen.paths[place], seen.labels[place], float(likeness[place])) for place in others[:most]]
 
 
-def mapped(seen: Seen) -> Map:
+def mapped(seen: Look) -> Map:
     """The images as a map by t-SNE (van der Maaten and Hinton 2008), the same each time. A UserError for very few."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -117,22 +119,24 @@ def mapped(seen: Seen) -> Map:
     some = seen.some(MOST)
     if (images := len(some.paths)) < FEWEST:
         raise UserError("There are too few images for a map.", f"There are {images}.", "Look at them one by one.")
+    if not some.features.std(0).any():
+        why = "All images are the same to this network: it has learned nothing, or too fast."
+        raise UserError("There is no map.", why, "Train again with a lower rate.")
     axes = PCA(min(AXES, images, some.even.shape[1]), random_state=0).fit_transform(some.even)
     flat = TSNE(perplexity=min(30.0, (images - 1) / 3), init="pca", random_state=0, n_jobs=-1).fit_transform(axes)
     return Map(some, flat.astype(np.float32), _strange(some))
 
 
-def _seen(run: Run, predictor: Predictor, count: Count | None) -> Seen:
-    data = run.recipe.data
-    if coming := data.source.coming():
-        raise UserError("Its images are not on this machine any more.", coming, "Choose the set on Data again.")
-    samples, parts = again(data, run.begun)[:2] if run.begun else chosen(data)
+def _look(run: Run, weights: object, predictor: Predictor, count: Count | None) -> Look:
+    data = predictor.data
+    samples, parts, _ = of_run(data, run.begun)
     every = np.concatenate([parts.train, parts.valid])
-    found = _known(run, predictor, samples, every, count)
+    images = decoded(samples, data.side, "skip", count, data.channels)
+    found = _known(_place(run, (weights, images.name, every.tobytes())), predictor, samples, images, every, count)
     index = {samples.name(int(number)): int(number) for number in every}
     there = [(place, index[name]) for place, name in enumerate(found.names) if name in index]
     numbers = [number for _, number in there]
-    return Seen(
+    return Look(
         tuple(samples.paths[number] for number in numbers),
         tuple(samples.label_words(number) for number in numbers),
         np.isin(numbers, parts.valid),
@@ -140,33 +144,46 @@ def _seen(run: Run, predictor: Predictor, count: Count | None) -> Seen:
     )
 
 
-def _strange(seen: Seen) -> np.ndarray:
-    """Images of whose neighbours none has their label."""
-    _, numbers = np.unique(seen.labels, return_inverse=True)
+def _strange(seen: Look) -> np.ndarray:
+    """Images of whose neighbours none has their label, though others have it."""
+    _, numbers, counts = np.unique(seen.labels, return_inverse=True, return_counts=True)
     near = seen.even @ seen.even.T
     np.fill_diagonal(near, -np.inf)
     most = min(NEIGHBOURS, len(numbers) - 1)
     neighbours = np.argpartition(-near, most - 1, axis=1)[:, :most]
-    strange: np.ndarray = ~(numbers[neighbours] == numbers[:, None]).any(1)
+    strange: np.ndarray = ~(numbers[neighbours] == numbers[:, None]).any(1) & (counts[numbers] > 1)
     return strange
 
 
-def _known(run: Run, predictor: Predictor, samples: Samples, every: np.ndarray, count: Count | None) -> Embedding:
-    """What was kept for these weights, or is worked out now."""
-    facts = run.best.stat()
-    about = repr((embedded.VERSION, str(run.path.resolve()), facts.st_size, facts.st_mtime_ns, len(every)))
-    file = places.cache_dir() / "embedded" / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.npz"
+def _place(run: Run, about: object) -> tuple[Path, str]:
+    """Where features are kept, and how the names of those of this run begin."""
+    digests = [hashlib.sha256(repr(each).encode()).hexdigest() for each in (str(run.path.resolve()), about)]
+    beginning = f"run-{digests[0][:16]}-"
+    return places.cache_dir() / "embedded" / f"{beginning}{digests[1][:16]}.npz", beginning
+
+
+def _known(
+    place: tuple[Path, str],
+    predictor: Predictor,
+    samples: Samples,
+    images: Decoded,
+    every: np.ndarray,
+    count: Count | None,
+) -> Embedding:
+    """What was kept for these weights and images, or is worked out now; what was kept for earlier ones goes."""
+    file, beginning = place
     if found := embedded.known(file):
         return found
-    data = predictor.data
-    images = decoded(samples, data.side, "skip", count, data.channels)
     left = np.setdiff1d(every, [index for index, _ in images.bad])
     labels, rows = np.zeros(len(samples), np.int64), []
-    batches = Batches(images, labels, left, eval_pipeline(data), BATCH, 0, shuffle=False, augment=False)
+    batches = Batches(images, labels, left, eval_pipeline(predictor.data), BATCH, 0, shuffle=False, augment=False)
     for inputs, _ in batches.epoch(0):
         rows.append(features(predictor.network, inputs.to(predictor.device, torch.float32)))
         if count:
             count(sum(map(len, rows)), len(left))
-    made = Embedding(tuple(samples.name(int(index)) for index in left), torch.cat(rows).numpy())
+    names = tuple(samples.name(int(index)) for index in left)
+    made = Embedding(names, embedded.rounded(torch.cat(rows).numpy()))
+    for earlier in file.parent.glob(f"{beginning}*"):
+        earlier.unlink(missing_ok=True)
     embedded.keep(file, made)
     return made

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from finetune_core.data.cache import decoded
-from finetune_core.data.chosen import again, chosen
+from finetune_core.data.chosen import of_run
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, train_pipeline
 from finetune_core.errors import UserError
@@ -65,7 +65,7 @@ def _own(
     """Images that it began with, as they were decoded for it."""
     recipe, targets = run.recipe, predictor.targets
     data = recipe.data
-    samples, parts, notes = again(data, run.begun) if run.begun else (*chosen(data), ())
+    samples, parts, notes = of_run(data, run.begun)
     wanted = {"valid": parts.valid, "test": parts.test}[on]
     if not len(wanted):
         raise UserError(
@@ -89,7 +89,9 @@ def _own(
                 count(len(outputs) * len(left) + sum(map(len, answers)), (views + 1) * len(left))
         outputs.append(torch.cat(answers).numpy())
     mean = targets.about.averaged([targets] * len(outputs), outputs) if views else outputs[0]
-    meter.update(*(torch.from_numpy(each).to(predictor.device) for each in (mean, labels[left])))
+    for start in range(0, len(left), size):
+        some = mean[start : start + size].astype(np.float32), labels[left[start : start + size]]
+        meter.update(*(torch.from_numpy(each).to(predictor.device) for each in some))
     return on, len(left), notes
 
 

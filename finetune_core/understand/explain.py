@@ -13,7 +13,7 @@ By covering: the answer is asked for again and again with a window covered, whic
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +24,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor, nn
 
-from finetune_core.data.chosen import again, chosen
+from finetune_core.data.chosen import of_run
 from finetune_core.data.image import Picture, UnreadableError
 from finetune_core.errors import UserError
 from finetune_core.network.network import Network
@@ -84,36 +84,32 @@ def pictures(
     asked: Sequence[tuple[Picture, str]],
     way: Way = "layers",
     count: Count | None = None,
-) -> list[Looked | None]:
-    """Each picture as the network is shown it, with what speaks for that name in it, for its likeliest where it is "".
+) -> Iterator[Looked | None]:
+    """Each picture as the network is shown it, with what speaks for that name in it; None of one that cannot be read.
 
-    None for one that cannot be read.
+    Where the name is "", for the likeliest one; of numbers for the first.
     """
-    found: list[Looked | None] = []
-    for picture, name in asked:
+    names = predictor.targets.names
+    for done, (picture, name) in enumerate(asked):
         if count:
-            count(len(found), len(asked))
+            count(done, len(asked))
         try:
             image = predictor.shown(picture)
         except UnreadableError:
-            found.append(None)
+            yield None
             continue
-        name = name or predictor.targets.names[int(predictor.answered(image[None])[0].argmax())]
-        heat = explain(predictor, image[None], [predictor.targets.names.index(name)], way)[0]
-        found.append(Looked(name, laid_over(image, heat)))
-    return found
+        likeliest = int(predictor.answered(image[None])[0].argmax()) if predictor.targets.about.counted else 0
+        number = names.index(name) if name else likeliest
+        yield Looked(names[number], laid_over(image, explain(predictor, image[None], [number], way)[0]))
 
 
 def telling(run: Run, most: int, count: Count | None = None) -> list[tuple[str, Looked]]:
     """Validation images that tell most, each with what it is: half of them the surest mistakes, then the surest right.
 
-    Nothing where the run has no such answers, or its images are gone.
+    Nothing where the run has no such answers, its images are gone, or its network has no places to point at.
     """
-    if run.recipe.data.source.coming():
-        return []
     try:
-        found = outcomes(run)
-        samples = again(run.recipe.data, run.begun)[0] if run.begun else chosen(run.recipe.data)[0]
+        found, samples = outcomes(run), of_run(run.recipe.data, run.begun)[0]
     except UserError:
         return []
     wrong = found.mistakes()[: most // 2]
@@ -121,13 +117,16 @@ def telling(run: Run, most: int, count: Count | None = None) -> list[tuple[str, 
     places = [int(place) for place in (*wrong, *right) if place in wrong or found.right[place]]
     there = [place for place in places if (samples.root / found.images[place]).is_file()]
     asked = [(samples.root / found.images[place], found.names[found.guess[place]]) for place in there]
-    looked = pictures(predict.load(run), asked, count=count)
+    try:
+        looked = list(pictures(predict.load(run), asked, count=count))
+    except UserError:  # a network without places
+        return []
     return [(found.names[found.truth[place]], each) for place, each in zip(there, looked, strict=True) if each]
 
 
 def laid_over(image: Tensor, heat: np.ndarray) -> np.ndarray:
     """The image in grey with its heat on it, (size, size, 3) uint8: dark where nothing speaks for it, else ember."""
-    grey = image.float().mean(0).numpy()[..., None]
+    grey = image[:3].float().mean(0).numpy()[..., None]
     soft = ndimage.gaussian_filter(heat, heat.shape[-1] / SOFT)  # a place, not a pixel
     warm = (soft / max(float(soft.max()), 1e-12)) ** GAMMA  # products fall off steeply: show the second place, too
     places = warm * (len(EMBER) - 1)
@@ -153,8 +152,9 @@ Told = Callable[[Tensor], Tensor]
 def _conducted(network: Network, told: Told, shown: Tensor, plain: Tensor, asked: Tensor) -> Tensor:
     """The product over layer groups."""
     product = shown.new_ones((len(shown), *shown.shape[-2:]))
-    layers = _spread(_layers(network, shown[:1]))
-    if not layers:
+    found_layers, last = _layers(network, shown[:1])
+    layers = _spread(found_layers)
+    if not layers or hasattr(network.module, "reroll"):  # Hiera's tokens are in the order of its masks
         raise UserError(
             "This network has no layers that keep the places of a picture.",
             hint="Look by covering instead, which asks nothing of the layers.",
@@ -163,13 +163,13 @@ def _conducted(network: Network, told: Told, shown: Tensor, plain: Tensor, asked
         way = {"baselines": plain, "n_steps": STEPS, "internal_batch_size": max(AT_ONCE, len(shown))}
         moved = LayerConductance(told, layer).attribute(shown, target=asked, **way)
         there = LayerGradientXActivation(told, layer).attribute(shown, target=asked)
-        product *= LEFT + (_share(moved, shown) + _share(there, shown)) / 2
+        product *= LEFT + (_share(moved, shown, last) + _share(there, shown, last)) / 2
     return _from_0_to_1(product - product.flatten(1).amin(1)[:, None, None])
 
 
-def _share(found: Tensor, shown: Tensor) -> Tensor:
+def _share(found: Tensor, shown: Tensor, last: bool) -> Tensor:
     """What speaks for the answer at each pixel, of what was found at each number that a layer gives."""
-    places = _places(found.detach())
+    places = _places(found.detach(), last)
     assert places is not None
     sums = places.sum(1, keepdim=True).clamp(min=0)
     return _from_0_to_1(nn.functional.interpolate(sums, size=shown.shape[-2:], mode="bilinear")[:, 0])
@@ -190,14 +190,16 @@ def _covered(network: Network, told: Told, shown: Tensor, plain: Tensor, asked: 
     return _from_0_to_1(lost.mean(1).clamp(min=0).detach())
 
 
-def _layers(network: Network, image: Tensor) -> list[nn.Module]:
-    """Of each layer group the last module whose output still has places, stem first."""
+def _layers(network: Network, image: Tensor) -> tuple[list[nn.Module], bool]:
+    """Of each layer group the last module whose output still has places, stem first; and whether channels come last."""
     last: dict[str, nn.Module] = {}
+    laid: list[bool] = []
 
     def watch(group: str) -> Callable[[nn.Module, object, object], None]:
         def seen(module: nn.Module, _: object, output: object) -> None:
             if isinstance(output, Tensor) and _places(output) is not None:
                 last[group] = module
+                laid.append(output.ndim == 4 and output.shape[1] == output.shape[2] != output.shape[3])
 
         return seen
 
@@ -210,14 +212,17 @@ def _layers(network: Network, image: Tensor) -> list[nn.Module]:
     finally:
         for hook in hooks:
             hook.remove()
-    return [last[group.name] for group in body if group.name in last]
+    return [last[group.name] for group in body if group.name in last], any(laid)
 
 
-def _places(output: Tensor) -> Tensor | None:
-    """A layer's output as (N, C, H, W) with more than one place; of tokens without those that stand for none."""
+def _places(output: Tensor, last: bool = False) -> Tensor | None:
+    """A layer's output as (N, C, H, W) with more than one place; of tokens without those that stand for none.
+
+    Where `last`, the network lays out N, H, W, C, as Swin does: there may be as many channels as rows.
+    """
     if output.ndim == 4:
-        last = output.shape[1] == output.shape[2] != output.shape[3]  # laid out N, H, W, C, as in Swin
-        laid = output.permute(0, 3, 1, 2) if last else output
+        turned = output.shape[2] != output.shape[3] or (last and _even(output))
+        laid = output.permute(0, 3, 1, 2) if turned else output
         return laid if laid.shape[-1] > 1 else None
     if output.ndim != 3:
         return None
@@ -226,6 +231,11 @@ def _places(output: Tensor) -> Tensor | None:
         return None
     tokens = output[:, output.shape[1] - side * side :]  # class and register tokens come first
     return tokens.transpose(1, 2).unflatten(2, (side, side))
+
+
+def _even(output: Tensor) -> bool:
+    """Whether nothing tells rows, columns and channels apart."""
+    return output.shape[1] == output.shape[2] == output.shape[3]
 
 
 def _spread(layers: Sequence[nn.Module]) -> list[nn.Module]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.records import Count
-from pages.ui.kit import shell
+from pages.ui.kit import shell, state
 from pages.ui.kit.pieces import piece
 
 SOON = 1.0  # seconds in which small work is done, so that no bar flashes by
@@ -74,6 +74,13 @@ def begin(place: dict[str, Behind[Found]], key: str, work: Callable[[Count], Fou
             place[key] = Behind(place, key, work, words)
             place[key].start()
         return place[key]
+
+
+def own(kind: str) -> dict[str, Behind[Any]]:
+    """The session's place for work that each draw of a page asks for: tabs would replace each other's in turn."""
+    if (place := state.value(f"behind:{kind}")) is None:
+        state.keep(f"behind:{kind}", place := {})
+    return place
 
 
 def goes_on(work: Behind[Found] | None) -> bool:

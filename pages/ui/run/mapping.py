@@ -20,15 +20,15 @@ from pages.ui.kit.chart import Drawn, chart, clicked, drawn
 CHART, PICKED = "map", "map-picked"
 SIDE, WIDTH, MOST = 200, 120, 12  # px of a picture, that a column has at least, and how many strange ones are shown
 Made = tuple[Any, Drawn]  # an `embedding.Map`, and as the browser gets it
-_place: dict[str, Behind[Made]] = {}  # the map that is made, or was last, by whatever tab
+_places: dict[str, dict[str, Behind[Made]]] = {}  # the map that is made, or was last, of each run
 
 
 def atlas(run: Run) -> None:
     """The map, made behind the page."""
-    key = f"{run.path}:{stamp(run.best)}"
-    if key not in _place:
+    key, place = f"{run.path}:{stamp(run.best)}", _places.setdefault(run.id, {})
+    if key not in place:
         warm.wait()
-    behind.watch(behind.begin(_place, key, partial(_made, run), "Looking at all images"), partial(_map, key))
+    behind.watch(behind.begin(place, key, partial(_made, run), "Looking at all images"), partial(_map, key))
 
 
 def _made(run: Run, count: Count) -> Made:

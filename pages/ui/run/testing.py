@@ -59,5 +59,6 @@ def _shown(recipe: Recipe, look: Mapping[str, Any]) -> None:
     when = datetime.fromtimestamp(look["when"]).strftime("%d %B, %H:%M")
     known = [score for score in recipe.task.scores if score.key in look["scores"]]
     words = " · ".join(f"{score.inside} **{score.shown(look['scores'][score.key])}**" for score in known)
+    views = f", mean of {look['views'] + 1} views" if look.get("views") else ""
     late = "" if look["look"] == 1 else f" :orange-badge[look {look['look']}: chosen by, it is no test any more]"
-    st.markdown(f"{words} :gray[{counted(look['images'], 'test image')}, {when}]{late}")
+    st.markdown(f"{words} :gray[{counted(look['images'], 'test image')}{views}, {when}]{late}")

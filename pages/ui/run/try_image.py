@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 
 from finetune_core import figures
-from finetune_core.data.chosen import again, chosen
+from finetune_core.data.chosen import of_run
 from finetune_core.data.image import Picture, read_image
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import files
@@ -23,7 +23,6 @@ from finetune_core.places import stamp
 from finetune_core.records import Count
 from finetune_core.runs.store import Run
 from pages.ui.kit import behind, dataset, shell, state, warm
-from pages.ui.kit.behind import Behind
 from pages.ui.kit.chart import chart
 from pages.ui.run.heating import WAYS, heat
 from pages.ui.run.looking import many
@@ -31,7 +30,6 @@ from pages.ui.run.looking import many
 SIDE = 512  # px, the short side of the picture on the page
 HEAT, MOST = 280, 3  # px of a heat map, and how many of tags and numbers
 LIKES = 6  # training images that are like it
-_likes: dict[str, Behind[list[Any]]] = {}  # what is looked for, or was last, by whatever tab
 Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
 
 FORMATS = [ending[1:] for ending in files.ENDINGS]  # as the uploader wants them
@@ -86,11 +84,11 @@ def _alike(run: Run, picture: Picture) -> None:
     if not more.open:
         return
     with more:
-        named = f"{run.path}:{stamp(run.best)}:{_told_apart(picture)}"
-        if named not in _likes:
+        named, place = f"{run.path}:{stamp(run.best)}:{_told_apart(picture)}", behind.own("alike")
+        if named not in place:
             warm.wait()
         work = partial(_nearest, run, _own(picture))
-        behind.watch(behind.begin(_likes, named, work, "Looking at all images, once"), _shown_alike)
+        behind.watch(behind.begin(place, named, work, "Looking at all images, once"), _shown_alike)
 
 
 def _nearest(run: Run, picture: Picture, count: Count) -> list[Any]:
@@ -108,7 +106,7 @@ def _shown_alike(found: Sequence[Any]) -> None:
 
 
 def _own(picture: Picture) -> Picture:
-    """A picture for a thread of its own: an upload is read from where the last reader left it."""
+    """A picture for a thread of its own: two that read one file at a time move it under each other."""
     return BytesIO(picture.getvalue()) if isinstance(picture, BytesIO) else picture
 
 
@@ -128,10 +126,7 @@ def _where(run: Run, picture: Picture, likely: Answer, truth: str) -> None:
         said = "Warm is what speaks for it, in what the model is shown of the picture. It is a hint, not a proof."
         st.caption(said)
         draw = lambda made: _heats(wanted, made)  # noqa: E731
-        own = (
-            BytesIO(picture.getvalue()) if isinstance(picture, BytesIO) else picture
-        )  # read behind the page, and by it
-        heat(run, [(own, name) for name in wanted], f"{_told_apart(picture)}:{wanted}", draw, way or "layers")
+        heat(run, [(_own(picture), name) for name in wanted], f"{_told_apart(picture)}:{wanted}", draw, way or "layers")
 
 
 def _heats(names: Sequence[str], made: Sequence[Any]) -> None:
@@ -199,11 +194,7 @@ def _from_validation(run: Run, place: float) -> tuple[Path, str]:
 
 def _measured_on(run: Run) -> tuple[Samples, np.ndarray]:
     """The images that it began with, and which of them are its validation images; earlier runs have not kept that."""
-    if coming := run.recipe.data.source.coming():
-        raise UserError(
-            "Its images are not on this machine any more.", coming, "Choose the set on Data to get it again."
-        )
-    samples, parts = again(run.recipe.data, run.begun)[:2] if run.begun else chosen(run.recipe.data)
+    samples, parts, _ = of_run(run.recipe.data, run.begun)
     return samples, parts.valid
 
 

@@ -117,11 +117,9 @@ def _scores(found: Comparison, called: dict[str, str]) -> pd.DataFrame:
     def cell(each: Interval, score: Any) -> str:
         return f"{score.shown(each.value)} ({score.shown(each.low)} to {score.shown(each.high)})"
 
-    scored = {**{called[run]: each for run, each in found.runs.items()}, "All together": found.together}
-    rows = {
-        name: {score.title: cell(each[score.key], score) for score in found.scores} for name, each in scored.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    scored = [*((called[run], each) for run, each in found.runs.items()), ("All together", found.together)]
+    rows = [{score.title: cell(each[score.key], score) for score in found.scores} for _, each in scored]
+    return pd.DataFrame(rows, index=[name for name, _ in scored])
 
 
 @st.cache_data(max_entries=50, show_spinner=False)

@@ -1,5 +1,6 @@
 """What looks alike to a model: nearest images and a map, by features that are kept for the weights of the run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ from PIL import Image
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KNeighborsClassifier
 
+from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
 from finetune_core.understand import embedding
-from finetune_core.understand.embedding import Seen
+from finetune_core.understand.embedding import Look
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def run(tiny: Recipe) -> Run:
     return made
 
 
-def clouds(classes: int = 3, each: int = 40) -> Seen:
+def clouds(classes: int = 3, each: int = 40) -> Look:
     """Three clouds of features, one image of which has another's label."""
     draw = np.random.default_rng(0)
     centres = draw.normal(0, 6, (classes, 16))
@@ -32,7 +34,7 @@ def clouds(classes: int = 3, each: int = 40) -> Seen:
     labels = [name for name in "abc"[:classes] for _ in range(each)]
     labels[5] = "c"
     paths = tuple(Path(f"{number}.png") for number in range(len(labels)))
-    return Seen(paths, tuple(labels), np.arange(len(labels)) % 4 == 0, features)
+    return Look(paths, tuple(labels), np.arange(len(labels)) % 4 == 0, features)
 
 
 def test_alike_ones_lie_together_and_the_strange_one_is_told() -> None:
@@ -75,8 +77,21 @@ def test_features_are_worked_out_once_for_the_weights(run: Run, monkeypatch: pyt
     first = embedding.look(run)
     heard: list[int] = []
     again = embedding.look(run, lambda done, total: heard.append(done))
-    assert again.features == pytest.approx(first.features, rel=1e-3, abs=1e-4), "kept in half precision"
+    assert (again.features == first.features).all()
     assert heard == []
+    heard.clear()
     run.best.touch()
     embedding.look(run, lambda done, total: heard.append(done))
     assert heard
+    assert len(list((places.cache_dir() / "embedded").iterdir())) == 1, "what was kept for earlier weights is gone"
+    picture = first.paths[0]
+    Image.open(picture).convert("L").convert("RGB").save(picture)
+    assert not (embedding.look(run).features == first.features).all(), "another picture"
+
+
+def test_what_says_nothing_has_no_map() -> None:
+    seen = clouds()
+    with pytest.raises(UserError, match="There is no map"):
+        embedding.mapped(replace(seen, features=np.zeros_like(seen.features)))
+    lonely = replace(seen, labels=("alone", *seen.labels[1:]))
+    assert not embedding.mapped(lonely).strange[0], "nothing could lie beside it"

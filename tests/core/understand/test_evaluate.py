@@ -19,6 +19,7 @@ from finetune_core.recipe import Data, Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
+from finetune_core.training.metrics import Meter
 from finetune_core.understand import many, predict
 from finetune_core.understand.evaluate import evaluate
 
@@ -154,15 +155,21 @@ def test_a_table_of_other_tags_is_measured(tiny: Recipe, sources: dict[str, dict
     assert set(found.scores) == set(run.epochs()[-1]["scores"])
 
 
-def test_several_views_are_the_mean_of_their_probabilities(tiny: Recipe, capsys: Capture) -> None:
+def test_several_views_are_the_mean_of_their_probabilities(
+    tiny: Recipe, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = trained(tiny.with_value("augment", [{"kind": "horizontal_flip", "chance": 1.0}]))
     samples, parts = chosen(run.recipe.data)
     predictor = predict.load(run)
     images = torch.stack(next(iter(many.read(predictor, [samples.paths[index] for index in parts.valid]))))
     mean = (predictor.answered(images) + predictor.answered(images.flip(-1))) / 2
     right = mean.argmax(1).numpy() == np.array(samples.labels)[parts.valid]
+    heard: list[torch.Tensor] = []
+    update = Meter.update
+    monkeypatch.setattr(Meter, "update", lambda self, *given: (heard.append(given[0]), update(self, *given)))
     found, _ = evaluate(run, "valid", views=1)
     assert found.scores["accuracy"] == pytest.approx(right.mean())
+    assert torch.cat(heard).softmax(1).numpy() == pytest.approx(mean.numpy(), abs=1e-5)
     assert main(["evaluate", run.id, "--views", "1"]) == 0
     assert "mean of 2 views" in capsys.readouterr().out
     assert main(["evaluate", run.id, "--views", "1", "--on", str(run.path)]) == 2

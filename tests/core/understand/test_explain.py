@@ -41,6 +41,9 @@ def test_tokens_and_channels_last_are_laid_out_as_pictures() -> None:
     before = torch.full((2, 5, 3), -1.0)  # a class token and four registers
     for laid in (picture, picture.permute(0, 2, 3, 1), tokens, torch.cat([before, tokens], 1)):
         assert (explain._places(laid) == picture).all()
+    even = torch.arange(2 * 4 * 4 * 4.0).reshape(2, 4, 4, 4)
+    assert (explain._places(even) == even).all()
+    assert (explain._places(even.permute(0, 2, 3, 1), last=True) == even).all()
     assert explain._places(torch.zeros(2, 8, 1, 1)) is None, "pooled: no places are left"
     assert explain._places(torch.zeros(2, 8)) is None
 
@@ -84,6 +87,6 @@ def test_the_command_writes_a_picture_each(run: Run, images: Path, tmp_path: Pat
 
 def test_a_network_without_places_says_what_else_to_ask(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = predict.load(run, "cpu")
-    monkeypatch.setattr(explain, "_places", lambda output: None)
+    monkeypatch.setattr(explain, "_places", lambda output, last=False: None)
     with pytest.raises(UserError, match="Look by covering"):
         explain.explain(predictor, torch.zeros(1, 3, 64, 64, dtype=torch.uint8), [0])

@@ -37,23 +37,34 @@ def _open(page: Page, studio: Studio, run: Run, tab: str) -> None:
     page.locator(AT_REST).wait_for()
 
 
+@pytest.mark.parametrize(
+    ("key", "holds"),
+    [("onnx", "model.onnx"), ("int8", "model.onnx"), ("torch", "model.pt2"), ("weights", "model.safetensors")],
+)
 def test_a_model_is_made_and_downloaded(
-    page: Page, studio: Studio, trained: Run, tmp_path: Path, shoot: Callable[[Page, str], None]
+    page: Page,
+    studio: Studio,
+    trained: Run,
+    tmp_path: Path,
+    shoot: Callable[[Page, str], None],
+    key: str,
+    holds: str,
 ) -> None:
     _open(page, studio, trained, "Take away")
-    card = page.locator(".st-key-take-onnx")
+    card = page.locator(f".st-key-take-{key}")
     card.get_by_role("button", name="Make").click()
-    expect(card).to_contain_text("the same answer to all", timeout=3 * MINUTES)
-    shoot(page, "take-away")
+    said = "the same answer to" if key == "int8" else "the same answer to all"
+    expect(card).to_contain_text(said, timeout=3 * MINUTES)
+    shoot(page, f"take-away-{key}")
     page.reload()  # it is kept
-    expect(card).to_contain_text("the same answer to all")
+    expect(card).to_contain_text(said)
     with page.expect_download() as download:
         card.get_by_role("button", name="Download").click()
-    assert download.value.suggested_filename == "Three-colours-onnx.zip"
+    assert download.value.suggested_filename == f"Three-colours-{key}.zip"
     download.value.save_as(tmp_path / "away.zip")
     with zipfile.ZipFile(tmp_path / "away.zip") as archive:
         names = {Path(name).name for name in archive.namelist()}
-    assert names == {"model.onnx", "look.py", "names.json", "check.json", "README.md"}
+    assert names == {holds, "look.py", "names.json", "check.json", "README.md"}
 
 
 def test_a_model_card_is_written_and_downloaded(

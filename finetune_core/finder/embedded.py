@@ -19,6 +19,7 @@ import numpy as np
 
 from finetune_core import places
 from finetune_core.finder import probes
+from finetune_core.parts.tasks import softmax
 from finetune_core.recipe import Recipe
 
 VERSION = 1
@@ -123,9 +124,9 @@ def _shares(known: np.ndarray, wanted: np.ndarray, asked: np.ndarray, classes: i
     helds = [_left_out(values, axes, targets, pull) for pull in PULLS]
     best = int(np.argmin([np.square(held - targets).mean() for held in helds]))
     pull, held = PULLS[best], helds[best]
-    chances = [_softmax(sharp * held)[np.arange(len(wanted)), wanted] for sharp in SHARPEST]
+    chances = [softmax(sharp * held)[np.arange(len(wanted)), wanted] for sharp in SHARPEST]
     sharp = SHARPEST[int(np.argmax([np.log(each.clip(1e-9)).mean() for each in chances]))]
-    shares = _softmax(sharp * (across @ (axes / (values.clip(0) + pull)) @ (axes.T @ targets)))
+    shares = softmax(sharp * (across @ (axes / (values.clip(0) + pull)) @ (axes.T @ targets)))
     doubt = MODEST * classes / (len(wanted) + MODEST * classes)  # few labels cannot make anybody sure
     return (1 - doubt) * shares + doubt / classes
 
@@ -135,12 +136,6 @@ def _left_out(values: np.ndarray, axes: np.ndarray, targets: np.ndarray, pull: f
     shrink = axes / (values.clip(0) + pull)
     inverse = np.einsum("ij,ij->i", shrink, axes)
     found: np.ndarray = targets - (shrink @ (axes.T @ targets)) / inverse[:, None]
-    return found
-
-
-def _softmax(values: np.ndarray) -> np.ndarray:
-    raised = np.exp(values - values.max(1, keepdims=True))
-    found: np.ndarray = raised / raised.sum(1, keepdims=True)
     return found
 
 

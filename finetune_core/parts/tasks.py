@@ -445,6 +445,13 @@ ONE_CLASS, TAGS, NUMBERS = OneClass(), Tags(), Numbers()
 TASKS: Mapping[str, Task] = {task.key: task for task in (ONE_CLASS, TAGS, NUMBERS)}
 
 
+def softmax(values: np.ndarray) -> np.ndarray:
+    """Outputs (N, classes) as shares that come to 1, for what does without torch."""
+    raised = np.exp(values - values.max(1, keepdims=True))
+    found: np.ndarray = raised / raised.sum(1, keepdims=True)
+    return found
+
+
 def _mean_of_logs(values: Sequence[np.ndarray]) -> np.ndarray:
     """The logarithm of the mean of what these are logarithms of."""
     found: np.ndarray = np.logaddexp.reduce(np.stack(values), axis=0) - math.log(len(values))

@@ -32,9 +32,8 @@ from finetune_core.understand.predict import Predictor
 
 AXES = 50  # principal axes that a map is made from, as van der Maaten and Hinton 2008 do
 MOST = 4000  # images on a map, of more so many from all over them
-FEWEST = 4
+FEWEST = 4  # images that make a map
 NEIGHBOURS = 10  # of which one at least shares an image's label, or it is strange
-TINY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Look:
     @cached_property
     def usual(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each feature."""
-        return self.features.mean(0), self.features.std(0) + TINY
+        return self.features.mean(0), self.features.std(0) + embedded.TINY
 
     @cached_property
     def even(self) -> np.ndarray:
@@ -69,7 +68,7 @@ class Look:
         """The same of other features."""
         mean, spread = self.usual
         standard = (found - mean) / spread
-        evened: np.ndarray = standard / (np.linalg.norm(standard, axis=1, keepdims=True) + TINY)
+        evened: np.ndarray = standard / (np.linalg.norm(standard, axis=1, keepdims=True) + embedded.TINY)
         return evened
 
     def some(self, most: int) -> Look:

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from finetune_core.errors import UserError
-from finetune_core.parts.tasks import ONE_CLASS, Targets
+from finetune_core.parts.tasks import ONE_CLASS, Targets, softmax
 from finetune_core.runs.states import predictions
 from finetune_core.runs.store import Run
 from finetune_core.understand.resampled import Interval, draws, interval
@@ -66,7 +66,7 @@ class Outcomes:
     @cached_property
     def shares(self) -> np.ndarray:
         """The probability of each class, (N, classes) float64."""
-        return _softmax(self.outputs.astype(np.float64))
+        return softmax(self.outputs.astype(np.float64))
 
     @cached_property
     def guess(self) -> np.ndarray:
@@ -132,7 +132,7 @@ class Outcomes:
         """How far confidence may be trusted, and the temperature that mends it on these images (Guo et al. 2017)."""
         bins = _binned(self.sure, self.right)
         temperature = _temperature(self.outputs.astype(np.float64), self.truth)
-        cooled = _softmax(self.outputs.astype(np.float64) / temperature).max(1)
+        cooled = softmax(self.outputs.astype(np.float64) / temperature).max(1)
         return Calibration(bins, _error(bins), temperature, _error(_binned(cooled, self.right)))
 
     def _sorted(self, which: np.ndarray, by: np.ndarray) -> np.ndarray:
@@ -153,12 +153,6 @@ def from_kept(kept: predictions.Predictions, targets: Targets | None) -> Outcome
     if kept.outputs.shape[1] != len(targets.names) or (len(kept.wanted) and kept.wanted.max() >= len(targets.names)):
         raise UserError("The answers that the run kept are not of its classes.", "A file of it was changed.")
     return Outcomes(targets.names, kept.images, kept.wanted.astype(np.int64), kept.outputs, kept.epoch)
-
-
-def _softmax(values: np.ndarray) -> np.ndarray:
-    raised = np.exp(values - values.max(1, keepdims=True))
-    found: np.ndarray = raised / raised.sum(1, keepdims=True)
-    return found
 
 
 def _binned(sure: np.ndarray, right: np.ndarray) -> tuple[Bin, ...]:

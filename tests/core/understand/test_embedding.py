@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from finetune_core import places
 from finetune_core.errors import UserError
+from finetune_core.finder import embedded
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
@@ -45,7 +46,7 @@ def test_alike_ones_lie_together_and_the_strange_one_is_told() -> None:
     right[5] = "a"
     assert KNeighborsClassifier(5).fit(made.places, right).score(made.places, right) == 1.0
     assert (embedding.mapped(seen).places == made.places).all(), "the same map each time"
-    features = (seen.features - seen.features.mean(0)) / (seen.features.std(0) + embedding.TINY)
+    features = (seen.features - seen.features.mean(0)) / (seen.features.std(0) + embedded.TINY)
     assert seen.even @ seen.even.T == pytest.approx(cosine_similarity(features), abs=1e-4)
 
 

@@ -31,11 +31,10 @@ def clouds(count: int) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
 def test_the_heat_lies_on_the_square_that_is_the_class(name: str) -> None:
     predictor, photos = heat.untrained(name), clouds(64)
-    heat.learn(predictor, photos, 200, 2e-3)
+    heat.learn(predictor, photos, 300, 2e-3)
     images, classes, places = heat.planted(photos, 12, seed=99)
     assert (predictor.answered(images).argmax(1) == classes).float().mean() > 0.9
-    # `python -m benchmarks.heat` asks for 80 %, of networks that have learned longer
-    assert heat.share(predictor, images, classes, places, "layers") > 0.7, "the square is 9 % of the picture"
+    assert heat.share(predictor, images, classes, places, "layers") > 0.8, "the square is 9 % of the picture"
 
 
 def test_tokens_and_channels_last_are_laid_out_as_pictures() -> None:

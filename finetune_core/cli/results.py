@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from finetune_core.parts.tasks import TASKS
 from finetune_core.recipe.diff import differing
 from finetune_core.runs.shelf import summaries
 from finetune_core.runs.shelf.summaries import Summary
+from finetune_core.runs.states import fitted
+from finetune_core.runs.store import Run
 from finetune_core.wording import count as counted
 from finetune_core.wording import few, file_name, shown
 
@@ -36,6 +39,11 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--on", default="valid", metavar="IMAGES", help=help)
     help = "views of each image that its augmentation draws, for the mean of their answers (default 0: the plain image)"
     one.add_argument("--views", type=whole(0), default=0, metavar="N", help=help)
+    one.add_argument("--csv", type=Path, metavar="FILE", help="write a table: each image, its label, all its values")
+    one = commands.add(calibrate, "run", "json")
+    kept = one.add_mutually_exclusive_group()
+    kept.add_argument("--keep", action="store_true", help="keep it with the model: predict, serve, export follow")
+    kept.add_argument("--forget", action="store_true", help="keep nothing any more")
     one = commands.add(predict, "run", "json")
     one.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, zip or tar archives")
     one.add_argument("--csv", type=Path, metavar="FILE", help="write a table: each image with all its values")
@@ -105,7 +113,14 @@ def evaluate(options: Options) -> None:
     run = open_run(options)
     with Bar("Reading and measuring") as count:
         on = options.on if options.on in ("valid", "test") else places.expanded(options.on)
-        found, notes = measure(run, on, count, options.views)
+        look = measure(run, on, count, options.views)
+    found, notes = look.found, look.notes
+    if options.csv:
+        from finetune_core.understand import many
+
+        truth = [look.targets.about.spelled(look.targets, each) for each in look.answers.wanted]
+        seen = many.of_answers(look.targets, look.answers)
+        write(places.expanded(options.csv), many.table(seen, look.targets, truth))
     if options.json:
         print_json({**json.loads(found.line()), "notes": notes})
         return
@@ -120,6 +135,23 @@ def evaluate(options: Options) -> None:
     if found.look > 1:
         print(f"Look {found.look} at these test images: what is chosen by them is no test any more.")
     print(*notes, sep="\n", end="\n" * bool(notes))
+
+
+def calibrate(options: Options) -> None:
+    """Fit what a model's answers mean: a temperature for its confidence, or a threshold for each tag."""
+    from finetune_core.understand import fitting
+
+    run = open_run(options)
+    found = fitting.fit(run)
+    kept = fitted.load(run)
+    if options.keep or options.forget:
+        kept = found.fitted if options.keep else None
+        fitted.save(run, kept)
+    if options.json:
+        print_json({**asdict(found), "kept": kept and asdict(kept)})
+        return
+    print(*found.lines(), sep="\n")
+    print("Kept with the model." if kept else "Not kept: the model answers as it has learned to. Keep it with --keep.")
 
 
 def _loss(value: float | None) -> str:
@@ -173,12 +205,23 @@ def compare(options: Options) -> None:
     recipes = [run.recipe for run in found]
     if options.json:
         words = [comparing.verdict(pair, made, called) for pair in (*made.pairs, made.gained)]
-        print_json({**asdict(made), "verdicts": words, "differences": differing(*recipes)})
+        pairs = {"agreements": [_agreement(one, other) for one, other in combinations(found, 2)]}
+        print_json({**asdict(made), **pairs, "verdicts": words, "differences": differing(*recipes)})
         return
     _print_scores(made, called)
     for line in [*(comparing.verdict(pair, made, called) for pair in (*made.pairs, made.gained)), *made.notes]:
         print(f"\n{line}")
     _print_differences(recipes, list(called.values()))
+
+
+def _agreement(one: Run, other: Run) -> dict[str, Any]:
+    """What two runs say of the same images: how many each way, and which."""
+    from finetune_core.understand.agreement import agreement
+
+    made = agreement(one, other)
+    groups = {key: [shown(made.images[place]) for place in places] for key, places in made.groups.items()}
+    scores = {} if made.right is None else {"same": made.share, "kappa": made.kappa}
+    return {"runs": [one.id, other.id], **scores, **groups}
 
 
 TOGETHER = "All together"  # as the row of a table

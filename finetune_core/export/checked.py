@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_core.parts.sources.archives import BROKEN
+from finetune_core.places import stamp
 from finetune_core.runs.store import Run
 from finetune_core.wording import count
 
@@ -42,9 +43,8 @@ class Check:
 
 
 def weights_of(run: Run) -> str:
-    """Tells the run's weights from earlier and later ones."""
-    facts = run.best.stat()
-    return f"{facts.st_size} {facts.st_mtime_ns}"
+    """Tells the run's weights, and what was fitted to their answers, from earlier and later ones."""
+    return repr((stamp(run.best), stamp(run.fitted_file)))
 
 
 def taken(run: Run, key: str) -> tuple[Path, Check] | None:

@@ -102,7 +102,8 @@ class Onnx(Format):
         except Exception as error:  # an operator without a translation raises whatever its author chose
             raise _not_said("as ONNX", "Not all that it does can be said in ONNX", error) from error
         targets = making.predictor.targets
-        made.model.metadata_props.update(names=json.dumps(targets.names), task=targets.task)
+        said = {"thresholds": json.dumps(targets.thresholds)} if targets.thresholds else {}
+        made.model.metadata_props.update(names=json.dumps(targets.names), task=targets.task, **said)
         made.save(folder / self.file)
 
     def asking(self, making: Making) -> str:

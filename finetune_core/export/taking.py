@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ def _readme(form: Format, making: Making, found: Check) -> str:
     about, names, channels = predictor.targets.about, predictor.targets.names, predictor.network.channels
     colours = "grey" if channels == 1 else "RGB"
     values = "a probability each" if about.counted else "numbers in their own units"
+    bars = zip(names, predictor.targets.thresholds, strict=False)
+    counts = f"A tag counts from here on: {', '.join(f'{name} {bar:.4g}' for name, bar in bars)}.\n"
     lines = [
         f"# {recipe.name or making.run.id}\n",
         f"A {recipe.model.backbone.architecture}, fine-tuned with Thaw for {about.there(len(names))}.\n",
@@ -98,6 +101,7 @@ def _readme(form: Format, making: Making, found: Check) -> str:
         "It answers to one whole picture, upright and on white, as numbers from 0 to 255 (uint8) of",
         f"height × width × {channels} ({colours}), which it scales, cuts and normalises by itself.",
         f"The answer has {len(names)} values in the order of `names.json`: {values}.\n",
+        *[counts] * bool(predictor.targets.thresholds),
         f"{found.line()} More is in `check.json`.",
     ]
     return "\n".join(lines) + "\n"
@@ -177,7 +181,7 @@ def _compared(
     making: Making, before: Sequence[Tensor], after: Sequence[Tensor], wanted: Sequence[Any], failed: int
 ) -> Check:
     targets = making.predictor.targets
-    right = targets.about.right
+    right = partial(targets.about.right, targets)
     pairs = list(zip(before, after, strict=True))
     return Check(
         images=len(pairs) + failed,
@@ -194,7 +198,7 @@ def _compared(
 def _same(targets: Targets, one: Tensor, other: Tensor) -> bool:
     """Whether two answers come to the same class or tags; numbers where a thousandth of their spread lies between."""
     about = targets.about
-    said = about.right(other, int(one.argmax()) if about.exclusive else one)
-    if said is not None:
-        return said
+    if about.counted:
+        said, also = ({*about.seen(targets, about.answers(targets, each, len(each)))} for each in (one, other))
+        return said == also
     return bool(((one - other).abs() <= NEAR * torch.tensor(targets.std, dtype=torch.float64)).all())

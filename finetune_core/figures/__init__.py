@@ -1,9 +1,10 @@
 """Records and values to plotly figures: pure functions, named after what they show."""
 
 from finetune_core.figures.colours import LINES, group_colours
-from finetune_core.figures.comparing import by_name, compared, compared_losses, guesses, reliability
+from finetune_core.figures.comparing import by_name, compared, compared_losses, guesses
 from finetune_core.figures.data import class_balance, spread
 from finetune_core.figures.finder import Curve, curve, finder, race
+from finetune_core.figures.judging import against, misses, precision_recall, reliability, roc
 from finetune_core.figures.layers import layer_bar
 from finetune_core.figures.mapping import mapped
 from finetune_core.figures.scouting import scouted
@@ -16,6 +17,7 @@ __all__ = [
     "LINES",
     "Axis",
     "Curve",
+    "against",
     "alt",
     "by_name",
     "by_step",
@@ -32,10 +34,13 @@ __all__ = [
     "loss",
     "mapped",
     "measured",
+    "misses",
     "planned_rates",
+    "precision_recall",
     "race",
     "rates",
     "reliability",
+    "roc",
     "scored",
     "scouted",
     "smoothed",

@@ -65,23 +65,6 @@ def by_name(values: Mapping[str, float | None], score: Score) -> go.Figure:
     return figure
 
 
-def reliability(bins: Sequence[tuple[float, float, int]]) -> go.Figure:
-    """How many are right (bars) of images that the model is about as sure of; on the line sureness would be exact.
-
-    A bin is (how sure on the mean, the share that is right, how many images).
-    """
-    figure = canvas("When it is sure, is it right?", "how sure", height=300)
-    sure, right, images = ([each[place] for each in bins] for place in range(3))
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "dash": "dot"}, hoverinfo="skip")
-    hover = "%{x:.0%} sure, %{y:.0%} right, %{customdata} images<extra></extra>"
-    width = [0.05] * len(bins)
-    figure.add_bar(x=sure, y=right, width=width, customdata=images, marker={"color": ICE}, hovertemplate=hover)
-    figure.update_layout(showlegend=False, hovermode="closest")
-    figure.update_xaxes(range=[0, 1.02], tickformat=".0%")
-    figure.update_yaxes(range=[0, 1.05], tickformat=".0%")
-    return figure
-
-
 def guesses(likely: Sequence[tuple[str, float]]) -> go.Figure:
     """The likeliest classes as bars, likeliest on top; `likely` holds names and probabilities in [0, 1]."""
     figure = canvas("What the model sees", "probability", height=90 + 44 * len(likely))

@@ -70,6 +70,9 @@ class Targets:
 
     `counts` holds the training images of each class or tag, `images` the number of all of them. Numbers are learned
     in standard units: less `mean`, divided by `std`, both over the training images.
+
+    What was fitted to a trained model's answers comes later: a `temperature` that outputs for classes are divided by
+    (Guo et al. 2017), and the probability from which on each tag counts, `THRESHOLD` where there are no `thresholds`.
     """
 
     task: Kind
@@ -78,6 +81,8 @@ class Targets:
     images: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] = ()
 
     @property
     def about(self) -> Task:
@@ -92,6 +97,16 @@ class Targets:
     def encoded(self, labels: Sequence[Any]) -> np.ndarray:
         """Labels as the loss wants them: (N,) int64 for classes, (N, names) float32 for tags and for numbers."""
         return self.about.encoded(self, labels)
+
+    def threshold(self, name: str) -> float:
+        """The probability from which on a tag counts."""
+        return self.thresholds[self.names.index(name)] if self.thresholds else THRESHOLD
+
+    @property
+    def bars(self) -> np.ndarray:
+        """What each tag's output must reach to count, (names,) float64: the logarithm of its threshold's odds."""
+        chosen = np.asarray(self.thresholds or (THRESHOLD,) * len(self.names))
+        return np.log(chosen) - np.log1p(-chosen)
 
 
 class Task(ABC):
@@ -148,6 +163,10 @@ class Task(ABC):
         """A label in words."""
 
     @abstractmethod
+    def spelled(self, targets: Targets, wanted: Any) -> str:
+        """An encoded label in words."""
+
+    @abstractmethod
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
         """Outputs (N, names) as probabilities, or as numbers in their own units."""
 
@@ -164,7 +183,11 @@ class Task(ABC):
         """The value of an answer as people read it."""
         return f"{value:.1%}"
 
-    def summed_up(self, answers: Sequence[tuple[str, float]]) -> str:
+    def seen(self, targets: Targets, answers: Sequence[tuple[str, float]]) -> list[str]:
+        """The names that an answer comes to: the likeliest."""
+        return [answers[0][0]]
+
+    def summed_up(self, targets: Targets, answers: Sequence[tuple[str, float]]) -> str:
         """An answer in a few words: the likeliest name."""
         name, share = answers[0]
         return f"{name}, {self.shown(share)}"
@@ -173,7 +196,7 @@ class Task(ABC):
     def averaged(self, targets: Sequence[Targets], outputs: Sequence[np.ndarray]) -> np.ndarray:
         """The mean of what several outputs (N, names) mean, each by its targets, as an output of the first's."""
 
-    def right(self, values: Tensor, wanted: Any) -> bool | None:
+    def right(self, targets: Targets, values: Tensor, wanted: Any) -> bool | None:
         """Whether one image's meaning (names,) is its encoded label; None where it can only be near or far."""
         return None
 
@@ -232,20 +255,25 @@ class OneClass(Task):
         """The class."""
         return names[label]
 
+    def spelled(self, targets: Targets, wanted: Any) -> str:
+        """The class."""
+        return targets.names[int(wanted)]
+
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
         """The classes share one probability."""
-        return outputs.softmax(1)
+        return (outputs if targets.temperature == 1 else outputs / targets.temperature).softmax(1)
 
     def meaning_code(self, targets: Targets) -> str:
         """Softmax."""
-        return "outputs.softmax(1)"
+        return f"{'outputs' if targets.temperature == 1 else f'(outputs / {targets.temperature!r})'}.softmax(1)"
 
     def averaged(self, targets: Sequence[Targets], outputs: Sequence[np.ndarray]) -> np.ndarray:
-        """The logarithms of the mean probabilities."""
-        wide = [each.astype(np.float64) for each in outputs]
-        return _mean_of_logs([each - np.logaddexp.reduce(each, axis=1, keepdims=True) for each in wide])
+        """The logarithms of the mean probabilities, times the first's temperature."""
+        wide = [each.astype(np.float64) / own.temperature for own, each in zip(targets, outputs, strict=True)]
+        logs = _mean_of_logs([each - np.logaddexp.reduce(each, axis=1, keepdims=True) for each in wide])
+        return targets[0].temperature * logs
 
-    def right(self, values: Tensor, wanted: Any) -> bool:
+    def right(self, targets: Targets, values: Tensor, wanted: Any) -> bool:
         """Whether the likeliest class is the right one."""
         return int(values.argmax()) == int(wanted)
 
@@ -280,8 +308,10 @@ class Tags(Task):
     loss = "bce"
     scores = (
         Score("map", "mAP", "Mean over the tags of the average precision: how well images are ranked by each."),
-        Score("macro_f1", "Macro F1", "Mean over the tags of F1, a tag counting from probability 0.5 on."),
-        Score("micro_f1", "Micro F1", "F1 over all single decisions, a tag counting from probability 0.5 on."),
+        Score(
+            "macro_f1", "Macro F1", "Mean over the tags of F1, each counting from its threshold on (0.5 unless chosen)."
+        ),
+        Score("micro_f1", "Micro F1", "F1 over all single decisions, each tag counting from its threshold on."),
     )
     by_name = Score("average_precision", "Average precision", "How well images are ranked by one tag.")
 
@@ -307,6 +337,10 @@ class Tags(Task):
         """The tags that are there."""
         return ", ".join(name for name, there in zip(names, label, strict=True) if there) or "no tag"
 
+    def spelled(self, targets: Targets, wanted: Any) -> str:
+        """The tags that are there."""
+        return self.words(targets.names, wanted >= THRESHOLD)
+
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
         """Each tag has a probability of its own."""
         return outputs.sigmoid()
@@ -315,9 +349,13 @@ class Tags(Task):
         """Sigmoid."""
         return "outputs.sigmoid()"
 
-    def summed_up(self, answers: Sequence[tuple[str, float]]) -> str:
+    def seen(self, targets: Targets, answers: Sequence[tuple[str, float]]) -> list[str]:
         """The tags that count as predicted."""
-        return ", ".join(name for name, share in answers if share >= THRESHOLD) or "no tag"
+        return [name for name, share in answers if share >= targets.threshold(name)]
+
+    def summed_up(self, targets: Targets, answers: Sequence[tuple[str, float]]) -> str:
+        """The same in words."""
+        return ", ".join(self.seen(targets, answers)) or "no tag"
 
     def averaged(self, targets: Sequence[Targets], outputs: Sequence[np.ndarray]) -> np.ndarray:
         """The logarithms of each tag's mean odds."""
@@ -325,9 +363,11 @@ class Tags(Task):
         there, not_there = (_mean_of_logs([-np.logaddexp(0, sign * each) for each in wide]) for sign in (-1, 1))
         return there - not_there
 
-    def right(self, values: Tensor, wanted: Any) -> bool:
+    def right(self, targets: Targets, values: Tensor, wanted: Any) -> bool:
         """Whether exactly its tags count as predicted."""
-        return [value >= THRESHOLD for value in values.tolist()] == [there >= THRESHOLD for there in wanted]
+        bars = targets.thresholds or (THRESHOLD,) * len(wanted)
+        said = [value >= bar for value, bar in zip(values.tolist(), bars, strict=True)]
+        return said == [there >= THRESHOLD for there in wanted]
 
     def metrics(self, names: int) -> dict[str, Call]:
         """Average precision ranks by probability; F1 decides at one half."""
@@ -345,8 +385,9 @@ class Tags(Task):
         return by_name > 0
 
     def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities, and whether each tag is there."""
-        return outputs.sigmoid(), (wanted >= THRESHOLD).long()
+        """Probabilities, moved so that each tag counts from one half on, and whether it is there."""
+        moved = outputs - outputs.new_tensor(targets.bars) if targets.thresholds else outputs
+        return moved.sigmoid(), (wanted >= THRESHOLD).long()
 
 
 class Numbers(Task):
@@ -395,6 +436,10 @@ class Numbers(Task):
         """Each number with its name."""
         return ", ".join(f"{name} {self.shown(value)}" for name, value in zip(names, label, strict=True))
 
+    def spelled(self, targets: Targets, wanted: Any) -> str:
+        """Each number with its name, back from standard units."""
+        return self.words(targets.names, wanted * np.asarray(targets.std) + np.asarray(targets.mean))
+
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
         """Back from standard units, in float64; on the CPU where the device has no such numbers."""
         wide = (outputs.cpu() if outputs.device.type == "mps" else outputs).double()
@@ -417,7 +462,11 @@ class Numbers(Task):
         found: np.ndarray = np.mean([o * a + b for o, a, b in zip(outputs, scales, shifts, strict=True)], axis=0)
         return found
 
-    def summed_up(self, answers: Sequence[tuple[str, float]]) -> str:
+    def seen(self, targets: Targets, answers: Sequence[tuple[str, float]]) -> list[str]:
+        """All of them."""
+        return [name for name, _ in answers]
+
+    def summed_up(self, targets: Targets, answers: Sequence[tuple[str, float]]) -> str:
         """All numbers with their names."""
         return ", ".join(f"{name} {self.shown(value)}" for name, value in answers)
 

@@ -19,6 +19,7 @@ notes.json          what people say of it: a name, a star, tags, a text
 mended.json         what people have mended on its pictures, for a run to come
 tests.jsonl         what each look at its test images has shown (appended to)
 predictions.npz     what its best epoch answered to each validation image
+fitted.json         what was fitted to those answers: a temperature, or thresholds of tags
 exports/            onnx.zip …: its model as it was taken away, made anew whenever it is asked for
 checkpoints/        step-00000120.safetensors …: all that going on from there needs, the newest few;
                     last.safetensors, best.safetensors, phase-1.safetensors …: weights alone
@@ -74,6 +75,7 @@ class Folder:
         self.tests_file = path / "tests.jsonl"
         self.mended_file = path / "mended.json"
         self.predictions_file = path / "predictions.npz"
+        self.fitted_file = path / "fitted.json"
         self.classes_file = path / "classes.json"  # what runs had instead before there were tasks
         self.log = path / "worker.log"
         self.exports = path / "exports"

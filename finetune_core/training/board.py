@@ -35,7 +35,7 @@ class Board:
         about, wanted = targets.about, targets.encoded(self.labels)
         values = about.meaning(targets, torch.from_numpy(outputs[list(self.places)]))
         return [
-            Guess(file, truth, about.answers(targets, value, ANSWERS), about.right(value, label))
+            Guess(file, truth, about.answers(targets, value, ANSWERS), about.right(targets, value, label))
             for file, truth, value, label in zip(self.files, self.truths, values, wanted, strict=True)
         ]
 

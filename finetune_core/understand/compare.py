@@ -70,13 +70,19 @@ class Comparison:
 
 def compare(runs: Sequence[Run]) -> Comparison:
     """Compare two runs or more. A UserError where they cannot be: other tasks, other names, no images in common."""
+    targets, kept, notes = common(runs)
+    return judge(targets, kept, notes)
+
+
+def common(runs: Sequence[Run]) -> tuple[dict[str, Targets], dict[str, Predictions], list[str]]:
+    """What runs answered to the images that all of them were measured on, by their ids, and notes. UserErrors."""
     if len({run.id for run in runs}) < 2:
         raise UserError("There is nothing to compare.", "One run was named.", "Name two runs or more.")
     kept = {run.id: predictions.needed(run) for run in runs}
     targets = {run.id: _targets(run, kept[run.id]) for run in runs}
     _check_alike(targets)
-    common, notes = _common(kept, targets)
-    return judge(targets, common, [*notes, *(note for run in runs for note in _not_of_best(run, kept[run.id]))])
+    shared, notes = _common(kept, targets)
+    return targets, shared, [*notes, *(note for run in runs for note in _not_of_best(run, kept[run.id]))]
 
 
 def judge(targets: Mapping[str, Targets], kept: Mapping[str, Predictions], notes: Sequence[str] = ()) -> Comparison:

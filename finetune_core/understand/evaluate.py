@@ -6,7 +6,7 @@ What a test says is worth something only if nothing was chosen by it: each look 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import Targets
 from finetune_core.places import is_there
 from finetune_core.records import Count, Evaluated
+from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from finetune_core.training.metrics import Meter
 from finetune_core.training.session import autocast
@@ -36,32 +37,46 @@ from finetune_core.wording import few, shown
 On = Literal["valid", "test"]
 
 
-def evaluate(run: Run, on: On | Path, count: Count | None = None, views: int = 0) -> tuple[Evaluated, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Look:
+    """What a look at images has shown: the scores, what was answered to each image, and notes.
+
+    Notes say what has changed since the run began, or was left out.
+    """
+
+    found: Evaluated
+    answers: Predictions
+    targets: Targets
+    notes: tuple[str, ...]
+
+
+def evaluate(run: Run, on: On | Path, count: Count | None = None, views: int = 0) -> Look:
     """Measure the run's best weights on images that it began with, or on those of a folder, an archive or a table.
 
     With `views` the answer to each of its own images is the mean of that many drawn by the run's augmentation and of
-    the plain one (test-time augmentation). Also notes on what has changed since, or was left out. UserErrors where
-    there are no such images, none that can be read, or such as have names that the run does not know.
+    the plain one (test-time augmentation). UserErrors where there are no such images, none that can be read, or such
+    as have names that the run does not know.
     """
     if views and isinstance(on, Path):
         raise UserError("Other images are measured by one view.", f"{views} were asked for.", "Leave --views out.")
     predictor = predict.load(run)
-    meter = Meter(predictor.targets, predictor.device, everything=True)
     with torch.inference_mode(), autocast(predictor.device, run.recipe.training.precision):
         if isinstance(on, Path):
-            where, images, notes = _others(run, predictor, meter, on, count)
+            answers, notes = _others(run, predictor, on, count)
         else:
-            where, images, notes = _own(run, predictor, meter, on, count, views)
-    found = Evaluated(where, images, meter.scores(), meter.by_name(), time.time(), views=views)
+            answers, notes = _own(run, predictor, on, count, views)
+    meter = Meter(predictor.targets, torch.device("cpu"), everything=True)
+    meter.update(torch.from_numpy(answers.outputs), torch.from_numpy(answers.wanted))
+    found = Evaluated(str(on), len(answers.images), meter.scores(), meter.by_name(), time.time(), views=views)
     if on == "test":
         run.keep_test(found)
         found = replace(found, look=len(run.tests()))
-    return found, tuple(notes)
+    return Look(found, answers, predictor.targets, tuple(notes))
 
 
 def _own(
-    run: Run, predictor: Predictor, meter: Meter, on: On, count: Count | None, views: int
-) -> tuple[str, int, tuple[str, ...]]:
+    run: Run, predictor: Predictor, on: On, count: Count | None, views: int
+) -> tuple[Predictions, tuple[str, ...]]:
     """Images that it began with, as they were decoded for it."""
     recipe, targets = run.recipe, predictor.targets
     data = recipe.data
@@ -89,30 +104,28 @@ def _own(
                 count(len(outputs) * len(left) + sum(map(len, answers)), (views + 1) * len(left))
         outputs.append(torch.cat(answers).numpy())
     mean = targets.about.averaged([targets] * len(outputs), outputs) if views else outputs[0]
-    for start in range(0, len(left), size):
-        some = mean[start : start + size].astype(np.float32), labels[left[start : start + size]]
-        meter.update(*(torch.from_numpy(each).to(predictor.device) for each in some))
-    return on, len(left), notes
+    places = tuple(samples.place(int(index)) for index in left)
+    return Predictions(places, labels[left], mean.astype(np.float32), 0), notes
 
 
-def _others(
-    run: Run, predictor: Predictor, meter: Meter, on: Path, count: Count | None
-) -> tuple[str, int, tuple[str, ...]]:
+def _others(run: Run, predictor: Predictor, on: Path, count: Count | None) -> tuple[Predictions, tuple[str, ...]]:
     """Images from elsewhere, read as those of the run were; what cannot be read is left out, and said."""
     samples = _listed(run.recipe.data.source, predictor.targets, on)
-    labels = torch.from_numpy(_labels(samples, predictor.targets, on))
-    done, left = 0, 0
+    labels = _labels(samples, predictor.targets, on)
+    outputs: list[np.ndarray] = []
+    done, good = 0, list[int]()
     for batch in many.read(predictor, samples.paths, count):
-        good = [place for place, each in enumerate(batch) if not isinstance(each, str)]
-        if good:
-            images = torch.stack([each for each in batch if not isinstance(each, str)])
-            outputs = predictor.network.module(predictor.normalised(images))
-            meter.update(outputs, labels[[done + place for place in good]].to(predictor.device))
-        done, left = done + len(batch), left + len(batch) - len(good)
-    if left == done:
+        whole = [each for each in batch if not isinstance(each, str)]
+        good += [done + place for place, each in enumerate(batch) if not isinstance(each, str)]
+        done += len(batch)
+        if whole:
+            outputs.append(predictor.network.module(predictor.normalised(torch.stack(whole))).float().cpu().numpy())
+    if not good:
         raise UserError(f"None of the images in {shown(on)} can be read.", hint="Name images that can be opened.")
+    left = done - len(good)
     said = (f"{counted(left, 'image')} cannot be read and {'is' if left == 1 else 'are'} left out.",) * bool(left)
-    return str(on), done - left, (*said, *samples.notes)
+    places = tuple(samples.place(index) for index in good)
+    return Predictions(places, labels[good], np.concatenate(outputs), 0), (*said, *samples.notes)
 
 
 def _listed(own: Source, targets: Targets, place: Path) -> Samples:

@@ -17,8 +17,9 @@ from finetune_core import places
 from finetune_core.data.image import UnreadableError
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import archives, files
-from finetune_core.parts.tasks import Targets, Task
+from finetune_core.parts.tasks import Targets
 from finetune_core.records import Count
+from finetune_core.runs.states.predictions import Predictions
 from finetune_core.understand.predict import Predictor
 from finetune_core.wording import shown
 
@@ -40,9 +41,10 @@ class Seen:
         """Of the likeliest; 0 where nothing was answered."""
         return self.answers[0][1] if self.answers else 0.0
 
-    def guess(self, about: Task) -> str:
+    def guess(self, targets: Targets) -> str:
         """In a few words: the class alone, or all that counts as seen."""
-        return self.answers[0][0] if about.exclusive else about.summed_up(self.answers)
+        about = targets.about
+        return self.answers[0][0] if about.exclusive else about.summed_up(targets, self.answers)
 
     def plain(self, most: int) -> dict[str, Any]:
         """As plain data, with so many answers."""
@@ -98,17 +100,29 @@ def look(predictor: Predictor, paths: Sequence[Path], count: Count | None = None
     return found
 
 
-def table(found: Sequence[Seen], targets: Targets) -> str:
-    """As CSV: path, what is likeliest, how sure that is, a column for each name; a reason where there is no answer."""
+def of_answers(targets: Targets, answers: Predictions) -> list[Seen]:
+    """The same of answers that were given: outputs of the network."""
+    about, most = targets.about, len(targets.names)
+    values = about.meaning(targets, torch.from_numpy(answers.outputs))
+    seen = (tuple(about.answers(targets, each, most)) for each in values)
+    return [Seen(Path(image), each) for image, each in zip(answers.images, seen, strict=True)]
+
+
+def table(found: Sequence[Seen], targets: Targets, truth: Sequence[str] = ()) -> str:
+    """As CSV: path, what is likeliest, how sure that is, a column for each name; a reason where there is no answer.
+
+    With what each is in `truth`, if that is known.
+    """
     about, text = targets.about, io.StringIO()
     rows = csv.writer(text)
-    guessed = ("guess", "sure") if about.counted else ()
-    rows.writerow(("image", *guessed, *map(_cell, targets.names), "error"))
-    for each in found:
+    known, guessed = ("truth",) * bool(truth), ("guess", "sure") if about.counted else ()
+    rows.writerow(("image", *known, *guessed, *map(_cell, targets.names), "error"))
+    for number, each in enumerate(found):
         values = dict(each.answers)
-        said = (_cell(each.guess(about)), f"{each.sure:.4f}") if each.answers else ("", "")
+        said = (_cell(each.guess(targets)), f"{each.sure:.4f}") if each.answers else ("", "")
         numbers = [f"{values[name]:.6g}" if each.answers else "" for name in targets.names]
-        rows.writerow((_cell(shown(each.path)), *(said if guessed else ()), *numbers, each.why))
+        is_said = [_cell(truth[number])] if truth else []
+        rows.writerow((_cell(shown(each.path)), *is_said, *(said if guessed else ()), *numbers, each.why))
     return text.getvalue()
 
 

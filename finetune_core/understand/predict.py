@@ -17,7 +17,7 @@ from finetune_core.network import build
 from finetune_core.network.network import Network
 from finetune_core.parts.tasks import Targets
 from finetune_core.recipe import Data
-from finetune_core.runs.states import facts
+from finetune_core.runs.states import facts, fitted
 from finetune_core.runs.store import Run, targets_said
 from finetune_core.training.session import choose_device
 
@@ -63,6 +63,7 @@ def load(run: Run, device: str = "auto") -> Predictor:
     """The run's best checkpoint as a predictor; a UserError before its first epoch has ended."""
     said = facts.read(run.best).get("targets")  # with the weights that it belongs to; earlier runs kept it beside
     targets = targets_said(json.loads(said)) if said else run.targets
+    targets = fitted.applied(run, targets) if targets else None
     if not run.best.exists() or targets is None:
         raise UserError(
             f"The run {run.id} has no model yet.", "Its first epoch has not ended.", "Wait for the first epoch."

@@ -1,5 +1,6 @@
 """A model measured on one side of its data: as its run measured it, and on a test that nothing was chosen by."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -17,11 +18,12 @@ from finetune_core.export import script
 from finetune_core.parts.sources import Folder, Table
 from finetune_core.recipe import Data, Recipe
 from finetune_core.runs import store
+from finetune_core.runs.states import predictions
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
-from finetune_core.training.metrics import Meter
 from finetune_core.understand import many, predict
 from finetune_core.understand.evaluate import evaluate
+from finetune_core.understand.outcomes import outcomes
 
 Capture = pytest.CaptureFixture[str]
 
@@ -34,7 +36,11 @@ def trained(recipe: Recipe) -> Run:
 
 def test_the_validation_images_give_what_the_run_said(tiny: Recipe) -> None:
     run = trained(tiny)
-    found, notes = evaluate(run, "valid")
+    look = evaluate(run, "valid")
+    found, notes = look.found, look.notes
+    kept = predictions.needed(run)
+    assert look.answers.images == kept.images
+    assert look.answers.outputs == pytest.approx(kept.outputs, abs=1e-4)
     best = next(row for row in reversed(run.epochs()) if row["best"])
     assert found.scores == pytest.approx(best["scores"])
     assert (found.images, notes, run.tests()) == (6, (), [])
@@ -46,7 +52,7 @@ def test_test_images_take_no_part_and_each_look_is_kept(tiny: Recipe, capsys: Ca
     assert run.begun is not None
     assert set(run.begun.test) == {samples.name(index) for index in parts.test}
     assert not set(run.begun.test) & {*run.begun.train, *run.begun.valid}
-    found, _ = evaluate(run, "test")
+    found = evaluate(run, "test").found
     predictor = predict.load(run)
     right = [predictor([samples.paths[index]])[0][0][0] == samples.label_words(index) for index in parts.test]
     assert found.scores["accuracy"] == pytest.approx(np.mean(right))
@@ -124,7 +130,7 @@ def test_other_images_are_measured_by_their_names(tiny: Recipe, tmp_path: Path, 
     other = tmp_path / "other"
     for name in ("class_2", "class_0"):  # fewer classes, and counted otherwise than in the run
         shutil.copytree(tmp_path / "images" / name, other / name)
-    found, _ = evaluate(run, other)
+    found = evaluate(run, other).found
     predictor = predict.load(run)
     files = sorted(other.glob("*/*.png"))
     right = [predictor([file])[0][0][0] == file.parent.name for file in files]
@@ -132,7 +138,7 @@ def test_other_images_are_measured_by_their_names(tiny: Recipe, tmp_path: Path, 
     assert found.scores["accuracy"] == pytest.approx(np.mean(right))
     assert not run.tests()
     shutil.make_archive(str(tmp_path / "packed"), "zip", other)
-    zipped, _ = evaluate(run, tmp_path / "packed.zip")
+    zipped = evaluate(run, tmp_path / "packed.zip").found
     assert zipped.scores == found.scores
     assert main(["evaluate", run.id, "--on", str(other), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scores"]["accuracy"] == pytest.approx(np.mean(right))
@@ -150,26 +156,32 @@ def test_a_table_of_other_tags_is_measured(tiny: Recipe, sources: dict[str, dict
     head, *lines = table.read_text("utf-8").splitlines()
     fewer = table.with_name("fewer.csv")
     fewer.write_text("\n".join([head, *(line for line in lines if "class_1" not in line)]), "utf-8")
-    found, _ = evaluate(run, fewer)
+    found = evaluate(run, fewer).found
     assert found.images == 16
     assert set(found.scores) == set(run.epochs()[-1]["scores"])
 
 
-def test_several_views_are_the_mean_of_their_probabilities(
-    tiny: Recipe, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_image_becomes_a_row_of_a_table(tiny: Recipe, tmp_path: Path, capsys: Capture) -> None:
+    run, file = trained(tiny), tmp_path / "outcomes.csv"
+    assert main(["evaluate", run.id, "--csv", str(file)]) == 0
+    rows = list(csv.DictReader(file.open(encoding="utf-8")))
+    found = outcomes(run)
+    assert [row["image"] for row in rows] == list(found.images)
+    assert [row["truth"] for row in rows] == [found.names[each] for each in found.truth]
+    assert [row["guess"] for row in rows] == [found.names[each] for each in found.guess]
+    assert [float(row["sure"]) for row in rows] == pytest.approx(found.sure, abs=1e-3)
+
+
+def test_several_views_are_the_mean_of_their_probabilities(tiny: Recipe, capsys: Capture) -> None:
     run = trained(tiny.with_value("augment", [{"kind": "horizontal_flip", "chance": 1.0}]))
     samples, parts = chosen(run.recipe.data)
     predictor = predict.load(run)
     images = torch.stack(next(iter(many.read(predictor, [samples.paths[index] for index in parts.valid]))))
     mean = (predictor.answered(images) + predictor.answered(images.flip(-1))) / 2
     right = mean.argmax(1).numpy() == np.array(samples.labels)[parts.valid]
-    heard: list[torch.Tensor] = []
-    update = Meter.update
-    monkeypatch.setattr(Meter, "update", lambda self, *given: (heard.append(given[0]), update(self, *given)))
-    found, _ = evaluate(run, "valid", views=1)
-    assert found.scores["accuracy"] == pytest.approx(right.mean())
-    assert torch.cat(heard).softmax(1).numpy() == pytest.approx(mean.numpy(), abs=1e-5)
+    look = evaluate(run, "valid", views=1)
+    assert look.found.scores["accuracy"] == pytest.approx(right.mean())
+    assert torch.from_numpy(look.answers.outputs).softmax(1).numpy() == pytest.approx(mean.numpy(), abs=1e-5)
     assert main(["evaluate", run.id, "--views", "1"]) == 0
     assert "mean of 2 views" in capsys.readouterr().out
     assert main(["evaluate", run.id, "--views", "1", "--on", str(run.path)]) == 2

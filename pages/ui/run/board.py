@@ -11,7 +11,7 @@ import streamlit as st
 
 from finetune_core.data import sheet
 from finetune_core.data.depth import Depth
-from finetune_core.parts.tasks import Task
+from finetune_core.parts.tasks import Targets, Task
 from finetune_core.recipe import Recipe
 from finetune_core.runs.store import Run
 from pages.ui.kit import shell, state
@@ -77,7 +77,7 @@ def _tile(task: Task, guess: Guess, picture: bytes, until: Sequence[Guess]) -> N
 
 def _words(task: Task, guess: Guess) -> str:
     known = [(name, float("nan") if value is None else value) for name, value in guess["answers"]]
-    return task.summed_up(known)
+    return task.summed_up(Targets(task.key, ()), known)  # as training has judged it
 
 
 @lru_cache(maxsize=16)

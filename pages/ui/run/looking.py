@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from finetune_core.places import expanded, stamp
+from finetune_core.export.checked import weights_of
+from finetune_core.parts.tasks import Targets
+from finetune_core.places import expanded
 from finetune_core.records import Count
 from finetune_core.runs.store import Run
 from finetune_core.wording import count as counted
@@ -20,7 +22,7 @@ from pages.ui.kit.behind import Behind
 
 PAGE = 50  # rows, each with a picture
 SIDE = 64  # px
-Found = tuple[list[Any], str]  # what was seen, and the same as CSV
+Found = tuple[list[Any], Targets, str]  # what was seen, of what, and the same as CSV
 _place: dict[str, Behind[Found]] = {}  # what is looked at, or was last, by whatever tab
 
 
@@ -33,7 +35,7 @@ def many(run: Run) -> None:
             "Each picture gets a row: what the model takes it for, and how sure it is. The least sure come first."
         )
         return
-    named = f"{run.path}:{where}:{stamp(run.best)}"
+    named = f"{run.path}:{where}:{weights_of(run)}"
     work = _place.get(named)
     if work is None:
         if shell.start(st.container(), "Look at them", icon=":material/table_view:", key="many-go", kind="secondary"):
@@ -49,11 +51,11 @@ def _look(run: Run, where: str, count: Count) -> Found:
 
     predictor = predict.load(run)
     found = many.look(predictor, many.pictures([where]), count)
-    return sorted(found, key=lambda each: each.sure), many.table(found, predictor.targets)
+    return sorted(found, key=lambda each: each.sure), predictor.targets, many.table(found, predictor.targets)
 
 
 def _table(run: Run, where: str, made: Found) -> None:
-    found, text = made
+    found, targets, text = made
     task, unread = run.recipe.task, sum(bool(each.why) for each in found)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{counted(len(found), 'picture')}**", width="content")
@@ -81,7 +83,7 @@ def _table(run: Run, where: str, made: Found) -> None:
     rows = [
         {
             "Picture": _picture(each.path),
-            "Guess": each.guess(task) if each.answers else each.why,
+            "Guess": each.guess(targets) if each.answers else each.why,
             **({"Sure": each.sure} if task.counted else {}),
             "File": shown(each.path.name),
         }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,22 @@ import pandas as pd
 import streamlit as st
 
 from finetune_core import figures
-from finetune_core.data.chosen import with_fix
 from finetune_core.errors import UserError
-from finetune_core.parts.fixes import Fix, LeaveOut, Relabel
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS
 from finetune_core.places import stamp
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
-from finetune_core.runs.waiting import engines
 from finetune_core.understand.outcomes import Outcomes, outcomes
 from finetune_core.understand.resampled import Interval
-from finetune_core.wording import count
-from pages.ui.kit import dataset, shell, state
+from pages.ui.kit import shell, state
 from pages.ui.kit.chart import chart
-from pages.ui.run import acting, heating
+from pages.ui.run import calibrating, mending
 from pages.ui.run.mapping import atlas
+from pages.ui.run.missing import missing
+from pages.ui.run.picturing import Tile, pictures
+from pages.ui.run.tagging import tagging
 
-PAGE = 12  # pictures
-SIDE, WIDTH = 200, 150  # px of a picture, and that a column has at least
 MAP = "map"
 LISTS = {
     "cell": "Confusions",
@@ -50,21 +47,32 @@ HELP = {
 def mistakes(run: Run, recipe: Recipe) -> None:
     """The whole tab."""
     try:
-        found = _outcomes(str(run.path), stamp(run.predictions_file))
+        draw = _OF[recipe.task.key](run, recipe)
     except UserError as error:
         shell.empty("Nothing to show", str(error))
         return
+    mending.panel(run, recipe)
+    draw()
+
+
+def _of_classes(run: Run, recipe: Recipe) -> Callable[[], None]:
+    """How classes are confused."""
+    found = _outcomes(str(run.path), stamp(run.predictions_file))
     wrong = int((~found.right).sum())
     st.caption(
         f"Validation images, epoch {found.epoch}: {wrong:,} of {len(found.truth):,} are taken for another class."
     )
-    _mended(run, recipe)
+    return lambda: _lists(run, recipe, found)
+
+
+def _lists(run: Run, recipe: Recipe, found: Outcomes) -> None:
     key = state.seed(f"mistakes:{run.id}", state.value(f"mistakes:{run.id}", "cell"))
     which = st.segmented_control(
         "Which", list(LISTS), format_func=LISTS.__getitem__, key=key, required=True, label_visibility="collapsed"
     )
     which = which or "cell"
     st.caption(HELP[which])
+    tile = lambda place: _tile(found, place)  # noqa: E731
     if which == MAP:
         atlas(run)
     elif which == "cell":
@@ -72,14 +80,14 @@ def mistakes(run: Run, recipe: Recipe) -> None:
         with left:
             places = _cell(run, found)
         with right:
-            _pictures(run, recipe, found, places, which)
+            pictures(run, recipe, places, tile, which)
     else:
-        _pictures(run, recipe, found, getattr(found, which)(), which)
+        pictures(run, recipe, getattr(found, which)(), tile, which)
     label, icon = "Each class, and how far sureness can be trusted", ":material/rule:"
     more = st.expander(label, icon=icon, key="each-class", on_change="rerun")
     if more.open:
         with more:
-            _by_class(found)
+            _by_class(run, found)
 
 
 @lru_cache(maxsize=4)
@@ -112,122 +120,15 @@ def _shaded(row: pd.Series) -> list[str]:
     return [f"background-color: rgba(47, 111, 222, {0.75 * value / total:.2f})" for value in row]
 
 
-def _pictures(run: Run, recipe: Recipe, found: Outcomes, places: np.ndarray, which: str) -> None:
-    """A page of images, each with what may be mended."""
-    if not len(places):
-        st.info("There are none.")
-        return
-    pages = -(-len(places) // PAGE)
-    page = st.pagination(pages, key=f"mistakes-page:{run.id}:{which}") if pages > 1 else 1
-    some = places[(page - 1) * PAGE : page * PAGE]
-    try:
-        root = dataset.samples(recipe.data.source).root
-    except UserError as error:
-        shell.error_card(error)
-        return
-    help = "A heat map over each picture: what in it speaks for the guess. Takes a second or more for each."
-    if not st.toggle("Where it looked", key=state.seed("heats", state.value("heats", False)), help=help):
-        _tiles(run, found, some, [dataset.thumbnail(root / found.images[place], SIDE) for place in some])
-        return
-    asked = [(root / found.images[place], found.names[found.guess[place]]) for place in some]
-    key = f"{found.epoch}:{','.join(map(str, some))}"
-    draw = lambda made: _tiles(run, found, some, [each and each.pixels for each in made])  # noqa: E731
-    heating.heat(run, asked, key, draw)
-
-
-def _tiles(run: Run, found: Outcomes, some: np.ndarray, pictures: Sequence[Any]) -> None:
-    fixed = {name for fix in _fixes(run) for name in fix.images}
-    with st.grid(len(some), min_column_width=WIDTH):
-        for place, picture in zip(some, pictures, strict=True):
-            with st.container(gap="xsmall"):
-                _tile(run, found, int(place), picture, fixed)
-
-
-def _tile(run: Run, found: Outcomes, place: int, picture: Any, fixed: set[str]) -> None:
-    name, truth, guess = found.images[place], found.names[found.truth[place]], found.names[found.guess[place]]
-    if picture is None:
-        st.caption(f":material/broken_image: {shell.plain(name)} is gone.")
-        return
-    st.image(picture, width="stretch", alt=f"{truth}, taken for {guess}")
+def _tile(found: Outcomes, place: int) -> Tile:
+    truth, guess = found.names[found.truth[place]], found.names[found.guess[place]]
     mark = ":green[:material/check:]" if truth == guess else ":red[:material/close:]"
-    st.markdown(f"{mark} **{shell.plain(guess)}** {found.sure[place]:.0%}  \n:gray[is {shell.plain(truth)}]")
-    written = Path(name).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if written in fixed:
-        st.caption(":green[:material/healing:] mended above")
-        return
-    with st.container(horizontal=True, gap="small"):
-        out = LeaveOut(images=(written,))
-        st.button("Leave out", key=f"out:{place}", type="tertiary", on_click=_mend, args=(run, out))
-        if truth != guess:
-            other = Relabel(images=(written,), label=guess)
-            label = f"Relabel as {shell.plain(guess, 24)}"
-            st.button(label, key=f"is:{place}", type="tertiary", on_click=_mend, args=(run, other))
+    words = f"{mark} **{shell.plain(guess)}** {found.sure[place]:.0%}  \n:gray[is {shell.plain(truth)}]"
+    label = guess if guess != truth else ""
+    return Tile(found.images[place], words, f"{truth}, taken for {guess}", guess, label)
 
 
-def _fixes(run: Run) -> tuple[Fix, ...]:
-    try:
-        return run.mended()
-    except UserError as error:
-        shell.error_card(error)
-        return ()
-
-
-def _keep(run: Run, fixes: Sequence[Fix]) -> None:
-    try:
-        run.keep_mended(fixes)
-    except UserError as error:
-        state.note(error)
-
-
-def _mend(run: Run, fix: Fix) -> None:
-    _keep(run, with_fix(_fixes(run), fix))
-
-
-def _take_back(run: Run, line: str) -> None:
-    _keep(run, [fix for fix in _fixes(run) if fix.line() != line])
-
-
-def _mended(run: Run, recipe: Recipe) -> None:
-    """What was mended here, and training again with it."""
-    fixes = _fixes(run)
-    if not fixes:
-        return
-    with st.container(border=True, gap="xsmall", key="mended"):
-        st.caption("Mended here, for a run to come; your files stay as they are.")
-        for number, fix in enumerate(fixes):
-            with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-                st.markdown(f":green[:material/healing:] {shell.plain(fix.line())}", width="stretch")
-                key, args = f"unmend-{number}", (run, fix.line())
-                st.button("Take back", type="tertiary", key=key, on_click=_take_back, args=args)
-        label, icon = "Train again with these", ":material/local_fire_department:"
-        if shell.start(st.container(), label, icon=icon, key="train-mended", kind="secondary"):
-            _propose(run, recipe, fixes)
-
-
-@st.dialog("Train again", width="medium")
-def _propose(run: Run, recipe: Recipe, fixes: Sequence[Fix]) -> None:
-    """What will be different, and the launch."""
-    every: tuple[Fix, ...] = recipe.data.fixes
-    for fix in fixes:
-        every = with_fix(every, fix)
-    made = recipe.with_value("data.fixes", [fix.model_dump(mode="json") for fix in every])
-    st.caption("The same recipe from the start, but for what was mended:")
-    for fix in fixes:
-        st.markdown(f":green[:material/healing:] {shell.plain(fix.line())}")
-    icon = ":material/local_fire_department:"
-    begin = lambda run: _begin(run, made)  # noqa: E731
-    if st.button("Train", type="primary", icon=icon, key="mended-go", on_click=acting.done, args=(run, begin)):
-        st.rerun()
-
-
-def _begin(run: Run, recipe: Recipe) -> None:
-    made = store.create(recipe, run.job, run.path.parent)
-    engines.start(made, like=run)
-    _keep(run, ())
-    state.keep(acting.FOLLOWED, made.id)
-
-
-def _by_class(found: Outcomes) -> None:
+def _by_class(run: Run, found: Outcomes) -> None:
     """Precision, recall and F1 of each class with their intervals, and calibration."""
     classes, calibration = found.by_class(), found.calibration()
     rows = [
@@ -244,12 +145,15 @@ def _by_class(found: Outcomes) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", key="class-scores")
     st.caption("In brackets where each would lie for 95 of 100 sets of images like these.")
     chart(figures.reliability([(each.sure, each.right, each.images) for each in calibration.bins]), key="reliability")
-    gap, images = f"{calibration.error:.1%}", count(len(found.truth), "image")
-    st.caption(
-        f"When it is sure, is it right? The mean gap (ECE) is {gap}. Divided by a temperature of "
-        f"{calibration.temperature:.2f}, fitted on these {images}, it would be {calibration.error_after:.1%}."
-    )
+    calibrating.temperature(run, calibration, len(found.truth))
 
 
 def _range(value: Interval) -> str:
     return "–" if np.isnan(value.value) else f"{value.value:.0%} ({value.low:.0%} to {value.high:.0%})"
+
+
+_OF: dict[str, Callable[[Run, Recipe], Callable[[], Any]]] = {
+    ONE_CLASS.key: _of_classes,
+    TAGS.key: tagging,
+    NUMBERS.key: missing,
+}

@@ -51,7 +51,7 @@ def _begin(run: Run, recipe: Recipe, images: int, again: bool) -> None:
 def _look(run: Run, count: Count) -> Evaluated:
     from finetune_core.understand.evaluate import evaluate
 
-    return evaluate(run, "test", count)[0]
+    return evaluate(run, "test", count).found
 
 
 def _shown(recipe: Recipe, look: Mapping[str, Any]) -> None:

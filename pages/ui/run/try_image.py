@@ -16,9 +16,10 @@ from finetune_core import figures
 from finetune_core.data.chosen import of_run
 from finetune_core.data.image import Picture, read_image
 from finetune_core.errors import UserError
+from finetune_core.export.checked import weights_of
 from finetune_core.parts.sources import files
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS
 from finetune_core.places import stamp
 from finetune_core.records import Count
 from finetune_core.runs.store import Run
@@ -69,11 +70,11 @@ def _one(run: Run) -> None:
     with right:
         warm.wait()
         try:
-            likely = _predictor(str(run.path), run.best.stat().st_mtime_ns)([picture])[0]
+            likely = _model(run)([picture])[0]
         except UserError as error:
             shell.error_card(error)
             return
-        ANSWERS[run.recipe.task.key](likely, truth)
+        ANSWERS[run.recipe.task.key](run, likely, truth)
     _where(run, picture, likely, truth)
     _alike(run, picture)
 
@@ -115,9 +116,8 @@ def _where(run: Run, picture: Picture, likely: Answer, truth: str) -> None:
     more = st.expander("Where it looked", icon=":material/local_fire_department:", key="where", on_change="rerun")
     if not more.open:
         return
-    task = run.recipe.task
-    names = [name for name, share in likely if task.exclusive or not task.counted or share >= THRESHOLD]
-    wanted = names[: 1 if task.exclusive else MOST] or [likely[0][0]]
+    task, targets = run.recipe.task, _model(run).targets
+    wanted = task.seen(targets, likely)[:MOST] or [likely[0][0]]
     if task.exclusive and truth and truth not in wanted:
         wanted.append(truth)
     with more:
@@ -141,20 +141,20 @@ def _told_apart(picture: Picture) -> str:
     return str(getattr(picture, "file_id", picture))
 
 
-def _class(likely: Answer, truth: str) -> None:
+def _class(run: Run, likely: Answer, truth: str) -> None:
     name, share = likely[0]
     verdict = "" if not truth else " :green[Right.]" if name == truth else " :red[Wrong.]"
     st.markdown(f"### {shell.plain(name)}, {share:.1%} sure.{verdict}")
     chart(figures.guesses(likely), key="guesses")
 
 
-def _tags(likely: Answer, truth: str) -> None:
-    seen = [name for name, share in likely if share >= THRESHOLD]
+def _tags(run: Run, likely: Answer, truth: str) -> None:
+    seen = TAGS.seen(_model(run).targets, likely)
     st.markdown(f"### {shell.plain(', '.join(seen)) or 'None of the tags'}")
     chart(figures.guesses(likely), key="guesses")
 
 
-def _numbers(likely: Answer, truth: str) -> None:
+def _numbers(run: Run, likely: Answer, truth: str) -> None:
     with st.container(horizontal=True, gap="large"):
         for name, value in likely:
             st.metric(shell.plain(name), NUMBERS.shown(value), border=True)
@@ -203,9 +203,14 @@ def _seen(run: Run, picture: Picture) -> np.ndarray:
     return read_image(picture, SIDE, run.recipe.data.channels, run.depth).squeeze()
 
 
+def _model(run: Run) -> Any:
+    """A run's best network as it answers now."""
+    return _predictor(str(run.path), weights_of(run))
+
+
 @st.cache_resource(max_entries=3, show_spinner=False)
-def _predictor(path: str, stamp: int) -> Any:
-    """The network of a run's best checkpoint, kept as long as the file stays the same (`stamp`)."""
+def _predictor(path: str, which: str) -> Any:
+    """The network of a run's best checkpoint, kept as long as that stays the same (`which`)."""
     from finetune_core.understand import predict  # imports torch, so late
 
     return predict.load(Run(Path(path)))

@@ -20,6 +20,7 @@ from finetune_core.understand.compare import Comparison
 from finetune_core.understand.resampled import Interval
 from pages.ui.kit import shell
 from pages.ui.kit.chart import chart
+from pages.ui.shelf.agreeing import agreeing
 
 MOST = len(figures.LINES)  # runs over each other
 
@@ -34,6 +35,7 @@ def compare(ticked: Sequence[Summary]) -> None:
     called = names(runs)
     _curves(runs, called)
     _final(runs, called)
+    agreeing(runs, called)
     _recipes(runs, called)
 
 

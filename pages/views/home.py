@@ -43,7 +43,7 @@ def doors() -> None:
     ):
         if shell.primary(st.container(), "Start with Blooms", icon=":material/arrow_forward:"):
             state.start_over(Recipe())
-            st.switch_page(path.PAGES["train"].script)
+            shell.go(path.PAGES["train"])
     with _door(
         second,
         ":material/add_photo_alternate:",
@@ -52,7 +52,7 @@ def doors() -> None:
     ):
         if st.button("Choose a folder", key="own-photos"):
             _use_folder()
-            st.switch_page(path.PAGES["data"].script)
+            shell.go(path.PAGES["data"])
     runs = _door(
         third,
         ":material/stacked_line_chart:",
@@ -61,7 +61,7 @@ def doors() -> None:
     )
     with runs.container(horizontal=True):
         if st.button("All runs", key="open-runs"):
-            st.switch_page(path.PAGES["runs"].script)
+            shell.go(path.PAGES["runs"])
         with st.popover("Open a recipe file", icon=":material/description:", type="tertiary"):
             recipe_file()
 
@@ -76,7 +76,7 @@ def recipe_file() -> None:
     except UserError as error:
         shell.error_card(error)
     else:
-        st.switch_page(path.PAGES["train"].script)
+        shell.go(path.PAGES["train"])
 
 
 def _door(column: DeltaGenerator, icon: str, title: str, text: str) -> DeltaGenerator:

@@ -61,7 +61,7 @@ def main() -> None:
         slot, f"Train on these {number:,}" if ready else "Train on these", icon=":material/arrow_forward:", why=why
     ):
         state.edit_value("data.source", chosen.source.model_dump(mode="json"))
-        st.switch_page(path.PAGES["data"].script)
+        shell.go(path.PAGES["data"])
     recipe = state.draft()
     found = desk.proposals(recipe, chosen)
     progress(chosen)

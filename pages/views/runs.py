@@ -18,7 +18,7 @@ def show() -> None:
     """The whole page."""
     slot = shell.page("runs", "Runs", LEAD, strip=False)
     if shell.primary(slot, "New run", icon=":material/add:"):
-        st.switch_page(path.PAGES["train"].script)
+        shell.go(path.PAGES["train"])
     sweeping.above_runs()
     runs = summaries()
     if not runs:
@@ -34,7 +34,7 @@ def show() -> None:
 def _nothing_yet() -> None:
     card = shell.empty("No runs yet", "A run appears here as soon as it is launched.", icon=":material/ac_unit:")
     if card.button("Try it now", icon=":material/local_fire_department:"):
-        st.switch_page(path.PAGES["train"].script)
+        shell.go(path.PAGES["train"])
 
 
 def _tick() -> None:

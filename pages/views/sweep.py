@@ -104,9 +104,9 @@ def _actions(slot: DeltaGenerator, sweep: Sweep, points: Sequence[Point]) -> Non
         if shell.primary(slot, "Use the best", icon=":material/arrow_forward:"):
             trial = next(each for each in sweep.trials if each.values == top.values)
             state.take(trial.run.recipe.replace(name=""))
-            st.switch_page(path.PAGES["train"].script)
+            shell.go(path.PAGES["train"])
     elif shell.primary(slot, "Try others", icon=":material/refresh:"):
-        st.switch_page(path.SWEEP.script)
+        shell.go(path.SWEEP)
 
 
 def _body(sweep: Sweep, points: Sequence[Point]) -> None:

@@ -90,7 +90,7 @@ def _ask(asks: list[Finding], label: str, go_on: Callable[[], None]) -> None:
     st.caption("On Data you see the pictures, and mend each of these with a click.")
     with st.container(horizontal=True):
         if st.button("See them on Data", type="primary", icon=":material/photo_library:", key="asked-data"):
-            st.switch_page(path.PAGES["data"].script)
+            shell.go(path.PAGES["data"])
         if shell.start(st.container(width="content"), label, key="asked-anyway", kind="secondary"):
             go_on()
             st.rerun()
@@ -121,7 +121,7 @@ def _follow() -> None:
     """Lead to the run that was launched just now, also where a second click has drawn this page anew."""
     for run, since in state.value(_LAUNCHED, {}).items():
         if time.monotonic() - since < IMPATIENT:
-            st.switch_page(path.RUN.script, query_params={"run": run})
+            shell.go(path.RUN, run=run)
 
 
 def _choices() -> None:

@@ -71,7 +71,7 @@ def serve(runs: Path, cache: Path, port: int | None = None, options: Sequence[st
     process = subprocess.Popen(
         [sys.executable, "-m", "finetune_core", "studio", "--port", str(port), *options],
         cwd=ROOT,
-        env={**os.environ, "THAW_RUNS": str(runs), "THAW_CACHE": str(cache)},
+        env={**os.environ, "THAW_RUNS": str(runs), "THAW_CACHE": str(cache), "HOME": str(runs.parent)},
     )
     url = f"http://localhost:{port}"
     end = time.monotonic() + 180  # a third of that alone, on cores that are shared

@@ -80,7 +80,12 @@ def next_step(slot: DeltaGenerator, key: str, *, why: str = "") -> None:
     """The primary action of a page on the path: go on to the page after it, unless there is a `why` not to."""
     step = path.following(key)
     if start(slot, f"Next: {step.title}", icon=":material/arrow_forward:", why=why):
-        st.switch_page(step.script)
+        go(step)
+
+
+def go(step: path.Step, **query: str) -> None:
+    """Leave for another page, with nothing but `query` in its address."""
+    st.switch_page(step.script, query_params=query)  # left out, Streamlit refuses where a widget is in the address
 
 
 def start(

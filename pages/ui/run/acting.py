@@ -13,7 +13,7 @@ from finetune_core.runs import launch
 from finetune_core.runs.states import branch, mending
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import engines, queue
-from pages.ui.kit import path, state
+from pages.ui.kit import path, shell, state
 
 FOLLOWED = "thaw:go-to"  # the run that a click has begun
 PAUSE, STOP, GO = ":material/pause_circle:", ":material/stop_circle:", ":material/play_circle:"
@@ -92,7 +92,7 @@ def follow() -> None:
     """Turn to the run that a click has begun, if one has."""
     if found := state.value(FOLLOWED):
         state.keep(FOLLOWED, None)
-        st.switch_page(path.RUN.script, query_params={"run": found})
+        shell.go(path.RUN, run=found)
 
 
 def _button(

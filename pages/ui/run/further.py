@@ -35,7 +35,7 @@ def _propose(run: Run) -> None:
     stage = starts.with_weights_of(further, str(run.best)) if run.best.exists() else further
     icon = ":material/arrow_forward:"
     if st.button("Take the next stage", type="primary", icon=icon, on_click=state.take, args=(stage,)):
-        st.switch_page(path.PAGES["train"].script)
+        shell.go(path.PAGES["train"])
 
 
 def _table(run: Run, trained: Recipe, further: Recipe, names: tuple[str, ...]) -> pd.DataFrame:

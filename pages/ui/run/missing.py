@@ -14,7 +14,6 @@ from finetune_core.places import stamp
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
-from finetune_core.understand.resampled import Interval
 from finetune_core.understand.residuals import Missed, Residuals, residuals
 from finetune_core.wording import count
 from pages.ui.kit import shell, state
@@ -47,7 +46,11 @@ def _draw(run: Run, recipe: Recipe, found: Residuals) -> None:
     with left:
         figure = figures.against(found.truth[:, name], found.guess[:, name], made.name)
         chart(figure, key=CHART, picked=partial(_clicked, run, found, name))
-        st.caption("On the dotted line a guess is exact. Click a point to see its picture.")
+        low, high = (NUMBERS.shown(value) for value in (made.mean.low, made.mean.high))
+        st.caption(
+            "On the dotted line a guess is exact. Click a point to see its picture. With other images like these the "
+            f"mean error would lie between {low} and {high}."
+        )
     with right:
         chart(figures.misses(found.missed[:, name]), key="misses")
         st.caption(_leaning(made))
@@ -56,7 +59,7 @@ def _draw(run: Run, recipe: Recipe, found: Residuals) -> None:
 
 def _metrics(made: Missed) -> None:
     values = {
-        "Mean error": _range(made.mean),
+        "Mean error": NUMBERS.shown(made.mean.value),
         "Half are within": f"± {NUMBERS.shown(made.half)}",
         "90 % are within": f"± {NUMBERS.shown(made.most)}",
         "R²": "–" if np.isnan(made.explained) else f"{made.explained:.3f}",
@@ -71,11 +74,9 @@ def _leaning(made: Missed) -> str:
     if not made.lopsided:
         return "On the whole it guesses neither too high nor too low."
     way = "high" if made.bias.value > 0 else "low"
-    return f"On the whole it guesses too {way}, by {_range(made.bias)}: more images of either end may help."
-
-
-def _range(value: Interval) -> str:
-    return f"{NUMBERS.shown(value.value)} ({NUMBERS.shown(value.low)} to {NUMBERS.shown(value.high)})"
+    by, *ends = (abs(each) for each in (made.bias.value, made.bias.low, made.bias.high))
+    near, far = (NUMBERS.shown(each) for each in sorted(ends))
+    return f"On the whole it guesses too {way}, by {NUMBERS.shown(by)} ({near} to {far})."
 
 
 def _clicked(run: Run, found: Residuals, name: int) -> None:

@@ -108,7 +108,7 @@ def begin(axes: list[Axis], found: list[Variant]) -> None:
     except UserError as error:
         state.note(error)
         st.rerun()
-    st.switch_page(path.SWEEP.script, query_params={"sweep": made.id})
+    shell.go(path.SWEEP, sweep=made.id)
 
 
 def cancel(sweep: Sweep) -> None:

@@ -37,10 +37,10 @@ def one(run: Summary) -> None:
         st.markdown(f"**{shell.plain(run.title, shell.NAME)}**  :gray[{megabytes(run.size)}]")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if st.button("Open", icon=":material/open_in_full:"):
-                st.switch_page(path.RUN.script, query_params={"run": run.id})
+                shell.go(path.RUN, run=run.id)
             if st.button("Use this recipe", icon=":material/edit:", help="Makes it your draft and opens Train."):
                 state.take(files.recipe)
-                st.switch_page(path.PAGES["train"].script)
+                shell.go(path.PAGES["train"])
             if not run.status.active:
                 _take_away(run, files)
                 _slim(run, files)

@@ -17,7 +17,7 @@ from finetune_core.runs.shelf import notes
 from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.shelf.summaries import Summary, matching
 from finetune_core.wording import count
-from pages.ui.kit import live, path, state
+from pages.ui.kit import live, path, shell, state
 from pages.ui.kit.badge import duration
 
 TABLE, OPENED, STARRED = "runs-table", "runs-open", "runs-star"
@@ -67,7 +67,7 @@ def table(runs: Sequence[Summary]) -> list[Summary]:
     """Draw the runs; returns those that are ticked. Ticks go with a run, wherever it stands."""
     if opened := state.value(_TO_OPEN):
         state.keep(_TO_OPEN, None)
-        st.switch_page(path.RUN.script, query_params={"run": opened})
+        shell.go(path.RUN, run=opened)
     if not runs:
         return []
     key, before = key_of(runs), state.value(_TICKED, ())

@@ -26,7 +26,7 @@ from pages.ui.kit import live, path, scripts, shell, state
 from pages.ui.kit.badge import duration, status_words
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.live import Telling
-from pages.ui.run import acting, branching, changing, cockpit, further, queueing, sweeping, testing
+from pages.ui.run import acting, branching, changing, cockpit, further, queueing, sweeping, testing, viewing
 from pages.ui.run.board import board
 from pages.ui.run.mistakes import mistakes
 from pages.ui.run.taking import take_away
@@ -93,7 +93,7 @@ def _done(run: Run, recipe: Recipe) -> None:
             st.download_button("Script", write, "train.py", icon=":material/download:", on_click="ignore", help=help)
             further.button(run)
             if st.button("Compare with other runs", icon=":material/stacked_line_chart:"):
-                st.switch_page(path.PAGES["runs"].script)
+                shell.go(path.PAGES["runs"])
 
 
 def _targets(run: Run) -> Targets | None:
@@ -267,6 +267,8 @@ def _scores(run: Run, recipe: Recipe, history: History) -> None:
             st.metric(score.title, score.shown(best["scores"][score.key]), border=True, help=score.help)
     st.caption(f"Validation images, epoch {best['epoch'] + 1}, the best so far.")
     chart(figures.by_name(best["by_name"], task.by_name), key="by-name")
+    if run.best.exists():
+        viewing.panel(run, recipe)
     testing.panel(run, recipe)
 
 
@@ -293,7 +295,7 @@ def _recipe(run: Run) -> None:
     _changed(run)
     if st.button("Use this recipe", icon=":material/edit:", help="Makes it your draft."):
         state.take(recipe)
-        st.switch_page(path.PAGES["train"].script)
+        shell.go(path.PAGES["train"])
     st.code(recipe.to_yaml(), language="yaml")
 
 

@@ -118,6 +118,13 @@ def test_pages_ask_a_part_instead_of_sorting_it_by_its_class() -> None:
                 assert not named & kinds, f"{name}: {ast.unparse(node)}"
 
 
+def test_pages_leave_for_others_in_one_way() -> None:
+    """`shell.go`: Streamlit refuses its own where a widget's value stands in the address, as a run's tab does."""
+    for name, path in MODULES.items():
+        if name != "pages.ui.kit.shell":
+            assert "switch_page" not in path.read_text(encoding="utf-8"), name
+
+
 def test_nobody_searches_a_message_for_numbers() -> None:
     """How far something is stands in the status as numbers (`done`, `total`); words are for people alone."""
     for name, path in MODULES.items():

@@ -160,6 +160,20 @@ def test_a_folder_of_pictures_becomes_a_table(
         assert float(row["sure"]) == pytest.approx(own[0][1], abs=1e-3)
 
 
+def test_pictures_that_are_dropped_are_looked_at_and_labelled(
+    page: Page, studio: Studio, trained: Run, images: Path
+) -> None:
+    _open(page, studio, trained, "Try an image")
+    page.get_by_text("Many pictures at once").click()
+    photos = sorted(images.glob("class_1/*.png"))[:5]
+    drop = page.locator("[data-testid=stFileUploader]", has_text="Or drop them here")
+    drop.locator("input").set_input_files(photos)
+    page.get_by_role("button", name="Look at them").click()
+    expect(page.get_by_text("5 pictures", exact=True)).to_be_visible(timeout=MINUTES)
+    page.get_by_role("button", name="Label them").click()
+    expect(page.get_by_text("0 of 5 pictures have a label")).to_be_visible(timeout=MINUTES)
+
+
 def test_the_page_that_is_taken_away_answers_from_a_folder_without_a_network(
     browser: Browser, trained: Run, odd_photos: list[Path], tmp_path: Path
 ) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from finetune_core import places
+from finetune_core.data.collecting import ARCHIVES, Brought, add
+from finetune_core.errors import UserError
 from finetune_core.export.checked import weights_of
+from finetune_core.parts.sources import files
 from finetune_core.parts.tasks import Targets
 from finetune_core.places import expanded
 from finetune_core.records import Count
@@ -22,14 +30,19 @@ from pages.ui.kit.behind import Behind
 
 PAGE = 50  # rows, each with a picture
 SIDE = 64  # px
+KEPT = "-shown"  # what the folder of pictures that were dropped here is called, beside the one that people collect in
 Found = tuple[list[Any], Targets, str]  # what was seen, of what, and the same as CSV
 _place: dict[str, Behind[Found]] = {}  # what is looked at, or was last, by whatever tab
 
 
 def many(run: Run) -> None:
-    """A folder or an archive goes in, a table comes out."""
+    """A folder, an archive or files go in, a table comes out."""
     key = f"many:{run.id}"
-    where = st.text_input("A folder or a zip file of pictures", key=key, placeholder="~/Pictures/new").strip()
+    left, right = st.columns(2, gap="medium")
+    with right:
+        _uploader(key)  # first, since it fills the field beside it
+    with left:
+        where = st.text_input("A folder or a zip file of pictures", key=key, placeholder="~/Pictures/new").strip()
     if not where:
         st.caption(
             "Each picture gets a row: what the model takes it for, and how sure it is. The least sure come first."
@@ -46,12 +59,35 @@ def many(run: Run) -> None:
     behind.watch(work, partial(_table, run, where))
 
 
+def _uploader(key: str) -> None:
+    """Files of a browser: kept in a folder of their own, so that they can be labelled afterwards."""
+    turn = f"{key}:turn"
+    endings = [ending[1:] for ending in (*files.ENDINGS, *ARCHIVES) if ending.count(".") == 1]
+    mine = f"{key}:files:{state.value(turn, 0)}"
+    brought = st.file_uploader("Or drop them here", type=endings, accept_multiple_files=True, key=mine)
+    if not brought:
+        return
+    collected, moment = places.pictures_dir(), time.strftime("%Y%m%d-%H%M%S")
+    folder = str(collected.with_name(collected.name + KEPT))
+    try:
+        added = add(folder, moment, [Brought(each.name, each) for each in brought])
+    except UserError as error:
+        shell.error_card(error)
+        return
+    state.keep(turn, state.value(turn, 0) + 1)
+    if added.new:
+        state.keep(key, str(Path(folder) / moment))
+    else:
+        state.note(UserError("None of them is a picture.", " ".join(added.notes)))
+    st.rerun()
+
+
 def _look(run: Run, where: str, count: Count) -> Found:
     from finetune_core.understand import many, predict
 
     predictor = predict.load(run)
     found = many.look(predictor, many.pictures([where]), count)
-    return sorted(found, key=lambda each: each.sure), predictor.targets, many.table(found, predictor.targets)
+    return found, predictor.targets, many.table(found, predictor.targets)
 
 
 def _table(run: Run, where: str, made: Found) -> None:
@@ -74,12 +110,10 @@ def _table(run: Run, where: str, made: Found) -> None:
         folder = expanded(where)
         if folder.is_dir() and task.exclusive and st.button("Label them", icon=":material/sell:", key="many-label"):
             state.keep("pictures", str(folder))
-            st.switch_page(path.LABEL.script)
+            shell.go(path.LABEL)
     if unread:
         st.caption(f":orange[:material/broken_image: {counted(unread, 'picture')} cannot be read.]")
-    pages = -(-len(found) // PAGE)
-    page = st.pagination(pages, key=f"many-page:{run.id}") if pages > 1 else 1
-    some = found[(page - 1) * PAGE : page * PAGE]
+    some = _page(run, _chosen(found, targets))
     rows = [
         {
             "Picture": _picture(each.path),
@@ -94,6 +128,40 @@ def _table(run: Run, where: str, made: Found) -> None:
         "Sure": st.column_config.ProgressColumn("Sure", min_value=0.0, max_value=1.0, format="percent"),
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns, row_height=56, key=f"many-rows:{run.id}")
+
+
+def _chosen(found: Sequence[Any], targets: Targets) -> Sequence[Any]:
+    """Those with the guess that is asked for, in the order that is asked for."""
+    guesses = Counter(each.guess(targets) for each in found if each.answers) if targets.about.counted else Counter()
+    orders = _orders(targets)
+    with st.container(horizontal=True):
+        if len(guesses) > 1:
+            names = [name for name, _ in guesses.most_common()]
+            words = lambda name: f"{name} ({guesses[name]:,})"  # noqa: E731
+            name = st.selectbox("Guess", names, None, words, key="many-guess", placeholder="All guesses")
+            if name is not None:
+                found = [each for each in found if each.answers and each.guess(targets) == name]
+        order = st.selectbox("Order", list(orders), key="many-order")
+    return sorted(found, key=orders[order])
+
+
+def _orders(targets: Targets) -> dict[str, Callable[[Any], Any]]:
+    """By what each order is called; what cannot be read comes first where it says most, else last."""
+    by_name = {"By file name": lambda each: each.path.name}
+    if targets.about.counted:
+        return {"Least sure first": lambda each: each.sure, "Surest first": lambda each: -each.sure, **by_name}
+    largest = {f"{name}, largest first": partial(_falling, name) for name in targets.names}
+    return {**largest, **by_name}
+
+
+def _falling(name: str, each: Any) -> float:
+    return -dict(each.answers).get(name, -math.inf)
+
+
+def _page(run: Run, found: Sequence[Any]) -> Sequence[Any]:
+    pages = -(-len(found) // PAGE)
+    page = st.pagination(pages, key=f"many-page:{run.id}") if pages > 1 else 1
+    return found[(page - 1) * PAGE : page * PAGE]
 
 
 def _picture(file: Path) -> str | None:

@@ -149,6 +149,42 @@ class Suggestions(Record):
     confidence: str = ""
     why: str = ""
     between: list[float] | None = None
+    lowest: float | None = None
+
+
+@dataclass(frozen=True)
+class Tried(Record):
+    """An epoch of one arm of an experiment with one seed (of its member `member`): the score that decides in the task.
+
+    `step` counts the optimizer steps done.
+    """
+
+    kind: ClassVar[str] = "tried"
+    arm: int
+    seed: int
+    member: int
+    epoch: int
+    step: int
+    valid_loss: float
+    valid_score: float
+
+
+@dataclass(frozen=True)
+class Trial(Record):
+    """What came of one arm with one seed: all that is measured by its key, and the training losses (some, in order).
+
+    `starts` are the shares of the training at which phases after the first began; `note` says what went otherwise.
+    """
+
+    kind: ClassVar[str] = "trial"
+    arm: int
+    seed: int
+    values: dict[str, float]
+    losses: list[float]
+    starts: list[float]
+    rates: list[float]
+    seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from finetune_core import places
-from finetune_core.cli import control, data, jobs, keeping, network, queueing, recipes, results, sweeping
+from finetune_core.cli import control, data, jobs, keeping, network, queueing, recipes, results, sweeping, teaching
 from finetune_core.cli.parser import Commands
 from finetune_core.errors import UserError
 
@@ -35,6 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
 def commands() -> Commands:
     """All commands, in the order of the help."""
     made = Commands()
-    for topic in (recipes, data, jobs, control, queueing, sweeping, network, results, keeping):
+    for topic in (recipes, data, jobs, control, queueing, sweeping, network, results, teaching, keeping):
         topic.add_to(made)
     return made

@@ -148,6 +148,7 @@ class _Reading:
             minimum_tenth=None if down else float(self.lrs[self.lowest] / 10),
             valley=float(self.lrs[valley(self.smooth)]),
             slide=None if down else self._slide(),
+            lowest=None if down else float(self.lrs[self.lowest]),
         )
 
     def _slide(self) -> float | None:

@@ -7,7 +7,7 @@ Nothing that affects the result lives anywhere else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -385,16 +385,21 @@ class Recipe(Section):
 
     def with_value(self, path: str, value: Any) -> Recipe:
         """A validated copy with one value changed, by dotted path such as `phases.0.learning_rate`."""
+        return self.with_values({path: value})
+
+    def with_values(self, values: Mapping[str, Any]) -> Recipe:
+        """The same with several, in their order. A UserError where one has no place, or does not fit."""
         tree = self.model_dump(mode="json")
-        *steps, last = (int(step) if step.isascii() and step.isdigit() else step for step in path.split("."))
-        try:
-            node: Any = tree
-            for step in steps:
-                node = node[step]
-            node[last] = value
-        except (KeyError, IndexError, TypeError) as error:
-            hint = "See the names with `python -m finetune_core init -`."
-            raise UserError(f"A recipe has no value at {path}.", hint=hint) from error
+        for path, value in values.items():
+            *steps, last = (int(step) if step.isascii() and step.isdigit() else step for step in path.split("."))
+            try:
+                node: Any = tree
+                for step in steps:
+                    node = node[step]
+                node[last] = value
+            except (KeyError, IndexError, TypeError) as error:
+                hint = "See the names with `python -m finetune_core init -`."
+                raise UserError(f"A recipe has no value at {path}.", hint=hint) from error
         return parse(tree)
 
     def to_yaml(self) -> str:

@@ -15,7 +15,7 @@ from pydantic import SerializeAsAny, field_validator, model_validator
 
 from finetune_core.data import labelling
 from finetune_core.errors import UserError
-from finetune_core.finder import embedded, probes, strains, sweep
+from finetune_core.finder import embedded, probes, strains, sweep, versus
 from finetune_core.finder.suggest import suggest, together, winner
 from finetune_core.network import catalogue, refit
 from finetune_core.parts.backbones import Backbone
@@ -25,9 +25,11 @@ from finetune_core.parts.numbers import Scale, written
 from finetune_core.parts.tasks import Score
 from finetune_core.parts.trackers import TensorBoard, Tracker
 from finetune_core.recipe import Phase, Recipe, stack
+from finetune_core.recipe.arms import MEASURES, SCORE, Arm
+from finetune_core.recipe.arms import measure as measured
 from finetune_core.recipe.changes import Change, kept
 from finetune_core.recipe.names import HEAD, matching
-from finetune_core.records import Alarm, Epoch, Event, Find, Lap, Record
+from finetune_core.records import Alarm, Epoch, Event, Find, Lap, Record, Trial
 from finetune_core.runs import alarms
 from finetune_core.training import timing
 from finetune_core.wording import count
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 GENTLE = 10  # of 19
 SUGGESTIONS = {
     "steepest": "steepest fall",
+    "lowest": "lowest loss",
     "minimum_tenth": "minimum / 10",
     "valley": "middle of the valley",
     "slide": "interval slide rule",
@@ -424,6 +427,63 @@ class Lab(Job):
     def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
         """A transform a line."""
         return [strains.line(row, recipe) for row in strains.rows(rows)]
+
+
+class Experiment(Job):
+    """Try several arms, each the recipe with some values changed, with several seeds, and say which differ for sure."""
+
+    kind: ClassVar[str] = "experiment"
+    title: ClassVar[str] = "Experiment"
+    arms: tuple[Arm, ...] = knob((), "Arms", "What is tried, each with a name and its changes by dotted path.")
+    measure: str = knob(SCORE, "Measure", f"What is measured: {', '.join((SCORE, *MEASURES))}.")
+    seeds: int = knob(3, "Seeds", "How often each is tried: more show what is chance.", low=1, high=10)
+    lesson: str = knob("", "Lesson", "Which lesson it belongs to, if any.")
+    guess: str = knob("", "Guess", "What somebody expected before.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the arms are called."""
+        return tuple(arm.name for arm in self.arms)
+
+    def prepared(self, recipe: Recipe) -> Recipe:
+        """A UserError without two arms that fit the recipe, each with a name of its own."""
+        if len(set(self.names)) < max(2, len(self.arms)):
+            raise UserError("There is nothing to compare.", "It takes two arms or more, each with its own name.")
+        for arm in self.arms:
+            arm.of(recipe)
+        measured(self.measure, recipe.task)
+        return recipe
+
+    def run(self, work: Work) -> Doing:
+        """Seed by seed, each arm of one after the other."""
+        from finetune_core.finder.trials import trials
+
+        epochs = [1 if arm.gradients else arm.of(work.recipe).epochs * arm.members for arm in self.arms]
+        work.begin("Trying", sum(epochs) * self.seeds)
+        seen, before = 0, 0
+        for record in trials(work.recipe, self.arms, self.seeds, work.report):
+            seen += 1
+            if isinstance(record, Trial):  # which may have ended early
+                seen = before = before + epochs[record.arm]
+            work.advance(seen)
+            yield record
+
+    def found(self, rows: Rows, recipe: Recipe) -> list[versus.Result]:
+        """What came of each arm."""
+        return versus.results(rows, self.names, self.measure)
+
+    def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
+        """Each arm's values, mean and spread, and the sentence."""
+        score, found = measured(self.measure, recipe.task), self.found(rows, recipe)
+        arms = [{**asdict(each), "mean": each.mean, "spread": each.spread} for each in found]
+        return {"measure": score.key, "arms": arms, "verdict": versus.verdict(found, score)}
+
+    def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
+        """An arm a line, and which is better for sure."""
+        score, found = measured(self.measure, recipe.task), self.found(rows, recipe)
+        wide = max(len(each.name) for each in found)
+        arms = (f"{each.name:{wide}}  {each.said(score)}" for each in versus.ranked(found, score))
+        return [f"{score.title}:", *arms, versus.verdict(found, score)]
 
 
 class Embed(Job):

@@ -1,0 +1,192 @@
+"""An experiment: arms train from the same start on the same images, several seeds each, and are measured alike.
+
+Each trial is a training as any other (`training.loop`), in one process, so that what frozen layers give is kept and
+shared. Arms with the same seed draw the same views in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import numpy as np
+import torch
+
+from finetune_core.data.pipeline import train_pipeline
+from finetune_core.finder import range_test
+from finetune_core.finder.suggest import suggest
+from finetune_core.finder.sweep import Sweep
+from finetune_core.recipe import Recipe
+from finetune_core.recipe.arms import Arm
+from finetune_core.recipe.changes import Rate
+from finetune_core.records import Epoch, Event, Find, Report, Step, Trial, Tried, silent
+from finetune_core.training.loop import Diverged, Trainer
+from finetune_core.training.metrics import Measured, Meter
+from finetune_core.training.session import Session, prepare
+from finetune_core.training.stepper import Stepper
+
+DRAWN = 120  # losses of a trial that are kept
+BEFORE, AFTER = 5, 3  # steps to either side of a phase's beginning that make a bump
+SWEEP = Sweep(steps=60)
+SCALE = 2.0**16  # torch's GradScaler begins with it
+
+
+def trials(recipe: Recipe, arms: Sequence[Arm], seeds: int, report: Report = silent) -> Iterator[Tried | Trial]:
+    """Try each arm with each seed, seed by seed, so that a stop leaves whole rounds. UserErrors before any training."""
+    for arm in arms:
+        arm.of(recipe)
+    for seed in range(seeds):
+        for place, arm in enumerate(arms):
+            yield from _trial(recipe, place, arm, seed, report)
+
+
+@dataclass
+class _Course:
+    """What was seen of one training on its way."""
+
+    losses: list[float] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)  # steps at which phases after the first began
+    rates: list[float] = field(default_factory=list)  # of each phase
+    epochs: list[Epoch] = field(default_factory=list)
+    note: str = ""
+
+    def values(self) -> dict[str, float]:
+        """All that is measured of it."""
+        best, last = max(self.epochs, key=lambda each: each.valid_score), self.epochs[-1]
+        return {
+            "score": best.valid_score,
+            "last": last.valid_score,
+            "first": self.epochs[0].valid_score,
+            "loss": last.valid_loss,
+            "gap": last.train_score - last.valid_score,
+            **({"balanced_accuracy": best.scores["balanced_accuracy"]} if "balanced_accuracy" in best.scores else {}),
+            **({"bump": self._bump(self.starts[-1])} if self.starts else {}),
+        }
+
+    def _bump(self, start: int) -> float:
+        """How much higher the loss is just after a phase began than just before."""
+        return fmean(self.losses[start : start + AFTER]) - fmean(self.losses[max(0, start - BEFORE) : start])
+
+
+def _trial(recipe: Recipe, place: int, arm: Arm, seed: int, report: Report) -> Iterator[Tried | Trial]:
+    started = time.perf_counter()
+    courses: list[_Course] = []
+    values: dict[str, float] = {}
+    if arm.gradients:
+        values = {"vanished": _vanished(prepare(range_test.seeded(arm.of(recipe), seed), report), arm.gradients)}
+    else:
+        answers: list[np.ndarray] = []
+        for member in range(arm.members):
+            session = prepare(range_test.seeded(arm.of(recipe), seed * arm.members + member), report)
+            courses.append(course := _Course())
+            for record in _trained(session, arm, course, report):
+                if isinstance(record, Epoch):
+                    yield Tried(place, seed, member, record.epoch, record.step, record.valid_loss, record.valid_score)
+                else:
+                    answers += _answers(session, record, arm.views)
+                    measured = record
+        if not _notes(courses):
+            values = {**_mean_of(courses), "answers": _judged(session, measured, answers)}
+    losses, starts, rates = _drawn(courses[0]) if courses else ([], [], [])
+    seconds = round(time.perf_counter() - started, 2)
+    yield Trial(place, seed, values, losses, starts, rates, seconds, " ".join(_notes(courses)[:1]))
+
+
+def _notes(courses: Sequence[_Course]) -> list[str]:
+    return [course.note for course in courses if course.note]
+
+
+def _mean_of(courses: Sequence[_Course]) -> dict[str, float]:
+    """What is measured of several members, on the mean."""
+    found = [course.values() for course in courses]
+    return {key: fmean(each[key] for each in found) for key in found[0]}
+
+
+def _drawn(course: _Course) -> tuple[list[float], list[float], list[float]]:
+    """Losses as far as a chart can show them, where phases began among them, and the phases' rates."""
+    count = len(course.losses)
+    some = sorted({step * count // DRAWN for step in range(DRAWN)}) if count else []
+    return [course.losses[step] for step in some], [start / count for start in course.starts if count], course.rates
+
+
+def _trained(session: Session, arm: Arm, course: _Course, report: Report) -> Iterator[Epoch | Measured]:
+    """Train it to its end; epochs as they come, and at last what it answers to the validation images."""
+    if arm.pick:
+        rate = _picked(session, 0, arm.pick, report)
+        if rate is None:
+            course.note = "The range test's curve supports no rate."
+            return
+        phases = tuple(phase.replace(learning_rate=rate) for phase in session.recipe.phases)
+        session.recipe = session.recipe.replace(phases=phases)
+    trainer = Trainer(session, report=report)
+    try:
+        for record in trainer.run():
+            if isinstance(record, Step):
+                course.losses.append(record.loss)
+            elif isinstance(record, Event) and record.name == "phase":
+                _begun(trainer, arm, course, report)
+            elif isinstance(record, Epoch):
+                course.epochs.append(record)
+                yield record
+    except Diverged as error:
+        course.note = error.what
+    if trainer.measured is not None:
+        yield trainer.measured
+
+
+def _begun(trainer: Trainer, arm: Arm, course: _Course, report: Report) -> None:
+    """A phase has begun: what its rate is, found again where the arm asks for that."""
+    phase = trainer.at.phase
+    if phase:
+        course.starts.append(trainer.done)
+        if arm.again and (rate := _picked(trainer.session, phase, arm.pick, report)):
+            trainer.change(Rate(how="to", number=rate))
+            course.rates.append(rate)
+            return
+    course.rates.append(trainer.phase.learning_rate)
+
+
+def _picked(session: Session, phase: int, pick: str, report: Report) -> float | None:
+    """The rate that a range test of the phase suggests."""
+    report("Looking for a rate")
+    rows: list[Find] = list(range_test.range_test(session, phase, SWEEP, 0, report))
+    found: float | None = getattr(suggest([row.lr for row in rows], [row.loss for row in rows]), pick)
+    return found
+
+
+def _answers(session: Session, measured: Measured, views: int) -> list[np.ndarray]:
+    """Outputs for all validation images: of the plain ones, and of each view that is drawn."""
+    found = [measured.outputs]
+    if views:
+        recipe, module = session.recipe, session.network.module.eval()
+        drawn = session.valid.through(train_pipeline(recipe.augment, recipe.data))
+        with torch.inference_mode(), session.autocast():
+            for view in range(views):
+                batches = (module(session.normalised(images)) for images, _ in drawn.epoch(view))
+                found.append(torch.cat([each.float().cpu() for each in batches]).numpy())
+    return found
+
+
+def _judged(session: Session, measured: Measured, answers: Sequence[np.ndarray]) -> float:
+    """How good the mean of some answers is."""
+    targets = session.targets
+    mean = targets.about.averaged([targets] * len(answers), answers) if len(answers) > 1 else answers[0]
+    meter = Meter(targets, torch.device("cpu"))
+    meter.update(torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(measured.wanted))
+    return meter.scores()[targets.about.score.key]
+
+
+def _vanished(session: Session, form: str) -> float:
+    """The share of one step's gradient, where it is not zero, that is zero in a number format."""
+    stepper = Stepper(session)
+    stepper.enter(session.recipe.phases[0])
+    inputs, labels = next(iter(stepper.feed.train.batches(0)))
+    stepper.step(inputs, labels)
+    grads = [each.grad.flatten() for each in session.network.module.parameters() if each.grad is not None]
+    whole = torch.cat(grads).float()
+    whole = whole[whole != 0]
+    kept = {"fp32": whole, "fp16": whole.half(), "scaled": (whole * SCALE).half()}[form]
+    return float((kept == 0).float().mean()) if len(whole) else math.nan

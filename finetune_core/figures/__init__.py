@@ -11,6 +11,7 @@ from finetune_core.figures.scouting import scouted
 from finetune_core.figures.series import kept, smoothed, sparkline
 from finetune_core.figures.style import alt
 from finetune_core.figures.sweeping import swept, trials
+from finetune_core.figures.teaching import arms
 from finetune_core.figures.training import Axis, by_step, gradient_norms, loss, measured, planned_rates, rates, scored
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Curve",
     "against",
     "alt",
+    "arms",
     "by_name",
     "by_step",
     "class_balance",

@@ -22,7 +22,7 @@ from finetune_core.finder.sweep import Sweep
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.arms import Arm
 from finetune_core.recipe.changes import Rate
-from finetune_core.records import Epoch, Event, Find, Report, Step, Trial, Tried, silent
+from finetune_core.records import Epoch, Event, Report, Step, Suggestions, Trial, Tried, silent
 from finetune_core.training.loop import Diverged, Trainer
 from finetune_core.training.metrics import Measured, Meter
 from finetune_core.training.session import Session, prepare
@@ -30,8 +30,11 @@ from finetune_core.training.stepper import Stepper
 
 DRAWN = 120  # losses of a trial that are kept
 BEFORE, AFTER = 5, 3  # steps to either side of a phase's beginning that make a bump
-SWEEP = Sweep(steps=60)
+SWEEP = Sweep(steps=50)
 SCALE = 2.0**16  # torch's GradScaler begins with it
+
+Found = dict[str, Suggestions]
+"""What range tests from the start of a recipe have suggested, which arms share."""
 
 
 def trials(recipe: Recipe, arms: Sequence[Arm], seeds: int, report: Report = silent) -> Iterator[Tried | Trial]:
@@ -39,8 +42,9 @@ def trials(recipe: Recipe, arms: Sequence[Arm], seeds: int, report: Report = sil
     for arm in arms:
         arm.of(recipe)
     for seed in range(seeds):
+        found: Found = {}
         for place, arm in enumerate(arms):
-            yield from _trial(recipe, place, arm, seed, report)
+            yield from _trial(recipe, place, arm, seed, found, report)
 
 
 @dataclass
@@ -71,7 +75,7 @@ class _Course:
         return fmean(self.losses[start : start + AFTER]) - fmean(self.losses[max(0, start - BEFORE) : start])
 
 
-def _trial(recipe: Recipe, place: int, arm: Arm, seed: int, report: Report) -> Iterator[Tried | Trial]:
+def _trial(recipe: Recipe, place: int, arm: Arm, seed: int, found: Found, report: Report) -> Iterator[Tried | Trial]:
     started = time.perf_counter()
     courses: list[_Course] = []
     values: dict[str, float] = {}
@@ -82,7 +86,7 @@ def _trial(recipe: Recipe, place: int, arm: Arm, seed: int, report: Report) -> I
         for member in range(arm.members):
             session = prepare(range_test.seeded(arm.of(recipe), seed * arm.members + member), report)
             courses.append(course := _Course())
-            for record in _trained(session, arm, course, report):
+            for record in _trained(session, arm, course, found, report):
                 if isinstance(record, Epoch):
                     yield Tried(place, seed, member, record.epoch, record.step, record.valid_loss, record.valid_score)
                 else:
@@ -112,10 +116,12 @@ def _drawn(course: _Course) -> tuple[list[float], list[float], list[float]]:
     return [course.losses[step] for step in some], [start / count for start in course.starts if count], course.rates
 
 
-def _trained(session: Session, arm: Arm, course: _Course, report: Report) -> Iterator[Epoch | Measured]:
+def _trained(session: Session, arm: Arm, course: _Course, found: Found, report: Report) -> Iterator[Epoch | Measured]:
     """Train it to its end; epochs as they come, and at last what it answers to the validation images."""
     if arm.pick:
-        rate = _picked(session, 0, arm.pick, report)
+        start = session.recipe.to_yaml()
+        found[start] = found.get(start) or _suggested(session, 0, report)
+        rate = getattr(found[start], arm.pick)
         if rate is None:
             course.note = "The range test's curve supports no rate."
             return
@@ -142,19 +148,18 @@ def _begun(trainer: Trainer, arm: Arm, course: _Course, report: Report) -> None:
     phase = trainer.at.phase
     if phase:
         course.starts.append(trainer.done)
-        if arm.again and (rate := _picked(trainer.session, phase, arm.pick, report)):
+        if arm.again and (rate := getattr(_suggested(trainer.session, phase, report), arm.pick)):
             trainer.change(Rate(how="to", number=rate))
             course.rates.append(rate)
             return
     course.rates.append(trainer.phase.learning_rate)
 
 
-def _picked(session: Session, phase: int, pick: str, report: Report) -> float | None:
-    """The rate that a range test of the phase suggests."""
+def _suggested(session: Session, phase: int, report: Report) -> Suggestions:
+    """What a range test of the phase suggests, from where the session stands."""
     report("Looking for a rate")
-    rows: list[Find] = list(range_test.range_test(session, phase, SWEEP, 0, report))
-    found: float | None = getattr(suggest([row.lr for row in rows], [row.loss for row in rows]), pick)
-    return found
+    rows = list(range_test.range_test(session, phase, SWEEP, 0, report))
+    return suggest([row.lr for row in rows], [row.loss for row in rows])
 
 
 def _answers(session: Session, measured: Measured, views: int) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from finetune_core.blooms.species import SPECIES as BLOOMS
+from finetune_core.errors import UserError
 from finetune_core.finder import versus
 from finetune_core.finder.versus import Result, Word
 from finetune_core.parts import Part
@@ -27,11 +28,11 @@ SPECIES = tuple(sorted(each.name for each in BLOOMS))  # its folders
 OF_EACH = 100  # Blooms has so many images of each class
 NO_DIFFERENCE = "No difference that one could tell"
 ARTICLES = {
-    "000": "Fine-tuning for flowers (seed 000)",
-    "001": "Fine-tuning in PyTorch (seed 001)",
-    "002": "Gradual unfreezing with milestones (seed 002)",
-    "003": "Learning rates with fastai (seed 003)",
-    "004": "Fine-tuning a pretrained model in PyTorch (seed 004)",
+    "000": "Fine-tuning for flowers (article 000)",
+    "001": "Fine-tuning in PyTorch (article 001)",
+    "002": "Gradual unfreezing with milestones (article 002)",
+    "003": "Learning rates with fastai (article 003)",
+    "004": "Fine-tuning a pretrained model in PyTorch (article 004)",
 }
 WORDS: dict[Word, str] = {
     "shows": "The claim shows here.",
@@ -82,8 +83,8 @@ class Lesson(Part):
         """What the records of its run say."""
         found = versus.results(rows, [arm.name for arm in self.arms], self.measure)
         best = versus.winners(found, self.score)
-        truth = NO_DIFFERENCE if len(best) == len(found) else best[0]
-        guessed = guess == truth if guess else None
+        truth = NO_DIFFERENCE if len(best) == len(found) else "".join(best[:1])
+        guessed = guess == truth if guess and truth else None
         word = versus.claim(self.expected, found, self.score)
         sentences = [versus.pair(_named(found, one), _named(found, other), self.score) for one, other in self.expected]
         return Answer(tuple(found), tuple(sentences), word, f"{WORDS[word]} ({source_words(self.base())})", guessed)
@@ -101,9 +102,11 @@ class Answer:
 
 
 def of_run(run: Run) -> Lesson | None:
-    """The lesson that a run measures; None of any other."""
-    job = run.job
-    kind = Lesson.kinds().get(job.lesson) if isinstance(job, Experiment) else None
+    """The lesson that a run measures; None of any other, and where its job cannot be read."""
+    try:
+        kind = Lesson.kinds().get(run.job_as(Experiment).lesson)
+    except (UserError, TypeError):
+        return None
     return kind() if kind else None
 
 

@@ -22,7 +22,7 @@ class RateTooFar(Lesson):
     claim: ClassVar[str] = "Too small a rate takes very long; too large a one may never converge."
     arms: ClassVar[tuple[Arm, ...]] = (
         Arm(name="far too small (1e-6)", changes={"phases.0.learning_rate": 1e-6}),
-        Arm(name="between (1e-2)", changes={"phases.0.learning_rate": 1e-2}),
+        Arm(name="between (1e-2)"),
         Arm(name="far too large (100)", changes={"phases.0.learning_rate": 100.0}),
     )
     expected: ClassVar[tuple[tuple[str, str], ...]] = (

@@ -27,7 +27,7 @@ class Schedules(Lesson):
     arms: ClassVar[tuple[Arm, ...]] = (
         Arm(name="step", changes=_schedule("step", every=5)),
         Arm(name="cosine", changes=_schedule("cosine")),
-        Arm(name="one-cycle", changes=_schedule("one_cycle")),
+        Arm(name="one-cycle"),
         Arm(name="restarts (SGDR)", changes=_schedule("restarts", cycle_len=1, cycle_mult=2)),
     )
     expected: ClassVar[tuple[tuple[str, str], ...]] = (

@@ -44,6 +44,7 @@ def sidebar() -> None:
         with st.container(gap="small"):
             for step in path.STEPS:
                 _link(step, step.choice(recipe) if step.choice else "", worries.get(step.key, ""))
+        _link(path.LESSONS, "", "")
         with st.container():  # always there, so that nothing below moves in the browser
             if moving(summaries()):
                 piece(_at_work, SELDOM)

@@ -36,7 +36,8 @@ STEPS = (
 RUN = Step("run", "A run", ":material/monitoring:")
 LABEL = Step("label", "Label pictures", ":material/sell:")
 SWEEP = Step("sweep", "Try several values", ":material/ssid_chart:")
-PAGES = {step.key: step for step in (HOME, *STEPS, RUN, SWEEP, LABEL)}
+LESSONS = Step("lessons", "Lessons", ":material/school:")
+PAGES = {step.key: step for step in (HOME, *STEPS, RUN, SWEEP, LABEL, LESSONS)}
 
 
 def following(key: str) -> Step:

@@ -56,6 +56,5 @@ def _found(made: Comparison) -> None:
     mark = ":green[:material/check_circle:]" if pair.distinguishable else ":gray[:material/balance:]"
     st.markdown(f"{mark} {shell.plain(verdict(pair, made, {SEVERAL: SEVERAL, PLAIN: PLAIN}), 600)}")
     st.caption(
-        f"`evaluate RUN --views {VIEWS}` measures the same. Answers elsewhere are those of one view, "
-        "which are quicker."
+        f"`evaluate RUN --views {VIEWS}` measures the same. Answers elsewhere are those of one view, which are quicker."
     )

@@ -1,0 +1,1 @@
+"""Lessons before a class or alone: guess, measure, see."""

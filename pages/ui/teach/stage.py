@@ -1,0 +1,220 @@
+"""One lesson, one thing at a time: the question and a guess, the measuring, the answer. Large, and by keyboard too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from finetune_core import figures
+from finetune_core.errors import UserError
+from finetune_core.lessons import ARTICLES, Lesson, of_run
+from finetune_core.lessons.base import NO_DIFFERENCE, Answer
+from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import Experiment
+from finetune_core.runs.shelf.summaries import moving, summaries
+from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import queue
+from pages.ui.kit import asking, live, path, shell, state
+from pages.ui.kit.badge import duration
+from pages.ui.kit.chart import chart, load
+
+GUESS, MEASURING, READY, ANSWER = "guess", "measuring", "ready", "answer"
+OPEN = ("queued", "starting", "preparing", "running", "paused", "stopping")
+# Large type, for whoever sits in the last row, and no margins that a projector's 768 lines cannot spare
+_LARGE = """\
+.stMainBlockContainer { padding-top: 4.25rem; padding-bottom: 0.5rem; gap: 0.75rem }
+[class*="st-key-guess-"] button { justify-content: flex-start }
+[class*="st-key-guess-"] button p, .st-key-lesson-next button p { font-size: 1.25rem }
+.st-key-lesson-words p { font-size: 1.15rem }"""
+TITLES = {GUESS: "What do you think?", MEASURING: "It is being measured", READY: "It has been measured"}
+
+
+def stage(one: Lesson, run: Run | None) -> None:
+    """The lesson where it stands: `run` is the newest that measures it."""
+    now = _now(one, run)
+    st.html(f"<style>{_LARGE}</style>")
+    _head(one, now)
+    if now == GUESS:
+        _guess(one, run)
+    elif run is not None:
+        {MEASURING: _measuring, READY: _ready, ANSWER: _answer}[now](one, run)
+    _keys()(key="lesson-keys", height=1)
+    load()
+
+
+def _now(one: Lesson, run: Run | None) -> str:
+    """Which of its parts is shown."""
+    if run is None or state.value(_key(one)) == f"again {run.id}":
+        return GUESS
+    status = run.status
+    if status.state in OPEN:
+        return MEASURING
+    if status.state != "finished":
+        return MEASURING if status.error else GUESS
+    return ANSWER if state.value(_key(one)) == f"seen {run.id}" else READY
+
+
+def _key(one: Lesson) -> str:
+    return f"lesson:{one.kind}"
+
+
+def _head(one: Lesson, now: str) -> None:
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f":gray[{one.topic} · {one.title}]", width="content")
+        st.page_link(path.LESSONS.script, label=":small[All lessons]", icon=path.LESSONS.icon)
+    shell.pending_error()
+    if now == ANSWER:
+        st.markdown(f"### {one.question}")
+    else:
+        st.title(one.question, anchor=False)
+
+
+def _guess(one: Lesson, run: Run | None) -> None:
+    """A button for each guess; the click begins the measuring."""
+    st.caption(f"{TITLES[GUESS]} A key from 1 to {len(one.guesses)} says so too.")
+    for number, guess in enumerate(one.guesses, start=1):
+        label = f"{number}  {shell.plain(guess)}"
+        st.button(label, key=f"guess-{number}", width="stretch", on_click=_begin, args=(one, guess))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        help = "Measures it all the same."
+        st.button("No guess", key="lesson-next", type="tertiary", help=help, on_click=_begin, args=(one, ""))
+        if run is not None and run.status.state == "finished":
+            back = f"seen {run.id}"
+            st.button(
+                "Back to what was measured",
+                key="lesson-back",
+                type="tertiary",
+                on_click=state.keep,
+                args=(_key(one), back),
+            )
+
+
+def _begin(one: Lesson, guess: str) -> None:
+    """Measure it: at once, or behind what is at work."""
+    try:
+        recipe, job = one.recipe(), one.job(guess)
+        if moving(summaries()) or any(run.status.state in OPEN for run in _runs()):
+            queue.submit(recipe, job)
+        else:
+            launch.start(store.create(recipe, job))
+        state.keep(_key(one), None)
+    except UserError as error:
+        state.note(error)
+
+
+def _measuring(one: Lesson, run: Run) -> None:
+    """How far it is; nothing of what comes out."""
+    status, job = run.status, run.job_as(Experiment)
+    if status.error:
+        shell.error_card(UserError.said(status.error))
+        _again(one, run, "Try again")
+        return
+    with st.container(key="lesson-words"):
+        if job.guess:
+            st.markdown(f"Your guess: **{shell.plain(job.guess)}**")
+        st.markdown(f":gray[{one.about()}]")
+    live.watch(run, lambda: _progress(run))
+    with st.container(horizontal=True):
+        st.button("Stop", key="lesson-stop", type="tertiary", on_click=_stop, args=(run,))
+
+
+def _progress(run: Run) -> None:
+    status, job = run.status, run.job_as(Experiment)
+    words = (
+        f"{len(job.arms)} ways, {job.seeds} tries each" if status.state == "running" else live.LOOKS[status.state].word
+    )
+    st.progress(status.share, text=words)
+
+
+def _stop(run: Run) -> None:
+    if run.status.state == "queued":
+        try:
+            queue.cancel(run)
+        except UserError as error:
+            state.note(error)
+    else:
+        asking.stop(run)
+
+
+def _ready(one: Lesson, run: Run) -> None:
+    """Measured, and not shown yet."""
+    job = run.job_as(Experiment)
+    words = st.container(key="lesson-words")
+    guessed = f"Your guess: **{shell.plain(job.guess)}**" if job.guess else "Nobody has guessed."
+    words.markdown(f"{TITLES[READY]}. {guessed}")
+    keep = {"on_click": state.keep, "args": (_key(one), f"seen {run.id}")}
+    with st.container(horizontal=True):
+        st.button("Show the answer", key="lesson-next", type="primary", icon=":material/visibility:", **keep)  # type: ignore[arg-type]
+        _again(one, run, "Guess anew")
+
+
+def _again(one: Lesson, run: Run, label: str) -> None:
+    args = (_key(one), f"again {run.id}")
+    st.button(label, key="lesson-back", type="tertiary", on_click=state.keep, args=args)
+
+
+def _answer(one: Lesson, run: Run) -> None:
+    job = run.job_as(Experiment)
+    rows = live.records(run)
+    made = one.answer(rows, job.guess)
+    left, right = st.columns([6, 6], gap="medium")
+    with left:
+        chart(figures.arms(made.results, one.score), key="arms")
+        st.caption(_tries(made, job.seeds))
+    with right, st.container(key="lesson-words"):
+        _guessed(made, job.guess)
+        for sentence in made.sentences:
+            st.markdown(shell.plain(sentence, 400))
+        st.markdown(f"{_mark(made)} **{shell.plain(made.showed)}**  \n:gray[{ARTICLES[one.article]}: {one.claim}]")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _again(one, run, "Guess anew")
+        sheet = partial(_sheet, one, run)
+        name, icon = f"{one.kind}.html", ":material/print:"
+        st.download_button("Teacher's sheet", sheet, name, "text/html", icon=icon, on_click="ignore", key="sheet")
+        if st.button("Take the recipe", icon=":material/edit:", key="lesson-recipe", type="tertiary"):
+            state.take(one.recipe())
+            shell.go(path.PAGES["train"])
+    more = st.expander("Questions to ask, and what to try next", icon=":material/psychology_alt:")
+    more.markdown("\n".join(f"- {question}" for question in (*one.ask, one.further)))
+
+
+def _tries(made: Answer, seeds: int) -> str:
+    took = duration(sum(each.seconds for each in made.results))
+    return f"A dot for each of {seeds} tries, a bar for their mean. {took} of training."
+
+
+def _guessed(made: Answer, guess: str) -> None:
+    if made.guessed is not None:
+        words = "tie" if guess == NO_DIFFERENCE else shell.plain(guess)
+        right = f":green[:material/celebration: **You guessed right:** {words}]"
+        st.markdown(right if made.guessed else f":orange[:material/lightbulb: **You guessed** {words}]")
+
+
+def _mark(made: Answer) -> str:
+    marks = {"shows": ":green[:material/check_circle:]", "opposite": ":orange[:material/swap_horiz:]"}
+    return marks.get(made.word, ":gray[:material/balance:]")
+
+
+def _sheet(one: Lesson, run: Run) -> str:
+    from finetune_core.lessons import sheet
+
+    return sheet.page(one, run)
+
+
+def newest(one: Lesson) -> Run | None:
+    """The newest run that measures this lesson."""
+    return next((run for run in _runs() if type(of_run(run)) is type(one)), None)
+
+
+def _runs() -> list[Run]:
+    return store.list_runs(job=Experiment.kind)
+
+
+@cache
+def _keys() -> Callable[..., Any]:
+    script = Path(__file__).with_name("keys.js").read_text(encoding="utf-8")
+    return st.components.v2.component("thaw_lesson_keys", js=script, isolate_styles=False)

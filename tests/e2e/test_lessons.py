@@ -1,0 +1,60 @@
+"""A whole lesson by keyboard alone: from the guess to the answer, left in the middle and found again."""
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from finetune_core.lessons import Lesson
+from finetune_core.runs import store
+from tests.e2e.conftest import Studio
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+MINUTES = 60_000
+PROJECTOR = {"width": 1024, "height": 768}
+FITS = """() => {
+  const main = document.querySelector('[data-testid=stMain]');
+  return main.scrollHeight - main.clientHeight;
+}"""
+NAME = "nothing-between"
+
+
+def test_a_lesson_by_keyboard(browser: Browser, studio: Studio) -> None:
+    one = Lesson.kinds()[NAME]()
+    context = browser.new_context(viewport=PROJECTOR)
+    page = context.new_page()
+    page.goto(f"{studio.url}/lessons?lesson={NAME}")
+    expect(page.get_by_role("heading", name=one.question)).to_be_visible(timeout=MINUTES)
+    page.wait_for_timeout(1000)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".st-key-guess-2 button")).to_be_focused()
+    page.keyboard.press(" ")
+    expect(page.get_by_text(f"Your guess: {one.arms[1].name}")).to_be_visible(timeout=MINUTES)
+    page.close()  # the teacher's laptop falls shut
+    page = context.new_page()
+    page.goto(f"{studio.url}/lessons?lesson={NAME}")
+    expect(page.get_by_text(f"Your guess: {one.arms[1].name}")).to_be_visible(timeout=MINUTES)
+    expect(page.get_by_role("button", name="Show the answer")).to_be_visible(timeout=5 * MINUTES)
+    expect(page.get_by_text("is better than")).to_have_count(0)
+    page.keyboard.press("PageDown")
+    expect(page.get_by_text("A dot for each of 3 tries")).to_be_visible(timeout=MINUTES)
+    assert page.evaluate(FITS) <= 0
+    page.keyboard.press("PageUp")
+    expect(page.locator(".st-key-guess-1 button")).to_be_visible(timeout=MINUTES)
+    context.close()
+    [run] = store.list_runs(studio.runs, job="experiment")
+    assert run.status.state == "finished"
+
+
+def fits(page: Page, studio: Studio, name: str) -> int:
+    page.goto(f"{studio.url}/lessons?lesson={name}")
+    expect(page.locator(".st-key-guess-1 button")).to_be_visible(timeout=MINUTES)
+    page.wait_for_timeout(500)
+    return int(page.evaluate(FITS))
+
+
+def test_every_lesson_opens_on_a_projector_without_scrolling(browser: Browser, studio: Studio) -> None:
+    context = browser.new_context(viewport=PROJECTOR)
+    page = context.new_page()
+    found = {name: fits(page, studio, name) for name in Lesson.kinds() if name != NAME}
+    context.close()
+    assert not {name: over for name, over in found.items() if over > 0}

@@ -21,7 +21,6 @@ from finetune_core.finder.suggest import suggest
 from finetune_core.finder.sweep import Sweep
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.arms import Arm
-from finetune_core.recipe.changes import Rate
 from finetune_core.records import Epoch, Event, Report, Step, Suggestions, Trial, Tried, silent
 from finetune_core.training.loop import Diverged, Trainer
 from finetune_core.training.metrics import Measured, Meter
@@ -30,7 +29,7 @@ from finetune_core.training.stepper import Stepper
 
 DRAWN = 120  # losses of a trial that are kept
 BEFORE, AFTER = 5, 3  # steps to either side of a phase's beginning that make a bump
-SWEEP = Sweep(steps=50)
+SWEEP = Sweep(steps=40)
 SCALE = 2.0**16  # torch's GradScaler begins with it
 
 Found = dict[str, Suggestions]
@@ -119,21 +118,20 @@ def _drawn(course: _Course) -> tuple[list[float], list[float], list[float]]:
 def _trained(session: Session, arm: Arm, course: _Course, found: Found, report: Report) -> Iterator[Epoch | Measured]:
     """Train it to its end; epochs as they come, and at last what it answers to the validation images."""
     if arm.pick:
-        start = session.recipe.to_yaml()
-        found[start] = found.get(start) or _suggested(session, 0, report)
-        rate = getattr(found[start], arm.pick)
-        if rate is None:
+        rates = [_picked(session, phase if arm.again else 0, arm.pick, found, report) for phase in _phases(session)]
+        if None in rates:
             course.note = "The range test's curve supports no rate."
             return
-        phases = tuple(phase.replace(learning_rate=rate) for phase in session.recipe.phases)
-        session.recipe = session.recipe.replace(phases=phases)
+        phases = [each.replace(learning_rate=rate) for each, rate in zip(session.recipe.phases, rates, strict=True)]
+        session.recipe = session.recipe.replace(phases=tuple(phases))
     trainer = Trainer(session, report=report)
     try:
         for record in trainer.run():
             if isinstance(record, Step):
                 course.losses.append(record.loss)
             elif isinstance(record, Event) and record.name == "phase":
-                _begun(trainer, arm, course, report)
+                course.starts += [trainer.done] * bool(trainer.at.phase)
+                course.rates.append(trainer.phase.learning_rate)
             elif isinstance(record, Epoch):
                 course.epochs.append(record)
                 yield record
@@ -143,23 +141,19 @@ def _trained(session: Session, arm: Arm, course: _Course, found: Found, report: 
         yield trainer.measured
 
 
-def _begun(trainer: Trainer, arm: Arm, course: _Course, report: Report) -> None:
-    """A phase has begun: what its rate is, found again where the arm asks for that."""
-    phase = trainer.at.phase
-    if phase:
-        course.starts.append(trainer.done)
-        if arm.again and (rate := getattr(_suggested(trainer.session, phase, report), arm.pick)):
-            trainer.change(Rate(how="to", number=rate))
-            course.rates.append(rate)
-            return
-    course.rates.append(trainer.phase.learning_rate)
+def _phases(session: Session) -> range:
+    return range(len(session.recipe.phases))
 
 
-def _suggested(session: Session, phase: int, report: Report) -> Suggestions:
-    """What a range test of the phase suggests, from where the session stands."""
-    report("Looking for a rate")
-    rows = list(range_test.range_test(session, phase, SWEEP, 0, report))
-    return suggest([row.lr for row in rows], [row.loss for row in rows])
+def _picked(session: Session, phase: int, pick: str, found: Found, report: Report) -> float | None:
+    """What a range test of the phase suggests, from the start as on Learning rate; of one recipe it is asked once."""
+    key = f"{phase} {session.recipe.to_yaml()}"
+    if key not in found:
+        report("Looking for a rate")
+        rows = list(range_test.range_test(session, phase, SWEEP, 0, report))
+        found[key] = suggest([row.lr for row in rows], [row.loss for row in rows])
+    rate: float | None = getattr(found[key], pick)
+    return rate
 
 
 def _answers(session: Session, measured: Measured, views: int) -> list[np.ndarray]:

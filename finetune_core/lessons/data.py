@@ -85,4 +85,4 @@ class Augmentation(Lesson):
 
     def base(self) -> Recipe:
         """The last stage and the head, from few images."""
-        return blooms(15, 40, phases=[phase("layer4", "head", epochs=8, rate=1e-3)])
+        return blooms(15, 25, phases=[phase("layer4", "head", epochs=6, rate=1e-3)])

@@ -90,7 +90,7 @@ class Pretrained(Lesson):
 
     def base(self) -> Recipe:
         """Everything."""
-        return blooms(25, 40, phases=[phase("*", epochs=3, rate=1e-3)])
+        return blooms(20, 25, phases=[phase("*", epochs=3, rate=1e-3)])
 
 
 class TripletLoss(Lesson):
@@ -115,7 +115,7 @@ class TripletLoss(Lesson):
 
     def base(self) -> Recipe:
         """The last stage and the head."""
-        return blooms(25, 40, phases=[phase("layer4", "head", epochs=4, rate=1e-3, views=2)])
+        return blooms(20, 25, phases=[phase("layer4", "head", epochs=4, rate=1e-3, views=2)])
 
 
 class Together(Lesson):

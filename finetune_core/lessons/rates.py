@@ -68,11 +68,11 @@ class Picks(Lesson):
 
     def base(self) -> Recipe:
         """The last stage and the head."""
-        return blooms(30, 50, phases=[phase("layer4", "head", epochs=4, views=2)])
+        return blooms(20, 25, phases=[phase("layer4", "head", epochs=4, views=2)])
 
 
 class FindAgain(Lesson):
-    """Each time more is thawed, other weights are to be moved: the article runs the finder again."""
+    """Where more is thawed, other weights are to be moved: a range test of all of them may ask for another rate."""
 
     kind: ClassVar[str] = "find-again"
     title: ClassVar[str] = "Find the rate again?"
@@ -90,13 +90,13 @@ class FindAgain(Lesson):
     measure: ClassVar[str] = "last"
     ask: ClassVar[tuple[str, ...]] = (
         "Which weights have already been trained when the second phase begins?",
-        "Is the rate that was found again higher or lower?",
+        "Here each phase's test starts from the fresh network. What would it see after the first phase?",
     )
     further: ClassVar[str] = "On Learning rate choose the second phase, and compare its curve with the first's."
 
     def base(self) -> Recipe:
         """The head first, then everything."""
-        return blooms(25, 40, phases=[head(6), phase("*", epochs=2)])
+        return blooms(20, 25, phases=[head(6), phase("*", epochs=2)])
 
 
 class OneRateOrMany(Lesson):
@@ -126,7 +126,7 @@ class OneRateOrMany(Lesson):
 
     def base(self) -> Recipe:
         """Everything."""
-        return blooms(25, 40, phases=[phase("*", epochs=3)])
+        return blooms(20, 25, phases=[phase("*", epochs=3)])
 
 
 class HeadTenfold(Lesson):
@@ -157,4 +157,4 @@ class HeadTenfold(Lesson):
 
     def base(self) -> Recipe:
         """Everything, at a rate that suits the body."""
-        return blooms(25, 40, phases=[phase("*", epochs=3, rate=3e-4)])
+        return blooms(20, 25, phases=[phase("*", epochs=3, rate=3e-4)])

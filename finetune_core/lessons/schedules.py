@@ -125,4 +125,4 @@ class Underflow(Lesson):
 
     def base(self) -> Recipe:
         """Everything thawed, a batch."""
-        return blooms(25, 25, phases=[phase("*", epochs=1)])
+        return blooms(20, 25, phases=[phase("*", epochs=1)])

@@ -42,7 +42,7 @@ class HowMuchOfFew(Lesson):
 
     def base(self) -> Recipe:
         """Five images of each class."""
-        return blooms(5, 45, phases=[phase("head", epochs=8, rate=1e-2)])
+        return blooms(5, 30, phases=[phase("head", epochs=8, rate=1e-2)])
 
 
 class HowMuchOfMany(Lesson):
@@ -64,7 +64,7 @@ class HowMuchOfMany(Lesson):
 
     def base(self) -> Recipe:
         """Fifty images of each class."""
-        return blooms(50, 30, phases=[phase("head", epochs=3, rate=1e-2)])
+        return blooms(50, 25, phases=[phase("head", epochs=2, rate=1e-2)])
 
 
 class OneStageOrTwo(Lesson):
@@ -90,7 +90,7 @@ class OneStageOrTwo(Lesson):
 
     def base(self) -> Recipe:
         """Everything, in one phase."""
-        return blooms(25, 40, phases=[phase("*", epochs=3, rate=1e-3)])
+        return blooms(20, 25, phases=[phase("*", epochs=3, rate=1e-3)])
 
 
 class Alternate(Lesson):
@@ -115,7 +115,7 @@ class Alternate(Lesson):
 
     def base(self) -> Recipe:
         """The last two stages and the head."""
-        return blooms(25, 40, phases=[phase("layer3", "layer4", "head", epochs=3, rate=1e-3)])
+        return blooms(20, 25, phases=[phase("layer3", "layer4", "head", epochs=3, rate=1e-3)])
 
 
 class Bump(Lesson):
@@ -142,7 +142,7 @@ class Bump(Lesson):
     def base(self) -> Recipe:
         """The head, then everything at the same rate, without a warm-up."""
         second = phase("*", epochs=1, rate=1e-2, schedule="constant")
-        return blooms(25, 25, phases=[head(8), second])
+        return blooms(20, 25, phases=[head(8), second])
 
 
 class Statistics(Lesson):
@@ -167,7 +167,7 @@ class Statistics(Lesson):
 
     def base(self) -> Recipe:
         """The head alone, on images as they come."""
-        return blooms(25, 40, phases=[phase("head", epochs=3, rate=1e-2)])
+        return blooms(20, 25, phases=[phase("head", epochs=3, rate=1e-2)])
 
 
 class WhereTheLoopStands(Lesson):
@@ -195,7 +195,7 @@ class WhereTheLoopStands(Lesson):
 
     def base(self) -> Recipe:
         """The head alone."""
-        return blooms(25, 40, phases=[phase("head", epochs=3, rate=2e-3)])
+        return blooms(20, 25, phases=[phase("head", epochs=3, rate=2e-3)])
 
 
 def _milestones(*thawed: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -229,4 +229,4 @@ class OffByOne(Lesson):
 
     def base(self) -> Recipe:
         """Head, last stage, last two, everything: an epoch each."""
-        return blooms(25, 40, phases=_milestones(("head",), ("layer4", "head"), ("layer3", "layer4", "head"), ("*",)))
+        return blooms(20, 25, phases=_milestones(("head",), ("layer4", "head"), ("layer3", "layer4", "head"), ("*",)))

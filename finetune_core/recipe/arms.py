@@ -32,7 +32,7 @@ MEASURES = {
 class Arm(Section):
     """One of several ways that are tried against each other: `changes` are values of the recipe by dotted path.
 
-    `pick` has the learning rate chosen by a range test, once, or `again` at the beginning of every phase. `members`
+    `pick` has the learning rate chosen by a range test, of the first phase, or `again` of every phase. `members`
     are trained with seeds of their own and answer together; `views` are drawn of each validation image beside the plain
     one. With `gradients` nothing is trained: one step's gradient is looked at in that number format.
     """

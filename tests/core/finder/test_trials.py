@@ -56,7 +56,8 @@ def test_the_same_seeds_give_the_same(short: Recipe) -> None:
 
 
 def test_a_rate_is_picked_by_a_range_test_once_or_at_every_phase(short: Recipe) -> None:
-    two = short.replace(phases=(short.phases[0], short.phases[0].replace(thaw=("*",))))
+    first = short.phases[0]
+    two = short.replace(phases=(first.replace(thaw=("head",)), first.replace(thaw=("*",))))
     arms = [Arm(name="once", pick="steepest"), Arm(name="again", pick="steepest", again=True)]
     once, again = tried(two, arms)
     if once.note or again.note:

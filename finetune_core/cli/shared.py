@@ -14,8 +14,10 @@ from finetune_core import machine, places
 from finetune_core.cli.parser import Options
 from finetune_core.errors import UserError
 from finetune_core.parts import Job
+from finetune_core.parts.numbers import written
+from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe, load, tree_of
-from finetune_core.records import Count
+from finetune_core.records import Count, Epoch, Event, Record, Step, counted
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Train
 from finetune_core.wording import shown
@@ -97,17 +99,34 @@ def check(recipe: Recipe, job: Job = Train(), careful: bool = False) -> None:  #
             print(f"Warning: {finding.line()}", file=sys.stderr)
 
 
+def _line(record: Record, score: Score, rates: dict[str, float]) -> str:
+    """What stands in the terminal of an epoch or an event; `rates` are those of the last step."""
+    if isinstance(record, Event):
+        return record.text
+    if not isinstance(record, Epoch):
+        return ""
+    reached = f"{score.inside} {score.told(record.valid_score)}"
+    return f"epoch {record.epoch + 1}: loss {record.train_loss:.4f}, {reached}{_rates(rates)}"
+
+
+def _rates(rates: dict[str, float]) -> str:
+    """Those that the groups had in the last step, alike ones together; frozen groups have none."""
+    groups: dict[str, list[str]] = {}
+    for name, rate in rates.items():
+        groups.setdefault(written(rate, 3), []).append(name)
+    said = [f"{rate} ({', '.join(names)})" for rate, names in groups.items() if float(rate)]
+    return f", rates {'; '.join(said)}" if said else ""
+
+
 def work(run: store.Run, quiet: bool = False) -> int:
     """Do a run's job here, with a progress bar on stderr; prints the run folder last."""
     from tqdm import tqdm
-
-    from finetune_core.records import Epoch, Event, Record, counted
 
     if run.recipe.training.processes > 1:
         from finetune_core.runs.work.torchrun import lead as do
     else:
         from finetune_core.runs.work.worker import work as do
-    score = run.recipe.task.score
+    score, rates = run.recipe.task.score, dict[str, float]()
     # Without a terminal there is no bar (None), only a line per epoch.
     with tqdm(total=0, unit="step", disable=True if quiet else None, dynamic_ncols=True, leave=False) as bar:
 
@@ -118,11 +137,10 @@ def work(run: store.Run, quiet: bool = False) -> int:
             if quiet:  # another program reads what this one prints
                 return
             bar.total, bar.n = run.status.steps, run.status.step
-            if isinstance(record, Epoch):
-                reached = f"{score.inside} {score.shown(record.valid_score)}"
-                bar.write(f"epoch {record.epoch + 1}: loss {record.train_loss:.4f}, {reached}")
-            elif isinstance(record, Event):
-                bar.write(record.text)
+            if isinstance(record, Step):
+                rates.update(record.lr)
+            if line := _line(record, score, rates):
+                bar.write(line)
             elif hasattr(record, "loss"):
                 bar.set_description_str(f"loss {record.loss:.4f}")
             else:

@@ -37,6 +37,7 @@ class Score:
     help: str
     share: bool = True
     lower_is_better: bool = False
+    rest: str = ""  # what is left to 100 % is called, where that has a name
 
     @property
     def inside(self) -> str:
@@ -49,6 +50,12 @@ class Score:
         if value is None or math.isnan(value):
             return "–"
         return f"{value:.1%}" if self.share else f"{value:.4g}"
+
+    def told(self, value: float | None) -> str:
+        """The same with what is left to 100 %, where that has a name: `93.3% (error rate 6.7%)`."""
+        if not self.rest or value is None or math.isnan(value):
+            return self.shown(value)
+        return f"{self.shown(value)} ({self.rest} {self.shown(1 - value)})"
 
     def best(self, values: Sequence[float | None]) -> float | None:
         """The best of some values, None where there is none."""
@@ -225,7 +232,7 @@ class OneClass(Task):
     noun, nouns = "class", "classes"
     loss = "cross_entropy"
     scores = (
-        Score("accuracy", "Accuracy", "Share of images whose likeliest class is the right one."),
+        Score("accuracy", "Accuracy", "Share of images whose likeliest class is the right one.", rest="error rate"),
         Score("top5", "Top-5 accuracy", "Share of images whose class is among the five likeliest."),
         Score("balanced_accuracy", "Balanced accuracy", "Mean accuracy of the classes: rare ones count alike."),
         Score("macro_f1", "Macro F1", "Mean over the classes of F1, which punishes misses and false alarms."),

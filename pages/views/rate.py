@@ -150,7 +150,8 @@ def _more(recipe: Recipe, newest: Run | None) -> None:
     with rule:
         found = finder.suggested(newest)
         st.markdown("**One rule more**")
-        _suggestion(st.container(), "slide", *finder.SLIDE, found.get("slide"), finder.alone(newest))
+        for key, words in {"slide": finder.SLIDE, "lowest": finder.LOWEST}.items():
+            _suggestion(st.container(), key, *words, found.get(key), finder.alone(newest))
         if found.get("why"):
             st.caption(shell.plain(found["why"]))
     with race:

@@ -265,7 +265,8 @@ def _scores(run: Run, recipe: Recipe, history: History) -> None:
     with st.grid(len(known), min_column_width=140):
         for score in known:
             st.metric(score.title, score.shown(best["scores"][score.key]), border=True, help=score.help)
-    st.caption(f"Validation images, epoch {best['epoch'] + 1}, the best so far.")
+    rest = f" {task.score.rest.capitalize()} {task.score.shown(1 - best['valid_score'])}." if task.score.rest else ""
+    st.caption(f"Validation images, epoch {best['epoch'] + 1}, the best so far.{rest}")
     chart(figures.by_name(best["by_name"], task.by_name), key="by-name")
     if run.best.exists():
         viewing.panel(run, recipe)

@@ -32,6 +32,7 @@ SUGGESTIONS = {
     "valley": ("Valley", "The middle of the longest fall: steady on noisy curves."),
     "minimum_tenth": ("Minimum ÷ 10", "A tenth of where the loss is lowest: a safe step back from the blow-up."),
 }
+LOWEST = ("Lowest loss", "Where the loss is lowest: there it has stopped falling, so the rate is too high (seed 003).")
 SLIDE = ("Slide", "Where two points sliding down from the blow-up first fall alike: fastai's interval rule.")
 
 

@@ -144,7 +144,7 @@ def test_a_network_is_timed_once_and_remembered(file: Path, capsys: Capture) -> 
 def test_lr_find_gives_a_curve_and_suggestions(file: Path, capsys: Capture) -> None:
     found = _json(capsys, "lr-find", file, "--steps", "40")
     assert len(found["curve"]) > 10
-    assert set(found["suggestions"]) == {"steepest", "minimum_tenth", "valley", "slide"}
+    assert set(found["suggestions"]) == {"steepest", "lowest", "minimum_tenth", "valley", "slide"}
     assert {"confidence", "why", "between", "note"} <= set(found)
     assert store.list_runs() == [], "a search is no training run"
 

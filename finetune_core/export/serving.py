@@ -16,21 +16,23 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from finetune_core.errors import UserError
 from finetune_core.export import play
 from finetune_core.runs.store import Run
 from finetune_core.understand import predict
+from finetune_core.understand.predict import Predictor
 from finetune_core.wording import megabytes
 
 LOCAL = ["127.0.0.1", "localhost", "[::1]"]
 LARGEST = 100_000_000  # bytes of a picture
 MOST = 100  # names in an answer; five unless `?top=` asks for more
+_one_at_a_time = threading.Lock()
 ASKING = """\
 window.ask = async (picture) => {
   const answer = await fetch("predict", { method: "POST", body: picture });
@@ -44,38 +46,46 @@ class _TooLargeError(Exception):
     """More was sent than is looked at."""
 
 
-def app(run: Run) -> Starlette:
-    """The application: `/` a page to try it, `/about` what the model knows, `/predict` takes pictures by POST."""
-    predictor, one_at_a_time = predict.load(run), threading.Lock()
+def app(run: Run) -> ASGIApp:
+    """The application, for this machine alone: see `answering`."""
+    return TrustedHostMiddleware(answering(run, predict.load(run)), allowed_hosts=LOCAL)
+
+
+def answering(run: Run, predictor: Predictor) -> Starlette:
+    """For whoever asks: `/` a page to try it, `/about` what the model knows, `/predict` takes pictures by POST."""
     about = play.known(run, predictor)
-    shown = play.page(about, ASKING)
-
-    def look(sent: bytes, top: int) -> list[dict[str, Any]]:
-        with one_at_a_time:
-            found = predictor([io.BytesIO(sent)], top)[0]
-        return [{"name": name, "value": value if math.isfinite(value) else None} for name, value in found]
-
-    async def asked(request: Request) -> Response:
-        started = time.perf_counter()
-        try:
-            answers = await run_in_threadpool(look, await _picture(request), _top(request))
-        except UserError as error:
-            return JSONResponse({"what": error.what, "why": error.why, "hint": error.hint}, 400)
-        except _TooLargeError:
-            why = f"It is larger than {megabytes(LARGEST)}."
-            return JSONResponse({"what": "This is too much for one picture.", "why": why, "hint": ""}, 413)
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
-        return JSONResponse({"answers": answers, "seconds": round(time.perf_counter() - started, 4)})
 
     async def known(request: Request) -> Response:
         return JSONResponse(about)
 
     async def tried(request: Request) -> Response:
-        return HTMLResponse(shown)
+        return HTMLResponse(play.page(about, ASKING))
 
-    routes = [Route("/", tried), Route("/about", known), Route("/predict", asked, methods=["POST"])]
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=LOCAL)])
+    async def asked(request: Request) -> Response:
+        return await _answer(request, predictor)
+
+    return Starlette(routes=[Route("/", tried), Route("/about", known), Route("/predict", asked, methods=["POST"])])
+
+
+async def _answer(request: Request, predictor: Predictor) -> Response:
+    """What it sees in the picture that was sent."""
+    started = time.perf_counter()
+    try:
+        answers = await run_in_threadpool(_look, predictor, await _picture(request), _top(request))
+    except UserError as error:
+        return JSONResponse(error.words(), 400)
+    except _TooLargeError:
+        why = f"It is larger than {megabytes(LARGEST)}."
+        return JSONResponse({"what": "This is too much for one picture.", "why": why, "hint": ""}, 413)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody is there to read it
+    return JSONResponse({"answers": answers, "seconds": round(time.perf_counter() - started, 4)})
+
+
+def _look(predictor: Predictor, sent: bytes, top: int) -> list[dict[str, Any]]:
+    with _one_at_a_time:
+        found = predictor([io.BytesIO(sent)], top)[0]
+    return [{"name": name, "value": value if math.isfinite(value) else None} for name, value in found]
 
 
 def _top(request: Request) -> int:

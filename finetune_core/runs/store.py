@@ -380,6 +380,13 @@ def open_run(name: str | Path, runs: Path | None = None) -> Run:
     )
 
 
+def among(name: str, runs: Path | None = None) -> Run:
+    """The run of this id, which a stranger may have written: it may only name a folder in sight among the runs."""
+    if Path(name).name != name or not name or name.startswith("."):
+        raise UserError("This is not the name of a run.", hint="See all runs on the Runs page.")
+    return open_run(name, runs)
+
+
 def checkpoint(name: str | Path, runs: Path | None = None) -> Path:
     """The best weights of the run of this id or path, or the checkpoint of this path; a UserError without any."""
     runs = runs or places.runs_dir()

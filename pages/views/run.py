@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -330,9 +329,7 @@ def _asked_for() -> Run:
         if not runs:
             raise UserError("There is no run yet.", hint="Launch one on the Train page.")
         return runs[0]
-    if Path(name).name != name:
-        raise UserError("This is not the name of a run.", hint="See all runs on the Runs page.")
-    return store.open_run(name)
+    return store.among(name)
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 It stands before Streamlit (ASGI middleware), so that no page script has to think of it: pages, pictures, uploads and
 direct websocket connections wait alike. Without a password or accounts the door is open. In any case every answer says
-that other sites may not frame it and that browsers load nothing from other hosts, and it must have been asked for by a
-name that the studio goes by.
+that other sites may not frame it (the studio itself only what can be played with) and that browsers load nothing from
+other hosts, and it must have been asked for by a name that the studio goes by.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from urllib.parse import parse_qs
 from anyio import to_thread
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import auth_util
 from streamlit.web.server.starlette import starlette_websocket
 
 from finetune_core import access
+from finetune_core.errors import UserError
 from finetune_core.places import ASSETS
+from pages.ui.kit.path import PLAY
 
 OPEN = "/_stcore/health"  # for whoever watches over the server
 LEAVE = "/leave"
@@ -165,15 +167,18 @@ class Door:
 
     async def _answer(self, request: Request) -> Response | None:
         """What to say instead of the app; None where that may speak."""
+        path = request.url.path
         if not _known(request):
             return PlainTextResponse(UNKNOWN, 421)
         key = self.key
-        if key is None or request.url.path == OPEN:
+        if key is None or path == OPEN:
             return None
-        if request.url.path == LEAVE:
+        if path == LEAVE:
             return _left(key.leave(request.cookies))
         if key.fits(request.cookies):
             return None
+        if path.startswith(PLAY) and path.endswith("/predict"):  # a picture is no password
+            return JSONResponse(OUTSIDE.words(), 401)
         answer = await key.enter(request)
         if answer is _PASS:
             return None
@@ -209,6 +214,7 @@ class Door:
         await self.app(scope, heard, said)
 
 
+OUTSIDE = UserError("Log in first.", "Nobody is logged in here any more.", "Reload the page.")
 UNKNOWN = "This studio does not go by that name.\nOpen it as it was printed, or start it with --host and this name."
 
 
@@ -248,13 +254,15 @@ def _known(asked: HTTPConnection) -> bool:
 
 
 def _with_headers(send: Send, scope: Scope) -> Send:
-    policy = _policy(dict(scope["headers"]).get(b"host", b"").decode("latin-1"))
+    framed = scope["path"].startswith(PLAY)
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    policy = _policy(host, "'self'" if framed else "'none'")
 
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers["Content-Security-Policy"] = policy
-            headers["X-Frame-Options"] = "DENY"
+            headers["X-Frame-Options"] = "SAMEORIGIN" if framed else "DENY"
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "same-origin"
         await send(message)
@@ -262,8 +270,11 @@ def _with_headers(send: Send, scope: Scope) -> Send:
     return guarded
 
 
-def _policy(host: str) -> str:
-    """What a page may load: only from here. Streamlit compiles its components' scripts in the browser (blob:)."""
+def _policy(host: str, frames: str) -> str:
+    """What a page may load: only from here; and who may frame it.
+
+    Streamlit compiles its components' scripts in the browser (blob:).
+    """
     parts: dict[str, str] = {
         "default-src": "'self'",
         "script-src": "'self' 'unsafe-inline' 'unsafe-eval' blob:",
@@ -276,7 +287,7 @@ def _policy(host: str) -> str:
         "base-uri": "'self'",
         "form-action": "'self'",
         "object-src": "'none'",
-        "frame-ancestors": "'none'",
+        "frame-ancestors": frames,
     }
     return "; ".join(f"{name} {sources}" for name, sources in parts.items())
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import augment_words, model_words, rate_words, source_words, train_words
@@ -37,6 +39,7 @@ RUN = Step("run", "A run", ":material/monitoring:")
 LABEL = Step("label", "Label pictures", ":material/sell:")
 SWEEP = Step("sweep", "Try several values", ":material/ssid_chart:")
 LESSONS = Step("lessons", "Lessons", ":material/school:")
+PLAY = "/play/"  # what is below this address is answered without Streamlit; see `pages/ui/frame/playing.py`
 PAGES = {step.key: step for step in (HOME, *STEPS, RUN, SWEEP, LABEL, LESSONS)}
 
 
@@ -44,3 +47,8 @@ def following(key: str) -> Step:
     """The step after this one."""
     keys = [step.key for step in STEPS]
     return STEPS[keys.index(key) + 1]
+
+
+def play(run: str) -> str:
+    """The address of the page on which the model of a run, by its id, can be played with."""
+    return f"{PLAY}{quote(os.fsencode(run), safe='')}/"

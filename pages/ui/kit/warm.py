@@ -12,6 +12,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import cache
 
 import streamlit as st
@@ -34,6 +35,7 @@ HEAVY = (
     "timm",
     "finetune_core.parts.modules",
     "finetune_core.understand.predict",
+    "finetune_core.export.serving",
 )
 # What of our own needs PyTorch, or no page.
 LATER = (
@@ -55,7 +57,6 @@ LATER = (
     "export.deployed",
     "export.looking",
     "export.play",
-    "export.serving",
     "export.taking",
     "export.web",
 )
@@ -87,12 +88,17 @@ def ready() -> bool:
 
 def wait() -> None:
     """Return when PyTorch is there; until then the page says what is loading. Import errors are raised here."""
+    told = "Warming up: loading PyTorch. About ten seconds, once per start."
+    with nullcontext() if ready() else st.spinner(told, show_time=True):
+        join()
+
+
+def join() -> None:
+    """The same, where there is no page that could say so."""
     start()
     assert _thread is not None
-    if not ready():
-        with st.spinner("Warming up: loading PyTorch. About ten seconds, once per start.", show_time=True):
-            _thread.join()
-        _load(HEAVY)
+    _thread.join()
+    _load(HEAVY)
 
 
 @cache

@@ -1,0 +1,29 @@
+"""Models of runs, ready for pictures: loaded once for all sessions, and anew where a better epoch has ended."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from finetune_core.places import stamp
+from finetune_core.runs.store import Run
+from pages.ui.kit import warm
+
+MOST = 2  # models in memory, those asked for last
+_lock = threading.Lock()
+
+
+def best(run: Run) -> Any:
+    """The predictor of a run's best epoch so far. A UserError before its first epoch has ended."""
+    warm.join()
+    with _lock:  # two who ask at the same time shall not load it twice
+        return _best(run.path, stamp(run.best))
+
+
+@lru_cache(maxsize=MOST)
+def _best(path: Path, when: object) -> Any:
+    from finetune_core.understand import predict
+
+    return predict.load(Run(path))

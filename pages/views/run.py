@@ -21,7 +21,7 @@ from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run, Status
 from finetune_core.runs.telling.history import History
 from finetune_core.wording import count, file_name, megabytes
-from pages.ui.kit import live, path, scripts, shell, state
+from pages.ui.kit import live, path, scripts, shell, state, warm
 from pages.ui.kit.badge import duration, status_words
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.live import Telling
@@ -135,6 +135,8 @@ def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
 def _body(run: Run, recipe: Recipe) -> None:
     """Everything that moves."""
     status, told = run.status, live.told(run)
+    if run.best.exists():
+        warm.start()  # so that whoever tries it need not wait
     _progress(run, status, lambda: changing.popover(run))
     _tiles(told.history, recipe.task.score, run if status.state == "finished" else None)
     cockpit.alarms(recipe, told.history.events)

@@ -16,17 +16,17 @@ from finetune_core import figures
 from finetune_core.data.chosen import of_run
 from finetune_core.data.image import Picture, read_image
 from finetune_core.errors import UserError
-from finetune_core.export.checked import weights_of
 from finetune_core.parts.sources import files
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS
 from finetune_core.places import stamp
 from finetune_core.records import Count
 from finetune_core.runs.store import Run
-from pages.ui.kit import behind, dataset, shell, state, warm
+from pages.ui.kit import behind, dataset, models, shell, state, warm
 from pages.ui.kit.chart import chart
 from pages.ui.run.heating import WAYS, heat
 from pages.ui.run.looking import many
+from pages.ui.run.playing import playing
 
 SIDE = 512  # px, the short side of the picture on the page
 HEAT, MOST = 280, 3  # px of a heat map, and how many of tags and numbers
@@ -41,11 +41,15 @@ def try_image(run: Run) -> None:
     if not run.best.exists():
         shell.empty("Not yet", "The first epoch has to end; then the model can be tried.")
         return
-    _one(run)
-    more = st.expander("Many pictures at once", icon=":material/table_view:", key="many", on_change="rerun")
-    if more.open:
-        with more:
-            many(run)
+    key = state.seed(f"try:{run.id}", state.value(f"try:{run.id}", "one"))
+    way = st.segmented_control(
+        "How", list(TRIES), format_func=_words, key=key, required=True, label_visibility="collapsed"
+    )
+    TRIES[way or "one"][1](run)
+
+
+def _words(way: str) -> str:
+    return TRIES[way][0]
 
 
 def _one(run: Run) -> None:
@@ -70,7 +74,7 @@ def _one(run: Run) -> None:
     with right:
         warm.wait()
         try:
-            likely = _model(run)([picture])[0]
+            likely = models.best(run)([picture])[0]
         except UserError as error:
             shell.error_card(error)
             return
@@ -116,7 +120,7 @@ def _where(run: Run, picture: Picture, likely: Answer, truth: str) -> None:
     more = st.expander("Where it looked", icon=":material/local_fire_department:", key="where", on_change="rerun")
     if not more.open:
         return
-    task, targets = run.recipe.task, _model(run).targets
+    task, targets = run.recipe.task, models.best(run).targets
     wanted = task.seen(targets, likely)[:MOST] or [likely[0][0]]
     if task.exclusive and truth and truth not in wanted:
         wanted.append(truth)
@@ -149,7 +153,7 @@ def _class(run: Run, likely: Answer, truth: str) -> None:
 
 
 def _tags(run: Run, likely: Answer, truth: str) -> None:
-    seen = TAGS.seen(_model(run).targets, likely)
+    seen = TAGS.seen(models.best(run).targets, likely)
     st.markdown(f"### {shell.plain(', '.join(seen)) or 'None of the tags'}")
     chart(figures.guesses(likely), key="guesses")
 
@@ -160,6 +164,11 @@ def _numbers(run: Run, likely: Answer, truth: str) -> None:
             st.metric(shell.plain(name), NUMBERS.shown(value), border=True)
 
 
+TRIES = {
+    "one": ("One picture", _one),
+    "live": ("Play live", playing),
+    "many": ("Many pictures at once", many),
+}
 ANSWERS = {ONE_CLASS.key: _class, TAGS.key: _tags, NUMBERS.key: _numbers}
 
 
@@ -201,16 +210,3 @@ def _measured_on(run: Run) -> tuple[Samples, np.ndarray]:
 def _seen(run: Run, picture: Picture) -> np.ndarray:
     """The picture as the model's reader sees it, at a size for eyes. A UserError where it cannot be read."""
     return read_image(picture, SIDE, run.recipe.data.channels, run.depth).squeeze()
-
-
-def _model(run: Run) -> Any:
-    """A run's best network as it answers now."""
-    return _predictor(str(run.path), weights_of(run))
-
-
-@st.cache_resource(max_entries=3, show_spinner=False)
-def _predictor(path: str, which: str) -> Any:
-    """The network of a run's best checkpoint, kept as long as that stays the same (`which`)."""
-    from finetune_core.understand import predict  # imports torch, so late
-
-    return predict.load(Run(Path(path)))

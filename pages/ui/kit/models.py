@@ -1,4 +1,4 @@
-"""Models of runs, ready for pictures: loaded once for all sessions, and anew where they have come to answer otherwise."""
+"""Models of runs, ready for pictures: loaded once for all sessions, and anew where they answer otherwise by now."""
 
 from __future__ import annotations
 

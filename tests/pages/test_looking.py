@@ -23,8 +23,7 @@ def trained(recipe: Recipe) -> Run:
 
 def looked_at(run: Run, folder: Path) -> AppTest:
     app = page("run", run=run.id, tab="Try an image")
-    app.session_state["many"] = True
-    app.run()
+    app.button_group(key=f"try:{run.id}").set_value("many").run()
     app.text_input(key=f"many:{run.id}").set_value(str(folder)).run()
     app.button(key="many-go").click().run()
     wait_until(lambda: app.run().dataframe)

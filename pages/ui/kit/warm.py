@@ -47,6 +47,7 @@ LATER = (
     "finder.scout",
     "finder.lab",
     "finder.embed",
+    "finder.trials",
     "runs.work.worker",
     "runs.states.checkpoint",
     "runs.states.verify",

@@ -8,6 +8,7 @@ while the others keep theirs. It leaves no trace on the session.
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -54,6 +55,14 @@ def range_test(
         best = min(best, corrected)
         if not math.isfinite(loss) or (corrected > DIVERGED * best and not sweep.down):
             return
+
+
+def fingerprint(session: Session) -> str:
+    """A digest of all that a test must leave alone: weights, statistics and random numbers, bit by bit."""
+    digest = hashlib.sha256()
+    for tensor in (*session.network.module.state_dict().values(), *random_state()):
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 class Apart:

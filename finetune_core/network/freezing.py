@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from finetune_core.recipe import Phase
 
-Statistics = Literal["hold", "update"]
+Statistics = Literal["hold", "update", "batch"]
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,29 @@ class Division:
     def train_mode(self) -> None:
         """Put what learns in train mode and what stands still in eval mode.
 
-        So what is frozen is a pure function: its BatchNorm statistics hold still and its dropout is off. Where the
-        statistics update, its norm layers alone stay in train mode: they normalise by the batch and their statistics
-        adapt, their weights do not. Only the mode of the modules changes, so the state dict keeps its keys.
+        So what is frozen is a pure function: its BatchNorm statistics hold still and its dropout is off. Where they
+        do not hold, its norm layers alone stay in train mode: they normalise by the batch, and their statistics adapt
+        or are left as they are; their weights stay. Only modes change, so the state dict keeps its keys.
         """
         self.network.module.train(bool(self.learning))
         for group in self.still:
             for name in group.modules:
                 self.network.module.get_submodule(name).eval()
-        for _, layer in self.adapting():
+        for group in self.network.groups:
+            for _, layer in norm_layers(self.network, group):
+                layer.track_running_stats = True  # another phase may have left it otherwise
+        for _, layer in self.by_batch():
             layer.training = True  # not train(), which would wake dropout inside of it
+            layer.track_running_stats = self.statistics == "update"
 
-    def adapting(self) -> Iterator[tuple[str, nn.Module]]:
-        """The norm layers that stand still but for their statistics, by dotted name."""
-        for group in self.still if self.statistics == "update" else ():
+    def by_batch(self) -> Iterator[tuple[str, Any]]:
+        """The norm layers that stand still, and yet normalise by the batch, by dotted name."""
+        for group in self.still if self.statistics != "hold" else ():
             yield from norm_layers(self.network, group)
+
+    def adapting(self) -> Iterator[tuple[str, Any]]:
+        """Those of them whose statistics adapt."""
+        return self.by_batch() if self.statistics == "update" else iter(())
 
 
 def divide(
@@ -109,7 +117,7 @@ def _wholly(module: nn.Module, paths: Iterable[str], wanted: set[str]) -> Iterat
             yield from _wholly(module, (f"{path}.{name}" for name, _ in below.named_children()), wanted)
 
 
-def norm_layers(network: Network, group: LayerGroup) -> Iterator[tuple[str, nn.Module]]:
+def norm_layers(network: Network, group: LayerGroup) -> Iterator[tuple[str, Any]]:
     """The layers of a group that keep running statistics, as BatchNorm does, by dotted name."""
     for top in group.modules:
         for path, layer in network.module.get_submodule(top).named_modules(prefix=top):

@@ -47,6 +47,11 @@ class Head(Part):
         return _weights(self.call(features, outputs))
 
     @property
+    def linear(self) -> bool:
+        """Whether it is made of several linear layers with nothing between, which are one linear map together."""
+        return False
+
+    @property
     def batch_norm(self) -> bool:
         """Whether it normalises pooled features by the batch, of which one image is too little."""
         return _normalises(self.call(1, 1))
@@ -80,6 +85,11 @@ class MLP(Head):
         "The bend between two layers; with none they could as well be a single linear one.",
         more=True,
     )
+
+    @property
+    def linear(self) -> bool:
+        """Without an activation."""
+        return self.activation == "none"
 
     def call(self, features: int, outputs: int) -> Call:
         """Linear, activation and dropout for each hidden layer, then linear."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from finetune_core.errors import UserError
-from finetune_core.parts.base import Part
+from finetune_core.parts.base import Part, knob
 from finetune_core.parts.tasks import TASKS, Kind
 
 
@@ -60,16 +60,54 @@ class Balanced(Sampling):
 
     def check(self, task: Kind) -> None:
         """Only where each image has one class."""
-        if not TASKS[task].exclusive:
-            raise UserError(
-                "Sampling classes alike does not fit the data.",
-                "Its images have tags or numbers, not one class each.",
-                "Let each image come once.",
-            )
+        _check_classes(task, "Sampling classes alike")
 
     def code(self) -> tuple[str, str]:
         """The function at hand."""
         return inspect.getsource(balanced), "balanced(train, labels, generator)"
+
+
+class InGroups(Sampling):
+    """Some images of a class always together, each once an epoch: batches of a few classes with several images each.
+
+    What triplets need (P classes × K images; Hermans et al. 2017): a batch of 32 holds 8 classes by 4 images.
+    """
+
+    kind: ClassVar[str] = "groups"
+    title: ClassVar[str] = "In groups"
+    together: int = knob(
+        4, "Together", "Images of a class that follow each other; a batch should be a multiple of it.", low=2, high=64
+    )
+
+    def order(self, images: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Whole groups in random order, then what is left of each class."""
+        return in_groups(images, labels, generator, self.together)
+
+    def check(self, task: Kind) -> None:
+        """Only where each image has one class."""
+        _check_classes(task, "Sampling in groups of a class")
+
+    def code(self) -> tuple[str, str]:
+        """The function at hand."""
+        return inspect.getsource(in_groups), f"in_groups(train, labels, generator, {self.together})"
+
+
+def _check_classes(task: Kind, what: str) -> None:
+    if not TASKS[task].exclusive:
+        why, hint = "Its images have tags or numbers, not one class each.", "Let each image come once."
+        raise UserError(f"{what} does not fit the data.", why, hint)
+
+
+def in_groups(images, labels, generator, together):  # type: ignore[no-untyped-def]
+    """Every image once, so many of a class at a time in random order; what is left of the classes comes last."""
+    groups, left = [], []
+    for label in np.unique(labels[images]):
+        members = generator.permutation(images[labels[images] == label])
+        whole = len(members) // together * together
+        groups.extend(members[:whole].reshape(-1, together))
+        left.append(members[whole:])
+    groups = [groups[place] for place in generator.permutation(len(groups))]
+    return np.concatenate([*groups, generator.permutation(np.concatenate(left))])
 
 
 def balanced(images, labels, generator):  # type: ignore[no-untyped-def]

@@ -198,12 +198,14 @@ class Phase(Section):
         high=100,
         more=True,
     )
-    norm_statistics: Literal["hold", "update"] = knob(
+    norm_statistics: Literal["hold", "update", "batch"] = knob(
         "hold",
         "Norm statistics",
-        "BatchNorm in frozen groups: hold the statistics of its pretraining, or normalise by each batch and let them "
-        "adapt to your images while the weights stay.",
+        "BatchNorm in frozen groups: hold the statistics of its pretraining, normalise by each batch and let them "
+        "adapt to your images while the weights stay, or normalise by each batch in training alone, so that training "
+        "and measuring differ.",
         more=True,
+        words={"hold": "hold", "update": "adapt", "batch": "by batch"},
     )
     patience: int = knob(
         0,
@@ -351,6 +353,16 @@ class Training(Section):
         "and of the ends of phases are kept besides.",
         low=1,
         high=1000,
+        more=True,
+    )
+    truth_every: int = knob(
+        0,
+        "Truth check every",
+        "Look again after so many steps whether what is frozen is bit by bit the same; 0 looks in the first step of "
+        "each phase alone.",
+        low=0,
+        high=1_000_000,
+        unit="steps",
         more=True,
     )
     seed: int = knob(0, "Seed", "Fixes head, order of images and augmentation.", low=0, high=2**31 - 1, more=True)

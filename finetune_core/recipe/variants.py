@@ -25,7 +25,7 @@ PARTS = ("model.head", "training.optimizer", "training.loss", "training.mix")
 # Where it runs and how it is saved, what the images are, and what is measured on: other validation images make scores
 # that say nothing
 OF_DATA = ("unreadable", "channels", "valid_share", "split_seed")
-OF_TRAINING = ("device", "processes", "save_minutes", "checkpoints")
+OF_TRAINING = ("device", "processes", "save_minutes", "checkpoints", "truth_every")
 NOT_VARIED = (*(f"training.{name}" for name in OF_TRAINING), *(f"data.{name}" for name in OF_DATA))
 
 

@@ -64,7 +64,7 @@ def findings(recipe: Recipe, saves: bool = True) -> list[Finding]:
     """
     disk = space.findings(recipe) if saves else ()
     data = [*_data(recipe), *_kept(recipe), *_grey(recipe), *answers(recipe), *_alike(recipe), *_batch(recipe)]
-    data += [*_momentum(recipe), *_views(recipe)]
+    data += [*_momentum(recipe), *_views(recipe), *_head(recipe)]
     return [*data, *_weights(recipe), *layers(recipe), *tested.rates(recipe), *_device(recipe, machine.facts()), *disk]
 
 
@@ -184,7 +184,7 @@ def _alone(model: Model, phase: Phase, size: int) -> list[str]:
     groups = [group for group, names in pieces.items() if single.intersection(names)]
     groups += [HEAD] if model.head.batch_norm else []
     awake = matching([*pieces, HEAD], phase.thaw)
-    return [group for group in groups if group in awake or phase.norm_statistics == "update"]
+    return [group for group in groups if group in awake or phase.norm_statistics != "hold"]
 
 
 def _momentum(recipe: Recipe) -> Iterator[Finding]:
@@ -210,6 +210,13 @@ def _views(recipe: Recipe) -> Iterator[Finding]:
         why = "Kept views save work only where the first layers are frozen; here they just vary the images less."
         mend = Mend("Draw afresh in every epoch", f"phases.{index}.views", 0)
         yield Finding("warn", "Views", f"{names[0]} learns{where}. {why}", mend=mend)
+
+
+def _head(recipe: Recipe) -> Iterator[Finding]:
+    """Layers of a head that bring nothing (seed 002's 512 → 256 → 10)."""
+    if recipe.model.head.linear:
+        text = "Its linear layers have nothing between them: together they are one linear layer, slower to train."
+        yield Finding("warn", "Head", text, mend=Mend("Put ReLU between", "model.head.activation", "relu"))
 
 
 def _grey(recipe: Recipe) -> Iterator[Finding]:

@@ -371,8 +371,9 @@ class Trainer:
         return max(filter(math.isfinite, (outcome.loss, nothing)), default=0.0)
 
     def _witness(self) -> Witness | None:
-        """Someone to watch the first step after a phase was entered, also after a stop."""
-        if not self.unproven:
+        """Someone to watch the first step after a phase was entered, also after a stop, and every so many steps."""
+        every = self.session.recipe.training.truth_every
+        if not (self.unproven or (every and self.done % every == 0)):
             return None
         self.unproven = False
         return Witness(self.stepper.division)

@@ -149,11 +149,13 @@ def _more(recipe: Recipe, newest: Run | None) -> None:
     rule, race = st.columns([1, 2], gap="large")
     with rule:
         found = finder.suggested(newest)
-        st.markdown("**One rule more**")
+        st.markdown("**Rules to compare**")
         for key, words in {"slide": finder.SLIDE, "lowest": finder.LOWEST}.items():
             _suggestion(st.container(), key, *words, found.get(key), finder.alone(newest))
         if found.get("why"):
             st.caption(shell.plain(found["why"]))
+        if found.get("proof"):
+            st.caption(f":green[:material/verified:] {shell.plain(found['proof'])}")
     with race:
         racing.panel(recipe, newest)
 

@@ -185,7 +185,7 @@ def _more() -> None:
         st.markdown("**Loss**")
         fields.choice("training.loss", "Kind of loss", skip=_unfitting(), with_knobs=False)
         _knobs("training.loss")
-        fields.choice("training.sampling", "Images of an epoch", with_knobs=False)
+        fields.choice("training.sampling", "Images of an epoch")
         st.markdown("**Run**")
         fields.field("name", explain=False)
         for name in OF_RUN:

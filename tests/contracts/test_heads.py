@@ -16,7 +16,8 @@ from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvi
 from finetune_core.parts.backbones.sockets import Features
 from finetune_core.parts.backbones.spec import Body, Plan
 from finetune_core.parts.heads import MLP, ConcatPool, Head, Linear
-from finetune_core.recipe import Model
+from finetune_core.recipe import Model, Recipe
+from finetune_core.runs import preflight
 
 HEADS = [
     *(kind() for kind in Head.kinds().values()),
@@ -134,3 +135,19 @@ def assert_groups(network: Network, entry: catalogue.Entry, head: Head) -> None:
         assert [group.count for group in network.groups[:-1]] == [count for _, count in entry.groups]
     sizes = [name for name, _ in network.module.named_parameters()]
     assert sorted(name for group in network.groups for name in group.parameters) == sorted(sizes)
+
+
+def test_linear_layers_with_nothing_between_are_told(tiny: Recipe) -> None:
+    def told(head: Head) -> list[str]:
+        recipe = tiny.replace(model=tiny.model.replace(head=head))
+        return [each.text for each in preflight.findings(recipe) if each.title == "Head"]
+
+    [text] = told(MLP(activation="none"))
+    assert "one linear layer" in text
+    assert not told(MLP())
+    assert not told(Linear())
+    folded = MLP(activation="none", dropout=0.0, layers=2, hidden=8).call(6, 3).build().eval()
+    one = folded(torch.zeros(1, 6))
+    whole = torch.stack([folded(row[None])[0] - one[0] for row in torch.eye(6)], 1)  # its matrix, column by column
+    inputs = torch.randn(5, 6)
+    assert torch.allclose(folded(inputs), inputs @ whole.T + one, atol=1e-5)

@@ -117,10 +117,11 @@ def freezing(phases: Sequence[Phase]) -> str:
         "    for name, module in model.named_modules():",
         f"        module.train(group_of(name) is None or {learns})",
     ]
-    if any(phase.norm_statistics == "update" for phase in phases):
+    if any(phase.norm_statistics != "hold" for phase in phases):
         lines += [
-            '        if phase["norms"] and hasattr(module, "running_mean"):',
-            "            module.training = True  # they adapt to these images, though the weights stay",
+            '        if hasattr(module, "running_mean"):  # by each batch, though the weights stay',
+            '            module.track_running_stats = module.training or phase["norms"] != "batch"',
+            '            module.training = module.training or phase["norms"] != "hold"',
         ]
     return "\n".join(lines)
 

@@ -108,8 +108,8 @@ def _thawed(recipe: Recipe, facts: Facts, index: int, shown: Sequence[Phase]) ->
     items = [bracketed('"rates": {', rates, "}", room=108)]
     if any(each.hold for each in shown):
         items.append(bracketed('"held": (', [*map(repr, facts.blueprint.held[index])], ")", room=108))
-    if any(each.norm_statistics == "update" for each in shown):
-        items.append(f'"norms": {phase.norm_statistics == "update"}')
+    if any(each.norm_statistics != "hold" for each in shown):
+        items.append(f'"norms": "{phase.norm_statistics}"')
     return items
 
 

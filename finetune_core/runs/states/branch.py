@@ -30,6 +30,7 @@ GOES_ON = (
     "training.device",
     "training.save_minutes",
     "training.checkpoints",
+    "training.truth_every",
 )
 
 

@@ -34,7 +34,14 @@ from finetune_core.runs.states.predictions import Predictions
 from finetune_core.training.loop import Save, Trainer
 
 # What may change between two stretches of one run: where and how often it is kept, not what it learns.
-FREE = ("name", "training.device", "training.save_minutes", "training.checkpoints", "data.source.")
+FREE = (
+    "name",
+    "training.device",
+    "training.save_minutes",
+    "training.checkpoints",
+    "training.truth_every",
+    "data.source.",
+)
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 OLDER = "The checkpoint of step {newer} is damaged; the run goes on from the one before, of step {older}."
 

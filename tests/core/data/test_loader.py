@@ -11,7 +11,7 @@ from finetune_core.data.cache import Decoded, decoded
 from finetune_core.data.loader import Batches, count_steps, default_workers
 from finetune_core.data.pipeline import eval_pipeline, train_pipeline
 from finetune_core.errors import UserError
-from finetune_core.parts.sampling import Balanced
+from finetune_core.parts.sampling import Balanced, InGroups
 from finetune_core.parts.sources.folders import list_folder
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.transforms import STANDARD
@@ -61,6 +61,22 @@ def test_rare_classes_come_as_often_as_others_each_time_anew(cached: Decoded, sa
     assert not np.array_equal(again[0], again[1]), "no view comes twice in an epoch"
     assert all(index < len(labels) for batch, _ in made.shares(0, views=3) for index in batch), "but views are kept"
     assert np.array_equal(order, np.concatenate(training(cached, samples, sampling=Balanced()).over(few).order(0)))
+
+
+def test_batches_in_groups_hold_several_images_of_few_classes(cached: Decoded, samples: Samples) -> None:
+    labels = np.asarray(samples.labels)
+    made = training(cached, samples, batch_size=6, sampling=InGroups(together=3))
+    orders = [made.order(epoch) for epoch in range(3)]
+    for batches in orders:
+        assert sorted(np.concatenate(batches)) == list(range(24)), "each image once"
+    counts = {label: int((labels == label).sum()) // 3 * 3 for label in np.unique(labels)}
+    whole = sum(counts.values()) // 6
+    for batch in orders[0][:whole]:
+        assert all(number % 3 == 0 for number in np.bincount(labels[batch]))
+    assert not np.array_equal(orders[0][0], orders[1][0])
+    assert all(np.array_equal(a, b) for a, b in zip(orders[0], made.order(0), strict=True))
+    with pytest.raises(UserError, match="does not fit the data"):
+        InGroups().check("multi_label")
 
 
 def test_a_batch_is_bytes_and_class_numbers(cached: Decoded, samples: Samples) -> None:

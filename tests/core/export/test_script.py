@@ -162,9 +162,11 @@ def in_phases(files: Files) -> dict[str, Any]:
                 optimizer_state="reset",
                 schedule={"kind": "one_cycle", "cycle_momentum": True, "warmup": 0.3},
             ),
+            everything(thaw=["layer4", "head"], norm_statistics="batch", schedule={"kind": "linear"}),
             everything(schedule={"kind": "linear"}),
         ],
         "training": {
+            "sampling": {"kind": "groups", "together": 3},
             "loss": {"kind": "triplet", "mining": "all"},
             "optimizer": {"kind": "sgd", "nesterov": True, "weight_decay": 0.1},
             "decay": {"stem*": 0.0, "head": 2.0},

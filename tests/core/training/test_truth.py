@@ -226,6 +226,17 @@ def test_a_frozen_number_that_is_none_stands_still_too(recipe: Recipe) -> None:
     assert not witness.verdict(optimizer).kept
 
 
+def test_the_truth_is_looked_at_again_every_so_many_steps(recipe: Recipe) -> None:
+    often = recipe.with_value("training.truth_every", 2)
+    records = trained(often)
+    steps = [record.step for record in records if record.kind == "step"]
+    looked = [record.step for record in records if record.kind == "event" and record.name == "truth"]
+    begins = [record.step for record in records if record.kind == "event" and record.name == "phase"]
+    assert looked == [step for step in steps if step % 2 == 0 or step in begins]
+    plain = [record.loss for record in trained(recipe) if record.kind == "step"]
+    assert [record.loss for record in records if record.kind == "step"] == plain, "looking changes nothing"
+
+
 def test_a_gradient_of_zero_is_worth_a_word(recipe: Recipe) -> None:
     made = session.prepare(recipe)
     nn.init.zeros_(made.network.module.get_parameter("fc.weight"))  # nothing gets past it in the first step
@@ -259,6 +270,39 @@ def test_frozen_norm_layers_may_update_their_statistics_alone(recipe: Recipe) ->
     conv = module.get_submodule("conv1.0")
     expected = 0.9 * before["conv1.1.running_mean"] + 0.1 * conv(made.normalised(images)).mean((0, 2, 3))
     torch.testing.assert_close(after["conv1.1.running_mean"], expected)
+
+
+def test_frozen_norm_layers_may_normalise_by_the_batch_and_keep_their_statistics(recipe: Recipe) -> None:
+    made = session.prepare(recipe.with_value("phases.0.norm_statistics", "batch"))
+    module = made.network.module
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    records = list(Trainer(made).run())
+    loss = next(record.loss for record in records if record.kind == "step")
+    after = module.state_dict()
+    body = [name for name in before if not name.startswith(("layer4.", "fc."))]
+    assert all(torch.equal(before[name], after[name]) for name in body), "statistics and their counts too"
+    assert checks(records)[0].startswith("Truth check: stem, layer1, layer2, layer3 stand still; layer4, head learn.")
+    # Lightning's way, written out in plain torch: the same loss in the first step
+    plain = session.prepare(recipe)
+    own, (images, labels) = plain.network.module, next(plain.train.epoch(0))
+    own.load_state_dict(before)
+    own.train()
+    for name, layer in own.named_modules():
+        if isinstance(layer, nn.BatchNorm2d) and not name.startswith("layer4"):
+            layer.track_running_stats = False
+    with torch.no_grad():
+        assert loss == pytest.approx(float(plain.loss(own(plain.normalised(images)), labels)), rel=1e-5)
+
+
+def test_what_normalised_by_the_batch_has_statistics_again_once_it_thaws(recipe: Recipe) -> None:
+    network = session.prepare(recipe).network
+    norm = network.module.get_submodule("conv1.1")
+    divide(network, ["head"], statistics="batch").train_mode()
+    assert (norm.training, norm.track_running_stats) == (True, False)
+    divide(network, ["*"], statistics="batch").train_mode()
+    assert (norm.training, norm.track_running_stats) == (True, True)
+    divide(network, ["head"]).train_mode()
+    assert (norm.training, norm.track_running_stats) == (False, True)
 
 
 def test_the_range_test_keeps_to_the_policy_too(recipe: Recipe) -> None:

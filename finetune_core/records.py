@@ -17,7 +17,7 @@ class Record:
 
     def line(self) -> str:
         """The record as strict JSON: a number that is not finite becomes null."""
-        return json.dumps({"kind": self.kind, **_finite(asdict(self))}, allow_nan=False)
+        return json.dumps({"kind": self.kind, **finite(asdict(self))}, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Suggestions(Record):
     """What the finished range test suggests; null where the curve does not support a suggestion.
 
     `confidence` is high, medium, low or (without suggestions) empty, and `why` says what it rests on; `between` holds
-    the lowest and highest rate at which single tries fall steepest.
+    the lowest and highest rate at which single tries fall steepest. `proof` says that the test has left no trace.
     """
 
     kind: ClassVar[str] = "suggestions"
@@ -150,6 +150,7 @@ class Suggestions(Record):
     why: str = ""
     between: list[float] | None = None
     lowest: float | None = None
+    proof: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ class Tried(Record):
 class Trial(Record):
     """What came of one arm with one seed: all that is measured by its key, and the training losses (some, in order).
 
-    `starts` are the shares of the training at which phases after the first began; `note` says what went otherwise.
+    `starts` are the shares of the training at which phases after the first began; `note` says why there are no values;
+    `images` is how many it was measured on.
     """
 
     kind: ClassVar[str] = "trial"
@@ -185,6 +187,7 @@ class Trial(Record):
     rates: list[float]
     seconds: float
     note: str = ""
+    images: int = 0
 
 
 @dataclass(frozen=True)
@@ -332,11 +335,12 @@ def _needed(each: Field[Any]) -> bool:
     return each.default is MISSING and each.default_factory is MISSING
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain data with null for numbers that are not finite, which JSON has not."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -142,10 +142,13 @@ def calibrate(options: Options) -> None:
     from finetune_core.understand import fitting
 
     run = open_run(options)
+    if options.forget:
+        fitted.save(run, None)
+        print_json({"kept": None}) if options.json else print("Nothing is kept with the model any more.")
+        return
     found = fitting.fit(run)
-    kept = fitted.load(run)
-    if options.keep or options.forget:
-        kept = found.fitted if options.keep else None
+    kept = found.fitted if options.keep else fitted.load(run)
+    if options.keep:
         fitted.save(run, kept)
     if options.json:
         print_json({**asdict(found), "kept": kept and asdict(kept)})

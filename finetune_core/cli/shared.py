@@ -17,7 +17,7 @@ from finetune_core.parts import Job
 from finetune_core.parts.numbers import written
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe, load, tree_of
-from finetune_core.records import Count, Epoch, Event, Record, Step, counted
+from finetune_core.records import Count, Epoch, Event, Record, Step, counted, finite
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Train
 from finetune_core.wording import shown
@@ -196,7 +196,7 @@ def made_folder(named: Path) -> Path:
 
 def print_json(value: Any) -> None:
     """For other programs."""
-    print(json.dumps(value, indent=1, default=lambda item: getattr(item, "model_dump", lambda: str(item))()))
+    print(json.dumps(finite(value), indent=1, default=lambda item: getattr(item, "model_dump", lambda: str(item))()))
 
 
 def check_free(address: str, port: int, command: str) -> None:

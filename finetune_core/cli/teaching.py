@@ -26,7 +26,7 @@ def add_to(commands: Commands) -> None:
     one = commands.add(versus, "runs", "json")
     one.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE", help="two recipe files or more")
     one.add_argument("--seeds", type=whole(1, 10), default=3, metavar="N", help="how often each is tried (default 3)")
-    one.add_argument("--measure", choices=(SCORE, *MEASURES), default=SCORE, help="what is measured (default score)")
+    one.add_argument("--measure", choices=MEASURES, default=SCORE, help="what is measured (default score)")
 
 
 def lesson(options: Options) -> int | None:
@@ -40,16 +40,16 @@ def lesson(options: Options) -> int | None:
         raise UserError(f"There is no lesson {options.name}." if options.name else "Which lesson?", hint=hint)
     one = known[options.name]()
     run, code = _worked(one.recipe(), one.job(seeds=options.seeds), options)
-    if code or run.status.state != "finished":
-        return code or 1
+    if code:
+        return code
     made = one.answer(run.records()[0])
     if options.json:
         said = {"claim": one.claim, "sentences": made.sentences, "showed": made.word}
         print_json({"run": str(run.path), "lesson": one.kind, **said, **_summary(run)})
-        return 0
+        return _ended(run)
     print(f"{one.question}\n\nThe article: {one.claim}\n")
     print(*run.job.lines(run.records()[0], run.recipe), "", *made.sentences, made.showed, sep="\n")
-    return 0
+    return _ended(run)
 
 
 def versus(options: Options) -> int:
@@ -57,13 +57,13 @@ def versus(options: Options) -> int:
     recipe, arms = against([load(path) for path in options.recipes])
     job = Experiment(arms=arms, seeds=options.seeds, measure=options.measure)
     run, code = _worked(recipe, job, options)
-    if code or run.status.state != "finished":
-        return code or 1
+    if code:
+        return code
     if options.json:
         print_json({"run": str(run.path), **_summary(run)})
     else:
         print(*run.job.lines(run.records()[0], run.recipe), sep="\n")
-    return 0
+    return _ended(run)
 
 
 def _worked(recipe: Any, job: Experiment, options: Options) -> tuple[Run, int]:
@@ -71,6 +71,11 @@ def _worked(recipe: Any, job: Experiment, options: Options) -> tuple[Run, int]:
     check(recipe, job)
     run = store.create(recipe, job, options.runs)
     return run, work(run, options.json)
+
+
+def _ended(run: Run) -> int:
+    """The exit code: what was stopped has told what it had found until then."""
+    return int(run.status.state != "finished")
 
 
 def _summary(run: Run) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from finetune_core.errors import UserError
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import model_words, rate_words, run_words, schedule_words, source_words, thaw_words
-from finetune_core.runs.states import predictions
+from finetune_core.runs.states import fitted, predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from finetune_core.understand import outcomes
@@ -69,6 +69,8 @@ def sections(run: Run, figures: Sequence[Figure] = ()) -> list[Section]:
         UserError
     ):  # tags and numbers have no confusions, early runs no answers: the rest is said all the same
         found = outcomes.outcomes(run)
+        if found and (kept := fitted.load(run)):  # it answers so from then on
+            found = replace(found, outputs=found.outputs / np.float32(kept.temperature))
     every = [_model(run), _data(run, found), _training(run.recipe_at()), _scores(run)]
     if found:
         every += [_classes(found)]
@@ -132,9 +134,21 @@ def _model(run: Run) -> Section:
         ("Answers", f"{recipe.task.there(len(names))}: {few(map(shown, names), 12)}"),
         ("Sees", f"{recipe.data.image_size} × {recipe.data.image_size} px, {count(recipe.data.channels, 'channel')}"),
         ("Weights", megabytes(run.best.stat().st_size)),
+        *_fitted(run),
         ("Made", f"{datetime.fromtimestamp(run.best.stat().st_mtime):%d %B %Y}, with Thaw, as {run.id}"),
     )
     return Section("The model", rows=rows)
+
+
+def _fitted(run: Run) -> Iterator[tuple[str, str]]:
+    """What was fitted to its answers and is kept with it."""
+    with suppress(UserError):
+        kept, targets = fitted.load(run), run.targets
+        if kept and kept.temperature != 1:
+            yield "Confidence", f"divided by a temperature of {kept.temperature:.2f}, fitted on its validation images"
+        if kept and targets and len(kept.thresholds) == len(targets.names):
+            bars = (f"{shown(name)} {bar:.2f}" for name, bar in zip(targets.names, kept.thresholds, strict=True))
+            yield "Thresholds", f"{', '.join(bars)}, fitted on its validation images"
 
 
 def _data(run: Run, found: Outcomes | None) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import plotly.graph_objects as go
 
@@ -14,8 +14,8 @@ from finetune_core.parts.tasks import Score
 ROW, LEAST = 52, 220  # px of an arm, and of the whole
 
 
-def arms(found: Sequence[Result], score: Score) -> go.Figure:
-    """The best arm on top, in ember; those that broke down have no bar."""
+def arms(found: Sequence[Result], score: Score, best: Collection[str]) -> go.Figure:
+    """The best arm on top, in ember with those that cannot be told from it; those that failed have no bar."""
     order = ranked(found, score)
     figure = canvas(score.title, "", height=max(LEAST, 100 + ROW * len(order)))
     names = [each.name for each in order]
@@ -23,7 +23,7 @@ def arms(found: Sequence[Result], score: Score) -> go.Figure:
         x=[each.mean for each in order],
         y=names,
         orientation="h",
-        marker={"color": [EMBER, *[ICE] * (len(order) - 1)], "cornerradius": 4, "opacity": 0.85},
+        marker={"color": [EMBER if each.name in best else ICE for each in order], "cornerradius": 4, "opacity": 0.85},
         text=[each.said(score) for each in order],
         textposition="inside",
         insidetextanchor="start",

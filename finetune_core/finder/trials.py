@@ -1,7 +1,7 @@
 """An experiment: arms train from the same start on the same images, several seeds each, and are measured alike.
 
 Each trial is a training as any other (`training.loop`), in one process, so that what frozen layers give is kept and
-shared. Arms with the same seed draw the same views in the same order.
+shared. Arms with the same seed draw the same views in the same order; so do first members.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from statistics import fmean
 
 import numpy as np
 import torch
+from torch import nn
 
 from finetune_core.data.pipeline import train_pipeline
 from finetune_core.finder import range_test
 from finetune_core.finder.suggest import suggest
 from finetune_core.finder.sweep import Sweep
+from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.arms import Arm
 from finetune_core.records import Epoch, Event, Report, Step, Suggestions, Trial, Tried, silent
@@ -30,7 +32,11 @@ from finetune_core.training.stepper import Stepper
 DRAWN = 120  # losses of a trial that are kept
 BEFORE, AFTER = 5, 3  # steps to either side of a phase's beginning that make a bump
 SWEEP = Sweep(steps=40)
+APART = 1000  # between the seeds of members: the first has that of its trial
 SCALE = 2.0**16  # torch's GradScaler begins with it
+
+Answers = tuple[np.ndarray, list[np.ndarray]]
+"""What was wanted of the validation images, and what the network gave for them, one by one or several views each."""
 
 Found = dict[str, Suggestions]
 """What range tests from the start of a recipe have suggested, which arms share."""
@@ -48,8 +54,9 @@ def trials(recipe: Recipe, arms: Sequence[Arm], seeds: int, report: Report = sil
 
 @dataclass
 class _Course:
-    """What was seen of one training on its way."""
+    """What was seen of one training on its way, by the score that decides in its task."""
 
+    score: Score
     losses: list[float] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)  # steps at which phases after the first began
     rates: list[float] = field(default_factory=list)  # of each phase
@@ -58,13 +65,14 @@ class _Course:
 
     def values(self) -> dict[str, float]:
         """All that is measured of it."""
-        best, last = max(self.epochs, key=lambda each: each.valid_score), self.epochs[-1]
+        best, last = max(self.epochs, key=lambda each: self.score.signed(each.valid_score)), self.epochs[-1]
+        sign = -1 if self.score.lower_is_better else 1
         return {
             "score": best.valid_score,
             "last": last.valid_score,
             "first": self.epochs[0].valid_score,
             "loss": last.valid_loss,
-            "gap": last.train_score - last.valid_score,
+            "gap": sign * (last.train_score - last.valid_score),
             **({"balanced_accuracy": best.scores["balanced_accuracy"]} if "balanced_accuracy" in best.scores else {}),
             **({"bump": self._bump(self.starts[-1])} if self.starts else {}),
         }
@@ -79,23 +87,24 @@ def _trial(recipe: Recipe, place: int, arm: Arm, seed: int, found: Found, report
     courses: list[_Course] = []
     values: dict[str, float] = {}
     if arm.gradients:
-        values = {"vanished": _vanished(prepare(range_test.seeded(arm.of(recipe), seed), report), arm.gradients)}
+        session = prepare(range_test.seeded(arm.of(recipe), seed), report)
+        values = {"vanished": _vanished(session, arm.gradients)}
     else:
         answers: list[np.ndarray] = []
         for member in range(arm.members):
-            session = prepare(range_test.seeded(arm.of(recipe), seed * arm.members + member), report)
-            courses.append(course := _Course())
+            session = prepare(range_test.seeded(arm.of(recipe), seed + member * APART), report)
+            courses.append(course := _Course(session.targets.about.score))
             for record in _trained(session, arm, course, found, report):
                 if isinstance(record, Epoch):
                     yield Tried(place, seed, member, record.epoch, record.step, record.valid_loss, record.valid_score)
                 else:
-                    answers += _answers(session, record, arm.views)
-                    measured = record
+                    wanted, outputs = record
+                    answers += outputs
         if not _notes(courses):
-            values = {**_mean_of(courses), "answers": _judged(session, measured, answers)}
-    losses, starts, rates = _drawn(courses[0]) if courses else ([], [], [])
-    seconds = round(time.perf_counter() - started, 2)
-    yield Trial(place, seed, values, losses, starts, rates, seconds, " ".join(_notes(courses)[:1]))
+            values = {**_mean_of(courses), "answers": _judged(session, wanted, answers)}
+    drawn = _drawn(courses[0]) if courses else ([], [], [])
+    seconds, note = round(time.perf_counter() - started, 2), " ".join(_notes(courses)[:1])
+    yield Trial(place, seed, values, *drawn, seconds, note, len(session.valid))
 
 
 def _notes(courses: Sequence[_Course]) -> list[str]:
@@ -115,7 +124,7 @@ def _drawn(course: _Course) -> tuple[list[float], list[float], list[float]]:
     return [course.losses[step] for step in some], [start / count for start in course.starts if count], course.rates
 
 
-def _trained(session: Session, arm: Arm, course: _Course, found: Found, report: Report) -> Iterator[Epoch | Measured]:
+def _trained(session: Session, arm: Arm, course: _Course, found: Found, report: Report) -> Iterator[Epoch | Answers]:
     """Train it to its end; epochs as they come, and at last what it answers to the validation images."""
     if arm.pick:
         rates = [_picked(session, phase if arm.again else 0, arm.pick, found, report) for phase in _phases(session)]
@@ -138,7 +147,7 @@ def _trained(session: Session, arm: Arm, course: _Course, found: Found, report: 
     except Diverged as error:
         course.note = error.what
     if trainer.measured is not None:
-        yield trainer.measured
+        yield trainer.measured.wanted, _outputs(session, trainer.kept, trainer.measured, arm.views)
 
 
 def _phases(session: Session) -> range:
@@ -156,11 +165,11 @@ def _picked(session: Session, phase: int, pick: str, found: Found, report: Repor
     return rate
 
 
-def _answers(session: Session, measured: Measured, views: int) -> list[np.ndarray]:
-    """Outputs for all validation images: of the plain ones, and of each view that is drawn."""
+def _outputs(session: Session, kept: nn.Module, measured: Measured, views: int) -> list[np.ndarray]:
+    """Of the network as it is kept, for all validation images: of the plain ones, and of each view that is drawn."""
     found = [measured.outputs]
     if views:
-        recipe, module = session.recipe, session.network.module.eval()
+        recipe, module = session.recipe, kept.eval()
         drawn = session.valid.through(train_pipeline(recipe.augment, recipe.data))
         with torch.inference_mode(), session.autocast():
             for view in range(views):
@@ -169,12 +178,12 @@ def _answers(session: Session, measured: Measured, views: int) -> list[np.ndarra
     return found
 
 
-def _judged(session: Session, measured: Measured, answers: Sequence[np.ndarray]) -> float:
+def _judged(session: Session, wanted: np.ndarray, answers: Sequence[np.ndarray]) -> float:
     """How good the mean of some answers is."""
     targets = session.targets
     mean = targets.about.averaged([targets] * len(answers), answers) if len(answers) > 1 else answers[0]
     meter = Meter(targets, torch.device("cpu"))
-    meter.update(torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(measured.wanted))
+    meter.update(torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(wanted))
     return meter.scores()[targets.about.score.key]
 
 

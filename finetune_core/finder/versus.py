@@ -1,7 +1,8 @@
 """What an experiment has shown, in numbers and words: each arm over its seeds, and which differ by more than chance.
 
 Arms are compared seed by seed: both saw the same images in the same order, so that what was luck of a seed cancels out
-(Student's paired t-test, 1908). Nothing here knows torch.
+(Student's paired t-test, 1908). Where several pairs are looked at, each must be the surer (Bonferroni). All of it is
+about the images that they were measured on. Nothing here knows torch.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, stdev
 from typing import Any, Literal
+
+import numpy as np
 
 from finetune_core.parts.tasks import Score
 from finetune_core.records import Trial, Tried
 
-# By how many standard errors the mean of n differences must lie from zero: 97.5 % points of Student's t, n - 1 degrees
-SURE = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+DOUBT = 0.05  # chance that arms which are alike are called different, over all pairs that are looked at
 LEAST = 1e-9  # differences that are smaller are none
 
 Word = Literal["shows", "opposite", "open"]
@@ -24,12 +27,16 @@ Word = Literal["shows", "opposite", "open"]
 
 @dataclass(frozen=True)
 class Result:
-    """One arm: what was measured with each seed; `failed` says why there is no value, of seeds that have none."""
+    """One arm: what was measured with each seed; `failed` says why there is no value, of seeds that have none.
+
+    `images` is how many it was measured on, 0 where that is not known.
+    """
 
     name: str
     values: Mapping[int, float]
     failed: tuple[str, ...] = ()
     seconds: float = 0.0
+    images: int = 0
 
     @property
     def mean(self) -> float:
@@ -42,21 +49,23 @@ class Result:
         return stdev(self.values.values()) if len(self.values) > 1 else 0.0
 
     def said(self, score: Score) -> str:
-        """`94.1 ± 0.6 %`, or why there is nothing."""
+        """`94.1 ± 0.6 %`, with those that failed; or why there is nothing."""
         if not self.values:
-            return "it broke down" if self.failed else "nothing yet"
+            return "nothing" if self.failed else "nothing yet"
+        tries = len(self.values) + len(self.failed)
+        but = f" ({len(self.failed)} of {tries} tries failed)" if self.failed else ""
         if len(self.values) == 1:
-            return score.shown(self.mean)
+            return score.shown(self.mean) + but
         if score.share:
-            return f"{100 * self.mean:.1f} ± {100 * self.spread:.1f} %"
-        return f"{score.shown(self.mean)} ± {score.shown(self.spread)}"
+            return f"{100 * self.mean:.1f} ± {100 * self.spread:.1f} %{but}"
+        return f"{score.shown(self.mean)} ± {score.shown(self.spread)}{but}"
 
 
 @dataclass(frozen=True)
 class Apart:
-    """One arm against another, in how much better it is on the mean: the interval of that, and whether it is sure.
+    """One arm against another: how much better it is on the mean, between which bounds, and by how many seeds.
 
-    NaN where one of them has no values: then it is sure only if all seeds of that one failed, and none of the other.
+    Infinitely much where the other one failed with every seed, two or more, and it with none; NaN without any seeds.
     """
 
     better: float
@@ -72,29 +81,62 @@ class Apart:
 
 def results(rows: Sequence[Mapping[str, Any]], names: Sequence[str], key: str) -> list[Result]:
     """Each arm, by an experiment's records."""
+    trials = [row for row in rows if row["kind"] == Trial.kind and isinstance(row.get("values"), dict)]
     found = []
     for place, name in enumerate(names):
-        mine = [row for row in rows if row["kind"] == Trial.kind and row["arm"] == place]
+        mine = [row for row in trials if row.get("arm") == place and isinstance(row.get("seed"), int)]
         values = {row["seed"]: row["values"][key] for row in mine if row["values"].get(key) is not None}
-        failed = tuple(row["note"] for row in mine if row["note"])
-        found.append(Result(name, values, failed, sum(row["seconds"] for row in mine)))
+        failed = tuple(row["note"] for row in mine if row.get("note"))
+        images = max((row.get("images", 0) for row in mine), default=0)
+        found.append(Result(name, values, failed, sum(row.get("seconds", 0.0) for row in mine), images))
     return found
 
 
-def apart(one: Result, other: Result, score: Score) -> Apart:
-    """How much better one is than the other; of a score of which less is better, less."""
-    if one.values and other.failed and not other.values:
+def apart(one: Result, other: Result, score: Score, pairs: int = 1) -> Apart:
+    """How much better one is than the other; of a score of which less is better, less. `pairs` are looked at in all."""
+    if _beaten(other, one):
         return Apart(math.inf, math.inf, math.inf, len(other.failed))
-    if other.values and one.failed and not one.values:
+    if _beaten(one, other):
         return Apart(-math.inf, -math.inf, -math.inf, len(one.failed))
     seeds = sorted({*one.values} & {*other.values})
     if len(seeds) < 2:
         return Apart(math.nan, -math.inf, math.inf, len(seeds))
     sign = -1 if score.lower_is_better else 1
     differences = [sign * (one.values[seed] - other.values[seed]) for seed in seeds]
-    middle, error = fmean(differences), stdev(differences) / math.sqrt(len(seeds))
-    reach = SURE[min(len(seeds), max(SURE))] * error
-    return Apart(middle, middle - reach, middle + reach, len(seeds))
+    middle, reach = fmean(differences), _reach(differences, _grain(one, other, score), pairs)
+    low = -math.inf if one.failed else middle - reach  # who fails now and then is not surely better
+    high = math.inf if other.failed else middle + reach
+    return Apart(middle, low, high, len(seeds))
+
+
+def _beaten(one: Result, other: Result) -> bool:
+    """Whether one failed with every seed, two or more, and the other with none."""
+    return len(one.failed) > 1 and not one.values and bool(other.values) and not other.failed
+
+
+def _grain(one: Result, other: Result, score: Score) -> float:
+    """The least by which a share can change: an image of those that it was measured on."""
+    images = min(one.images, other.images)
+    return 1 / images if score.share and images else 0.0
+
+
+def _reach(differences: Sequence[float], grain: float, pairs: int) -> float:
+    """Half the width of the interval; values that happen to agree are no surer than their grain allows."""
+    spread = max(stdev(differences), grain)
+    if spread == 0 and len(differences) < 4:
+        return math.inf
+    return student(len(differences) - 1, DOUBT / pairs) * spread / math.sqrt(len(differences))
+
+
+@lru_cache(maxsize=256)
+def student(freedom: int, doubt: float) -> float:
+    """By how many standard errors a mean must lie from zero: Student's t at 1 - doubt / 2, by bisection."""
+    scale = math.gamma((freedom + 1) / 2) / (math.sqrt(freedom * math.pi) * math.gamma(freedom / 2))
+    angles = np.linspace(0, np.pi / 2, 20_001)  # t = √freedom · tan(angle), whose density is a power of the cosine
+    density = scale * math.sqrt(freedom) * np.cos(angles) ** (freedom - 1)
+    below = 0.5 + np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(angles))])
+    angle = float(np.interp(1 - doubt / 2, below, angles))
+    return math.sqrt(freedom) * math.tan(angle)
 
 
 def ranked(found: Sequence[Result], score: Score) -> list[Result]:
@@ -102,18 +144,21 @@ def ranked(found: Sequence[Result], score: Score) -> list[Result]:
     return sorted(found, key=lambda each: -score.signed(each.mean))
 
 
-def pair(one: Result, other: Result, score: Score) -> str:
+def pair(one: Result, other: Result, score: Score, pairs: int = 1) -> str:
     """Which of two is better, in a sentence."""
-    made = apart(one, other, score)
+    made = apart(one, other, score, pairs)
     if made.sure and made.better < 0:
-        one, other, made = other, one, apart(other, one, score)
-    figures = f"{one.said(score)} against {other.said(score)}"
+        one, other, made = other, one, apart(other, one, score, pairs)
+    if not (one.values or other.values):
+        return f"“{one.name}” and “{other.name}” have not been measured."
     if math.isinf(made.better):
-        return f"“{one.name}” is better than “{other.name}”, which broke down in every try: {figures}."
+        why = other.failed[0].rstrip(".")
+        return f"“{one.name}” is better than “{other.name}”, which failed in every try ({why}): {one.said(score)}."
+    figures = f"{one.said(score)} against {other.said(score)}"
     if not made.sure:
-        more = "" if made.seeds > 1 else " One seed each tells nothing about chance."
-        return f"“{one.name}” and “{other.name}” are not distinguishable: {figures}.{more}"
-    by = f"{_step(score, made.better)}, {_step(score, made.low)} to {_step(score, made.high)}"
+        few = " One seed each tells nothing about chance." if one.values and other.values and made.seeds < 2 else ""
+        return f"“{one.name}” and “{other.name}” are not distinguishable: {figures}.{few}"
+    by = f"{_step(score, made.better)}, between {_step(score, made.low)} and {_step(score, made.high)}"
     return f"“{one.name}” is better than “{other.name}”: {figures} (by {by}; {made.seeds} seeds)."
 
 
@@ -121,24 +166,31 @@ def verdict(found: Sequence[Result], score: Score) -> str:
     """The best against each other one; so far, where some have not been tried yet."""
     best, *others = ranked(found, score)
     if not best.values:
-        return "Nothing was measured." if not any(each.failed for each in found) else "Every try broke down."
-    return " ".join(pair(best, other, score) for other in others if other.values or other.failed)
+        return "Nothing was measured." if not any(each.failed for each in found) else "Every try failed."
+    pairs = _pairs(found)
+    return " ".join(pair(best, other, score, pairs) for other in others if other.values or other.failed)
 
 
 def claim(pairs: Sequence[tuple[str, str]], found: Sequence[Result], score: Score) -> Word:
     """Whether the first of each pair is better than the second: `shows` if all are, `opposite` if one is not."""
     by = {each.name: each for each in found}
-    made = [apart(by[one], by[other], score) for one, other in pairs]
+    made = [apart(by[one], by[other], score, len(pairs)) for one, other in pairs]
     if any(each.sure and each.better < 0 for each in made):
         return "opposite"
     return "shows" if made and all(each.sure for each in made) else "open"
 
 
 def winners(found: Sequence[Result], score: Score) -> list[str]:
-    """The best arm, or all that cannot be told from it."""
+    """The best arm, and all that cannot be told from it."""
     best, *others = ranked(found, score)
-    alike = [each.name for each in others if each.values and not apart(best, each, score).sure]
+    pairs = _pairs(found)
+    alike = [each.name for each in others if each.values and not apart(best, each, score, pairs).sure]
     return [best.name, *alike] if best.values else []
+
+
+def _pairs(found: Sequence[Result]) -> int:
+    """Of so many arms any two may turn out to be the ones that are told."""
+    return len(found) * (len(found) - 1) // 2
 
 
 def curves(rows: Sequence[Mapping[str, Any]], arm: int) -> list[list[tuple[float, float]]]:

@@ -14,7 +14,7 @@ from finetune_core.errors import UserError
 from finetune_core.finder import versus
 from finetune_core.finder.versus import Result, Word
 from finetune_core.parts import Part
-from finetune_core.parts.fixes import LeaveOut
+from finetune_core.parts.fixes import LeaveOut, Move
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.arms import SCORE, Arm
@@ -82,41 +82,56 @@ class Lesson(Part):
     def answer(self, rows: Sequence[Mapping[str, Any]], guess: str = "") -> Answer:
         """What the records of its run say."""
         found = versus.results(rows, [arm.name for arm in self.arms], self.measure)
-        best = versus.winners(found, self.score)
-        truth = NO_DIFFERENCE if len(best) == len(found) else "".join(best[:1])
-        guessed = guess == truth if guess and truth else None
+        best, pairs = versus.winners(found, self.score), len(self.expected)
+        right = [NO_DIFFERENCE] if len(best) == len(found) else best
+        guessed = guess in right if guess and best else None
         word = versus.claim(self.expected, found, self.score)
-        sentences = [versus.pair(_named(found, one), _named(found, other), self.score) for one, other in self.expected]
-        return Answer(tuple(found), tuple(sentences), word, f"{WORDS[word]} ({source_words(self.base())})", guessed)
+        by = {each.name: each for each in found}
+        sentences = tuple(versus.pair(by[one], by[other], self.score, pairs) for one, other in self.expected)
+        showed = f"{WORDS[word]} ({source_words(self.base())})"
+        return Answer(tuple(found), sentences, word, showed, guessed, tuple(best))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was measured of each arm, a sentence for each pair of the claim, whether that shows, and the guess."""
+    """What was measured of each arm, a sentence for each pair of the claim, whether that shows, and the guess.
+
+    `best` are the best arm and those that cannot be told from it.
+    """
 
     results: tuple[Result, ...]
     sentences: tuple[str, ...]
     word: Word
     showed: str
     guessed: bool | None
+    best: tuple[str, ...]
 
 
 def of_run(run: Run) -> Lesson | None:
-    """The lesson that a run measures; None of any other, and where its job cannot be read."""
+    """The lesson that a run measures as it is today; None of any other, and where it cannot be read."""
     try:
-        kind = Lesson.kinds().get(run.job_as(Experiment).lesson)
+        job = run.job_as(Experiment)
+        kind = Lesson.kinds().get(job.lesson)
+        one = kind() if kind else None
+        return one if one and job == one.job(job.guess, job.seeds) and run.recipe == one.recipe() else None
     except (UserError, TypeError):
         return None
-    return kind() if kind else None
 
 
-def blooms(train: int = 50, valid: int = 50, size: int = SIZE, **values: Any) -> Recipe:
-    """Blooms with so many images of each class to learn from and to measure on, small, with some values changed."""
-    share = valid / (train + valid)
-    left_out = tuple(f"{name}/{number:03}.jpg" for name in SPECIES for number in range(train + valid, OF_EACH))
-    fixes = [LeaveOut(images=left_out).model_dump(mode="json")] if left_out else []
-    few = {"data.fixes": fixes, "data.valid_share": share, "data.image_size": size}
-    return Recipe().with_values({**few, **{name.replace("__", "."): value for name, value in values.items()}})
+def blooms(train: int | Mapping[str, int] = 50, valid: int = 50, size: int = SIZE, **values: Any) -> Recipe:
+    """Blooms, small: so many images of each class (or by class) to learn from, to measure on, and values changed."""
+    counts = train if isinstance(train, Mapping) else dict.fromkeys(SPECIES, train)
+    fixes = [
+        Move(images=_images(dict.fromkeys(SPECIES, range(valid))), side="valid"),
+        Move(images=_images({name: range(valid, valid + count) for name, count in counts.items()}), side="train"),
+        LeaveOut(images=_images({name: range(valid + count, OF_EACH) for name, count in counts.items()})),
+    ]
+    made = {"data.fixes": [each.model_dump(mode="json") for each in fixes if each.images], "data.image_size": size}
+    return Recipe().with_values({**made, **{name.replace("__", "."): value for name, value in values.items()}})
+
+
+def _images(which: Mapping[str, range]) -> tuple[str, ...]:
+    return tuple(f"{name}/{number:03}.jpg" for name, numbers in which.items() for number in numbers)
 
 
 def phase(
@@ -130,7 +145,3 @@ def phase(
 def head(epochs: int = 12, rate: float = 1e-2, schedule: str = "one_cycle", **values: Any) -> dict[str, Any]:
     """A phase of the head alone, on kept views, which takes next to no time."""
     return phase("head", epochs=epochs, rate=rate, schedule=schedule, views=2, **values)
-
-
-def _named(found: Sequence[Result], name: str) -> Result:
-    return next(each for each in found if each.name == name)

@@ -34,6 +34,7 @@ class Pooling(Lesson):
         "How many weights has each head?",
     )
     further: ClassVar[str] = "The head is a small picture on Model & layers; change it there."
+    seeds: ClassVar[int] = 5
 
     def base(self) -> Recipe:
         """The head alone."""
@@ -60,6 +61,7 @@ class NothingBetween(Lesson):
         "If it is the same map, why may it train otherwise?",
     )
     further: ClassVar[str] = "Set the activation of the head to none: Thaw warns of it."
+    seeds: ClassVar[int] = 5
 
     def base(self) -> Recipe:
         """The head alone."""
@@ -67,7 +69,7 @@ class NothingBetween(Lesson):
 
 
 class Pretrained(Lesson):
-    """What a network has learned from a million photos helps with twelve flowers."""
+    """What a network has learned from other pictures helps with twelve flowers."""
 
     kind: ClassVar[str] = "pretrained"
     title: ClassVar[str] = "Pretrained or random"
@@ -101,7 +103,7 @@ class TripletLoss(Lesson):
     topic: ClassVar[str] = TOPIC
     question: ClassVar[str] = "The same network and the same steps: does comparing pictures beat naming them?"
     article: ClassVar[str] = "004"
-    claim: ClassVar[str] = "After softmax, go on with a triplet loss at a small rate that falls in steps."
+    claim: ClassVar[str] = "A triplet loss, which compares pictures, does better. (Here it is half of the loss.)"
     arms: ClassVar[tuple[Arm, ...]] = (
         Arm(name="cross-entropy"),
         Arm(name="triplets", changes={"training.loss": {"kind": "triplet"}}),

@@ -35,6 +35,7 @@ class RateTooFar(Lesson):
         "Why does a large rate not simply learn faster?",
     )
     further: ClassVar[str] = "Run the finder on Learning rate, and click a rate far from its picks."
+    seeds: ClassVar[int] = 5
 
     def base(self) -> Recipe:
         """The head alone, at a constant rate."""
@@ -81,7 +82,9 @@ class FindAgain(Lesson):
         "The head is trained, now everything thaws. Keep the head's rate, or run the finder again?"
     )
     article: ClassVar[str] = "000"
-    claim: ClassVar[str] = "The finder has to be run again every time layers are unfrozen."
+    claim: ClassVar[str] = (
+        "The finder has to be run again for what thaws. (Here each test starts from the fresh network.)"
+    )
     arms: ClassVar[tuple[Arm, ...]] = (
         Arm(name="keep the head's rate", pick="steepest"),
         Arm(name="find again", pick="steepest", again=True),
@@ -90,7 +93,7 @@ class FindAgain(Lesson):
     measure: ClassVar[str] = "last"
     ask: ClassVar[tuple[str, ...]] = (
         "Which weights have already been trained when the second phase begins?",
-        "Here each phase's test starts from the fresh network. What would it see after the first phase?",
+        "What would a test see that starts from the trained head?",
     )
     further: ClassVar[str] = "On Learning rate choose the second phase, and compare its curve with the first's."
 

@@ -32,6 +32,7 @@ class L1(Lesson):
         "What would L1 on the whole network do?",
     )
     further: ClassVar[str] = "L1 is a field on Train, under More; 1e-5 is gentle."
+    seeds: ClassVar[int] = 5
 
     def base(self) -> Recipe:
         """The head alone."""

@@ -40,6 +40,7 @@ class Schedules(Lesson):
         "At which epochs would you take the weights of the SGDR run?",
     )
     further: ClassVar[str] = "Choose a schedule on Train, and look at its curve before anything runs."
+    seeds: ClassVar[int] = 5
 
     def base(self) -> Recipe:
         """The head alone for fifteen epochs, by SGD."""
@@ -55,7 +56,7 @@ class AdamDecay(Lesson):
     topic: ClassVar[str] = TOPIC
     question: ClassVar[str] = "The same weight decay of 0.1 in Adam and in AdamW: do they end alike?"
     article: ClassVar[str] = "000"
-    claim: ClassVar[str] = "Weight decay can be given to Adam as to any other optimizer. (AdamW's authors disagree.)"
+    claim: ClassVar[str] = "The article gives Adam a weight decay. In AdamW the same one does better, say its authors."
     arms: ClassVar[tuple[Arm, ...]] = (
         Arm(name="AdamW"),
         Arm(name="Adam", changes={"training.optimizer": {"kind": "adam", "weight_decay": 0.1}}),
@@ -66,6 +67,7 @@ class AdamDecay(Lesson):
         "At which weight decay would you expect no difference?",
     )
     further: ClassVar[str] = "The optimizer's formula stands on Train, under Optimizer."
+    seeds: ClassVar[int] = 5
 
     def base(self) -> Recipe:
         """The head alone, with much weight decay."""
@@ -87,13 +89,14 @@ class Momentum(Lesson):
         Arm(name="0.9"),
         Arm(name="0.9, Nesterov", changes={"training.optimizer": {"kind": "sgd", "momentum": 0.9, "nesterov": True}}),
     )
-    expected: ClassVar[tuple[tuple[str, str], ...]] = (("0.9", "none"), ("0.9, Nesterov", "none"))
+    expected: ClassVar[tuple[tuple[str, str], ...]] = (("0.9", "none"), ("0.9, Nesterov", "0.9"))
     measure: ClassVar[str] = "last"
     ask: ClassVar[tuple[str, ...]] = (
         "A momentum of 0.9 makes steps about ten times as long. What if SGD without it had ten times the rate?",
         "torch multiplies the velocity by the rate, Sutskever keeps the rate inside. When do they differ?",
     )
     further: ClassVar[str] = "Try SGD without momentum at ten times the rate."
+    seeds: ClassVar[int] = 5
 
     def base(self) -> Recipe:
         """The head alone by SGD, at a small rate."""

@@ -55,7 +55,10 @@ class HowMuchOfMany(Lesson):
     article: ClassVar[str] = "000"
     claim: ClassVar[str] = "Thawing the last stages brings the most: that is where the pretraining fits least."
     arms: ClassVar[tuple[Arm, ...]] = HOW_MUCH
-    expected: ClassVar[tuple[tuple[str, str], ...]] = (("last stage and head", "the head alone"),)
+    expected: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("last stage and head", "the head alone"),
+        ("last stage and head", "everything"),
+    )
     ask: ClassVar[tuple[str, ...]] = (
         "What has changed since there were sixty?",
         "Which arm would you take if a picture cost you an hour to get?",
@@ -124,7 +127,7 @@ class Bump(Lesson):
     kind: ClassVar[str] = "bump"
     title: ClassVar[str] = "The bump at thawing"
     topic: ClassVar[str] = TOPIC
-    question: ClassVar[str] = "The body thaws. How far does the loss jump: at the head's rate, or at a tenth of it?"
+    question: ClassVar[str] = "The body thaws. How far does the loss jump: at the head's rate, or at a hundredth of it?"
     article: ClassVar[str] = "003"
     claim: ClassVar[str] = "The loss jumps where layers thaw, and less at lower rates for them."
     arms: ClassVar[tuple[Arm, ...]] = (
@@ -153,12 +156,15 @@ class Statistics(Lesson):
     topic: ClassVar[str] = TOPIC
     question: ClassVar[str] = "The body is frozen. Should its BatchNorm keep the statistics of its pretraining?"
     article: ClassVar[str] = "001"
-    claim: ClassVar[str] = "A frozen layer stays as it is. (In plain PyTorch its statistics move all the same.)"
+    claim: ClassVar[str] = (
+        "Frozen layers should stay as they are. (In plain PyTorch their statistics move all the same.)"
+    )
     arms: ClassVar[tuple[Arm, ...]] = (
         Arm(name="held"),
         Arm(name="updated", changes={"phases.0.norm_statistics": "update"}),
+        Arm(name="by each batch", changes={"phases.0.norm_statistics": "batch"}),
     )
-    expected: ClassVar[tuple[tuple[str, str], ...]] = (("held", "updated"),)
+    expected: ClassVar[tuple[tuple[str, str], ...]] = (("held", "updated"), ("held", "by each batch"))
     ask: ClassVar[tuple[str, ...]] = (
         "Which numbers in a network are not weights?",
         "When would statistics of your own images be better?",
@@ -178,14 +184,16 @@ class WhereTheLoopStands(Lesson):
     topic: ClassVar[str] = TOPIC
     question: ClassVar[str] = "A loop freezes “all parameters” while the network is being built. Where should it stand?"
     article: ClassVar[str] = "004"
-    claim: ClassVar[str] = "A loop freezes what is defined before it, and nothing after: its place decides what learns."
+    claim: ClassVar[str] = (
+        "Let the head learn alone: stand the loop after the body. (It freezes what is there by then.)"
+    )
     arms: ClassVar[tuple[Arm, ...]] = (
         Arm(name="after the body: it is frozen"),
         Arm(name="in the midst: half is frozen", changes=_thaw("layer3", "layer4", "head")),
         Arm(name="at the top: nothing is frozen", changes=_thaw("*")),
     )
     expected: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("in the midst: half is frozen", "after the body: it is frozen"),
+        ("after the body: it is frozen", "at the top: nothing is frozen"),
     )
     ask: ClassVar[tuple[str, ...]] = (
         "Which arm is the one that its author wanted?",

@@ -81,6 +81,7 @@ class Job(Part):
     command: ClassVar[str] = ""  # on the command line; empty: its kind
     resumable: ClassVar[bool] = False  # whether it can go on after a stop
     trains: ClassVar[bool] = False  # whether its records are steps and epochs of a training, to be drawn as such
+    rounds: ClassVar[bool] = False  # whether what it has found until it is stopped is worth telling
     checked: ClassVar[bool] = True  # whether preflight must find nothing wrong first
 
     def run(self, work: Work) -> Doing:

@@ -393,7 +393,8 @@ class Tags(Task):
 
     def read(self, targets: Targets, outputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities, moved so that each tag counts from one half on, and whether it is there."""
-        moved = outputs - outputs.new_tensor(targets.bars) if targets.thresholds else outputs
+        wide = outputs.double()  # else low thresholds would make likely ones alike, which are to be ranked
+        moved = wide - wide.new_tensor(targets.bars) if targets.thresholds else outputs
         return moved.sigmoid(), (wanted >= THRESHOLD).long()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count
 from typing import Any, Literal
 
 from finetune_core.errors import UserError
@@ -11,15 +13,10 @@ from finetune_core.parts.tasks import Score, Task
 from finetune_core.recipe.schema import Recipe
 
 SCORE = "score"
-MEASURED_ON = ("source", "fixes", "valid_share", "test_share", "split_seed", "fold", "group")  # of a recipe's data
-MEASURES = {
+OF_SCORE = {"last": "at the end", "first": "after one epoch", "answers": "of all answers together"}
+OTHERS = {
     each.key: each
     for each in (
-        Score("last", "At the end", "The same after the last epoch."),
-        Score("first", "After one epoch", "The same after the first epoch."),
-        Score(
-            "answers", "Of its answers", "Share of images that its answers, averaged where it has several, get right."
-        ),
         Score("balanced_accuracy", "Balanced accuracy", "Mean accuracy of the classes: rare ones count alike."),
         Score("gap", "Overfit", "How much better it does on what it learned from.", lower_is_better=True),
         Score("loss", "Validation loss", "After the last epoch.", share=False, lower_is_better=True),
@@ -27,6 +24,8 @@ MEASURES = {
         Score("vanished", "Vanished", "Share of the gradient's numbers that become zero.", lower_is_better=True),
     )
 }
+MEASURES = (SCORE, *OF_SCORE, *OTHERS)
+MEASURED_ON = ("source", "fixes", "valid_share", "test_share", "split_seed", "fold", "group")  # of a recipe's data
 
 
 class Arm(Section):
@@ -51,13 +50,17 @@ class Arm(Section):
 
 
 def measure(key: str, task: Task) -> Score:
-    """What is measured; `score` is what decides in the task."""
+    """What is measured; `score` is what decides in the task. A UserError for what it does not know, or has not."""
+    score = task.score
     if key in ("", SCORE):
-        return task.score
-    try:
-        return MEASURES[key]
-    except KeyError:
-        raise UserError(f"Nothing is measured as {key}.", hint=f"There are: {', '.join((SCORE, *MEASURES))}.") from None
+        return score
+    if key in OF_SCORE:
+        return replace(score, key=key, title=f"{score.title} {OF_SCORE[key]}", rest="")
+    if key not in OTHERS:
+        raise UserError(f"Nothing is measured as {key}.", hint=f"There are: {', '.join(MEASURES)}.")
+    if key == "balanced_accuracy" and not task.exclusive:
+        raise UserError("Balanced accuracy is of classes.", f"This data has {task.nouns}.", "Measure the score.")
+    return replace(OTHERS[key], share=score.share) if key == "gap" else OTHERS[key]
 
 
 def against(recipes: Sequence[Recipe]) -> tuple[Recipe, tuple[Arm, ...]]:
@@ -67,15 +70,24 @@ def against(recipes: Sequence[Recipe]) -> tuple[Recipe, tuple[Arm, ...]]:
     """
     first = recipes[0]
     trees = [each.replace(name="").model_dump(mode="json") for each in recipes]
-    if len(recipes) < 2 or any(tree in trees[:place] for place, tree in enumerate(trees)):
+    if len(recipes) < 2:
+        raise UserError("There is nothing to compare.", "One recipe was named.", "Name two recipes or more.")
+    if any(tree in trees[:place] for place, tree in enumerate(trees)):
         raise UserError("There is nothing to compare.", "Two of the recipes are the same.", "Name recipes that differ.")
     for key in MEASURED_ON:
         if any(tree["data"][key] != trees[0]["data"][key] for tree in trees):
             what, why = "The recipes are not measured on the same images.", f"They differ in data.{key}."
             raise UserError(what, why, "Take the same source and split for all.")
-    names = [each.name or f"Recipe {place}" for place, each in enumerate(recipes, start=1)]
-    called = [name if names.count(name) == 1 else f"{name} {place}" for place, name in enumerate(names, start=1)]
+    called: list[str] = []
+    for place, each in enumerate(recipes, start=1):
+        name = each.name or f"Recipe {place}"
+        called.append(next(one for one in _numbered(name) if one not in called))
     return first, tuple(
         Arm(name=name, changes={key: value for key, value in tree.items() if value != trees[0][key]})
         for name, tree in zip(called, trees, strict=True)
     )
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name} ({number})" for number in count(2))

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -263,19 +263,24 @@ class RangeTest(RateJob):
     def run(self, work: Work) -> Doing:
         """Each try's curve, then what all of them suggest."""
         from finetune_core.finder import range_test
+        from finetune_core.training import distributed
         from finetune_core.training.session import prepare
 
         rows: list[dict[str, Any]] = []
-        recipe = self.prepared(work.recipe)
+        recipe, traces = self.prepared(work.recipe), list[bool]()
         for trial in range(self.tries):
             session = prepare(range_test.seeded(recipe, trial), work.report)
+            before = range_test.fingerprint(session)
             whose = f", try {trial + 1} of {self.tries}" if self.tries > 1 else ""
             work.begin(f"Trying rates{whose}", self.tries * self.steps, step=trial * self.steps)
             for record in range_test.range_test(session, self.index, self.sweep, trial, work.report):
                 rows.append(asdict(record))
                 work.advance(trial * self.steps + record.step + 1)
                 yield record
-        found = suggest(*together(rows), batches=session.train.steps)
+            after = range_test.fingerprint(session)
+            traces.append(before != after)
+        proof = distributed.from_first(_proof(any(traces), before, after))  # random numbers are each process's own
+        found = replace(suggest(*together(rows), batches=session.train.steps), proof=proof)
         work.conclude(found.note)
         yield found
 
@@ -283,18 +288,18 @@ class RangeTest(RateJob):
         """The suggestions, how sure they are, and the curve."""
         found = _last(rows)
         points = [{key: row[key] for key in ("step", "lr", "loss", "smooth", "trial")} for row in _of(rows, Find)]
-        said = {key: found[key] for key in ("note", "confidence", "why", "between")}
-        return {"suggestions": {key: found[key] for key in SUGGESTIONS}, **said, "curve": points}
+        said = {key: found.get(key) for key in ("note", "confidence", "why", "between", "proof")}
+        return {"suggestions": {key: found.get(key) for key in SUGGESTIONS}, **said, "curve": points}
 
     def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
         """A suggestion a line, and how sure they are."""
         found = _last(rows)
-        rates = {key: "no suggestion" if found[key] is None else written(found[key], 3) for key in SUGGESTIONS}
+        rates = {key: written(found[key], 3) if found.get(key) else "no suggestion" for key in SUGGESTIONS}
         sure = [f"{found['confidence'].capitalize()} confidence. {found['why']}"] if found["confidence"] else []
         return [
             *(f"{title:22}{rates[key]}" for key, title in SUGGESTIONS.items()),
             *sure,
-            *filter(None, [found["note"]]),
+            *filter(None, [found["note"], found.get("proof")]),
         ]
 
 
@@ -434,8 +439,9 @@ class Experiment(Job):
 
     kind: ClassVar[str] = "experiment"
     title: ClassVar[str] = "Experiment"
+    rounds: ClassVar[bool] = True
     arms: tuple[Arm, ...] = knob((), "Arms", "What is tried, each with a name and its changes by dotted path.")
-    measure: str = knob(SCORE, "Measure", f"What is measured: {', '.join((SCORE, *MEASURES))}.")
+    measure: str = knob(SCORE, "Measure", f"What is measured: {', '.join(MEASURES)}.")
     seeds: int = knob(3, "Seeds", "How often each is tried: more show what is chance.", low=1, high=10)
     lesson: str = knob("", "Lesson", "Which lesson it belongs to, if any.")
     guess: str = knob("", "Guess", "What somebody expected before.")
@@ -545,6 +551,13 @@ class Measure(Job):
         """The same in a sentence."""
         found = timing.summary(rows, recipe.training.batch_size)
         return [found.sentence()] if found else []
+
+
+def _proof(traced: bool, before: str, after: str) -> str:
+    """What the digests before and after the last try show."""
+    if traced:
+        return f"The test has changed the network: {before[:12]} before, {after[:12]} after. Please report this."
+    return f"Weights, statistics and random numbers are bit by bit as before the test (SHA-256 {after[:12]}…)."
 
 
 def _of(rows: Rows, kind: type[Record]) -> Iterator[Mapping[str, Any]]:

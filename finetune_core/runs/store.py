@@ -373,18 +373,25 @@ def open_run(name: str | Path, runs: Path | None = None) -> Run:
     for path in (runs / name, Path(name)):
         if is_run(path):  # of a damaged run it is told later what is wrong with it
             return Run(path)
-    raise UserError(
+    raise _missing(name, runs)
+
+
+def among(name: str, runs: Path | None = None) -> Run:
+    """The run of this id, which a stranger may have written: only a folder in sight among the runs. UserErrors."""
+    if Path(name).name != name or not name or name.startswith("."):
+        raise UserError("This is not the name of a run.", hint="See all runs on the Runs page.")
+    folder = runs or places.runs_dir()
+    if not is_run(folder / name):
+        raise _missing(name, folder)
+    return Run(folder / name)
+
+
+def _missing(name: str | Path, runs: Path) -> UserError:
+    return UserError(
         f"There is no run {shown(name)[:80]}.",
         f"No such folder in {runs}.",
         "See them all with `python -m finetune_core runs`.",
     )
-
-
-def among(name: str, runs: Path | None = None) -> Run:
-    """The run of this id, which a stranger may have written: it may only name a folder in sight among the runs."""
-    if Path(name).name != name or not name or name.startswith("."):
-        raise UserError("This is not the name of a run.", hint="See all runs on the Runs page.")
-    return open_run(name, runs)
 
 
 def checkpoint(name: str | Path, runs: Path | None = None) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD, Targets, softmax
+from finetune_core.runs.states import fitted
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from finetune_core.understand.compare import common
@@ -17,27 +17,28 @@ from finetune_core.understand.compare import common
 class Agreement:
     """What two runs said of the images that both were measured on.
 
-    `words` are the answers (first, second) of each image and `truth` its label; `right` (2, N) says whether, None for
-    numbers; `apart` (N,) how much the answers differ: in probability, or in the numbers' own spread.
+    `words` are the answers (first, second) of each image and `truth` its label; `said` (2, N) tells answers apart, by a
+    number each; `right` (2, N) says whether they are, None for numbers; `apart` (N,) how much they differ: in
+    probability, or in the numbers' own spread. `notes` say what stands between the runs.
     """
 
     images: tuple[str, ...]
     truth: tuple[str, ...]
     words: tuple[tuple[str, str], ...]
+    said: np.ndarray
     right: np.ndarray | None
     apart: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
         """Of images of which both say the same."""
-        return sum(one == other for one, other in self.words) / len(self.words)
+        return float((self.said[0] == self.said[1]).mean())
 
     @property
     def kappa(self) -> float:
         """Cohen's kappa (1960): agreement beyond what chance would give; NaN where chance alone gives all of it."""
-        place = {word: place for place, word in enumerate(dict.fromkeys(chain.from_iterable(self.words)))}
-        said = ([place[word] for word in words] for words in zip(*self.words, strict=True))
-        shares = [np.bincount(each, minlength=len(place)) / len(self.words) for each in said]
+        shares = [np.bincount(each, minlength=int(self.said.max()) + 1) / len(each) for each in self.said]
         chance = float(shares[0] @ shares[1])
         return (self.share - chance) / (1 - chance) if chance < 1 else np.nan
 
@@ -56,9 +57,10 @@ class Agreement:
 
 
 def agreement(one: Run, other: Run) -> Agreement:
-    """Of two runs. A UserError where they cannot be compared; see `compare`."""
-    targets, kept, _ = common((one, other))
-    return of_kept([targets[run.id] for run in (one, other)], [kept[run.id] for run in (one, other)])
+    """Of two runs, by the thresholds that are kept with them. A UserError where they cannot be compared."""
+    targets, kept, notes = common((one, other))
+    own = [fitted.applied(run, targets[run.id]) for run in (one, other)]
+    return replace(of_kept(own, [kept[run.id] for run in (one, other)]), notes=tuple(notes))
 
 
 def of_kept(targets: list[Targets], kept: list[Predictions]) -> Agreement:
@@ -72,25 +74,27 @@ def _one_class(targets: list[Targets], kept: list[Predictions]) -> Agreement:
     guess = np.array([each.argmax(1) for each in shares])
     words = tuple((names[a], names[b]) for a, b in guess.T)
     apart = abs(shares[0] - shares[1]).max(1)
-    return Agreement(kept[0].images, _truth(targets, kept), words, guess == wanted, apart)
+    return Agreement(kept[0].images, _truth(targets, kept), words, guess, guess == wanted, apart)
 
 
 def _tags(targets: list[Targets], kept: list[Predictions]) -> Agreement:
     with np.errstate(over="ignore"):
         shares = [1 / (1 + np.exp(-each.outputs.astype(np.float64))) for each in kept]
-    said, wanted = np.array([each >= THRESHOLD for each in shares]), kept[0].wanted >= THRESHOLD
+    seen = np.array([each.outputs >= own.bars for own, each in zip(targets, kept, strict=True)])
+    wanted = kept[0].wanted >= THRESHOLD
     spell = lambda rows: [TAGS.words(targets[0].names, row) for row in rows]  # noqa: E731
-    words = tuple(zip(*map(spell, said), strict=True))
-    right = (said == wanted).all(2)
-    apart = abs(shares[0] - shares[1]).max(1)
-    return Agreement(kept[0].images, _truth(targets, kept), words, right, apart)
+    words = tuple(zip(*map(spell, seen), strict=True))
+    _, said = np.unique(seen.reshape(-1, seen.shape[2]), axis=0, return_inverse=True)
+    right, apart = (seen == wanted).all(2), abs(shares[0] - shares[1]).max(1)
+    return Agreement(kept[0].images, _truth(targets, kept), words, said.reshape(2, -1), right, apart)
 
 
 def _numbers(targets: list[Targets], kept: list[Predictions]) -> Agreement:
     said = [[NUMBERS.spelled(own, row) for row in each.outputs] for own, each in zip(targets, kept, strict=True)]
     one, other = (o.outputs * np.asarray(t.std) + np.asarray(t.mean) for t, o in zip(targets, kept, strict=True))
     apart = (abs(one - other) / np.asarray(targets[0].std)).max(1)
-    return Agreement(kept[0].images, _truth(targets, kept), tuple(zip(*said, strict=True)), None, apart)
+    words, none = tuple(zip(*said, strict=True)), np.zeros((2, 0), np.int64)
+    return Agreement(kept[0].images, _truth(targets, kept), words, none, None, apart)
 
 
 def _truth(targets: list[Targets], kept: list[Predictions]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score, Targets, Task
 from finetune_core.runs.folder import damaged
-from finetune_core.runs.states import facts, predictions
+from finetune_core.runs.states import predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from finetune_core.understand.resampled import (
@@ -169,8 +169,7 @@ def _pair(best: _Measured, other: _Measured, about: Task) -> Pair:
 
 def _not_of_best(run: Run, kept: Predictions) -> list[str]:
     """A note where the answers are not those of the weights kept as the best: a kill may have come between the two."""
-    best, steps = facts.read(run.best).get("step"), run.status.epoch_steps
-    if best is None or not steps or best == str(kept.epoch * steps):
+    if predictions.of_best(run, kept.epoch):
         return []
     return [f"{run.id} is judged by the answers of its epoch {kept.epoch}, which are not those of its best weights."]
 

@@ -41,11 +41,13 @@ On = Literal["valid", "test"]
 class Look:
     """What a look at images has shown: the scores, what was answered to each image, and notes.
 
-    Notes say what has changed since the run began, or was left out.
+    `plain` are the answers to one view where several were asked for. Notes say what has changed since the run began, or
+    was left out.
     """
 
     found: Evaluated
     answers: Predictions
+    plain: Predictions
     targets: Targets
     notes: tuple[str, ...]
 
@@ -63,20 +65,21 @@ def evaluate(run: Run, on: On | Path, count: Count | None = None, views: int = 0
     with torch.inference_mode(), autocast(predictor.device, run.recipe.training.precision):
         if isinstance(on, Path):
             answers, notes = _others(run, predictor, on, count)
+            plain = answers
         else:
-            answers, notes = _own(run, predictor, on, count, views)
+            answers, plain, notes = _own(run, predictor, on, count, views)
     meter = Meter(predictor.targets, torch.device("cpu"), everything=True)
     meter.update(torch.from_numpy(answers.outputs), torch.from_numpy(answers.wanted))
     found = Evaluated(str(on), len(answers.images), meter.scores(), meter.by_name(), time.time(), views=views)
     if on == "test":
         run.keep_test(found)
         found = replace(found, look=len(run.tests()))
-    return Look(found, answers, predictor.targets, tuple(notes))
+    return Look(found, answers, plain, predictor.targets, tuple(notes))
 
 
 def _own(
     run: Run, predictor: Predictor, on: On, count: Count | None, views: int
-) -> tuple[Predictions, tuple[str, ...]]:
+) -> tuple[Predictions, Predictions, tuple[str, ...]]:
     """Images that it began with, as they were decoded for it."""
     recipe, targets = run.recipe, predictor.targets
     data = recipe.data
@@ -105,7 +108,8 @@ def _own(
         outputs.append(torch.cat(answers).numpy())
     mean = targets.about.averaged([targets] * len(outputs), outputs) if views else outputs[0]
     places = tuple(samples.place(int(index)) for index in left)
-    return Predictions(places, labels[left], mean.astype(np.float32), 0), notes
+    made, plainly = (Predictions(places, labels[left], each.astype(np.float32), 0) for each in (mean, outputs[0]))
+    return made, plainly, notes
 
 
 def _others(run: Run, predictor: Predictor, on: Path, count: Count | None) -> tuple[Predictions, tuple[str, ...]]:

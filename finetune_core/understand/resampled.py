@@ -138,7 +138,8 @@ def _one_class(targets: Targets, outputs: np.ndarray, wanted: np.ndarray) -> Wei
 def _tags(targets: Targets, outputs: np.ndarray, wanted: np.ndarray) -> Weighted:
     there = (wanted >= THRESHOLD).astype(np.float64)
     with np.errstate(over="ignore"):
-        probability = 1 / (1 + np.exp(-(outputs - targets.bars).astype(np.float32)))
+        moved = outputs.astype(np.float64) - targets.bars if targets.thresholds else outputs.astype(np.float32)
+        probability = 1 / (1 + np.exp(-moved))
     said = (probability > THRESHOLD).astype(np.float64)
     order = np.argsort(-probability, axis=0, kind="stable")
     ranked = np.take_along_axis(probability, order, 0)

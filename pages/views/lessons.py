@@ -15,7 +15,7 @@ def measured() -> dict[str, Run]:
     found: dict[str, Run] = {}
     for run in store.list_runs(job=Experiment.kind):
         one = of_run(run)
-        if one is not None and run.status.state == "finished":
+        if one is not None and run.status.state == "finished":  # one that cannot be read is "unreadable"
             found.setdefault(one.kind, run)
     return found
 

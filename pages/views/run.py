@@ -120,7 +120,8 @@ def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
     """How far any other job is, what came of it, and its records."""
     status, rows = run.status, live.records(run)
     _progress(run, status)
-    lines = job.lines(rows, recipe) if status.state == "finished" else []
+    told = status.state == "finished" or (job.rounds and not status.active and bool(rows))
+    lines = job.lines(rows, recipe) if told else []
     if lines:
         st.code("\n".join(lines), language=None)
     if rows:

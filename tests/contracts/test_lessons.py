@@ -1,15 +1,21 @@
 """Every lesson: its words, its arms, which differ only where it says, and an answer that is made of numbers alone."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from finetune_core.data.chosen import arranged
 from finetune_core.lessons import ARTICLES, Lesson
 from finetune_core.lessons.base import NO_DIFFERENCE, OF_EACH, SPECIES, WORDS
+from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Recipe
 from finetune_core.records import Trial
 from finetune_core.runs import preflight
 
+NAMED = [(place, f"{name}/{number:03}.jpg") for place, name in enumerate(SPECIES) for number in range(OF_EACH)]
+LISTED = Samples(tuple(Path(name) for _, name in NAMED), tuple(place for place, _ in NAMED), SPECIES)  # Blooms, undrawn
 LESSONS = [kind() for kind in Lesson.kinds().values()]
 every = pytest.mark.parametrize("one", LESSONS, ids=lambda one: one.kind)
 
@@ -113,6 +119,18 @@ def test_nothing_is_said_before_there_is_anything(one: Lesson) -> None:
     made = one.answer([])
     assert made.word == "open"
     assert made.guessed is None
+
+
+@every
+def test_it_has_the_images_that_it_names(one: Lesson) -> None:
+    samples, parts = arranged(LISTED, one.base().data)
+    labels = np.asarray(samples.labels)
+    learned, measured = (np.bincount(labels[side], minlength=12) for side in (parts.train, parts.valid))
+    assert len({*measured.tolist()}) == 1, "as many of each class to measure on"
+    wanted = {4, 60} if one.kind == "class-weights" else {int(learned[0])}
+    assert {*learned.tolist()} == wanted
+    said = {"how-much-of-few": 60, "how-much-of-many": 600}
+    assert learned.sum() == said.get(one.kind, learned.sum())
 
 
 @every

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import TypeAdapter
 
 from finetune_core.parts.tasks import Targets
+from finetune_core.places import stamp
 from finetune_core.runs.folder import Folder, damaged, read_json, shaped
 from finetune_core.runs.states import facts
 
@@ -63,4 +64,4 @@ def applied(run: Folder, targets: Targets) -> Targets:
 
 
 def _step(run: Folder) -> str:
-    return facts.read(run.best).get("step", "")
+    return facts.read(run.best).get("step") or repr(stamp(run.best))

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from finetune_core.errors import UserError
-from finetune_core.runs.folder import Folder, damaged
+from finetune_core.runs.folder import Folder, damaged, read_json
+from finetune_core.runs.states import facts
 
 WIDE = 25_000_000  # numbers; more of them are kept in half precision, at two bytes each
 
@@ -64,6 +65,13 @@ def load(folder: Folder) -> Predictions | None:
     if found.outputs.ndim != 2 or not len(found.images) == len(found.wanted) == len(found.outputs):
         raise damaged(file, "It does not hold as many answers as images")
     return found
+
+
+def of_best(folder: Folder, epoch: int) -> bool:
+    """Whether the answers of this epoch are those of the weights kept as the best; yes where that cannot be known."""
+    best = facts.read(folder.best).get("step")
+    steps = (read_json(folder.status_file) or {}).get("epoch_steps")
+    return best is None or not steps or best == str(epoch * steps)
 
 
 def needed(folder: Folder) -> Predictions:

@@ -16,6 +16,7 @@ from finetune_core.runs import store
 from pages.ui.kit import models
 from pages.ui.kit.path import PLAY
 
+ROUTES = ("", "about", "predict")  # of a run; for no other a model is loaded
 PAGE = """\
 <!doctype html>
 <html lang="en" style="color-scheme: light dark; background: Canvas; color: CanvasText; font: 16px/1.5 system-ui">
@@ -39,15 +40,17 @@ class Playing:
         name, _, rest = scope["path"].removeprefix(PLAY).partition("/")
         answer: ASGIApp
         try:
-            answer = await to_thread.run_sync(_answering, name)
+            answer = await to_thread.run_sync(_answering, name, rest)
         except UserError as error:
             answer = JSONResponse(error.words(), 404) if rest else _page(error)
         await answer({**scope, "root_path": f"{PLAY}{name}"}, receive, send)
 
 
-def _answering(name: str) -> ASGIApp:
+def _answering(name: str, asked: str) -> ASGIApp:
     """What answers for a run; it is loaded first where that is to be done."""
     run = store.among(name)
+    if asked not in ROUTES:
+        raise UserError("There is nothing here.", f"Of a run this may be asked: {', '.join(filter(None, ROUTES))}.")
     predictor = models.best(run)
     from finetune_core.export import serving  # with torch, so not before somebody plays
 

@@ -64,11 +64,12 @@ def _uploader(key: str) -> None:
     turn = f"{key}:turn"
     endings = [ending[1:] for ending in (*files.ENDINGS, *ARCHIVES) if ending.count(".") == 1]
     mine = f"{key}:files:{state.value(turn, 0)}"
-    brought = st.file_uploader("Or drop them here", type=endings, accept_multiple_files=True, key=mine)
-    if not brought:
-        return
     collected, moment = places.pictures_dir(), time.strftime("%Y%m%d-%H%M%S")
     folder = str(collected.with_name(collected.name + KEPT))
+    help = f"They are copied to {folder} and stay there, to be labelled or removed."
+    brought = st.file_uploader("Or drop them here", type=endings, accept_multiple_files=True, key=mine, help=help)
+    if not brought:
+        return
     try:
         added = add(folder, moment, [Brought(each.name, each) for each in brought])
     except UserError as error:
@@ -77,8 +78,9 @@ def _uploader(key: str) -> None:
     state.keep(turn, state.value(turn, 0) + 1)
     if added.new:
         state.keep(key, str(Path(folder) / moment))
-    else:
-        state.note(UserError("None of them is a picture.", " ".join(added.notes)))
+    if added.notes or not added.new:
+        what = "Not all of them were taken." if added.new else "None of them is a picture."
+        state.note(UserError(what, " ".join(added.notes)))
     st.rerun()
 
 

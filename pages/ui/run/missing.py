@@ -36,11 +36,16 @@ def _residuals(path: str, when: object) -> Residuals:
     return residuals(store.open_run(path))
 
 
+@lru_cache(maxsize=16)
+def _missed(path: str, when: object, name: int) -> Missed:
+    return _residuals(path, when).of(name)
+
+
 def _draw(run: Run, recipe: Recipe, found: Residuals) -> None:
     name, many = 0, len(found.names)
     if many > 1:
         name = st.selectbox("Number", range(many), format_func=found.names.__getitem__, key=f"number:{run.id}")
-    made = found.of(name)
+    made = _missed(str(run.path), stamp(run.predictions_file), name)
     _metrics(made)
     left, right = st.columns(2, gap="medium")
     with left:

@@ -17,7 +17,8 @@ from finetune_core.places import stamp
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
-from finetune_core.understand.outcomes import Outcomes, outcomes
+from finetune_core.understand.calibration import Calibration
+from finetune_core.understand.outcomes import ClassScores, Outcomes, outcomes
 from finetune_core.understand.resampled import Interval
 from pages.ui.kit import shell, state
 from pages.ui.kit.chart import chart
@@ -95,6 +96,13 @@ def _outcomes(path: str, when: object) -> Outcomes:
     return outcomes(store.open_run(path))
 
 
+@lru_cache(maxsize=4)
+def _judged(path: str, when: object) -> tuple[tuple[ClassScores, ...], Calibration]:
+    """Each class with its intervals, which take a second where there are many images, and calibration."""
+    found = _outcomes(path, when)
+    return found.by_class(), found.calibration()
+
+
 def _cell(run: Run, found: Outcomes) -> np.ndarray:
     """The table, and the images of the cell that was clicked; of all mistakes where none was."""
     table = pd.DataFrame(found.confusion(), index=list(found.names), columns=list(found.names))
@@ -130,7 +138,7 @@ def _tile(found: Outcomes, place: int) -> Tile:
 
 def _by_class(run: Run, found: Outcomes) -> None:
     """Precision, recall and F1 of each class with their intervals, and calibration."""
-    classes, calibration = found.by_class(), found.calibration()
+    classes, calibration = _judged(str(run.path), stamp(run.predictions_file))
     rows = [
         {
             "Class": each.name,
@@ -145,7 +153,7 @@ def _by_class(run: Run, found: Outcomes) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", key="class-scores")
     st.caption("In brackets where each would lie for 95 of 100 sets of images like these.")
     chart(figures.reliability([(each.sure, each.right, each.images) for each in calibration.bins]), key="reliability")
-    calibrating.temperature(run, calibration, len(found.truth))
+    calibrating.temperature(run, found, calibration)
 
 
 def _range(value: Interval) -> str:

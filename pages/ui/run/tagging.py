@@ -79,9 +79,7 @@ def _choice(run: Run, found: Tagged, tag: int, bar: float) -> None:
     left, right = st.columns([5, 7], gap="medium", vertical_alignment="center")
     key = state.seed(f"threshold:{run.id}:{tag}", bar)
     with left, st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input(
-            "Threshold", 0.0, 1.0, step=STEP, format="%.3f", key=key, on_change=_typed, args=(run, found, tag)
-        )
+        st.number_input("Threshold", 0.0, 1.0, bar, STEP, "%.3f", **state.callback(key, _take, run, found, tag))
         best = _bests(str(run.path), stamp(run.predictions_file))[tag]
         help = f"{best:.3f}: at which F1, the balance of what is found and what is right, is best on these images."
         st.button("Best F1", key="best-f1", help=help, on_click=_take, args=(run, found, tag, best))
@@ -90,10 +88,6 @@ def _choice(run: Run, found: Tagged, tag: int, bar: float) -> None:
     with right, st.grid(len(shares), min_column_width=120):
         for title, value in shares.items():
             st.metric(title, "–" if np.isnan(value) else f"{value:.1%}", border=True)
-
-
-def _typed(run: Run, found: Tagged, tag: int) -> None:
-    _take(run, found, tag, state.value(f"threshold:{run.id}:{tag}"))
 
 
 def _take(run: Run, found: Tagged, tag: int, bar: float) -> None:
@@ -170,10 +164,11 @@ def _all(run: Run, found: Tagged, bars: tuple[float, ...]) -> None:
             }
         )
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", key="tag-scores")
-    st.caption("Chosen on these images, so on others F1 is a little less.")
+    st.caption("Chosen on these images, so on others F1 is less: the less the fewer have a tag.")
     if bars != bests:
         st.button("Take the best F1 of every tag", key="best-of-all", on_click=state.keep, args=(_key(run), bests))
-    calibrating.keeping(run, Fitted(thresholds=bars), "Keep these thresholds with the model", _said)
+    help = "Try an image, evaluate, tables of guesses and the README of what is taken away follow."
+    calibrating.keeping(run, Fitted(thresholds=bars), "Keep these thresholds with the model", _said, help)
 
 
 def _said(kept: Fitted) -> str:

@@ -30,6 +30,7 @@ from pages.ui.run.playing import playing
 
 SIDE = 512  # px, the short side of the picture on the page
 HEAT, MOST = 280, 3  # px of a heat map, and how many of tags and numbers
+MANY = 5  # bars of an answer
 LIKES = 6  # training images that are like it
 Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
 
@@ -74,7 +75,8 @@ def _one(run: Run) -> None:
     with right:
         warm.wait()
         try:
-            likely = models.best(run)([picture])[0]
+            model = models.best(run)
+            likely = model([picture], top=MANY if run.recipe.task.exclusive else len(model.targets.names))[0]
         except UserError as error:
             shell.error_card(error)
             return
@@ -149,13 +151,13 @@ def _class(run: Run, likely: Answer, truth: str) -> None:
     name, share = likely[0]
     verdict = "" if not truth else " :green[Right.]" if name == truth else " :red[Wrong.]"
     st.markdown(f"### {shell.plain(name)}, {share:.1%} sure.{verdict}")
-    chart(figures.guesses(likely), key="guesses")
+    chart(figures.guesses(likely[:MANY]), key="guesses")
 
 
 def _tags(run: Run, likely: Answer, truth: str) -> None:
     seen = TAGS.seen(models.best(run).targets, likely)
     st.markdown(f"### {shell.plain(', '.join(seen)) or 'None of the tags'}")
-    chart(figures.guesses(likely), key="guesses")
+    chart(figures.guesses(likely[: max(MANY, len(seen))]), key="guesses")
 
 
 def _numbers(run: Run, likely: Answer, truth: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -43,16 +44,14 @@ def _compared(run: Run, count: Count) -> Comparison:
     from finetune_core.understand.compare import judge
     from finetune_core.understand.evaluate import evaluate
 
-    several = evaluate(run, "valid", count, views=VIEWS)
-    plain = evaluate(run, "valid", count)
-    targets = dict.fromkeys((SEVERAL, PLAIN), plain.targets)
-    return judge(targets, {SEVERAL: several.answers, PLAIN: plain.answers})
+    look = evaluate(run, "valid", count, views=VIEWS)
+    return judge(dict.fromkeys((SEVERAL, PLAIN), look.targets), {SEVERAL: look.answers, PLAIN: look.plain})
 
 
 def _found(made: Comparison) -> None:
     from finetune_core.understand.compare import verdict
 
-    pair = made.pairs[0]
+    pair = replace(made.pairs[0], chance=made.pairs[0].alone)  # it is the only one that is looked at
     mark = ":green[:material/check_circle:]" if pair.distinguishable else ":gray[:material/balance:]"
     st.markdown(f"{mark} {shell.plain(verdict(pair, made, {SEVERAL: SEVERAL, PLAIN: PLAIN}), 600)}")
     st.caption(

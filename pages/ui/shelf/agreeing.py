@@ -38,7 +38,8 @@ def agreeing(runs: Sequence[Summary], called: Mapping[str, str]) -> None:
         chosen = _two([run.id for run in runs], called)
         try:
             pair = [store.open_run(name) for name in chosen]
-            found = _agreement(chosen, tuple(stamp(run.predictions_file) for run in pair))
+            stamps = tuple((stamp(run.predictions_file), stamp(run.fitted_file)) for run in pair)
+            found = _agreement(chosen, stamps)
             _shown(pair[0], found, [called[name] for name in chosen])
         except UserError as error:
             st.markdown(f":gray[:material/info:] {shell.plain(str(error))}")
@@ -66,6 +67,8 @@ def _shown(run: Run, found: Agreement, names: Sequence[str]) -> None:
     if found.right is not None:
         kappa = "" if np.isnan(found.kappa) else f" Beyond chance that is {found.kappa:.2f} of 1 (Cohen's kappa)."
         st.caption(f"They say the same of {found.share:.0%} of {len(found.images):,} validation images.{kappa}")
+    for note in found.notes:
+        st.caption(shell.plain(note))
     key = state.seed("agree-group", state.value("agree-group", next(iter(groups))))
     which = st.segmented_control(
         "Pictures",
@@ -80,7 +83,7 @@ def _shown(run: Run, found: Agreement, names: Sequence[str]) -> None:
         st.info("There are none.")
         return
     pages = -(-len(places) // PAGE)
-    page = st.pagination(pages, key=f"agree-page:{which}") if pages > 1 else 1
+    page = st.pagination(pages, key=f"agree-page:{names}:{which}") if pages > 1 else 1
     root = dataset.samples(run.recipe.data.source).root
     with st.grid(PAGE, min_column_width=WIDTH):
         for place in places[(page - 1) * PAGE : page * PAGE]:

@@ -6,6 +6,7 @@ from itertools import groupby
 
 import streamlit as st
 
+from finetune_core.errors import UserError
 from finetune_core.lessons import Lesson
 from finetune_core.runs.store import Run
 from pages.ui.kit import path, shell
@@ -39,4 +40,7 @@ def _card(one: Lesson, run: Run | None) -> None:
         st.page_link(path.LESSONS.script, label=f"**{one.title}**", query_params={"lesson": one.kind})
         st.markdown(f":gray[{one.question}]")
         if run is not None:
-            st.markdown(MARKS[one.answer(run.records()[0]).word])
+            try:
+                st.markdown(MARKS[one.answer(run.records()[0]).word])
+            except UserError as error:
+                st.caption(f":orange[{shell.plain(str(error))}]")

@@ -163,7 +163,7 @@ def _answer(one: Lesson, run: Run) -> None:
     made = one.answer(rows, job.guess)
     left, right = st.columns([6, 6], gap="medium")
     with left:
-        chart(figures.arms(made.results, one.score), key="arms")
+        chart(figures.arms(made.results, one.score, made.best), key="arms")
         st.caption(_tries(made, job.seeds))
     with right, st.container(key="lesson-words"):
         _guessed(made, job.guess)
@@ -206,8 +206,10 @@ def _sheet(one: Lesson, run: Run) -> str:
 
 
 def newest(one: Lesson) -> Run | None:
-    """The newest run that measures this lesson."""
-    return next((run for run in _runs() if type(of_run(run)) is type(one)), None)
+    """The newest run that measures this lesson, or has; without any, one that ended otherwise."""
+    mine = [run for run in _runs() if type(of_run(run)) is type(one)]
+    good = (run for run in mine if run.status.state in (*OPEN, "finished"))
+    return next(good, mine[0] if mine else None)
 
 
 def _runs() -> list[Run]:

@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 from finetune_core.errors import UserError
+from finetune_core.finder import range_test
 from finetune_core.finder.suggest import band, middle, slide, suggest, together, trend, valley
 from finetune_core.finder.sweep import Sweep
+from finetune_core.recipe import Recipe
+from finetune_core.runs import store
+from finetune_core.runs.jobs import RangeTest
+from finetune_core.runs.work.worker import work
+from finetune_core.training.session import prepare
 
 LRS = np.geomspace(1e-7, 10, 100)
 
@@ -211,3 +218,24 @@ def test_records_of_one_try_and_lost_losses_are_read_too() -> None:
     assert (len(lrs), losses.shape) == (2, (1, 2))
     assert np.isnan(middle(losses)[1])
     assert together([])[1].shape == (0, 0)
+
+
+def test_the_test_proves_that_it_has_left_no_trace(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(tiny, RangeTest(steps=12))
+    assert work(run) == 0
+    [found] = [row for row in run.records()[0] if row["kind"] == "suggestions"]
+    session = prepare(run.job.prepared(tiny))
+    assert "bit by bit as before" in found["proof"]
+    before = range_test.fingerprint(session)
+    assert range_test.fingerprint(session) == before
+    with torch.no_grad():
+        next(session.network.module.parameters())[0] += 1e-6
+    changed = range_test.fingerprint(session)
+    assert changed != before
+    torch.rand(1)
+    assert range_test.fingerprint(session) != changed
+    digests = iter("ab")
+    monkeypatch.setattr(range_test, "fingerprint", lambda session: next(digests))
+    run = store.create(tiny, RangeTest(steps=12))
+    assert work(run) == 0
+    assert "has changed the network" in run.job.lines(run.records()[0], tiny)[-1]

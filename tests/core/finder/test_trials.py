@@ -12,7 +12,7 @@ from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.finder.trials import trials
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.arms import Arm, against
+from finetune_core.recipe.arms import Arm, against, measure
 from finetune_core.records import Trial, Tried
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Experiment
@@ -46,6 +46,24 @@ def test_a_trial_is_the_run_of_its_recipe(short: Recipe) -> None:
         assert each.values["loss"] == pytest.approx(epochs[-1]["valid_loss"])
         assert each.values["first"] == epochs[0]["valid_score"]
         assert each.values["answers"] == pytest.approx(epochs[-1]["valid_score"])
+
+
+def test_of_numbers_the_best_epoch_is_the_one_with_the_least_error(
+    short: Recipe, sources: dict[str, dict[str, str]]
+) -> None:
+    recipe = short.with_values({"data.source": sources["regression"], "training.loss": {"kind": "l1"}})
+    found = list(trials(recipe, [Arm(name="a")], 1))
+    epochs, made = found[:-1], found[-1]
+    assert made.values["score"] == min(each.valid_score for each in epochs)
+    score = measure("last", recipe.task)
+    assert (score.lower_is_better, score.share, score.title) == (True, False, "Mean error at the end")
+    with pytest.raises(UserError, match="of classes"):
+        measure("balanced_accuracy", recipe.task)
+
+
+def test_the_first_member_is_the_one_alone(short: Recipe) -> None:
+    one, both = tried(short, [Arm(name="one"), Arm(name="two", members=2)])
+    assert both.losses == one.losses
 
 
 def test_the_same_seeds_give_the_same(short: Recipe) -> None:
@@ -124,5 +142,9 @@ def test_recipes_of_ones_own_are_tried_against_each_other(short: Recipe, tmp_pat
     assert [each["name"] for each in said["arms"]] == ["plain", "slow"]
     assert main(["versus", str(one), str(one)]) == 2
     assert "Two of the recipes are the same" in capsys.readouterr().err
+    assert main(["versus", str(one)]) == 2
+    assert "One recipe was named" in capsys.readouterr().err
+    _, arms = against([short.replace(name="x"), short.with_value("training.l1", 0.1).replace(name="x")])
+    assert [arm.name for arm in arms] == ["x", "x (2)"]
     with pytest.raises(UserError, match="not measured on the same images"):
         against([short, short.with_value("data.split_seed", 7)])

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from finetune_core.finder import versus
-from finetune_core.finder.versus import SURE, Result
+from finetune_core.finder.versus import Result, student
 from finetune_core.parts.tasks import ONE_CLASS, Score
 from finetune_core.records import Trial
 
@@ -18,9 +18,10 @@ def result(name: str, *values: float) -> Result:
     return Result(name, dict(enumerate(values)))
 
 
-@pytest.mark.parametrize("seeds", range(2, 11))
-def test_the_bars_are_students(seeds: int) -> None:
-    assert SURE[seeds] == pytest.approx(stats.t.ppf(0.975, seeds - 1), abs=6e-4)
+@pytest.mark.parametrize("freedom", range(1, 10))
+@pytest.mark.parametrize("doubt", [0.05, 0.05 / 3, 0.05 / 45])
+def test_the_bars_are_students(freedom: int, doubt: float) -> None:
+    assert student(freedom, doubt) == pytest.approx(stats.t.ppf(1 - doubt / 2, freedom), rel=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -37,7 +38,7 @@ def test_intervals_are_those_of_a_paired_t_test(seed: int) -> None:
 
 
 def test_seeds_are_compared_with_themselves() -> None:
-    one, other = result("a", 0.5, 0.7, 0.9), result("b", 0.49, 0.69, 0.89)
+    one, other = result("a", 0.5, 0.7, 0.9), result("b", 0.49, 0.688, 0.889)
     assert versus.apart(one, other, ACCURACY).sure, "each seed is a hundredth better, however far seeds lie apart"
     missing = Result("b", {5: 0.1, 6: 0.1})
     assert not versus.apart(one, missing, ACCURACY).sure
@@ -50,13 +51,40 @@ def test_of_a_loss_less_is_better() -> None:
     assert [each.name for each in versus.ranked([other, one], LOSS)] == ["a", "b"]
 
 
-def test_what_broke_down_in_every_try_is_worse() -> None:
-    good, broken = result("a", 0.5, 0.6), Result("b", {}, ("no number",) * 2)
+def test_what_failed_in_every_try_is_worse() -> None:
+    good, broken = result("a", 0.5, 0.6), Result("b", {}, ("no number.",) * 2)
     assert versus.apart(good, broken, ACCURACY).sure
-    assert "“b”, which broke down in every try" in versus.pair(broken, good, ACCURACY)
-    assert versus.verdict([broken], ACCURACY) == "Every try broke down."
+    assert "“b”, which failed in every try (no number)" in versus.pair(broken, good, ACCURACY)
+    assert versus.verdict([broken], ACCURACY) == "Every try failed."
     assert versus.claim([("b", "a")], [good, broken], ACCURACY) == "opposite"
     assert math.isnan(broken.mean)
+    assert not versus.apart(good, Result("b", {}, ("no number",)), ACCURACY).sure, "one try tells nothing"
+    assert "have not been measured" in versus.pair(broken, Result("c", {}), ACCURACY)
+
+
+def test_who_fails_now_and_then_is_not_surely_better() -> None:
+    shaky, other = Result("a", {0: 0.9, 1: 0.91}, ("no number",)), result("b", 0.5, 0.51, 0.52)
+    assert not versus.apart(shaky, other, ACCURACY).sure
+    assert "1 of 3 tries failed" in shaky.said(ACCURACY)
+    third = Result("a", {0: 0.5, 1: 0.5, 2: 0.51}, ("x",))
+    assert versus.apart(result("b", 0.9, 0.92, 0.91), third, ACCURACY).sure
+
+
+def test_values_that_happen_to_agree_are_no_surer_than_their_grain() -> None:
+    same = [Result(name, dict.fromkeys(range(2), value), images=20) for name, value in (("a", 0.55), ("b", 0.5))]
+    assert not versus.apart(*same, ACCURACY).sure
+    assert not versus.apart(result("a", 2.0, 2.0), result("b", 1.0, 1.0), LOSS).sure
+    many = [Result(name, dict.fromkeys(range(5), value), images=1000) for name, value in (("a", 0.55), ("b", 0.5))]
+    assert versus.apart(*many, ACCURACY).sure
+
+
+@pytest.mark.parametrize("arms", [2, 4, 8])
+def test_arms_that_are_alike_are_seldom_called_different(arms: int) -> None:
+    random, told = np.random.default_rng(0), 0
+    for _ in range(400):
+        found = [result(str(arm), *random.normal(0.8, 0.02, 4)) for arm in range(arms)]
+        told += "is better than" in versus.verdict(found, ACCURACY)
+    assert told / 400 < 0.08
 
 
 def test_one_seed_says_nothing_about_chance() -> None:
@@ -81,4 +109,5 @@ def test_results_are_read_from_records() -> None:
     one, other = versus.results(rows, ["a", "b"], "score")
     assert (one.mean, one.spread, one.seconds) == pytest.approx((0.6, np.std([0.5, 0.7], ddof=1), 4.0))
     assert other.failed == ("broke",)
+    assert versus.results([{"kind": "trial"}, {"kind": "trial", "values": None}], ["a"], "score")[0].values == {}
     assert one.said(ACCURACY) == "60.0 ± 14.1 %"

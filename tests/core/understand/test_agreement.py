@@ -55,6 +55,14 @@ def test_kappa_is_scikit_learns() -> None:
     assert np.isnan(of_kept(targets, predicted(kept[0].wanted, *[np.eye(3)[[0] * IMAGES]] * 2)).kappa)
 
 
+def test_tags_whose_names_hold_commas_are_told_apart() -> None:
+    names, wanted = ("red, green", "red", "green"), np.zeros((2, 3), np.float32)
+    targets = [Targets("multi_label", names, (1, 1, 1), 2)] * 2
+    found = of_kept(targets, predicted(wanted, np.array([[2, -2, -2]] * 2), np.array([[-2, 2, 2]] * 2)))
+    assert found.words[0][0] == found.words[0][1]
+    assert found.share == 0
+
+
 def test_of_tags_all_must_be_right() -> None:
     wanted = np.array([[1, 0], [1, 1], [0, 0]], np.float32)
     targets = [Targets("multi_label", ("x", "y"), (2, 1), 3)] * 2

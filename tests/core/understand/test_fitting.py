@@ -12,14 +12,18 @@ import torch
 from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.export.taking import take
+from finetune_core.parts.tasks import Targets
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.states import fitted
 from finetune_core.runs.states.fitted import Fitted
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
+from finetune_core.training.metrics import Meter
 from finetune_core.understand import fitting, many, predict, tags
 from finetune_core.understand.evaluate import evaluate
+from finetune_core.understand.outcomes import Outcomes
+from finetune_core.understand.resampled import weighted
 
 Capture = pytest.CaptureFixture[str]
 
@@ -49,7 +53,7 @@ def test_a_kept_temperature_changes_confidence_and_nothing_else(tiny: Recipe, im
     best = next(row for row in reversed(run.epochs()) if row["best"])
     assert scores == pytest.approx(best["scores"]), "which class is likeliest is the same"
     assert main(["calibrate", run.id, "--forget"]) == 0
-    assert "Not kept" in capsys.readouterr().out
+    assert "Nothing is kept" in capsys.readouterr().out
     assert torch.equal(predict.load(run).values(files[0]), before.values(files[0]))
 
 
@@ -124,3 +128,38 @@ def test_nothing_is_fitted_to_numbers(tiny: Recipe, sources: dict[str, dict[str,
     )
     assert main(["calibrate", run.id]) == 2
     assert "Nothing is fitted to numbers" in capsys.readouterr().err
+
+
+def test_a_temperature_that_the_answers_do_not_tell_is_refused() -> None:
+    def found(outputs: np.ndarray, truth: np.ndarray) -> Outcomes:
+        return Outcomes(("a", "b"), tuple(map(str, truth)), truth, outputs.astype(np.float32), 1)
+
+    truth = np.arange(40) % 2
+    with pytest.raises(UserError, match="all of them are right"):
+        fitting.temperature(found(np.eye(2)[truth] * 3, truth))
+    with pytest.raises(UserError, match="no numbers"):
+        fitting.temperature(found(np.full((40, 2), np.nan), truth))
+    some = np.eye(2)[np.where(np.arange(40) < 8, 1 - truth, truth)] * 4.0
+    assert fitting.temperature(found(some, truth)).fitted.temperature == pytest.approx(4 / np.log(4), rel=1e-3)
+
+
+def test_thresholds_leave_the_ranking_as_it_is(tiny: Recipe, sources: dict[str, dict[str, str]]) -> None:
+    run = of_tags(tiny, sources)
+    before = evaluate(run, "valid").found.scores["map"]
+    fitted.save(run, Fitted(thresholds=(1e-6,) * len(tags.tagged(run).names)))
+    assert evaluate(run, "valid").found.scores["map"] == pytest.approx(before, abs=1e-9)
+    targets = Targets("multi_label", ("t",), thresholds=(1e-5,))
+    outputs, wanted = np.array([[6.0], [8.0], [9.0], [10.0]], np.float32), np.array([[0], [1], [0], [1]], np.float32)
+    meter = Meter(targets, torch.device("cpu"))
+    meter.update(torch.from_numpy(outputs), torch.from_numpy(wanted))
+    wide = weighted(targets, outputs, wanted)(np.ones(4))
+    assert meter.scores()["map"] == pytest.approx(wide["map"]) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_a_damaged_file_can_be_forgotten(tiny: Recipe, capsys: Capture) -> None:
+    run = trained(tiny)
+    run.fitted_file.write_text("{", "utf-8")
+    assert main(["calibrate", run.id]) == 2
+    assert main(["calibrate", run.id, "--forget"]) == 0
+    assert not run.fitted_file.exists()
+    assert predict.load(run).targets.temperature == 1.0

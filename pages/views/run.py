@@ -25,7 +25,18 @@ from pages.ui.kit import live, path, scripts, shell, state, warm
 from pages.ui.kit.badge import duration, status_words
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.live import Telling
-from pages.ui.run import acting, branching, changing, cockpit, further, queueing, sweeping, testing, viewing
+from pages.ui.run import (
+    acting,
+    branching,
+    changing,
+    cockpit,
+    experimenting,
+    further,
+    queueing,
+    sweeping,
+    testing,
+    viewing,
+)
 from pages.ui.run.board import board
 from pages.ui.run.mistakes import mistakes
 from pages.ui.run.taking import take_away
@@ -120,9 +131,10 @@ def _job_body(run: Run, recipe: Recipe, job: Job) -> None:
     """How far any other job is, what came of it, and its records."""
     status, rows = run.status, live.records(run)
     _progress(run, status)
-    told = status.state == "finished" or (job.rounds and not status.active and bool(rows))
-    lines = job.lines(rows, recipe) if told else []
-    if lines:
+    lines = job.lines(rows, recipe) if status.state == "finished" else []
+    if job.rounds:
+        experimenting.arms(run, recipe, rows)
+    elif lines:
         st.code("\n".join(lines), language=None)
     if rows:
         st.dataframe(pd.DataFrame(rows[-RECENT:]), hide_index=True, key="records")

@@ -4,7 +4,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from finetune_core.recipe import Recipe
-from finetune_core.runs import store
+from finetune_core.recipe.arms import Arm
+from finetune_core.records import Trial
+from finetune_core.runs import launch, store
+from finetune_core.runs.jobs import Experiment
 from finetune_core.runs.states import fitted
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
@@ -113,3 +116,32 @@ def test_two_runs_are_shown_picture_by_picture(tiny: Recipe) -> None:
         app.button_group(key="agree-group").set_value(which).run()
         assert not app.exception
         assert len(app.get("image")) == min(12, len(places))
+
+
+def test_recipes_of_runs_are_trained_again_with_several_seeds(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Run] = []
+    monkeypatch.setattr(launch, "start", lambda run, *_: started.append(run))
+    one, other = (trained(tiny.with_value("phases.0.learning_rate", rate)) for rate in (1e-3, 1e-4))
+    app = ticking(page("runs"), one.id, other.id)
+    button(app, "Train each again with 5 seeds").click().run()
+    assert not app.exception
+    [made] = started
+    assert made.job.seeds == 5
+    assert [arm.of(made.recipe).phases[0].learning_rate for arm in made.job.arms] == [1e-3, 1e-4]
+    twin = trained(one.recipe)
+    same = ticking(page("runs"), one.id, twin.id)
+    button(same, "Train each again with 5 seeds").click().run()
+    assert "Two of the recipes are the same" in texts(same)
+    assert len(started) == 1
+
+
+def test_an_experiment_shows_its_arms_as_far_as_they_are(tiny: Recipe) -> None:
+    run = store.create(tiny, Experiment(arms=(Arm(name="a"), Arm(name="b", views=1)), seeds=2))
+    run.report(state="stopped")
+    assert not page("run", run=run.id).exception
+    for seed in range(2):
+        for arm in range(2):
+            run.append(Trial(arm, seed, {"score": 0.5 + arm / 5 + seed / 100}, [], [], [], 1.0, images=100))
+    app = page("run", run=run.id)
+    assert not app.exception
+    assert "“b” is better than “a”" in texts(app)

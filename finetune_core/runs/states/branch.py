@@ -77,6 +77,8 @@ def _take_along(made: Run, run: Run, paths: list[Path], position: dict[str, Any]
             made.copy(best, made.best)
             if best == run.best and run.predictions_file.exists():  # what it answered
                 made.copy(run.predictions_file, made.predictions_file)
+            if best == run.best and run.fitted_file.exists():  # and what was fitted to it
+                made.copy(run.fitted_file, made.fitted_file)
     made.keep_records(facts.step(paths[0]), position)
 
 

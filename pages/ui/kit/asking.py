@@ -14,7 +14,9 @@ from finetune_core.parts import Job
 from finetune_core.recipe import Recipe
 from finetune_core.records import Probed
 from finetune_core.runs import launch, store
+from finetune_core.runs.shelf.summaries import moving, summaries
 from finetune_core.runs.store import Run
+from finetune_core.runs.waiting import queue
 from pages.ui.kit import shell, state
 from pages.ui.kit.pieces import piece
 
@@ -40,6 +42,16 @@ def begin(recipe: Recipe, job: Job) -> None:
     except UserError as error:
         state.note(error)
     st.rerun()
+
+
+def soon(recipe: Recipe, job: Job) -> Run:
+    """Have a worker do a job among a person's runs: at once, or behind what is at work or waits. UserErrors."""
+    recipe = job.prepared(recipe)
+    if moving(summaries(job=None)):
+        return queue.submit(recipe, job)
+    run = store.create(recipe, job)
+    launch.start(run)
+    return run
 
 
 def watch(run: Run) -> None:

@@ -11,18 +11,21 @@ import streamlit as st
 from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.places import stamp
+from finetune_core.recipe.arms import against
 from finetune_core.recipe.diff import differing
 from finetune_core.recipe.words import place_words
 from finetune_core.runs import store
+from finetune_core.runs.jobs import Experiment
 from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.understand import compare as comparing
 from finetune_core.understand.compare import Comparison
 from finetune_core.understand.resampled import Interval
-from pages.ui.kit import shell
+from pages.ui.kit import asking, path, shell, state
 from pages.ui.kit.chart import chart
 from pages.ui.shelf.agreeing import agreeing
 
 MOST = len(figures.LINES)  # runs over each other
+SEEDS = 5  # of an experiment with their recipes
 
 
 def compare(ticked: Sequence[Summary]) -> None:
@@ -35,6 +38,7 @@ def compare(ticked: Sequence[Summary]) -> None:
     called = names(runs)
     _curves(runs, called)
     _final(runs, called)
+    _several_seeds(runs)
     agreeing(runs, called)
     _recipes(runs, called)
 
@@ -113,6 +117,22 @@ def _final(runs: Sequence[Summary], called: dict[str, str]) -> None:
         " 100 sets of images like these. The best epoch was chosen on the same images, so all scores flatter a little."
         " All together is the mean of their answers, which takes as long as all of them."
     )
+
+
+def _several_seeds(runs: Sequence[Summary]) -> None:
+    """Their recipes once more, with several seeds each: a single run tells nothing about the luck of its seed."""
+    if any(run.status.active for run in runs):
+        return
+    label, icon = f"Train each again with {SEEDS} seeds", ":material/casino:"
+    help = "An experiment: it says which recipe is better whatever the seed. It takes as long as all of them."
+    if shell.start(st.container(), label, icon=icon, key="several-seeds", kind="tertiary", help=help):
+        try:
+            recipe, arms = against([store.open_run(run.id).recipe for run in runs])
+            made = asking.soon(recipe.replace(name="Which recipe?"), Experiment(arms=arms, seeds=SEEDS))
+        except UserError as error:
+            state.note(error)
+            st.rerun()
+        shell.go(path.RUN, run=made.id)
 
 
 def _scores(found: Comparison, called: dict[str, str]) -> pd.DataFrame:

@@ -13,9 +13,8 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.lessons import ARTICLES, Lesson, of_run
 from finetune_core.lessons.base import NO_DIFFERENCE, Answer
-from finetune_core.runs import launch, store
+from finetune_core.runs import store
 from finetune_core.runs.jobs import Experiment
-from finetune_core.runs.shelf.summaries import moving, summaries
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import queue
 from pages.ui.kit import asking, live, path, shell, state
@@ -94,13 +93,9 @@ def _guess(one: Lesson, run: Run | None) -> None:
 
 
 def _begin(one: Lesson, guess: str) -> None:
-    """Measure it: at once, or behind what is at work."""
+    """Measure it."""
     try:
-        recipe, job = one.recipe(), one.job(guess)
-        if moving(summaries()) or any(run.status.state in OPEN for run in _runs()):
-            queue.submit(recipe, job)
-        else:
-            launch.start(store.create(recipe, job))
+        asking.soon(one.recipe(), one.job(guess))
         state.keep(_key(one), None)
     except UserError as error:
         state.note(error)

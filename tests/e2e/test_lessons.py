@@ -36,7 +36,7 @@ def test_a_lesson_by_keyboard(browser: Browser, studio: Studio) -> None:
     expect(page.get_by_role("button", name="Show the answer")).to_be_visible(timeout=5 * MINUTES)
     expect(page.get_by_text("is better than")).to_have_count(0)
     page.keyboard.press("PageDown")
-    expect(page.get_by_text("A dot for each of 3 tries")).to_be_visible(timeout=MINUTES)
+    expect(page.get_by_text(f"A dot for each of {one.seeds} tries")).to_be_visible(timeout=MINUTES)
     assert page.evaluate(FITS) <= 0
     page.keyboard.press("PageUp")
     expect(page.locator(".st-key-guess-1 button")).to_be_visible(timeout=MINUTES)

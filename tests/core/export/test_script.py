@@ -162,7 +162,7 @@ def in_phases(files: Files) -> dict[str, Any]:
                 optimizer_state="reset",
                 schedule={"kind": "one_cycle", "cycle_momentum": True, "warmup": 0.3},
             ),
-            everything(thaw=["layer4", "head"], norm_statistics="batch", schedule={"kind": "linear"}),
+            everything(thaw=["layer4*", "head"], norm_statistics="batch", schedule={"kind": "linear"}),
             everything(schedule={"kind": "linear"}),
         ],
         "training": {

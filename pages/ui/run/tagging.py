@@ -10,21 +10,23 @@ import pandas as pd
 import streamlit as st
 
 from finetune_core import figures
+from finetune_core.parts.numbers import Scale
 from finetune_core.parts.tasks import THRESHOLD, Targets
 from finetune_core.places import stamp
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.states.fitted import Fitted
 from finetune_core.runs.store import Run
-from finetune_core.understand.tags import Curve, Tagged, tagged
+from finetune_core.understand.tags import LEAST, Curve, Tagged, tagged
 from finetune_core.wording import count
-from pages.ui.kit import shell, state
+from pages.ui.kit import numbers, shell, state
 from pages.ui.kit.chart import chart, clicked
+from pages.ui.kit.numbers import Entry
 from pages.ui.run import calibrating
 from pages.ui.run.picturing import Tile, pictures
 
 LISTS = {"missed": "Missed", "alarms": "Wrongly found", "near": "Near the threshold"}
-STEP = 0.01
+BETWEEN = Scale(LEAST, 1 - LEAST, step=0.01)
 PRECISION, ROC = "precision-recall", "roc"
 
 
@@ -53,8 +55,8 @@ def _draw(run: Run, recipe: Recipe, found: Tagged) -> None:
     tag = st.selectbox("Tag", range(len(found.names)), format_func=found.names.__getitem__, key=f"tag:{run.id}")
     bars = _bars(run, found)
     curve, bar = found.curve(tag), bars[tag]
-    _choice(run, found, tag, bar)
-    _charts(run, found, tag, curve, bar)
+    _choice(run, found, tag, bars)
+    _charts(run, found, tag, curve, bars)
     _pictures(run, recipe, found, tag, bar)
     more = st.expander("All tags", icon=":material/rule:", key="all-tags", on_change="rerun")
     if more.open:
@@ -74,51 +76,50 @@ def _key(run: Run) -> str:
     return f"thresholds:{run.id}"
 
 
-def _choice(run: Run, found: Tagged, tag: int, bar: float) -> None:
+def _choice(run: Run, found: Tagged, tag: int, bars: tuple[float, ...]) -> None:
     """The threshold, and what it comes to."""
     left, right = st.columns([5, 7], gap="medium", vertical_alignment="center")
-    key = state.seed(f"threshold:{run.id}:{tag}", bar)
+    take = partial(_take, run, bars, tag)
     with left, st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input("Threshold", 0.0, 1.0, bar, STEP, "%.3f", **state.callback(key, _take, run, found, tag))
+        numbers.number(Entry(f"threshold:{run.id}:{tag}", "Threshold", BETWEEN, lambda: bars[tag], take))
         best = _bests(str(run.path), stamp(run.predictions_file))[tag]
         help = f"{best:.3f}: at which F1, the balance of what is found and what is right, is best on these images."
-        st.button("Best F1", key="best-f1", help=help, on_click=_take, args=(run, found, tag, best))
-    counts = found.counts(tag, bar)
+        st.button("Best F1", key="best-f1", help=help, on_click=take, args=(best,))
+    counts = found.counts(tag, bars[tag])
     shares = {"Right of those found": counts.precision, "Found of its images": counts.recall, "F1": counts.f1}
     with right, st.grid(len(shares), min_column_width=120):
         for title, value in shares.items():
             st.metric(title, "–" if np.isnan(value) else f"{value:.1%}", border=True)
 
 
-def _take(run: Run, found: Tagged, tag: int, bar: float) -> None:
-    bars = _bars(run, found)
-    state.keep(_key(run), (*bars[:tag], min(1 - 1e-6, max(1e-6, bar)), *bars[tag + 1 :]))
+def _take(run: Run, bars: tuple[float, ...], tag: int, bar: float) -> None:
+    state.keep(_key(run), (*bars[:tag], bar, *bars[tag + 1 :]))
 
 
-def _charts(run: Run, found: Tagged, tag: int, curve: Curve, bar: float) -> None:
+def _charts(run: Run, found: Tagged, tag: int, curve: Curve, bars: tuple[float, ...]) -> None:
     """Both curves; a click on either takes the threshold there."""
     if not found.wanted[:, tag].any() or found.wanted[:, tag].all():
         shell.empty("No curve", "All validation images have this tag, or none has.")
         return
-    counts = found.counts(tag, bar)
+    counts = found.counts(tag, bars[tag])
     alarms = counts.alarms / (counts.alarms + counts.left)
     left, right = st.columns(2, gap="medium")
     with left:
         here = (counts.recall, 1.0 if np.isnan(counts.precision) else counts.precision)
         figure = figures.precision_recall(curve.recall, curve.precision, here)
-        chart(figure, key=PRECISION, picked=partial(_clicked, PRECISION, run, found, tag, curve))
+        chart(figure, key=PRECISION, picked=partial(_clicked, PRECISION, run, bars, tag, curve))
         st.caption(f"Average precision {curve.average_precision:.1%}. Click the curve to take its threshold.")
     with right:
         figure = figures.roc(curve.alarms, curve.recall, (alarms, counts.recall))
-        chart(figure, key=ROC, picked=partial(_clicked, ROC, run, found, tag, curve))
+        chart(figure, key=ROC, picked=partial(_clicked, ROC, run, bars, tag, curve))
         st.caption(f"Area below (AUROC) {curve.area:.1%}: how often an image that has the tag is ranked above another.")
 
 
-def _clicked(key: str, run: Run, found: Tagged, tag: int, curve: Curve) -> None:
+def _clicked(key: str, run: Run, bars: tuple[float, ...], tag: int, curve: Curve) -> None:
     if point := clicked(key):
         x, y = point
         near = curve.near(x, curve.precision, y) if key == PRECISION else curve.near(y, curve.alarms, x)
-        _take(run, found, tag, near)
+        _take(run, bars, tag, min(1 - LEAST, max(LEAST, near)))
 
 
 def _pictures(run: Run, recipe: Recipe, found: Tagged, tag: int, bar: float) -> None:

@@ -144,7 +144,10 @@ def calibrate(options: Options) -> None:
     run = open_run(options)
     if options.forget:
         fitted.save(run, None)
-        print_json({"kept": None}) if options.json else print("Nothing is kept with the model any more.")
+        if options.json:
+            print_json({"kept": None})
+        else:
+            print("Nothing is kept with the model any more.")
         return
     found = fitting.fit(run)
     kept = found.fitted if options.keep else fitted.load(run)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from finetune_core.parts.tasks import Score
-from finetune_core.records import Trial, Tried
+from finetune_core.records import Trial
 
 DOUBT = 0.05  # chance that arms which are alike are called different, over all pairs that are looked at
 LEAST = 1e-9  # differences that are smaller are none
@@ -191,15 +191,6 @@ def winners(found: Sequence[Result], score: Score) -> list[str]:
 def _pairs(found: Sequence[Result]) -> int:
     """Of so many arms any two may turn out to be the ones that are told."""
     return len(found) * (len(found) - 1) // 2
-
-
-def curves(rows: Sequence[Mapping[str, Any]], arm: int) -> list[list[tuple[float, float]]]:
-    """The validation score by epoch of each seed's first member."""
-    mine = [row for row in rows if row["kind"] == Tried.kind and row["arm"] == arm and not row["member"]]
-    by_seed: dict[int, list[tuple[float, float]]] = {}
-    for row in mine:
-        by_seed.setdefault(row["seed"], []).append((row["epoch"] + 1, row["valid_score"]))
-    return list(by_seed.values())
 
 
 def _step(score: Score, value: float) -> str:

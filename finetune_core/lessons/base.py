@@ -118,16 +118,16 @@ def of_run(run: Run) -> Lesson | None:
         return None
 
 
-def blooms(train: int | Mapping[str, int] = 50, valid: int = 50, size: int = SIZE, **values: Any) -> Recipe:
-    """Blooms, small: so many images of each class (or by class) to learn from, to measure on, and values changed."""
+def blooms(train: int | Mapping[str, int] = 50, valid: int = 50, phases: Sequence[Any] = ()) -> Recipe:
+    """Blooms, small: so many images of each class (or by class) to learn from, and to measure on, in these phases."""
     counts = train if isinstance(train, Mapping) else dict.fromkeys(SPECIES, train)
     fixes = [
         Move(images=_images(dict.fromkeys(SPECIES, range(valid))), side="valid"),
         Move(images=_images({name: range(valid, valid + count) for name, count in counts.items()}), side="train"),
         LeaveOut(images=_images({name: range(valid + count, OF_EACH) for name, count in counts.items()})),
     ]
-    made = {"data.fixes": [each.model_dump(mode="json") for each in fixes if each.images], "data.image_size": size}
-    return Recipe().with_values({**made, **{name.replace("__", "."): value for name, value in values.items()}})
+    made = {"data.fixes": [each.model_dump(mode="json") for each in fixes if each.images], "data.image_size": SIZE}
+    return Recipe().with_values({**made, **({"phases": list(phases)} if phases else {})})
 
 
 def _images(which: Mapping[str, range]) -> tuple[str, ...]:

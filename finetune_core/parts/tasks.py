@@ -105,6 +105,11 @@ class Targets:
         """Labels as the loss wants them: (N,) int64 for classes, (N, names) float32 for tags and for numbers."""
         return self.about.encoded(self, labels)
 
+    def in_units(self, values: np.ndarray) -> np.ndarray:
+        """Numbers (N, names), or (names,), in their own units again."""
+        found: np.ndarray = values * np.asarray(self.std) + np.asarray(self.mean)
+        return found
+
     def threshold(self, name: str) -> float:
         """The probability from which on a tag counts."""
         return self.thresholds[self.names.index(name)] if self.thresholds else THRESHOLD
@@ -446,7 +451,7 @@ class Numbers(Task):
 
     def spelled(self, targets: Targets, wanted: Any) -> str:
         """Each number with its name, back from standard units."""
-        return self.words(targets.names, wanted * np.asarray(targets.std) + np.asarray(targets.mean))
+        return self.words(targets.names, targets.in_units(wanted))
 
     def meaning(self, targets: Targets, outputs: Tensor) -> Tensor:
         """Back from standard units, in float64; on the CPU where the device has no such numbers."""
@@ -506,6 +511,13 @@ def softmax(values: np.ndarray) -> np.ndarray:
     """Outputs (N, classes) as shares that come to 1, for what does without torch."""
     raised = np.exp(values - values.max(1, keepdims=True))
     found: np.ndarray = raised / raised.sum(1, keepdims=True)
+    return found
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    """Outputs as probabilities of their own, each in (0, 1), in the same precision."""
+    with np.errstate(over="ignore"):
+        found: np.ndarray = 1 / (1 + np.exp(-values))
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD, Targets, softmax
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD, Targets, sigmoid, softmax
 from finetune_core.runs.states import fitted
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
@@ -78,8 +78,7 @@ def _one_class(targets: list[Targets], kept: list[Predictions]) -> Agreement:
 
 
 def _tags(targets: list[Targets], kept: list[Predictions]) -> Agreement:
-    with np.errstate(over="ignore"):
-        shares = [1 / (1 + np.exp(-each.outputs.astype(np.float64))) for each in kept]
+    shares = [sigmoid(each.outputs.astype(np.float64)) for each in kept]
     seen = np.array([each.outputs >= own.bars for own, each in zip(targets, kept, strict=True)])
     wanted = kept[0].wanted >= THRESHOLD
     spell = lambda rows: [TAGS.words(targets[0].names, row) for row in rows]  # noqa: E731
@@ -91,7 +90,7 @@ def _tags(targets: list[Targets], kept: list[Predictions]) -> Agreement:
 
 def _numbers(targets: list[Targets], kept: list[Predictions]) -> Agreement:
     said = [[NUMBERS.spelled(own, row) for row in each.outputs] for own, each in zip(targets, kept, strict=True)]
-    one, other = (o.outputs * np.asarray(t.std) + np.asarray(t.mean) for t, o in zip(targets, kept, strict=True))
+    one, other = (own.in_units(each.outputs) for own, each in zip(targets, kept, strict=True))
     apart = (abs(one - other) / np.asarray(targets[0].std)).max(1)
     words, none = tuple(zip(*said, strict=True)), np.zeros((2, 0), np.int64)
     return Agreement(kept[0].images, _truth(targets, kept), words, none, None, apart)

@@ -237,7 +237,7 @@ def _check_labels(chosen: Mapping[str, Predictions], targets: Mapping[str, Targe
 
 def _labels(targets: Targets, wanted: np.ndarray) -> np.ndarray:
     """Labels that can be compared between runs: numbers were learned in units that depend on the training images."""
-    return wanted * np.asarray(targets.std) + np.asarray(targets.mean) if targets.mean else wanted
+    return targets.in_units(wanted) if targets.mean else wanted
 
 
 def _cautions(images: int) -> list[str]:

@@ -43,15 +43,11 @@ class Fit:
         about = "temperature" if not self.fitted.thresholds else "threshold"
         said = [
             f"{shown(each.name)}{': ' * bool(each.name)}{about} {each.value:.4g}, "
-            f"{self.measure} {_share(each.before)}, with it {_share(each.after)}"
+            f"{self.measure} {TAGS.score.shown(each.before)}, with it {TAGS.score.shown(each.after)}"
             for each in self.gains
         ]
         images = count(self.images, "validation image")
         return [*said, f"Fitted on {images}: on others it brings less, the less the fewer these are."]
-
-
-def _share(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.1%}"
 
 
 def fit(run: Run) -> Fit:

@@ -72,20 +72,20 @@ class Outcomes:
 
     def cell(self, truth: int, guess: int) -> np.ndarray:
         """The images of one cell, the surest first."""
-        return self._sorted((self.truth == truth) & (self.guess == guess), -self.sure)
+        return ordered((self.truth == truth) & (self.guess == guess), -self.sure)
 
     def mistakes(self) -> np.ndarray:
         """Wrong ones, the surest first: where a label may be wrong, too."""
-        return self._sorted(~self.right, -self.sure)
+        return ordered(~self.right, -self.sure)
 
     def hardest(self) -> np.ndarray:
         """All, by loss."""
-        return self._sorted(np.ones(len(self.truth), bool), -self.loss)
+        return ordered(np.ones(len(self.truth), bool), -self.loss)
 
     def unsure(self) -> np.ndarray:
         """All, by how near the second guess comes to the first."""
         two = np.partition(self.shares, -2, axis=1)[:, -2:]
-        return self._sorted(np.ones(len(self.truth), bool), two[:, 1] - two[:, 0])
+        return ordered(np.ones(len(self.truth), bool), two[:, 1] - two[:, 0])
 
     def by_class(self) -> tuple[ClassScores, ...]:
         """Each class by itself; NaN where there is nothing to measure."""
@@ -108,9 +108,11 @@ class Outcomes:
         """How far its confidence may be trusted."""
         return calibrated(self.outputs, self.truth)
 
-    def _sorted(self, which: np.ndarray, by: np.ndarray) -> np.ndarray:
-        places = np.flatnonzero(which)
-        return places[np.argsort(by[places], kind="stable")]
+
+def ordered(which: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """The places of those images (N,) bool, by a number of each, the least first."""
+    places = np.flatnonzero(which)
+    return places[np.argsort(by[places], kind="stable")]
 
 
 def outcomes(run: Run) -> Outcomes:

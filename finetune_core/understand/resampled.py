@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD, TOP, Targets
+from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, THRESHOLD, TOP, Targets, sigmoid
 
 ROUNDS = 2000
 LEVEL = 0.95  # of the intervals
@@ -137,9 +137,8 @@ def _one_class(targets: Targets, outputs: np.ndarray, wanted: np.ndarray) -> Wei
 
 def _tags(targets: Targets, outputs: np.ndarray, wanted: np.ndarray) -> Weighted:
     there = (wanted >= THRESHOLD).astype(np.float64)
-    with np.errstate(over="ignore"):
-        moved = outputs.astype(np.float64) - targets.bars if targets.thresholds else outputs.astype(np.float32)
-        probability = 1 / (1 + np.exp(-moved))
+    moved = outputs.astype(np.float64) - targets.bars if targets.thresholds else outputs.astype(np.float32)
+    probability = sigmoid(moved)
     said = (probability > THRESHOLD).astype(np.float64)
     order = np.argsort(-probability, axis=0, kind="stable")
     ranked = np.take_along_axis(probability, order, 0)

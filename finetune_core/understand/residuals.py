@@ -90,8 +90,5 @@ def from_kept(kept: predictions.Predictions, targets: Targets | None) -> Residua
         raise UserError("Only numbers are missed by some amount.", "These images have classes or tags.")
     if kept.outputs.shape[1] != len(targets.names) or kept.wanted.shape != kept.outputs.shape:
         raise UserError("The answers that the run kept are not of its numbers.", "A file of it was changed.")
-    truth, guess = (
-        each.astype(np.float64) * np.asarray(targets.std) + np.asarray(targets.mean)
-        for each in (kept.wanted, kept.outputs)
-    )
+    truth, guess = (targets.in_units(each.astype(np.float64)) for each in (kept.wanted, kept.outputs))
     return Residuals(targets.names, kept.images, truth, guess, kept.epoch)

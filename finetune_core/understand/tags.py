@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 
 from finetune_core.errors import UserError
-from finetune_core.parts.tasks import TAGS, THRESHOLD, Targets
+from finetune_core.parts.tasks import TAGS, THRESHOLD, Targets, sigmoid
 from finetune_core.runs.states import predictions
 from finetune_core.runs.store import Run
+from finetune_core.understand.outcomes import ordered
 
 LEAST = 1e-6  # a threshold's distance from 0 and 1
 
@@ -92,8 +93,7 @@ class Tagged:
     @cached_property
     def shares(self) -> np.ndarray:
         """The probability of each tag, (N, tags) float64."""
-        with np.errstate(over="ignore"):
-            return 1 / (1 + np.exp(-self.outputs.astype(np.float64)))
+        return sigmoid(self.outputs.astype(np.float64))
 
     def curve(self, tag: int) -> Curve:
         """Of one tag."""
@@ -113,15 +113,15 @@ class Tagged:
 
     def missed(self, tag: int, threshold: float) -> np.ndarray:
         """Images that have the tag and are not found, the least likely first."""
-        return self._sorted(self.wanted[:, tag] & (self.shares[:, tag] < threshold), self.shares[:, tag])
+        return ordered(self.wanted[:, tag] & (self.shares[:, tag] < threshold), self.shares[:, tag])
 
     def alarms(self, tag: int, threshold: float) -> np.ndarray:
         """Images that are found and have it not, the likeliest first."""
-        return self._sorted(~self.wanted[:, tag] & (self.shares[:, tag] >= threshold), -self.shares[:, tag])
+        return ordered(~self.wanted[:, tag] & (self.shares[:, tag] >= threshold), -self.shares[:, tag])
 
     def near(self, tag: int, threshold: float) -> np.ndarray:
         """All, by how near they are to the threshold."""
-        return self._sorted(np.ones(len(self.images), bool), abs(self.shares[:, tag] - threshold))
+        return ordered(np.ones(len(self.images), bool), abs(self.shares[:, tag] - threshold))
 
     def best(self, tag: int) -> float:
         """The threshold of the best F1, half-way to the next likely image; of equals the one nearest to a half."""
@@ -132,10 +132,6 @@ class Tagged:
         good = np.flatnonzero(curve.f1 >= curve.f1.max() * (1 - 1e-12))
         chosen = float(min(between[good], key=lambda each: abs(each - THRESHOLD)))
         return min(1 - LEAST, max(LEAST, chosen))
-
-    def _sorted(self, which: np.ndarray, by: np.ndarray) -> np.ndarray:
-        places = np.flatnonzero(which)
-        return places[np.argsort(by[places], kind="stable")]
 
 
 def tagged(run: Run) -> Tagged:

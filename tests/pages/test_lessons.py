@@ -12,6 +12,7 @@ from finetune_core.lessons.schedules import Momentum
 from finetune_core.records import Trial
 from finetune_core.runs import launch, store
 from finetune_core.runs.store import Run
+from pages.ui.teach import stage
 from tests.pages.test_running import button, page, texts
 
 ONE = Momentum()
@@ -57,7 +58,9 @@ def test_a_guess_begins_the_measuring(started: list[Run]) -> None:
     [run] = started
     assert (run.job.lesson, run.job.guess) == (ONE.kind, ONE.arms[1].name)
     assert run.job.arms == ONE.arms
-    run.report(state="preparing")
+    run.report(state="queued")
+    stage._begin(ONE, ONE.arms[0].name)
+    assert started == [run], "an impatient second click begins nothing"
 
 
 def test_the_answer_waits_until_it_is_asked_for() -> None:

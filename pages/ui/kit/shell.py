@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -186,6 +186,13 @@ def empty(title: str, text: str, *, icon: str = ":material/hourglass_empty:") ->
     card.markdown(f"### :gray[{icon}]  {plain(title)}", width="content")
     card.markdown(f":gray[{plain(text)}]", width="content")
     return card
+
+
+def paged(found: Any, most: int, key: str) -> Any:
+    """So many of a sequence or array, of the page that is chosen; where all fit there is nothing to choose."""
+    pages = -(-len(found) // most)
+    page = st.pagination(pages, key=key) if pages > 1 else 1
+    return found[(page - 1) * most : page * most]
 
 
 def code(write: Callable[[], str], key: str = "code") -> None:

@@ -115,7 +115,7 @@ def _table(run: Run, where: str, made: Found) -> None:
             shell.go(path.LABEL)
     if unread:
         st.caption(f":orange[:material/broken_image: {counted(unread, 'picture')} cannot be read.]")
-    some = _page(run, _chosen(found, targets))
+    some = shell.paged(_chosen(found, targets), PAGE, f"many-page:{run.id}")
     rows = [
         {
             "Picture": _picture(each.path),
@@ -158,12 +158,6 @@ def _orders(targets: Targets) -> dict[str, Callable[[Any], Any]]:
 
 def _falling(name: str, each: Any) -> float:
     return -dict(each.answers).get(name, -math.inf)
-
-
-def _page(run: Run, found: Sequence[Any]) -> Sequence[Any]:
-    pages = -(-len(found) // PAGE)
-    page = st.pagination(pages, key=f"many-page:{run.id}") if pages > 1 else 1
-    return found[(page - 1) * PAGE : page * PAGE]
 
 
 def _picture(file: Path) -> str | None:

@@ -38,9 +38,7 @@ def pictures(run: Run, recipe: Recipe, places: np.ndarray, tile: Callable[[int],
     if not len(places):
         st.info("There are none.")
         return
-    pages = -(-len(places) // PAGE)
-    page = st.pagination(pages, key=f"mistakes-page:{run.id}:{key}") if pages > 1 else 1
-    some = places[(page - 1) * PAGE : page * PAGE].tolist()
+    some = shell.paged(places, PAGE, f"mistakes-page:{run.id}:{key}").tolist()
     try:
         root = dataset.samples(recipe.data.source).root
     except UserError as error:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from finetune_core import figures
 from finetune_core.parts.numbers import Scale
-from finetune_core.parts.tasks import THRESHOLD, Targets
+from finetune_core.parts.tasks import TAGS, THRESHOLD, Targets
 from finetune_core.places import stamp
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
@@ -89,7 +89,7 @@ def _choice(run: Run, found: Tagged, tag: int, bars: tuple[float, ...]) -> None:
     shares = {"Right of those found": counts.precision, "Found of its images": counts.recall, "F1": counts.f1}
     with right, st.grid(len(shares), min_column_width=120):
         for title, value in shares.items():
-            st.metric(title, "–" if np.isnan(value) else f"{value:.1%}", border=True)
+            st.metric(title, TAGS.score.shown(value), border=True)
 
 
 def _take(run: Run, bars: tuple[float, ...], tag: int, bar: float) -> None:
@@ -158,10 +158,10 @@ def _all(run: Run, found: Tagged, bars: tuple[float, ...]) -> None:
                 "Tag": name,
                 "Images": counts.found + counts.missed,
                 "Threshold": round(bar, 3),
-                "Precision": _share(counts.precision),
-                "Recall": _share(counts.recall),
-                "F1": _share(counts.f1),
-                "Best F1": f"{_share(found.counts(tag, best).f1)} at {best:.3f}",
+                "Precision": TAGS.score.shown(counts.precision),
+                "Recall": TAGS.score.shown(counts.recall),
+                "F1": TAGS.score.shown(counts.f1),
+                "Best F1": f"{TAGS.score.shown(found.counts(tag, best).f1)} at {best:.3f}",
             }
         )
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", key="tag-scores")
@@ -174,7 +174,3 @@ def _all(run: Run, found: Tagged, bars: tuple[float, ...]) -> None:
 
 def _said(kept: Fitted) -> str:
     return f"a threshold for each of {count(len(kept.thresholds), 'tag')}"
-
-
-def _share(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.1%}"

@@ -82,11 +82,10 @@ def _shown(run: Run, found: Agreement, names: Sequence[str]) -> None:
     if not len(places):
         st.info("There are none.")
         return
-    pages = -(-len(places) // PAGE)
-    page = st.pagination(pages, key=f"agree-page:{names}:{which}") if pages > 1 else 1
+    some = shell.paged(places, PAGE, f"agree-page:{names}:{which}")
     root = dataset.samples(run.recipe.data.source).root
     with st.grid(PAGE, min_column_width=WIDTH):
-        for place in places[(page - 1) * PAGE : page * PAGE]:
+        for place in some:
             with st.container(gap="xsmall"):
                 _tile(root, found, int(place))
 

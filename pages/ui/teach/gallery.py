@@ -9,7 +9,7 @@ import streamlit as st
 from finetune_core.errors import UserError
 from finetune_core.lessons import Lesson
 from finetune_core.runs.store import Run
-from pages.ui.kit import path, shell
+from pages.ui.kit import live, path, shell
 
 WIDTH = 280  # px that a card has at least
 MARKS = {
@@ -41,6 +41,6 @@ def _card(one: Lesson, run: Run | None) -> None:
         st.markdown(f":gray[{one.question}]")
         if run is not None:
             try:
-                st.markdown(MARKS[one.answer(run.records()[0]).word])
+                st.markdown(MARKS[one.answer(live.records(run)).word])
             except UserError as error:
                 st.caption(f":orange[{shell.plain(str(error))}]")

@@ -93,7 +93,9 @@ def _guess(one: Lesson, run: Run | None) -> None:
 
 
 def _begin(one: Lesson, guess: str) -> None:
-    """Measure it."""
+    """Measure it; a second click finds that it is being measured."""
+    if (run := newest(one)) and run.status.state in OPEN:
+        return
     try:
         asking.soon(one.recipe(), one.job(guess))
         state.keep(_key(one), None)

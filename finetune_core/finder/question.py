@@ -17,7 +17,8 @@ def question(recipe: Recipe, phase: Phase, group: str = "") -> tuple[object, ...
     ratios = {name: factor for name, factor in phase.multipliers.items() if name != group}
     weights = recipe.model.backbone.weights
     decay = training.decay, training.decay_all
-    return set(phase.thaw), set(phase.hold), ratios, training.optimizer, decay, training.batch_size, weights
+    single = phase.by_name, phase.norm_statistics, phase.norms
+    return set(phase.thaw), set(phase.hold), ratios, single, training.optimizer, decay, training.batch_size, weights
 
 
 def without_weights(model: Model) -> Model:

@@ -74,6 +74,7 @@ class _Course:
             "loss": last.valid_loss,
             "gap": sign * (last.train_score - last.valid_score),
             **({"balanced_accuracy": best.scores["balanced_accuracy"]} if "balanced_accuracy" in best.scores else {}),
+            **({"norms": abs(last.norm_losses[0] - last.norm_losses[1])} if last.norm_losses else {"norms": 0.0}),
             **({"bump": self._bump(self.starts[-1])} if self.starts else {}),
         }
 

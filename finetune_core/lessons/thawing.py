@@ -176,6 +176,35 @@ class Statistics(Lesson):
         return blooms(20, 25, phases=[phase("head", epochs=3, rate=1e-2)])
 
 
+class TwoModes(Lesson):
+    """A network normalises by each batch in training, and by what it has kept when it is used."""
+
+    kind: ClassVar[str] = "two-modes"
+    title: ClassVar[str] = "One network or two"
+    topic: ClassVar[str] = TOPIC
+    question: ClassVar[str] = "How far is the network that trains from the one that is measured and used?"
+    article: ClassVar[str] = "001"
+    claim: ClassVar[str] = (
+        "Train and evaluation mode differ in BatchNorm: normalise by batches of which nothing is kept, and you train "
+        "another network than you use."
+    )
+    arms: ClassVar[tuple[Arm, ...]] = (
+        Arm(name="statistics adapt", changes={"phases.0.norm_statistics": "update"}),
+        Arm(name="by each batch", changes={"phases.0.norm_statistics": "batch"}),
+    )
+    expected: ClassVar[tuple[tuple[str, str], ...]] = (("statistics adapt", "by each batch"),)
+    measure: ClassVar[str] = "norms"
+    ask: ClassVar[tuple[str, ...]] = (
+        "What does the network answer to a single image in training mode?",
+        "Why is there no difference at all where the statistics are held?",
+    )
+    further: ClassVar[str] = "A run warns where the two drift apart; try Norm statistics per group."
+
+    def base(self) -> Recipe:
+        """The head alone, on images as they come."""
+        return blooms(20, 25, phases=[phase("head", epochs=3, rate=1e-2)])
+
+
 class WhereTheLoopStands(Lesson):
     """Code that freezes layers in a constructor reaches only those that are there already."""
 

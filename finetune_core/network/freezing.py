@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetune_core.errors import UserError
 from finetune_core.network.network import LayerGroup, Network
-from finetune_core.recipe import holding
+from finetune_core.recipe import holding, plan
 from finetune_core.recipe.names import matching
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Division:
     thawed: tuple[str, ...]  # names of the groups that are not frozen, stem to head
     learning: tuple[LayerGroup, ...]
     still: tuple[LayerGroup, ...]
-    statistics: Statistics = "hold"
+    statistics: Mapping[str, Statistics]  # what its norm layers normalise by, for each of these
 
     def freeze(self) -> None:
         """Let exactly what learns have gradients.
@@ -46,9 +46,9 @@ class Division:
     def train_mode(self) -> None:
         """Put what learns in train mode and what stands still in eval mode.
 
-        So what is frozen is a pure function: its BatchNorm statistics hold still and its dropout is off. Where they
-        do not hold, its norm layers alone stay in train mode: they normalise by the batch, and their statistics adapt
-        or are left as they are; their weights stay. Only modes change, so the state dict keeps its keys.
+        So what is frozen is a pure function: its BatchNorm statistics hold still and its dropout is off. Norm layers
+        alone may have another mode: they normalise by the batch, and their statistics adapt or are left as they are,
+        or both hold still, whether their weights learn or not. Only modes change, so the state dict keeps its keys.
         """
         self.network.module.train(bool(self.learning))
         for group in self.still:
@@ -57,40 +57,57 @@ class Division:
         for group in self.network.groups:
             for _, layer in norm_layers(self.network, group):
                 layer.track_running_stats = True  # another phase may have left it otherwise
-        for _, layer in self.by_batch():
-            layer.training = True  # not train(), which would wake dropout inside of it
-            layer.track_running_stats = self.statistics == "update"
+        for group in (*self.learning, *self.still):
+            how = self.statistics[group.name]
+            for _, layer in norm_layers(self.network, group):
+                layer.training = how != "hold"  # not train(), which would wake dropout inside of it
+                layer.track_running_stats = how != "batch"
 
-    def by_batch(self) -> Iterator[tuple[str, Any]]:
-        """The norm layers that stand still, and yet normalise by the batch, by dotted name."""
-        for group in self.still if self.statistics != "hold" else ():
-            yield from norm_layers(self.network, group)
+    def by_batch(self) -> Iterator[Any]:
+        """The norm layers that normalise by the batch."""
+        for group in (*self.learning, *self.still):
+            if self.statistics[group.name] != "hold":
+                yield from (layer for _, layer in norm_layers(self.network, group))
 
-    def adapting(self) -> Iterator[tuple[str, Any]]:
-        """Those of them whose statistics adapt."""
-        return self.by_batch() if self.statistics == "update" else iter(())
+    def adapting(self) -> Iterator[str]:
+        """Dotted names of the norm layers that stand still, and yet adapt their statistics."""
+        for group in self.still:
+            if self.statistics[group.name] == "update":
+                yield from (path for path, _ in norm_layers(self.network, group))
 
 
 def divide(
-    network: Network, thaw: Collection[str], hold: Sequence[str] = (), statistics: Statistics = "hold"
+    network: Network,
+    thaw: Collection[str],
+    hold: Sequence[str] = (),
+    statistics: Statistics = "hold",
+    norms: Mapping[str, Statistics] | None = None,
 ) -> Division:
-    """The division where these groups are thawed (names or patterns) but for what `hold` means."""
+    """The division where these groups are thawed (names or patterns) but for what `hold` means.
+
+    Norm layers that learn adapt their `statistics`, for others these are given; `norms` says so for single groups.
+    """
     warm = matching([group.name for group in network.groups], list(thaw))
+    single = norms or {}
+    kinds: dict[str, Statistics] = {}
     held = set(holding.held(holding.weights(network.module), hold)) if hold else set()
     learning, still = [], []  # type: tuple[list[LayerGroup], list[LayerGroup]]
     for group in network.groups:
         kept = held.intersection(group.parameters) if group.name in warm else set(group.parameters)
         if group.name in warm and kept:
             still.append(_part(network, group, kept, f"{group.name} (held)"))
+            kinds[still[-1].name] = single.get(group.name, statistics)
             group = _part(network, group, set(group.parameters) - kept, group.name)
         if group.parameters:
             (still if group.name not in warm else learning).append(group)
-    return Division(network, warm, tuple(learning), tuple(still), statistics)
+            kinds[group.name] = single.get(group.name, "update" if group.name in warm else statistics)
+    return Division(network, warm, tuple(learning), tuple(still), kinds)
 
 
 def in_phase(network: Network, phase: Phase) -> Division:
     """The division of a phase; a UserError where it thaws or holds what is not there, or leaves nothing to learn."""
-    division = divide(network, phase.thaw, phase.hold, phase.norm_statistics)
+    single: Any = plan.norm_statistics(phase, [group.name for group in network.groups])
+    division = divide(network, phase.thaw, phase.hold, phase.norm_statistics, single)
     if not division.learning:
         why = f"All that is thawed is held ({', '.join(phase.hold)})." if phase.hold else "Every layer group is frozen."
         raise UserError("Nothing would train.", why, "Thaw the head, or hold less.")
@@ -126,24 +143,28 @@ def norm_layers(network: Network, group: LayerGroup) -> Iterator[tuple[str, Any]
 
 
 def param_groups(
-    network: Network, decay: Mapping[str, float], rates: Mapping[str, float], decay_all: bool = False
+    network: Network,
+    decay: Mapping[str, float],
+    rates: Mapping[str, float],
+    decay_all: bool = False,
+    rules: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Optimizer groups for all layer groups, also the frozen ones (rate 0 where `rates` has no entry).
 
     All are made up front, because torch's schedulers and optimizer states cannot take in groups later. Norm layers and
     biases (at most one dimension, timm's rule) come in a dict of their own with the same name, and with no weight decay
-    unless `decay_all`.
+    unless `decay_all`; so do parameters that others of these `rules` mean, which stand beside their name. A UserError
+    for a rule that means none.
     """
     parameters = dict(network.module.named_parameters())
+    meant = holding.rules_of(holding.weights(network.module), rules)
     result = []
     for group in network.groups:
-        mine = [parameters[name] for name in group.parameters]
-        wanted = decay[group.name]
-        for weight_decay, members in (
-            (wanted, [each for each in mine if each.ndim > 1]),
-            (wanted if decay_all else 0.0, [each for each in mine if each.ndim <= 1]),
-        ):
-            if members:
-                rate = float(rates.get(group.name, 0.0))
-                result.append({"params": members, "name": group.name, "lr": rate, "weight_decay": weight_decay})
+        parts: dict[tuple[bool, tuple[str, ...]], list[Any]] = {}
+        for name in group.parameters:
+            parts.setdefault((parameters[name].ndim <= 1, meant.get(name, ())), []).append(parameters[name])
+        for small, own in sorted(parts):
+            made = {"params": parts[small, own], "name": group.name, "lr": float(rates.get(group.name, 0.0))}
+            made["weight_decay"] = 0.0 if small and not decay_all else decay[group.name]
+            result.append(made | ({"rules": own} if meant else {}))
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue
@@ -24,8 +25,7 @@ def with_model(recipe: Recipe, model: Model) -> Recipe:
     before, after = _pieces(_possible(recipe.model)), _pieces(model)
     owner = {piece: group for group, pieces in before.items() for piece in pieces}
     owners = {group: [owner[piece] for piece in pieces if piece in owner] for group, pieces in after.items()}
-    factors = {name: f for key, f in recipe.training.decay.items() for name in fnmatch.filter(before, key)}
-    decay = {group: factors[mine[-1]] for group, mine in owners.items() if mine and mine[-1] in factors}
+    decay = _carried(recipe.training.decay, list(before), owners)
     changed = tuple(_moved(phase, list(before), owners) for phase in recipe.phases)
     return recipe.replace(model=model, phases=changed, training=recipe.training.replace(decay=decay))
 
@@ -46,12 +46,16 @@ def _moved(phase: Phase, before: Sequence[str], owners: Mapping[str, Sequence[st
     """The phase for groups of which each stems from some of those before."""
     warm = {name for pattern in phase.thaw for name in fnmatch.filter(before, pattern)}
     thawed = [group for group, mine in owners.items() if warm.intersection(mine)]
-    factors = {
-        group: phase.multipliers[mine[-1]] for group, mine in owners.items() if mine and mine[-1] in phase.multipliers
-    }
     if warm and not thawed:
         thawed = [HEAD]
-    return phase.replace(thaw=thaw_patterns(list(owners), thawed), multipliers=factors)
+    multipliers, norms = (_carried(each, before, owners) for each in (phase.multipliers, phase.norms))
+    return phase.replace(thaw=thaw_patterns(list(owners), thawed), multipliers=multipliers, norms=norms)
+
+
+def _carried(values: Mapping[str, Any], before: Sequence[str], owners: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What was said of groups by name or pattern, for those that stem from them; the last of several counts."""
+    single = {name: value for key, value in values.items() for name in fnmatch.filter(before, key)}
+    return {group: single[mine[-1]] for group, mine in owners.items() if mine and mine[-1] in single}
 
 
 def with_backbone(recipe: Recipe, backbone: Backbone) -> Recipe:
@@ -70,7 +74,7 @@ def with_backbone(recipe: Recipe, backbone: Backbone) -> Recipe:
         made = tuple(_refitted(phase, before, names) for phase in recipe.phases)
     else:
         made = rules.PRESETS[key].make(recipe.phases, names)
-    freed = tuple(phase.replace(hold=()) for phase in made)
+    freed = tuple(presets.known_only(phase, names).replace(hold=(), by_name={}) for phase in made)
     decay = {name: factor for name, factor in recipe.training.decay.items() if name in names}
     return recipe.replace(model=model, phases=freed, training=recipe.training.replace(decay=decay))
 

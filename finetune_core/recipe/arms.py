@@ -20,6 +20,13 @@ OTHERS = {
         Score("balanced_accuracy", "Balanced accuracy", "Mean accuracy of the classes: rare ones count alike."),
         Score("gap", "Overfit", "How much better it does on what it learned from.", lower_is_better=True),
         Score("loss", "Validation loss", "After the last epoch.", share=False, lower_is_better=True),
+        Score(
+            "norms",
+            "Train and measured apart",
+            "How much the loss of the same images differs between norms by batch and by kept statistics.",
+            share=False,
+            lower_is_better=True,
+        ),
         Score("bump", "Bump", "How far the loss jumps where more is thawed.", share=False, lower_is_better=True),
         Score("vanished", "Vanished", "Share of the gradient's numbers that become zero.", lower_is_better=True),
     )

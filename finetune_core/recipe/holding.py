@@ -1,4 +1,4 @@
-r"""Holding single parameters still in layer groups that are thawed: by name, or by the kind of layer that owns them.
+r"""Single parameters of layer groups, by name or by the kind of layer that owns them: held still, or at another rate.
 
 A rule is a regular expression that is searched in parameter names (`bn`, `layer4\.0`), or `type:` and the class of a
 layer (`type:Conv2d`), which stands for that class and all that derive from it; `*` and `?` stand for any letters.
@@ -7,7 +7,7 @@ layer (`type:Conv2d`), which stands for that class and all that derive from it; 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -55,6 +55,18 @@ def held(weights: Sequence[Weight], rules: Sequence[str]) -> tuple[str, ...]:
     return tuple(weight.name for weight in weights if weight.name in wanted)
 
 
+def rules_of(weights: Sequence[Weight], rules: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Which of the rules mean each parameter, for those that any means; a UserError for a rule that means none."""
+    meant = {rule: set(held(weights, [rule])) for rule in rules}
+    found = {weight.name: tuple(rule for rule in meant if weight.name in meant[rule]) for weight in weights}
+    return {name: some for name, some in found.items() if some}
+
+
+def factor(factors: Mapping[str, float], meaning: Collection[str]) -> float:
+    """The factor of a parameter that these rules mean: that of the last of them."""
+    return next((factors[rule] for rule in reversed([*factors]) if rule in meaning), 1.0)
+
+
 def matches(weights: Sequence[Weight], rule: str) -> tuple[str, ...]:
     """Names of the parameters that one rule means, in order."""
     means = meaning(rule)
@@ -81,4 +93,5 @@ def _no_match(weights: Sequence[Weight], rule: str) -> UserError:
         return UserError(f"No layer is a {rule.removeprefix(TYPE)}.", why, "Take one of these, or * for any letters.")
     some = [weight.name for weight in weights[:: max(1, len(weights) // EXAMPLES)]][:EXAMPLES]
     why = f"There are {len(weights)}, such as {', '.join(some)}."
-    return UserError(f"No parameter's name holds {rule}.", why, "Mend the expression, or hold by type, as type:Conv2d.")
+    hint = "Mend the expression, or name a kind of layer, as type:Conv2d."
+    return UserError(f"No parameter's name holds {rule}.", why, hint)

@@ -27,6 +27,11 @@ def decay_factors(training: Training, names: Sequence[str]) -> dict[str, float]:
     }
 
 
+def norm_statistics(phase: Phase, names: Sequence[str]) -> dict[str, str]:
+    """What a phase asks of the norm layers of single groups. UserErrors for names that match nothing."""
+    return {name: how for pattern, how in phase.norms.items() for name in matching(names, [pattern])}
+
+
 def full_length(recipe: Recipe, changes: Sequence[Made] = ()) -> list[int]:
     """The epochs of each phase if none ends early, as the changes have left them."""
     return [phase.epochs for phase in applied(recipe.phases, changes)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from finetune_core.parts.numbers import Scale
@@ -119,5 +120,7 @@ def all_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:
 
 
 def known_only(phase: Phase, names: Sequence[str]) -> Phase:
-    """The phase without rates for groups that are not there."""
-    return phase.replace(multipliers={name: each for name, each in phase.multipliers.items() if name in names})
+    """The phase without rates and norm statistics for groups that are not there."""
+    multipliers = {name: each for name, each in phase.multipliers.items() if name in names}
+    norms = {key: how for key, how in phase.norms.items() if any(fnmatchcase(name, key) for name in names)}
+    return phase.replace(multipliers=multipliers, norms=norms)

@@ -22,6 +22,7 @@ NUMBER = Phase.knob("multipliers").each  # a rule's numbers are rates, and what 
 
 HEAD_SHARE = 1 / 3  # of the epochs of a two-stage run: a linear head is soon as good as frozen features let it be
 SLICE = 100.0  # between the head's rate and the stem's once everything thaws, as fastai's fine_tune
+AT_REST: dict[str, Any] = {"multipliers": {}, "hold": (), "by_name": {}, "norm_statistics": "hold", "norms": {}}
 # Of a quick head: on clothing10 with mobilenetv2_100 as good as fresh draws, over three seeds and within a point
 QUICK: dict[str, Any] = {"epochs": 20, "learning_rate": 1e-3, "views": 3}
 SEED_FALL = (1.0, 0.5, 0.1, 0.05, 0.01, 0.001)  # seed 002: the head's peak in each of its six milestones, from 1e-3
@@ -167,7 +168,7 @@ def single(phases: Phases, names: Sequence[str]) -> Phases:
 
 def quick(phases: Phases, names: Sequence[str]) -> Phases:
     """The head alone on a few views of each image, which the backbone looks at once."""
-    return (phases[0].replace(thaw=(HEAD,), multipliers={}, hold=(), norm_statistics="hold", **QUICK),)
+    return (phases[0].replace(thaw=(HEAD,), **AT_REST, **QUICK),)
 
 
 def two_stage(phases: Phases, names: Sequence[str]) -> Phases:

@@ -7,7 +7,7 @@ Nothing that affects the result lives anywhere else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -169,6 +169,9 @@ class Model(Section):
     )
 
 
+STATISTICS = {"hold": "hold", "update": "adapt", "batch": "by batch"}
+
+
 class Phase(Section):
     """A stretch of training with one choice of thawed layer groups and rates."""
 
@@ -184,6 +187,16 @@ class Phase(Section):
         "Rate per group",
         "A factor on the learning rate for single groups, such as 0.1 for layer4.",
         low=1e-45,  # the least that float32 knows: rules may divide once for each of many groups
+        high=1e4,
+        log=True,
+        more=True,
+    )
+    by_name: dict[str, float] = knob(
+        {},
+        "Rate by name",
+        "A factor on their group's rate for single weights: part of a parameter's name as a regular expression, such "
+        "as bn, or type:Conv2d for a kind of layer; what comes later counts.",
+        low=1e-45,
         high=1e4,
         log=True,
         more=True,
@@ -205,7 +218,15 @@ class Phase(Section):
         "adapt to your images while the weights stay, or normalise by each batch in training alone, so that training "
         "and measuring differ.",
         more=True,
-        words={"hold": "hold", "update": "adapt", "batch": "by batch"},
+        words=STATISTICS,
+    )
+    norms: dict[str, Literal["hold", "update", "batch"]] = knob(
+        {},
+        "Norm statistics per group",
+        "The same for single layer groups, thawed ones too, such as hold for layer4, whose weights then learn while "
+        "it is normalised as in its pretraining; * and ? stand for any letters, and what comes later counts.",
+        more=True,
+        words=STATISTICS,
     )
     patience: int = knob(
         0,
@@ -233,9 +254,9 @@ class Phase(Section):
         more=True,
     )
 
-    @field_validator("hold")
+    @field_validator("hold", "by_name")
     @classmethod
-    def _hold_is_readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _rules_are_readable(cls, value: Iterable[str]) -> Iterable[str]:
         for rule in value:
             try:
                 holding.meaning(rule)
@@ -282,6 +303,13 @@ class Training(Section):
         "batch as a whole see one share at a time.",
         low=1,
         high=64,
+        more=True,
+    )
+    sync_norm: bool = knob(
+        False,
+        "Norms over all processes",
+        "Let BatchNorm see the batch of all GPUs together (SyncBatchNorm), for small shares. Torch has it for NVIDIA "
+        "GPUs alone.",
         more=True,
     )
     tf32: bool = knob(

@@ -33,6 +33,7 @@ BLOWN, MOSTLY, OF_START = 1.5, 7, 0.25  # a loss blows up by this factor, in so 
 LEAP = 0.1  # of a group's weights, changed in one step
 HIGH = 0.5  # a rate above this share of the highest so far is high
 STILL, LONG = 1e-7, 20  # a gradient is dead that is this small against the loss, for so many steps
+FIRMLY = 2  # epochs in a row in which norm layers leave two networks
 EPOCHS, WORSE = 3, 1.05  # epochs for which the validation loss lies above its lowest by this factor
 OVERFLOWS, LATELY, SETTLED = 4, 100, 30  # so many in fp16 within so many steps, not counting the first after a change
 WAITS, RECENT, LOST = 0.5, 50, 60.0  # share of their time that so many steps waited, and seconds lost in all
@@ -246,6 +247,21 @@ def overfitting(course: Course, row: Row) -> Alarm | None:
     return _alarm(overfitting, row, "warn", "It learns the training images by heart", text, act, mend)
 
 
+def norms_apart(course: Course, row: Row) -> Alarm | None:
+    """Norm layers that go by the batch in training and leave the network another one when it is measured and used."""
+    seen = [epoch.get("norm_losses") or (math.inf, 0.0) for epoch in course.epochs[-FIRMLY:]]
+    far = [kept for batch, kept in seen if kept > BLOWN * batch and kept - batch > OF_START * course.opening]
+    if len(far) < FIRMLY:
+        return None
+    batch, kept = seen[-1]
+    text = f"The loss of the same images is {batch:.3g} by the statistics of their batch, and {kept:.3g} by those kept."
+    act = "Hold the statistics, or let them adapt, with larger batches or a lower rate."
+    phase = course.recipe.phases[course.phase]
+    place = f"phases.{course.phase}.norm_statistics"
+    mend = None if phase.norm_statistics == "hold" else Mend("Hold the statistics", place, "hold")
+    return _alarm(norms_apart, row, "warn", "It is measured otherwise than it trains", text, act, mend)
+
+
 def overflows(course: Course, row: Row) -> Alarm | None:
     """Gradients that are too large for fp16 again and again; a few are normal while the scale is being found."""
     seen = course.overflows
@@ -259,7 +275,7 @@ def overflows(course: Course, row: Row) -> Alarm | None:
 RULES: Mapping[str, Sequence[Rule]] = {
     "step": (no_number, bump, ceiling, dead_group, waits),
     "gauges": (ceiling,),
-    "epoch": (no_number, stays_up, overfitting),
+    "epoch": (no_number, stays_up, overfitting, norms_apart),
     "event": (overflows,),
 }
 

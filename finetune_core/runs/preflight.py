@@ -183,8 +183,10 @@ def _alone(model: Model, phase: Phase, size: int) -> list[str]:
     pieces, single = catalogue.layer_pieces(model), entry.single_at(size)
     groups = [group for group, names in pieces.items() if single.intersection(names)]
     groups += [HEAD] if model.head.batch_norm else []
-    awake = matching([*pieces, HEAD], phase.thaw)
-    return [group for group in groups if group in awake or phase.norm_statistics != "hold"]
+    names = [*pieces, HEAD]
+    norms: dict[str, str] = dict.fromkeys(names, phase.norm_statistics)
+    norms |= dict.fromkeys(matching(names, phase.thaw), "update") | plan.norm_statistics(phase, names)
+    return [group for group in groups if norms[group] != "hold"]
 
 
 def _momentum(recipe: Recipe) -> Iterator[Finding]:
@@ -286,6 +288,15 @@ def _device(recipe: Recipe, facts: machine.Machine) -> Iterator[Finding]:
     if speed.slow:
         yield Finding("warn", "Precision", speed.text, mend=Mend("Use fp32", "training.precision", "fp32"))
     yield from _processes(training, facts)
+    yield from _norms_over_all(training, facts)
+
+
+def _norms_over_all(training: Training, facts: machine.Machine) -> Iterator[Finding]:
+    """Whether batch norms can see the batches of all processes."""
+    if training.sync_norm and training.processes > 1 and machine.device_of(facts, training.device) != "cuda":
+        why = "Torch's SyncBatchNorm works on NVIDIA GPUs alone."
+        error = UserError("Norms cannot go over all processes here.", why, "Switch it off, or hold the norm layers.")
+        yield failed("Processes", error, Mend("Switch it off", "training.sync_norm", False))
 
 
 def _processes(training: Training, facts: machine.Machine) -> Iterator[Finding]:
@@ -329,6 +340,7 @@ def layers(recipe: Recipe) -> Iterator[Finding]:
         title = "Layers" if len(recipe.phases) == 1 else f"Layers in phase {index + 1}"
         try:
             peaks = plan.peak_rates(phase, names)
+            plan.norm_statistics(phase, names)
         except UserError as error:
             yield failed(title, error)
             continue

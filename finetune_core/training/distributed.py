@@ -16,6 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from finetune_core.errors import UserError
+
 PATIENCE = timedelta(hours=12)  # that the others wait for the one that decodes; who ends early is noticed at once
 STRIDE = 7919  # between the seeds of neighbours, so that a run's tries, which count up by one, do not meet them
 
@@ -31,6 +33,21 @@ def leave() -> None:
     """Part from the others when all is done."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def share_norms(module: nn.Module, device: torch.device) -> None:
+    """Let the batch norms of several processes see their batches together; names and numbers stay as they are.
+
+    A UserError where torch cannot.
+    """
+    if size() == 1:
+        return
+    if device.type != "cuda":
+        why = "Torch's SyncBatchNorm works on NVIDIA GPUs alone."
+        raise UserError("Norms cannot go over all processes here.", why, "Switch training.sync_norm off.")
+    from timm.layers import convert_sync_batchnorm  # it knows norms with activations too
+
+    convert_sync_batchnorm(module)
 
 
 def end(code: int) -> None:

@@ -1,6 +1,10 @@
-"""How good a network is on the validation images."""
+"""How good a network is on the validation images, and what its norm layers have to do with it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,3 +36,38 @@ def evaluate(session: Session, module: nn.Module, side: Side) -> Measured:
     said, wanted = torch.cat(answers).numpy(), torch.cat(asked).numpy()
     loss, scores, by_name = distributed.from_first((total / len(wanted), meter.scores(), meter.by_name()))
     return Measured(loss, scores, by_name, said, wanted)
+
+
+def norm_losses(session: Session, side: Side, layers: Iterable[Any]) -> tuple[float, float] | None:
+    """The loss of some validation images where these norm layers go by the batch, as in training, and as measured.
+
+    All else is as measured, and nothing is changed. None where no layer does, where there is no batch of two, and of
+    several processes, which have a share each.
+    """
+    found, most = list(layers), session.recipe.training.batch_size
+    if not found or distributed.size() > 1:
+        return None
+    module = session.network.module
+    module.eval()
+    inputs, labels = (each[:most] for each in next(iter(side.batches(0))))
+    if len(labels) < 2:
+        return None
+    with torch.inference_mode(), session.autocast():
+        labels = labels.to(session.device)
+        measured = session.loss(side.answer(module, inputs), labels).item()
+        with _by_batch(found):
+            trained = session.loss(side.answer(module, inputs), labels).item()
+    return trained, measured
+
+
+@contextmanager
+def _by_batch(layers: Iterable[Any]) -> Iterator[None]:
+    """Let norm layers normalise by the batch, without any trace in their statistics."""
+    tracked = [(layer, layer.track_running_stats) for layer in layers]
+    for layer, _ in tracked:
+        layer.training, layer.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for layer, tracks in tracked:
+            layer.training, layer.track_running_stats = False, tracks

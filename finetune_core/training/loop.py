@@ -25,7 +25,7 @@ from finetune_core.recipe.changes import Change, Made, applied, make
 from finetune_core.records import Epoch, Event, Gauges, Record, Report, Step, silent
 from finetune_core.training import distributed, divergence
 from finetune_core.training.divergence import Diverged
-from finetune_core.training.evaluate import evaluate
+from finetune_core.training.evaluate import evaluate, norm_losses
 from finetune_core.training.gauges import EVERY, Busy, Drift, memory_mb, waited_for
 from finetune_core.training.metrics import Measured, Meter
 from finetune_core.training.reuse import Feed, Side
@@ -380,7 +380,9 @@ class Trainer:
 
     def _finish_epoch(self) -> Epoch:
         started = time.perf_counter()
-        measured = self.measured = evaluate(self.session, self.kept, self.stepper.feed.valid)
+        valid = self.stepper.feed.valid
+        measured = self.measured = evaluate(self.session, self.kept, valid)
+        apart = norm_losses(self.session, valid, self.stepper.division.by_batch())
         elapsed = self.at.elapsed + time.perf_counter() - started
         score = self.session.targets.about.score
         standing = (score.signed(measured.scores[score.key]), -measured.loss)
@@ -412,6 +414,7 @@ class Trainer:
             best=best,
             seconds=round(elapsed, 3),
             board=self.session.board.guesses(self.session.targets, measured.outputs),
+            norm_losses=apart,
         )
 
     def _course(self, standing: Standing) -> Course:

@@ -110,6 +110,8 @@ def prepare(recipe: Recipe, report: Report = silent, begun: Kept | None = None) 
     torch.manual_seed(training.seed)  # the head starts from the seed, whatever ran before
     with distributed.in_turn():  # weights are downloaded once
         network = build.build(recipe.model, len(targets.names), report, data.image_size, targets.priors, data.channels)
+    if training.sync_norm:
+        distributed.share_norms(network.module, device)
     network.module.to(device).to(memory_format=torch.channels_last)
     share = (distributed.rank(), distributed.size())
     train = Batches(

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from finetune_core.data.loader import pieces
 from finetune_core.errors import UserError
 from finetune_core.network import freezing
-from finetune_core.recipe import Phase, plan
+from finetune_core.recipe import Phase, holding, plan
 from finetune_core.training import distributed, reuse
 from finetune_core.training.gauges import Drift, fetched, length
 from finetune_core.training.session import Session, scaler
@@ -59,10 +59,11 @@ class Stepper:
         for phase in session.recipe.phases:
             freezing.in_phase(session.network, phase)
             training.optimizer.check_momentum(phase.schedule)
+        rules = dict.fromkeys(rule for phase in session.recipe.phases for rule in phase.by_name)
         frozen = dict.fromkeys(session.names, 0.0)  # until a phase begins
         factors = plan.decay_factors(training, session.names)
         decay = {name: training.optimizer.weight_decay * factor for name, factor in factors.items()}
-        param_groups = freezing.param_groups(session.network, decay, frozen, training.decay_all)
+        param_groups = freezing.param_groups(session.network, decay, frozen, training.decay_all, rules)
         self.optimizer = training.optimizer.call().build(param_groups)
         self.scaler = scaler(session.device, training)
         mix = training.mix.call(len(session.targets.names))
@@ -72,7 +73,7 @@ class Stepper:
     def enter(self, phase: Phase) -> None:
         """Thaw what a phase thaws and freeze the rest, whose optimizer state goes so that no momentum moves it."""
         network = self.session.network
-        self.division = freezing.in_phase(network, phase)
+        self.division, self.by_name = freezing.in_phase(network, phase), phase.by_name
         self.division.freeze()
         self.module = network.module  # torch's hooks on the weights of the phase before must be gone
         self.module = distributed.shared(network.module)
@@ -87,19 +88,19 @@ class Stepper:
         self.division.train_mode()
 
     def set_rates(self, rates: dict[str, float], momentum: float | None = None) -> dict[str, float]:
-        """Give each group its rate, and say what the optimizer now holds.
+        """Give each layer group its rate, and say what the optimizer now holds for those that have no rate by name.
 
         `momentum` goes where the optimizer has one, as momentum or as the first beta; None is the recipe's own.
         """
         own = self.optimizer.defaults
         for group in self.optimizer.param_groups:
-            group["lr"] = rates[group["name"]]
+            group["lr"] = rates[group["name"]] * holding.factor(self.by_name, group.get("rules", ()))
             if "betas" in group:
                 first, *others = own["betas"]
                 group["betas"] = (first if momentum is None else momentum, *others)
             elif "momentum" in group:
                 group["momentum"] = own["momentum"] if momentum is None else momentum
-        return {group["name"]: group["lr"] for group in self.optimizer.param_groups}
+        return {group["name"]: rates[group["name"]] for group in self.optimizer.param_groups}
 
     def step(self, inputs: Tensor, labels: Tensor, drift: Drift | None = None) -> Outcome:
         """Forward, backward, update on inputs as the training side of `feed` hands them out, with their labels.

@@ -35,7 +35,7 @@ class Witness:
 
     def __init__(self, division: Division) -> None:
         self.network, self.thawed, self.frozen = division.network, division.learning, division.still
-        self.adapting = {name for name, _ in division.adapting()}
+        self.adapting = set(division.adapting())
         self.weights = {name: value.clone() for group in self.frozen for name, value in self._weights(group)}
         self.buffers = {name: value.clone() for group in self.frozen for name, value in self._buffers(group)}
 

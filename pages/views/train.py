@@ -28,7 +28,13 @@ from pages.ui.run import placing, queueing, tracking
 LEAD = "What will happen, before it happens."
 IMPATIENT = 2.0  # seconds in which a second click may follow the first
 _LAUNCHED = "train:launched"
-OF_RUN = ("device", "processes", "tf32", "seed")  # knobs of training that say where it runs, not how it learns
+OF_RUN = (
+    "device",
+    "processes",
+    "sync_norm",
+    "tf32",
+    "seed",
+)  # knobs of training that say where it runs, not how it learns
 
 
 def show(recipe: Recipe) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from finetune_core.network import catalogue
+from finetune_core.network import catalogue, refit
 from finetune_core.parts.heads import ConcatPool
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, store
@@ -80,6 +80,61 @@ def test_layers_are_found_held_and_let_go(open_page: Open, tiny: Recipe) -> None
     app.text_input(key="tree-words").set_value("layer(")
     again(app)
     assert "layer( is no regular expression" in "\n".join(caption.value for caption in app.caption).replace("\\", "")
+
+
+def test_what_is_found_learns_at_a_rate_of_its_own(open_page: Open, tiny: Recipe) -> None:
+    saved(tiny.with_value("phases.0.thaw", ["layer4", "head"]))
+    app = opened(open_page)
+    app.text_input(key="tree-words").set_value("bn1")
+    again(app)
+    app.text_input(key="by-name-factor").set_value("a tenth")
+    again(app)
+    assert app.button(key="by-name").disabled, "what cannot be read cannot be set"
+    app.text_input(key="by-name-factor").set_value("0,1")
+    again(app)
+    app.button(key="by-name").click()
+    again(app)
+    assert draft().phases[0].by_name == {"bn1": 0.1}
+    app.text_input(key="tree-words").set_value("conv1")
+    again(app)
+    app.button(key="by-name").click()
+    again(app)
+    assert draft().phases[0].by_name == {"bn1": 0.1, "conv1": 10.0}
+    chosen = app.multiselect(key="several:Rate by name")
+    assert chosen.options == ["bn1 × 0.1", "conv1 × 10"]
+    chosen.set_value(["conv1"])
+    again(app)
+    assert draft().phases[0].by_name == {"conv1": 10.0}
+
+
+def test_norm_layers_of_a_group_have_a_policy(open_page: Open, tiny: Recipe) -> None:
+    saved(tiny.with_value("phases.0.norms", {"layer*": "hold"}))
+    app = open_page("layers")
+    app.session_state["more-stages"] = True
+    app.run()
+    assert [app.selectbox(key=f"norms:{name}").value for name in ("stem", "layer1", "layer4")] == ["", "hold", "hold"]
+    app.selectbox(key="norms:layer4").set_value("batch")
+    app.session_state["more-stages"] = True
+    app.run()
+    assert draft().phases[0].norms == {"layer1": "hold", "layer2": "hold", "layer3": "hold", "layer4": "batch"}
+    app.selectbox(key="norms:layer1").set_value("")
+    app.session_state["more-stages"] = True
+    app.run()
+    assert not app.exception
+    assert draft().phases[0].norms == {"layer2": "hold", "layer3": "hold", "layer4": "batch"}
+
+
+def test_another_backbone_leaves_what_was_said_of_single_layers_behind(tiny: Recipe) -> None:
+    recipe = tiny.with_values({"phases.0.by_name": {"bn1": 2.0}, "phases.0.norms": {"layer4": "hold", "head": "batch"}})
+    other = refit.with_backbone(recipe, refit.named("mobilenetv2_100"))
+    assert other.phases[0].by_name == {}
+    assert other.phases[0].norms == {"head": "batch"}
+    split = refit.with_model(recipe, recipe.model.replace(split=("layer4",)))
+    assert {name for name, how in split.phases[0].norms.items() if how == "hold"} == {
+        "layer4.0.conv1",
+        "layer4.0.conv2",
+        "layer4.0.downsample",
+    }
 
 
 def test_another_head_refits_what_was_thawed(open_page: Open) -> None:

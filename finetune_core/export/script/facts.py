@@ -21,7 +21,8 @@ from finetune_core.parts.backbones.spec import Origin, Plan
 from finetune_core.parts.backbones.state_dicts import Found
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import Targets, targets_from
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Phase, Recipe, holding
+from finetune_core.recipe.holding import Weight
 from finetune_core.records import Report
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Blueprint:
     last: str  # an expression for the last layer
     groups: dict[str, tuple[str, ...]]  # how the names of each layer group's parameters and modules begin
     held: tuple[tuple[str, ...], ...]  # of each phase: how the names begin that are held in thawed groups
+    factors: tuple[dict[str, float], ...]  # of each phase: parameters with a factor on their group's rate
     channels: tuple[int, int]  # to be adapted to before the weights are filled in, and after; 0: as it is
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -146,7 +148,7 @@ def outline(recipe: Recipe, outputs: int, report: Report | None = None) -> Bluep
         found = model.backbone.fitted(body, tree, file.path.name)
     then = recipe.data.channels if recipe.data.channels != network.channels else 0
     model.backbone.take(recipe.data.channels, network)
-    last = _last(network)
+    last, weights = _last(network), holding.weights(network.module)
     spoken = (old_classifier, *(place for place, _ in network.fitting.layers), last)
     return Blueprint(
         origin,
@@ -161,10 +163,16 @@ def outline(recipe: Recipe, outputs: int, report: Report | None = None) -> Bluep
         expression(network.module, last),
         {group.name: _begins(network.module, group) for group in network.groups},
         tuple(_held(network, phase.thaw, phase.hold) for phase in recipe.phases),
+        tuple(_factors(weights, phase) for phase in recipe.phases),
         (first, then),
         network.mean,
         network.std,
     )
+
+
+def _factors(weights: Sequence[Weight], phase: Phase) -> dict[str, float]:
+    meant = holding.rules_of(weights, phase.by_name)
+    return {name: holding.factor(phase.by_name, rules) for name, rules in meant.items()}
 
 
 def _last(network: Network) -> str:

@@ -117,11 +117,15 @@ def freezing(phases: Sequence[Phase]) -> str:
         "    for name, module in model.named_modules():",
         f"        module.train(group_of(name) is None or {learns})",
     ]
-    if any(phase.norm_statistics != "hold" for phase in phases):
+    if any(phase.norm_statistics != "hold" or phase.norms for phase in phases):
+        how = '"update" if module.training else phase["norms"]'
+        if any(phase.norms for phase in phases):
+            how = f'phase["norms_of"].get(group_of(name), {how})'
         lines += [
-            '        if hasattr(module, "running_mean"):  # by each batch, though the weights stay',
-            '            module.track_running_stats = module.training or phase["norms"] != "batch"',
-            '            module.training = module.training or phase["norms"] != "hold"',
+            '        if hasattr(module, "running_mean"):  # by each batch, or by what is kept',
+            f"            how = {how}",
+            '            module.track_running_stats = how != "batch"',
+            '            module.training = how != "hold"',
         ]
     return "\n".join(lines)
 

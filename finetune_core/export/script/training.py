@@ -13,6 +13,7 @@ from finetune_core.parts.losses import Weighted
 from finetune_core.parts.tasks import NUMBERS, TAGS
 from finetune_core.recipe import Phase, Recipe, Training, plan
 
+OF_ITS_NAME = 'phase["factors"].get(group["weight"], 1.0)'
 HALF = {"bf16": "torch.bfloat16", "fp16": "torch.float16"}
 
 
@@ -38,14 +39,8 @@ def optimizer(recipe: Recipe, facts: Facts) -> str:
     even = len(set(decays.values())) == 1
     decay = repr(training.optimizer.weight_decay) if even else "DECAY[group]"
     lines = [] if even else [bracketed("DECAY = {", [f"{n!r}: {d!r}" for n, d in decays.items()], "}")]
+    lines += _single_groups(training, decay) if by_name(recipe) else _groups(training, decay)
     lines += [
-        "groups = []",
-        "for group in GROUPS:",
-        "    mine = [weight for name, weight in model.named_parameters() if group_of(name) == group]",
-        "    matrices, vectors = [w for w in mine if w.ndim > 1], [w for w in mine if w.ndim <= 1]",
-        f'    groups.append({{"params": matrices, "name": group, "lr": 0.0, "weight_decay": {decay}}})',
-        '    groups.append({"params": vectors, "name": group, "lr": 0.0, "weight_decay": '
-        + (f"{decay}}})" if training.decay_all else "0.0})  # norm layers and biases"),
         f"optimizer = {training.optimizer.call().code('groups', room=108)}",
     ]
     if training.precision == "fp16":
@@ -54,6 +49,34 @@ def optimizer(recipe: Recipe, facts: Facts) -> str:
         average = f"AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn({training.ema!r}))"
         lines.append(f"average = {average}  # what is measured and saved")
     return "\n".join(lines)
+
+
+def _groups(training: Training, decay: str) -> list[str]:
+    return [
+        "groups = []",
+        "for group in GROUPS:",
+        "    mine = [weight for name, weight in model.named_parameters() if group_of(name) == group]",
+        "    matrices, vectors = [w for w in mine if w.ndim > 1], [w for w in mine if w.ndim <= 1]",
+        f'    groups.append({{"params": matrices, "name": group, "lr": 0.0, "weight_decay": {decay}}})',
+        '    groups.append({"params": vectors, "name": group, "lr": 0.0, "weight_decay": '
+        + (f"{decay}}})" if training.decay_all else "0.0})  # norm layers and biases"),
+    ]
+
+
+def _single_groups(training: Training, decay: str) -> list[str]:
+    own = decay if training.decay_all else f"{decay} if weight.ndim > 1 else 0.0"
+    return [
+        "groups = []  # one for each parameter: some have rates of their own",
+        "for name, weight in model.named_parameters():",
+        "    group = group_of(name)",
+        f"    decay = {own}",
+        '    groups.append({"params": [weight], "name": group, "weight": name, "lr": 0.0, "weight_decay": decay})',
+    ]
+
+
+def by_name(recipe: Recipe) -> bool:
+    """Whether any phase has rates for parameters by their names."""
+    return any(phase.by_name for phase in recipe.phases)
 
 
 def schedules(recipe: Recipe) -> str:
@@ -108,7 +131,13 @@ def _thawed(recipe: Recipe, facts: Facts, index: int, shown: Sequence[Phase]) ->
     items = [bracketed('"rates": {', rates, "}", room=108)]
     if any(each.hold for each in shown):
         items.append(bracketed('"held": (', [*map(repr, facts.blueprint.held[index])], ")", room=108))
-    if any(each.norm_statistics != "hold" for each in shown):
+    if by_name(recipe):
+        factors = [f"{name!r}: {factor!r}" for name, factor in facts.blueprint.factors[index].items()]
+        items.append(bracketed('"factors": {', factors, "}", room=108))
+    if any(each.norms for each in shown):
+        kinds = [f"{name!r}: {how!r}" for name, how in plan.norm_statistics(phase, list(peaks)).items()]
+        items.append(bracketed('"norms_of": {', kinds, "}", room=108))
+    if any(each.norm_statistics != "hold" or each.norms for each in shown):
         items.append(f'"norms": "{phase.norm_statistics}"')
     return items
 
@@ -292,6 +321,7 @@ def loop(recipe: Recipe) -> str:
         '            share = phase["schedule"](step, steps, per_epoch, losses)',
         "            for group in optimizer.param_groups:",
         '                group["lr"] = phase["rates"].get(group["name"], 0.0) * share',
+        *([f'                group["lr"] *= {OF_ITS_NAME}'] if by_name(recipe) else []),
         *(_with_momentum(recipe) if _moves_momentum(recipe) else []),
         "            loss = learn(images, wanted)",
         *(["            average.update_parameters(model)"] if recipe.training.ema else []),
@@ -357,7 +387,7 @@ for number, (images, wanted) in zip(range({sweep.steps}), endless()):
     rates = {{
 {shown}    }}
     for group in optimizer.param_groups:
-        group["lr"] = rates.get(group["name"], 0.0)
+        group["lr"] = rates.get(group["name"], 0.0){f" * {OF_ITS_NAME}" if by_name(recipe) else ""}
     loss = learn(images, wanted)
     print(json.dumps({{"lr": lr, "loss": loss}}), flush=True)
 {stop}# The rate is right where the loss fell steepest over log10(lr). The weights are spoilt: build the model anew.'''

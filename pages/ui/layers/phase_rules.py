@@ -9,7 +9,7 @@ import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.parts.numbers import written
-from finetune_core.recipe import Recipe, Training, milestones, plan, rules
+from finetune_core.recipe import Phase, Recipe, Training, milestones, plan, presets, rules
 from pages.ui.kit import fields, numbers, phasing, state
 from pages.ui.kit.shell import error_card, plain
 
@@ -24,6 +24,7 @@ def more(recipe: Recipe, names: Sequence[str]) -> None:
         with right:
             _rates(recipe, names)
             fields.field(phasing.place("norm_statistics"), label=phasing.label("Norm statistics"))
+            _norms(names)
             _decay(recipe, names)
 
 
@@ -47,6 +48,30 @@ def _phases(recipe: Recipe, names: Sequence[str]) -> None:
         with st.popover("Milestones", icon=":material/data_object:", width="content"):
             take_milestones(names)
             _give_milestones(recipe, names)
+
+
+def _norms(names: Sequence[str]) -> None:
+    knob = Phase.knob("norms")
+    words = {"": "as usual", **knob.words}
+    st.markdown(f"**{phasing.label(knob.title)}**", help=knob.help)
+    st.caption("As usual: thawed groups adapt, frozen ones do as chosen above.")
+    now = plan.norm_statistics(presets.known_only(phasing.chosen(), names), names)
+    with st.container(horizontal=True, gap="small"):
+        for name in names:
+            st.selectbox(
+                name,
+                list(words),
+                index=list(words).index(now.get(name, "")),
+                format_func=words.__getitem__,
+                width=130,
+                **state.callback(state.seed(f"norms:{name}", now.get(name, "")), _set_norms, names, name),
+            )
+
+
+def _set_norms(names: Sequence[str], name: str, how: str) -> None:
+    phase = phasing.chosen()
+    single = {**plan.norm_statistics(presets.known_only(phase, names), names), name: how}
+    state.edit_value(phasing.place("norms"), {group: each for group, each in single.items() if each})
 
 
 def _decay(recipe: Recipe, names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from finetune_core.errors import UserError
 from finetune_core.figures.colours import faded
 from finetune_core.network import catalogue, tree
 from finetune_core.network.tree import Node, Tree
-from finetune_core.parts.numbers import Scale
+from finetune_core.parts.numbers import Scale, written
 from finetune_core.recipe import Model, Phase, Recipe, holding, regroup
 from finetune_core.recipe.names import HEAD, freeze_to, thawed
 from pages.ui.kit import numbers, phasing, shell, state, warm
@@ -23,20 +23,24 @@ DEPTHS = {1: "Top", 2: "2 deep", 3: "3 deep", 0: "All"}
 SHOWN = 3  # matching parameters that are named
 MANY = 12  # rows, from which on the table scrolls
 ANY = "Any kind of layer"
+TEN = 10.0  # times the group's rate, what is offered first (seed 004)
 Edit = Callable[[list[str]], None]
 STEP = "\u2003"  # an em space: indents a tree within a cell
 
 
 def more(recipe: Recipe, names: Sequence[str], outputs: int) -> None:
     """Groups first, which need no torch; then the tree, which does."""
-    label = "More: layer groups and held layers"
+    label = "More: layer groups and single layers"
     place = st.expander(label, icon=":material/account_tree:", key="more-tree", on_change="rerun")
     if not place.open:
         return
     with place:
         _groups(recipe.model, names)
-        st.markdown(f"**{phasing.label('Held layers')}**")
-        st.caption("What stays frozen inside thawed groups. Find layers by name or kind, look at them, then hold them.")
+        st.markdown(f"**{phasing.label('Single layers')}**")
+        st.caption(
+            "What stays frozen inside thawed groups, or learns at a rate of its own. Find layers by name or kind, look "
+            "at them, then hold them or set their rate."
+        )
         _network(recipe, outputs)
 
 
@@ -74,13 +78,21 @@ def _groups(model: Model, names: Sequence[str]) -> None:
         st.button("The network's own groups", icon=":material/undo:", key="own-groups", type="tertiary", on_click=back)
 
 
-def _several(label: str, names: Sequence[str], chosen: Sequence[str], edit: Edit, help: str) -> None:
+def _several(
+    label: str,
+    names: Sequence[str],
+    chosen: Sequence[str],
+    edit: Edit,
+    help: str,
+    shown: Callable[[str], str] = str,
+) -> None:
     key = state.seed(f"several:{label}", list(chosen))
     st.multiselect(
         label,
         list(names),
         list(chosen),
         help=help,
+        format_func=shown,
         placeholder="None",
         **state.callback(key, edit),
     )
@@ -167,7 +179,7 @@ def _counted(kind: str, kinds: Mapping[str, int]) -> str:
 
 
 def _found(whole: Tree, phase: Phase, rule: str) -> tuple[str, ...] | None:
-    """What a rule means, in words, with the button that holds it; nothing where none is asked for."""
+    """What a rule means, in words, with buttons for it; nothing where none is asked for."""
     if not rule:
         return None
     try:
@@ -189,7 +201,30 @@ def _found(whole: Tree, phase: Phase, rule: str) -> tuple[str, ...] | None:
             on_click=_hold,
             args=(rule,),
         )
+        _at_a_rate(phase, rule, bool(found))
     return found
+
+
+def _at_a_rate(phase: Phase, rule: str, found: bool) -> None:
+    """A factor on the rate of what the rule means."""
+    kept = f"by-name:{phasing.index()}:{rule}"
+    now, take = partial(state.value, kept, phase.by_name.get(rule, TEN)), partial(state.keep, kept)
+    entry = numbers.Entry("by-name-factor", "Times the rate", Phase.knob("by_name").each, now, take)
+    numbers.number(entry, width=150)
+    st.button(
+        "Set their rate",
+        icon=":material/speed:",
+        key="by-name",
+        disabled=not found or numbers.wrong(entry),
+        on_click=_rate,
+        args=(rule, entry),
+    )
+
+
+def _rate(rule: str, entry: numbers.Entry) -> None:
+    if not numbers.wrong(entry):
+        others = {each: factor for each, factor in phasing.chosen().by_name.items() if each != rule}
+        state.edit_value(phasing.place("by_name"), {**others, rule: entry.now()})
 
 
 def _hold(rule: str) -> None:
@@ -204,6 +239,15 @@ def _held(phase: Phase) -> None:
             phase.hold,
             lambda chosen: state.edit_value(phasing.place("hold"), list(chosen)),
             "Take a rule out to let its layers learn with their group again.",
+        )
+    if phase.by_name:
+        _several(
+            phasing.label("Rate by name"),
+            list(phase.by_name),
+            list(phase.by_name),
+            lambda chosen: state.edit_value(phasing.place("by_name"), {rule: phase.by_name[rule] for rule in chosen}),
+            "Take a rule out to let its weights learn at their group's rate again.",
+            lambda rule: f"{rule} × {written(phase.by_name[rule], 3)}",
         )
 
 

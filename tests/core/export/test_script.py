@@ -155,7 +155,11 @@ def in_phases(files: Files) -> dict[str, Any]:
         },
         "phases": [
             everything(thaw=["head"], schedule={"kind": "step", "every": 1}, epochs=2),
-            everything(hold=["type:BatchNorm2d", "conv2"], schedule={"kind": "linear", "warmup": 0.5}),
+            everything(
+                hold=["type:BatchNorm2d", "conv2"],
+                by_name={"conv1": 10, r"layer3\.0": 0.5},
+                schedule={"kind": "linear", "warmup": 0.5},
+            ),
             everything(
                 thaw=["layer3", "head"],
                 norm_statistics="update",
@@ -163,6 +167,7 @@ def in_phases(files: Files) -> dict[str, Any]:
                 schedule={"kind": "one_cycle", "cycle_momentum": True, "warmup": 0.3},
             ),
             everything(thaw=["layer4*", "head"], norm_statistics="batch", schedule={"kind": "linear"}),
+            everything(norms={"layer4*": "hold", "layer3": "batch"}, schedule={"kind": "linear"}),
             everything(schedule={"kind": "linear"}),
         ],
         "training": {

@@ -166,6 +166,18 @@ def test_steps_that_change_weights_beyond_recognition():
     assert told(2.0, 2.0, group="head") == [], "a new head starts small"
 
 
+def test_norms_that_leave_two_networks():
+    def told(*pairs):
+        rows = course(falling(20 * len(pairs)))
+        for number, pair in enumerate(pairs):
+            rows.insert(21 * number + 20, epoch(number, 1.0, 1.0, best=True) | {"norm_losses": pair})
+        return titles(rows, RECIPE.with_value("phases.0.norm_statistics", "batch"))
+
+    assert told([0.5, 2.6], [0.4, 2.5]) == ["It is measured otherwise than it trains"]
+    assert told([0.5, 2.6]) == told([0.5, 2.6], [0.5, 0.6]) == told([0.01, 0.05], [0.01, 0.05]) == []
+    assert told(None, None) == []
+
+
 def test_fp16_that_overflows_again_and_again():
     fp16 = RECIPE.with_value("training.precision", "fp16")
     rows = course(falling(300))

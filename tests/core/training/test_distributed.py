@@ -14,21 +14,24 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from finetune_core import records
 from finetune_core.cli import main
 from finetune_core.data.loader import Batches
+from finetune_core.errors import UserError
 from finetune_core.parts import Job
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe, parse
 from finetune_core.recipe.changes import parsed
 from finetune_core.records import Event, Find, Suggestions
-from finetune_core.runs import launch, store
+from finetune_core.runs import launch, preflight, store
 from finetune_core.runs.jobs import Race, RangeTest
 from finetune_core.runs.store import Run
 from finetune_core.runs.work import torchrun
 from finetune_core.runs.work.torchrun import lead
 from finetune_core.runs.work.worker import work
+from finetune_core.training import distributed, session
 from tests.conftest import paint
 
 SCRIPT = Path(__file__).with_name("in_ranks.py")
@@ -307,3 +310,36 @@ def _wait(condition) -> None:
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_efficientnet"])
+def test_norms_over_all_processes_are_torchs_and_the_same_network(
+    tiny: Recipe, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What torch does on GPUs is torch's; here: every batch norm is one, and names, numbers and answers stay."""
+    made = session.prepare(tiny.with_values({"model.backbone.architecture": architecture, "phases.0.thaw": ["*"]}))
+    module, images = made.network.module.eval(), made.normalised(next(made.valid.epoch(0))[0])
+    with torch.no_grad():
+        before, answer = {name: value.clone() for name, value in module.state_dict().items()}, module(images)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    distributed.share_norms(module, torch.device("cuda", 0))
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    assert len(norms) > 5
+    assert {isinstance(layer, nn.SyncBatchNorm) for layer in norms} == {True}
+    after = module.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    with torch.no_grad():
+        assert torch.equal(module.eval()(images), answer)
+
+
+def test_norms_over_all_processes_are_refused_on_a_cpu_before_any_work(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny.with_values({"training.sync_norm": True, "training.processes": 2, "training.device": "cpu"})
+    told = [finding for finding in preflight.findings(recipe) if finding.error]
+    assert [(each.title, each.mend.path) for each in told] == [("Processes", "training.sync_norm")]
+    assert not [finding for finding in preflight.findings(recipe.with_value("training.processes", 1)) if finding.error]
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    with pytest.raises(UserError, match="Norms cannot go over all processes"):
+        distributed.share_norms(nn.BatchNorm2d(3), torch.device("cpu"))

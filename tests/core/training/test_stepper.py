@@ -1,6 +1,7 @@
 """The step of training and of the range test: the same mathematics as torch, by itself and in a loop of plain torch."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from finetune_core.errors import UserError
 from finetune_core.finder import range_test
 from finetune_core.finder.sweep import Sweep
 from finetune_core.recipe import Phase, Recipe, plan
@@ -170,7 +172,57 @@ def test_a_loop_of_plain_torch_gives_the_same_losses_to_the_last_bit(tiny: Recip
     assert (ours, measured) == plain_torch(recipe)
 
 
-def plain_torch(recipe: Recipe) -> tuple[list[float], list[float]]:
+def test_rates_by_name_are_those_of_plain_torch(tiny: Recipe) -> None:
+    rules = {r"layer4\.0": 10.0, "type:BatchNorm2d": 0.5, "type:Conv2d": 3.0, r"layer4\.0\.conv1": 0.1}
+    recipe = changed(tiny, optimizer={"kind": "adamw", "weight_decay": 0.1}).with_value("phases.0.by_name", rules)
+    made = session.prepare(recipe)
+    records = list(Trainer(made).run())
+    ours = [record.loss for record in records if record.kind == "step"]
+    assert ours == plain_torch(recipe, by_hand)[0]
+    assert ours != plain_torch(recipe)[0]
+    first = next(record for record in records if record.kind == "step")
+    assert first.lr == plan.plan(recipe, made.names, made.train.steps)[0]["lr"], "told are the groups' own rates"
+
+
+def by_hand(module: nn.Module, name: str) -> float:
+    """What those rules mean: the last that fits."""
+    kind = type(module.get_submodule(name.rpartition(".")[0]))
+    if name.startswith("layer4.0.conv1"):
+        return 0.1
+    if kind is nn.Conv2d:
+        return 3.0
+    if issubclass(kind, nn.BatchNorm2d):
+        return 0.5
+    return 10.0 if name.startswith("layer4.0") else 1.0
+
+
+def test_each_phase_has_its_own_rates_by_name(tiny: Recipe) -> None:
+    first = {"epochs": 1, "thaw": ["*"], "by_name": {"bn": 7.0}, "schedule": {"kind": "constant"}}
+    recipe = tiny.with_value("phases", [first, {**first, "by_name": {}}, {**first, "by_name": {"bn": 2, "^fc": 5}}])
+    made = session.prepare(recipe)
+    trainer, seen = Trainer(made), {}
+    names = {id(weight): name for name, weight in made.network.module.named_parameters()}
+    for record in trainer.run():
+        if record.kind == "step":
+            for group in trainer.stepper.optimizer.param_groups:
+                for weight in group["params"]:
+                    seen.setdefault(record.phase, {})[names[id(weight)]] = group["lr"] / recipe.phases[0].learning_rate
+    norms = [name for name in seen[0] if ".bn" in name]
+    heads = [name for name in seen[0] if name.startswith("fc.")]
+    assert len(norms) > len(heads) > 0
+    assert [{seen[phase][name] for name in norms} for phase in range(3)] == [{7.0}, {1.0}, {2.0}]
+    assert [{seen[phase][name] for name in heads} for phase in range(3)] == [{1.0}, {1.0}, {5.0}]
+
+
+def test_a_rate_for_names_that_nothing_has_is_refused_before_the_first_step(tiny: Recipe) -> None:
+    made = session.prepare(tiny.with_value("phases.0.by_name", {"attention": 10.0}))
+    with pytest.raises(UserError, match="No parameter's name holds attention"):
+        Stepper(made)
+
+
+def plain_torch(
+    recipe: Recipe, factor: Callable[[nn.Module, str], float] = lambda module, name: 1.0
+) -> tuple[list[float], list[float]]:
     """The recipe's one phase, everything thawed, as one would write it without Thaw: losses of steps and of epochs."""
     made, training = session.prepare(recipe), recipe.training
     model, phase = made.network.module, recipe.phases[0]
@@ -182,6 +234,7 @@ def plain_torch(recipe: Recipe) -> tuple[list[float], list[float]]:
                 "params": [parameter],
                 "weight_decay": 0.1 * factors[owner[name]] * (parameter.ndim > 1 or training.decay_all),
                 "name": owner[name],
+                "factor": factor(model, name),
             }
             for name, parameter in model.named_parameters()
         ]
@@ -195,7 +248,7 @@ def plain_torch(recipe: Recipe) -> tuple[list[float], list[float]]:
         for images, labels in made.train.epoch(epoch):
             row = next(rates)
             for group in optimizer.param_groups:
-                group["lr"] = row["lr"][group["name"]]
+                group["lr"] = row["lr"][group["name"]] * group["factor"]
             optimizer.zero_grad()
             total = 0.0
             for some, wanted in zip(

@@ -1,5 +1,6 @@
 """The truth check sees every way in which a frozen group can move or a thawed one stand still, and changes nothing."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -12,7 +13,7 @@ from finetune_core.network.freezing import Division, divide, in_phase, param_gro
 from finetune_core.network.network import Network
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.records import Record
-from finetune_core.runs import store
+from finetune_core.runs import preflight, store
 from finetune_core.runs.work import worker
 from finetune_core.runs.work.worker import work
 from finetune_core.training import session
@@ -303,6 +304,62 @@ def test_what_normalised_by_the_batch_has_statistics_again_once_it_thaws(recipe:
     assert (norm.training, norm.track_running_stats) == (True, True)
     divide(network, ["head"]).train_mode()
     assert (norm.training, norm.track_running_stats) == (False, True)
+
+
+def test_single_groups_have_a_policy_of_their_own(recipe: Recipe) -> None:
+    """layer4 learns and is held, stem and layer2 adapt, what else is frozen goes by the batch and keeps nothing."""
+    norms = {"s*": "update", "layer2": "update", "layer4": "hold"}
+    made = session.prepare(recipe.with_values({"phases.0.norm_statistics": "batch", "phases.0.norms": norms}))
+    module = made.network.module
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    records = list(Trainer(made).run())
+    after = module.state_dict()
+    statistics = [name for name in before if "running_" in name]
+    moved = {name.split(".")[0] for name in statistics if not torch.equal(before[name], after[name])}
+    assert moved == {"conv1", "bn1", "layer2"}
+    assert not torch.equal(before["layer4.0.bn1.weight"], after["layer4.0.bn1.weight"]), "its weights learn"
+    assert "stem, layer1, layer2, layer3 stand still, but for their norm statistics" in checks(records)[0]
+    # the same in plain torch: the loss of the first step
+    plain = session.prepare(recipe)
+    own, (images, labels) = plain.network.module, next(plain.train.epoch(0))
+    own.load_state_dict(before)
+    own.train().layer4.eval()
+    with torch.no_grad():
+        wanted = float(plain.loss(own(plain.normalised(images)), labels))
+    assert next(record.loss for record in records if record.kind == "step") == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_policy_for_a_group_that_is_not_there_is_told_before_the_run(recipe: Recipe) -> None:
+    wrong = recipe.with_value("phases.0.norms", {"layer9": "hold"})
+    told = [finding.text for finding in preflight.layers(wrong) if finding.level == "error"]
+    assert told[0].startswith("There is no layer group called layer9.")
+
+
+def test_how_far_training_and_measuring_are_apart_is_measured_and_leaves_no_trace(recipe: Recipe) -> None:
+    made = session.prepare(recipe.with_value("phases.0.norm_statistics", "batch"))
+    trainer = Trainer(made)
+    module = made.network.module
+    for record in trainer.run():
+        if record.kind != "epoch":
+            continue
+        if record.phase == 1:
+            assert record.norm_losses is None, "all norm layers hold"
+            continue
+        before, random = copy.deepcopy(module.state_dict()), torch.get_rng_state()
+        modes = [layer.training for layer in module.modules()]
+        images, labels = (each[: recipe.training.batch_size] for each in next(made.valid.epoch(0)))
+        own = copy.deepcopy(module).eval()
+        with torch.no_grad():
+            measured = float(made.loss(own(made.normalised(images)), labels))
+            for layer in own.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.train()
+            by_batch = float(made.loss(own(made.normalised(images)), labels))
+        assert record.norm_losses == pytest.approx((by_batch, measured), rel=1e-5)
+        assert abs(by_batch - measured) > 1e-3
+        assert modes == [layer.training for layer in module.modules()]
+        assert torch.equal(random, torch.get_rng_state())
+        assert all(torch.equal(value, module.state_dict()[name]) for name, value in before.items())
 
 
 def test_the_range_test_keeps_to_the_policy_too(recipe: Recipe) -> None:

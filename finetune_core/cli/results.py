@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -54,6 +54,11 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--name", default="", metavar="NAME", help="what to look for (default: what is likeliest)")
     help = "ask its layers, or cover part after part, which is slow (default layers)"
     one.add_argument("--way", choices=["layers", "covering"], default="layers", help=help)
+    one = commands.add(features, "run", "json")
+    help = "a file ending in .npz (NumPy) or .csv"
+    one.add_argument("--out", type=Path, metavar="FILE", help=help)
+    help = "nearest training images that name a validation image (default 10)"
+    one.add_argument("--neighbours", type=whole(1), default=10, metavar="N", help=help)
     one = commands.add(card, "run")
     help = "a file ending in .md, with a folder of pictures beside it, or in .html, with the pictures inside"
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help=help)
@@ -294,6 +299,32 @@ def explain(options: Options) -> None:
             written += 1
     if not written:
         raise UserError("None of the images can be read.", hint="Name pictures that can be opened.")
+
+
+def features(options: Options) -> None:
+    """Say how well a model's features alone tell images apart, by nearest neighbours; write the features to a file."""
+    from finetune_core.understand import embedding
+
+    run, out = open_run(options), options.out and places.expanded(options.out)
+    made: dict[str, Callable[[Any], str | bytes]] = {".npz": embedding.packed, ".csv": embedding.table}
+    if out and out.suffix not in made:
+        raise UserError(f"{shown(out.name)} ends in neither .npz nor .csv.", hint="Name such a file as --out.")
+    with Bar("Looking at all images") as count:
+        seen = embedding.look(run, count)
+    if out:
+        write(out, made[out.suffix](seen))
+    right = embedding.by_neighbours(seen, options.neighbours) if run.recipe.task.exclusive else None
+    if options.json:
+        about = {"images": len(seen.paths), "features": seen.features.shape[1], "neighbours": options.neighbours}
+        print_json({**about, "right": right, "out": str(out) if out else None})
+        return
+    print(f"{counted(len(seen.paths), 'image')}, {counted(seen.features.shape[1], 'feature')} each")
+    if right is not None:
+        print(
+            f"Named right by {counted(options.neighbours, 'nearest training image')}: {right:.1%} of validation images"
+        )
+    if out:
+        print(f"Wrote {shown(out)}.")
 
 
 def card(options: Options) -> None:

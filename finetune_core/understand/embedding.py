@@ -5,7 +5,9 @@ The features of all images are worked out once for the weights that the run has,
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +35,8 @@ from finetune_core.understand.predict import Predictor
 AXES = 50  # principal axes that a map is made from, as van der Maaten and Hinton 2008 do
 MOST = 4000  # images on a map, of more so many from all over them
 FEWEST = 4  # images that make a map
-NEIGHBOURS = 10  # of which one at least shares an image's label, or it is strange
+NEIGHBOURS = 10  # of which one at least shares an image's label, or it is strange; and of which a label is asked
+PIECE = 1000  # images that are asked at once
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,41 @@ def mapped(seen: Look) -> Map:
     axes = PCA(min(AXES, images, some.even.shape[1]), random_state=0).fit_transform(some.even)
     flat = TSNE(perplexity=min(30.0, (images - 1) / 3), init="pca", random_state=0, n_jobs=-1).fit_transform(axes)
     return Map(some, flat.astype(np.float32), _strange(some))
+
+
+def by_neighbours(seen: Look, most: int = NEIGHBOURS) -> float:
+    """The share of the validation images whose label most of their nearest training images have (kNN by cosine).
+
+    So many neighbours count, of a draw the label that comes first. A UserError where a side has no image.
+    """
+    known, labels = np.unique(seen.labels, return_inverse=True)
+    learned, asked = seen.even[~seen.valid], seen.even[seen.valid]
+    if not (len(learned) and len(asked)):
+        raise UserError("There are no neighbours.", "One side of the split has no image.", "Look at another run.")
+    theirs, right, most = labels[~seen.valid], 0, min(most, len(learned))
+    for start in range(0, len(asked), PIECE):
+        near = np.argpartition(-(asked[start : start + PIECE] @ learned.T), most - 1, axis=1)[:, :most]
+        votes = np.stack([(theirs[near] == label).sum(1) for label in range(len(known))])
+        right += int((votes.argmax(0) == labels[seen.valid][start : start + PIECE]).sum())
+    return right / len(asked)
+
+
+def packed(seen: Look) -> bytes:
+    """Features as NumPy's .npz: images, labels, valid and features."""
+    file = io.BytesIO()
+    images = np.array([str(path) for path in seen.paths])
+    np.savez_compressed(file, images=images, labels=np.array(seen.labels), valid=seen.valid, features=seen.features)
+    return file.getvalue()
+
+
+def table(seen: Look) -> str:
+    """The same as CSV: an image in each row."""
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow(["image", "label", "valid", *(f"feature {number}" for number in range(seen.features.shape[1]))])
+    for path, label, valid, row in zip(seen.paths, seen.labels, seen.valid, seen.features, strict=True):
+        writer.writerow([path, label, int(valid), *(f"{each:.6g}" for each in row)])
+    return rows.getvalue()
 
 
 def _look(run: Run, weights: object, predictor: Predictor, count: Count | None) -> Look:

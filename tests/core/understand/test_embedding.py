@@ -1,5 +1,7 @@
 """What looks alike to a model: nearest images and a map, by features that are kept for the weights of the run."""
 
+import csv
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KNeighborsClassifier
 
 from finetune_core import places
+from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.finder import embedded
 from finetune_core.recipe import Recipe
@@ -48,6 +51,38 @@ def test_alike_ones_lie_together_and_the_strange_one_is_told() -> None:
     assert (embedding.mapped(seen).places == made.places).all(), "the same map each time"
     features = (seen.features - seen.features.mean(0)) / (seen.features.std(0) + embedded.TINY)
     assert seen.even @ seen.even.T == pytest.approx(cosine_similarity(features), abs=1e-4)
+
+
+@pytest.mark.parametrize("most", [1, 5, 10])
+def test_neighbours_name_as_those_of_scikit_learn(most: int) -> None:
+    draw = np.random.default_rng(3)
+    labels = draw.integers(0, 4, 1500)
+    features = (draw.normal(0, 1, (4, 12))[labels] + draw.normal(0, 1.5, (1500, 12))).astype(np.float32)
+    paths = tuple(Path(f"{number}.png") for number in range(1500))
+    seen = Look(paths, tuple("abcd"[label] for label in labels), np.arange(1500) % 10 != 0, features)
+    theirs = KNeighborsClassifier(most, metric="cosine", algorithm="brute").fit(
+        seen.even[~seen.valid], labels[~seen.valid]
+    )
+    wanted = theirs.score(seen.even[seen.valid], labels[seen.valid])
+    assert 0.3 < wanted < 0.95
+    assert embedding.by_neighbours(seen, most) == pytest.approx(wanted, abs=1e-12)
+    one_sided = replace(seen, valid=np.ones(1500, bool))
+    with pytest.raises(UserError, match="no neighbours"):
+        embedding.by_neighbours(one_sided)
+
+
+def test_features_are_written_for_numpy_and_as_a_table(run: Run, tmp_path: Path) -> None:
+    seen = embedding.look(run)
+    kept = np.load(io.BytesIO(embedding.packed(seen)))
+    assert np.array_equal(kept["features"], seen.features)
+    assert kept["images"].tolist() == [str(path) for path in seen.paths]
+    rows = list(csv.DictReader(io.StringIO(embedding.table(seen))))
+    assert [row["label"] for row in rows] == kept["labels"].tolist() == list(seen.labels)
+    assert [float(row["feature 3"]) for row in rows] == pytest.approx(seen.features[:, 3].tolist(), rel=1e-5)
+    out = tmp_path / "features.csv"
+    assert main(["features", str(run.path), "--out", str(out)]) == 0
+    assert out.read_text() == embedding.table(seen)
+    assert main(["features", str(run.path), "--out", str(tmp_path / "features.txt")]) == 2
 
 
 def test_few_images_have_a_map_or_are_told_so() -> None:

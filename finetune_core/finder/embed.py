@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from finetune_core.data.cache import filled
 from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline
 from finetune_core.errors import UserError
 from finetune_core.finder.embedded import Embedding
-from finetune_core.finder.scout import pooled
 from finetune_core.network import build
 from finetune_core.network.network import Network
+from finetune_core.network.tapped import tapped
 from finetune_core.parts.heads import Linear
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Recipe
@@ -53,14 +53,6 @@ def embed(recipe: Recipe, folder: Path, names: Sequence[str], report: Report = s
 def features(network: Network, images: Tensor) -> Tensor:
     """What goes into the head, (N, D) on the CPU, of raw images (0 to 255, N × C × H × W)."""
     mean, std = (torch.tensor(each, device=images.device).view(1, -1, 1, 1) for each in (network.mean, network.std))
-    taken: list[Tensor] = []
-
-    def take(head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        taken.append(pooled(inputs[0]).float().cpu())
-
-    hook = network.module.get_submodule(network.classifier).register_forward_pre_hook(take)
-    try:
+    with tapped(network.module, network.classifier) as seen:
         network.module((images / 255 - mean) / std)
-    finally:
-        hook.remove()
-    return taken[0]
+    return seen[0].float().cpu()

@@ -22,6 +22,7 @@ from finetune_core.errors import UserError
 from finetune_core.finder import scout
 from finetune_core.network import freezing
 from finetune_core.parts import Transform
+from finetune_core.parts.modules import pooled
 from finetune_core.recipe import Recipe, stack
 from finetune_core.records import Report, Strained, silent
 from finetune_core.training import reuse, session
@@ -88,7 +89,7 @@ def _changed(made: Session, division: freezing.Division, images: np.ndarray, eac
     for done, total in side.prepare(0):
         report(f"Looking through {each.title.lower()}", done, total)
     with torch.inference_mode(), made.autocast():
-        return torch.cat([scout.pooled(rows).float().cpu() for rows, _ in side.batches(0)])
+        return torch.cat([pooled(rows).float().cpu() for rows, _ in side.batches(0)])
 
 
 def _said(heads: Sequence[scout.Head], fold: Tensor, features: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from finetune_core.network import freezing
 from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Backbone
 from finetune_core.parts.mixing import Unmixed
+from finetune_core.parts.modules import pooled
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Model, Phase, Recipe
 from finetune_core.recipe.names import HEAD
@@ -116,13 +117,6 @@ def features(
             labels.append(wanted)
             report(what, sum(map(len, labels)), len(images))
     return torch.cat(found), torch.cat(labels)
-
-
-def pooled(rows: Tensor) -> Tensor:
-    """The mean over places: maps (N, C, H, W), tokens (N, L, C), or features as they are."""
-    if rows.ndim == 4:
-        return rows.mean((2, 3))
-    return rows.mean(1) if rows.ndim == 3 else rows.flatten(1)
 
 
 def heads(made: Session, features: Tensor, wanted: Tensor, fold: Tensor) -> list[Head]:

@@ -1,7 +1,9 @@
 """Losses: what the training makes small."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from finetune_core.errors import UserError
 from finetune_core.parts.base import Call, Part, knob
@@ -23,6 +25,11 @@ class Loss(Part):
         UserError where it does not fit so many classes.
         """
         raise NotImplementedError
+
+    @property
+    def embeds(self) -> str | None:
+        """The layer whose embedding it is given beside the outputs: a name, "" for what goes into the head, or none."""
+        return None
 
     def check(self, task: Kind) -> None:
         """A UserError where the loss is for another task."""
@@ -162,9 +169,11 @@ class Triplet(Loss):
     margin: float = knob(
         0.2,
         "Margin",
-        "How much nearer an image's own class must be than another one; distances lie between 0 and 2.",
+        "How much nearer an image's own class must be than another one; between embeddings of length one distances "
+        "lie between 0 and 2.",
         low=0.01,
-        high=1.0,
+        high=100.0,
+        log=True,
     )
     mining: Literal["hardest", "semi-hard", "all"] = knob(
         "semi-hard",
@@ -180,9 +189,42 @@ class Triplet(Loss):
         high=1.0,
     )
 
+    compare: Literal["outputs", "probabilities", "features", "layer"] = knob(
+        "outputs",
+        "Compare",
+        "What distances are measured between: the scores of the classes; their probabilities, as after softmax in "
+        "seed 004; the features that go into the head; or what a layer gives.",
+        words={
+            "outputs": "class scores",
+            "probabilities": "probabilities",
+            "features": "features",
+            "layer": "a layer's output",
+        },
+    )
+    layer: str = knob(
+        "",
+        "Layer",
+        "Which one, by its dotted name such as layer4; read where a layer's output is compared.",
+        more=True,
+    )
+    normalise: bool = knob(True, "To length one", "Bring embeddings to the same length first.", more=True)
+
+    @model_validator(mode="after")
+    def _names_its_layer(self) -> Self:
+        if self.compare == "layer" and not self.layer:
+            raise ValueError("to compare a layer's output, name the layer")
+        return self
+
+    @property
+    def embeds(self) -> str | None:
+        """As the choice says."""
+        return {"features": "", "layer": self.layer}.get(self.compare)
+
     def call(self, targets: Targets) -> Call:
         """A module of Thaw's; torch's is given its triplets ready-made."""
-        kwargs = {"margin": self.margin, "mining": self.mining, "classify": self.classify}
+        kwargs: dict[str, Any] = {"margin": self.margin, "mining": self.mining, "classify": self.classify}
+        kwargs |= {} if self.normalise else {"normalise": False}
+        kwargs |= {"softmax": True} if self.compare == "probabilities" else {}
         return Call("finetune_core.parts.modules.TripletLoss", kwargs=kwargs)
 
 

@@ -14,6 +14,13 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 
+def pooled(rows: Tensor) -> Tensor:
+    """The mean over places: maps (N, C, H, W), tokens (N, L, C), or features as they are, to (N, D)."""
+    if rows.ndim == 4:
+        return rows.mean((2, 3))
+    return rows.mean(1) if rows.ndim == 3 else rows.flatten(1)
+
+
 class TokenPool(nn.Module):
     """Mean beside maximum over an image's tokens: (N, L, C) to (N, 2·C); the first `prefix` tokens are left out.
 
@@ -109,26 +116,40 @@ class SoftF1Loss(nn.Module):
 class TripletLoss(nn.Module):
     """Images of one class shall lie nearer to each other than to those of others, by a margin; and be named right.
 
-    Outputs of length 1 are the embedding, distances are Euclidean. A triplet (anchor, another of its class, one of
-    another class) costs what its negative is too near: d(a, p) - d(a, n) + margin, if above 0. `mining` says which
-    triplets of the batch are averaged: of each anchor the one with the farthest positive and the nearest negative
-    ("hardest", Hermans et al. 2017); those whose negative is farther than the positive, but not by the margin
-    ("semi-hard", Schroff et al. 2015); or all that cost something ("all"). A batch without any costs 0.
+    Distances are Euclidean, between embeddings that are brought to length 1 unless they are to stay as they are: what
+    is given beside the outputs, or the outputs themselves, or (`softmax`) their probabilities. A triplet (anchor,
+    another of its class, one of another class) costs what its negative is too near: d(a, p) - d(a, n) + margin, if
+    above 0. `mining` says which triplets of the batch are averaged: of each anchor the one with the farthest positive
+    and the nearest negative ("hardest", Hermans et al. 2017); those whose negative is farther than the positive, but
+    not by the margin ("semi-hard", Schroff et al. 2015); or all that cost something ("all"). A batch without any costs
+    0.
     Cross-entropy makes up the share `classify` of the loss.
     """
 
-    def __init__(self, margin: float = 0.2, mining: str = "semi-hard", classify: float = 0.5) -> None:
+    def __init__(
+        self,
+        margin: float = 0.2,
+        mining: str = "semi-hard",
+        classify: float = 0.5,
+        normalise: bool = True,
+        softmax: bool = False,
+    ) -> None:
         super().__init__()
         self.margin, self.mining, self.classify = margin, mining, classify
+        self.normalise, self.softmax = normalise, softmax
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (N, C) and class numbers (N) to a scalar; needs memory for N · N · (images of a class) numbers."""
+    def forward(self, logits: Tensor, labels: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """Logits (N, C), class numbers (N) and perhaps embeddings (N, D) to a scalar.
+
+        Needs memory for N · N · (images of a class) numbers.
+        """
         named = F.cross_entropy(logits.float(), labels)
-        return self.classify * named + (1 - self.classify) * self.triplets(logits, labels)
+        compared = logits.float().softmax(1) if self.softmax else logits if embedding is None else embedding
+        return self.classify * named + (1 - self.classify) * self.triplets(compared, labels)
 
-    def triplets(self, outputs: Tensor, labels: Tensor) -> Tensor:
+    def triplets(self, embedding: Tensor, labels: Tensor) -> Tensor:
         """The mean cost of the triplets that were mined."""
-        embedding = F.normalize(outputs.float(), dim=1)
+        embedding = F.normalize(embedding.float(), dim=1) if self.normalise else embedding.float()
         # by differences, for by products near ones would be inexact
         apart = torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
         same = labels[:, None] == labels
@@ -154,7 +175,8 @@ class TripletLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """As it is called."""
-        return f"margin={self.margin}, mining={self.mining!r}, classify={self.classify}"
+        own = f"margin={self.margin}, mining={self.mining!r}, classify={self.classify}"
+        return f"{own}, normalise={self.normalise}, softmax={self.softmax}"
 
 
 def as_dict(*_: Any) -> dict[Any, Any]:

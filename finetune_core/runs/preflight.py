@@ -345,6 +345,11 @@ def layers(recipe: Recipe) -> Iterator[Finding]:
             yield failed(title, error)
             continue
         yield _thawed(title, f"phases.{index}.thaw", peaks, backbone.weights)
+        if recipe.training.loss.embeds == "" and not any(rate for name, rate in peaks.items() if name != HEAD):
+            what = "The loss compares features that stand still."
+            why = "All that comes before the head is frozen, so no distance between features can change."
+            still = UserError(what, why, "Thaw a layer before the head, or compare the class scores.")
+            yield failed("Loss", still, Mend("Compare the class scores", "training.loss.compare", "outputs"))
 
 
 def _thawed(title: str, path: str, peaks: dict[str, float], weights: Weights) -> Finding:

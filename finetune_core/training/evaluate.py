@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from finetune_core.training import distributed
 from finetune_core.training.metrics import Measured, Meter
@@ -27,9 +27,11 @@ def evaluate(session: Session, module: nn.Module, side: Side) -> Measured:
     with torch.inference_mode(), session.autocast():
         for inputs, labels in side.batches(0):
             labels = labels.to(session.device)
-            outputs = distributed.gathered(side.answer(module, inputs)[: len(labels)])
+            with session.watching(module) as seen:
+                outputs = distributed.gathered(side.answer(module, inputs)[: len(labels)])
+            embedded = [distributed.gathered(each[: len(labels)]) for each in seen]
             labels = distributed.gathered(labels)
-            total += session.loss(outputs, labels).item() * len(labels)
+            total += session.loss(outputs, labels, *embedded).item() * len(labels)
             meter.update(outputs, labels)
             answers.append(outputs.float().cpu())
             asked.append(labels.cpu())
@@ -54,10 +56,16 @@ def norm_losses(session: Session, side: Side, layers: Iterable[Any]) -> tuple[fl
         return None
     with torch.inference_mode(), session.autocast():
         labels = labels.to(session.device)
-        measured = session.loss(side.answer(module, inputs), labels).item()
+        measured = _loss(session, side, inputs, labels)
         with _by_batch(found):
-            trained = session.loss(side.answer(module, inputs), labels).item()
+            trained = _loss(session, side, inputs, labels)
     return trained, measured
+
+
+def _loss(session: Session, side: Side, inputs: Tensor, labels: Tensor) -> float:
+    with session.watching(session.network.module) as seen:
+        outputs = side.answer(session.network.module, inputs)
+    return float(session.loss(outputs, labels, *seen))
 
 
 @contextmanager

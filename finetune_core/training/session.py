@@ -19,6 +19,7 @@ from finetune_core.data.split import readable
 from finetune_core.errors import UserError
 from finetune_core.network import build
 from finetune_core.network.network import Network
+from finetune_core.network.tapped import check, tapped
 from finetune_core.parts.losses import Weighted
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import Targets, targets_from
@@ -68,6 +69,11 @@ class Session:
             return weights[labels].sum()
         return len(labels)
 
+    def watching(self, module: nn.Module) -> AbstractContextManager[list[Tensor]]:
+        """What the loss is given beside a network's outputs: its embedding of the forward pass within, or nothing."""
+        layer = self.recipe.training.loss.embeds
+        return nullcontext([]) if layer is None else tapped(module, self.network.classifier, layer)
+
     def loss_of_nothing(self, outputs: Tensor) -> float:
         """What a network scores that answers zero throughout, with outputs such as these (N, …), over many images."""
         labels = torch.from_numpy(self.train.labels(MANY)).to(self.device)
@@ -110,6 +116,7 @@ def prepare(recipe: Recipe, report: Report = silent, begun: Kept | None = None) 
     torch.manual_seed(training.seed)  # the head starts from the seed, whatever ran before
     with distributed.in_turn():  # weights are downloaded once
         network = build.build(recipe.model, len(targets.names), report, data.image_size, targets.priors, data.channels)
+    check(network, training.loss.embeds or "")
     if training.sync_norm:
         distributed.share_norms(network.module, device)
     network.module.to(device).to(memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -152,8 +153,9 @@ class Stepper:
         ):
             with self._alone() if left else nullcontext():
                 with session.autocast():
-                    logits = self._answer(some)
-                    share = self._share(logits, wanted, whole)
+                    with session.watching(session.network.module) as seen:
+                        logits = self._answer(some)
+                    share = self._share(logits, wanted, whole, seen)
                 self.scaler.scale(share).backward()
             loss += share.detach()
             outputs.append(logits.detach()[: len(wanted)])
@@ -172,11 +174,13 @@ class Stepper:
             raise _lone_image() from error
         return logits
 
-    def _share(self, logits: Tensor, labels: Tensor, whole: Tensor | int) -> Tensor:
+    def _share(self, logits: Tensor, labels: Tensor, whole: Tensor | int, seen: Sequence[Tensor]) -> Tensor:
         """What some images add to the mean loss; nothing where a process has only images without labels."""
+        if not all(each.requires_grad for each in seen):
+            raise _embedding_stands_still()
         if not len(labels):
             return (logits * 0).sum()
-        return self.session.loss(logits, labels) * (self.session.divisor(labels) / whole)
+        return self.session.loss(logits, labels, *seen) * (self.session.divisor(labels) / whole)
 
     def _alone(self) -> AbstractContextManager[None]:
         """Backward without the other processes: gradients add up here until the last part."""
@@ -212,6 +216,14 @@ def _lone_image() -> UserError:
         "Batch norm cannot learn from a single image.",
         "Where a map has shrunk to one place, one image has nothing to be normalised by.",
         "Use two images per step (training.batch_size), take larger images, or hold the norm layers.",
+    )
+
+
+def _embedding_stands_still() -> UserError:
+    return UserError(
+        "Triplets teach nothing here.",
+        "What they compare comes from frozen layers, so that no distance can change.",
+        "Thaw a layer before it, or compare the class scores (training.loss.compare).",
     )
 
 

@@ -22,7 +22,26 @@ def loss(recipe: Recipe, facts: Facts) -> str:
     call = recipe.training.loss.call(facts.pictures.targets)
     made = f"criterion = {call.code(room=96)}.to(device)"
     mix = mixing_line(recipe, len(facts.pictures.targets.names))
-    return joined(own_layers(call), f"{made}\n{mix}")
+    embeds = recipe.training.loss.embeds
+    layers = own_layers(call, names=() if embeds is None else ["pooled"])
+    return joined(layers, f"{made}\n{mix}".strip(), _watching(facts, embeds))
+
+
+def _watching(facts: Facts, layer: str | None) -> str:
+    """What the loss is given beside the outputs: what a layer gives, or what goes into the head."""
+    if layer is None:
+        return ""
+    place = f"model.get_submodule({layer or facts.blueprint.fitting.classifier!r})"
+    if layer:
+        hook = f"{place}.register_forward_hook(lambda layer, given, output: seen.append(pooled(output)))"
+    else:
+        hook = f"{place}.register_forward_pre_hook(lambda head, given: seen.append(pooled(given[0])))"
+    return f"seen = []  # the embedding of the latest forward pass\n{hook}"
+
+
+def _judged(training: Training, outputs: str, wanted: str) -> str:
+    """The loss of some outputs, as code."""
+    return f"criterion({outputs}, {wanted}{'' if training.loss.embeds is None else ', seen.pop()'})"
 
 
 def mixing_line(recipe: Recipe, outputs: int) -> str:
@@ -218,11 +237,11 @@ def _gradients(training: Training) -> list[str]:
     """Forward and backward, in micro-batches where the recipe wants them."""
     scaled = training.precision == "fp16"
     if training.accumulate == 1:
-        lines = _in_precision(training, ["loss = criterion(model(normalised(images)), wanted)"])
+        lines = _in_precision(training, [f"loss = {_judged(training, 'model(normalised(images))', 'wanted')}"])
         return [*lines, "scaler.scale(loss).backward()" if scaled else "loss.backward()"]
     part = _in_precision(
         training,
-        ["part = criterion(model(normalised(some)), theirs)", f"part = part * ({_share(training)})"],
+        [f"part = {_judged(training, 'model(normalised(some))', 'theirs')}", f"part = part * ({_share(training)})"],
     )
     return [
         f"parts = max(1, min({training.accumulate}, len(wanted) // 2))  # micro-batches: the same step in less memory",
@@ -280,7 +299,8 @@ def evaluation(recipe: Recipe, facts: Facts) -> str:
     """How good a network is."""
     task = facts.pictures.targets.task
     start, each, result = COLLECTED if task in SCORES else COUNTED
-    forward = ["outputs = module(normalised(images))", "total += criterion(outputs, wanted).item() * len(wanted)"]
+    judged = _judged(recipe.training, "outputs", "wanted")
+    forward = ["outputs = module(normalised(images))", f"total += {judged}.item() * len(wanted)"]
     inner = "\n".join(f"        {line}" for line in [*_in_precision(recipe.training, forward), *each])
     return joined(
         SCORES.get(task, ""),

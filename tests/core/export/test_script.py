@@ -172,7 +172,7 @@ def in_phases(files: Files) -> dict[str, Any]:
         ],
         "training": {
             "sampling": {"kind": "groups", "together": 3},
-            "loss": {"kind": "triplet", "mining": "all"},
+            "loss": {"kind": "triplet", "mining": "all", "compare": "layer", "layer": "fc.4", "normalise": False},
             "optimizer": {"kind": "sgd", "nesterov": True, "weight_decay": 0.1},
             "decay": {"stem*": 0.0, "head": 2.0},
             "clip_norm": 0.5,
@@ -274,7 +274,7 @@ def mended(files: Files) -> dict[str, Any]:
         "augment": [{"kind": "horizontal_flip"}],
         "model": {"backbone": TINY},
         "phases": [everything(epochs=2)],
-        "training": {},
+        "training": {"loss": {"kind": "triplet", "compare": "features"}},
     }
 
 

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable
 
 import pytest
 import torch
+from pytorch_metric_learning import losses, miners
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.reducers import AvgNonZeroReducer, MeanReducer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -73,6 +76,93 @@ def test_it_is_torchs_on_the_triplets_that_are_mined(mining: str) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     slopes = [torch.autograd.grad(value, x)[0] for value in (found, expected)]
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalise", [True, False], ids=["length one", "as they are"])
+@pytest.mark.parametrize("mining", MINED)
+def test_it_is_that_of_a_library_for_metric_learning(mining: str, normalise: bool) -> None:
+    """Its semi-hard ones are those that cost something and whose negative is farther, as here."""
+    generator = torch.Generator().manual_seed(5)
+    x, labels = torch.randn(40, 8, generator=generator).requires_grad_(), torch.randint(4, (40,), generator=generator)
+    apart = LpDistance(normalize_embeddings=normalise)
+    miner = {
+        "hardest": miners.BatchHardMiner(distance=apart),
+        "semi-hard": miners.TripletMarginMiner(margin=MARGIN, type_of_triplets="semihard", distance=apart),
+        "all": miners.TripletMarginMiner(margin=MARGIN, type_of_triplets="all", distance=apart),
+    }[mining]
+    mean = MeanReducer() if mining == "hardest" else AvgNonZeroReducer()
+    theirs = losses.TripletMarginLoss(margin=MARGIN, distance=apart, reducer=mean)(x, labels, miner(x, labels))
+    ours = TripletLoss(MARGIN, mining, normalise=normalise).triplets(x, labels)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    slopes = [torch.autograd.grad(value, x)[0] for value in (ours, theirs)]
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-4, atol=1e-6)
+
+
+COMPARED = {
+    "features": lambda module, images: module.forward_head(module.forward_features(images), pre_logits=True),
+    "layer": lambda module, images: module.layer3(
+        module.layer2(module.layer1(module.maxpool(module.act1(module.bn1(module.conv1(images))))))
+    ).mean((2, 3)),
+    "probabilities": lambda module, images: module(images).softmax(1),
+    "outputs": lambda module, images: module(images),
+}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("compare", COMPARED)
+def test_what_is_compared_is_what_plain_torch_finds_there(tiny: Recipe, compare: str, accumulate: int) -> None:
+    loss = {"kind": "triplet", "compare": compare, "layer": "layer3" if compare == "layer" else "", "mining": "all"}
+    recipe = tiny.with_values({"training.loss": loss, "training.accumulate": accumulate, "phases.0.thaw": ["*"]})
+    made = prepare(recipe)
+    plain = prepare(recipe).network.module.train()
+    images, labels = next(made.train.epoch(0))
+    criterion, cost = TripletLoss(mining="all"), 0.0
+    for some, wanted in zip(images.tensor_split(accumulate), labels.tensor_split(accumulate), strict=True):
+        x = made.normalised(some)
+        seen = COMPARED[compare](plain, x)
+        outputs = plain(x)
+        share = criterion.classify * F.cross_entropy(outputs, wanted)
+        cost += float(share + (1 - criterion.classify) * criterion.triplets(seen, wanted)) * len(wanted) / len(labels)
+    records = list(Trainer(made).run())
+    assert next(record.loss for record in records if record.kind == "step") == pytest.approx(cost, rel=1e-5)
+    images, labels = next(made.valid.epoch(0))
+    module = made.network.module.eval()
+    with torch.no_grad():
+        x = made.normalised(images)
+        named = F.cross_entropy(module(x), labels)
+        whole = criterion.classify * named + (1 - criterion.classify) * criterion.triplets(
+            COMPARED[compare](module, x), labels
+        )
+    last = [record for record in records if record.kind == "epoch"][-1]
+    assert len(made.valid) == len(labels)
+    assert last.valid_loss == pytest.approx(float(whole), rel=1e-5)
+
+
+def test_triplets_of_averaged_weights_are_measured_too(tiny: Recipe) -> None:
+    recipe = tiny.with_values({"training.loss": {"kind": "triplet", "compare": "features"}, "training.ema": 0.5})
+    (*_, last) = (record for record in Trainer(prepare(recipe)).run() if record.kind == "epoch")
+    assert last.valid_loss > 0
+
+
+def test_features_that_stand_still_are_refused(tiny: Recipe) -> None:
+    recipe = tiny.with_values({"training.loss": {"kind": "triplet", "compare": "features"}, "phases.0.thaw": ["head"]})
+    recipe = recipe.with_value("phases.0.multipliers", {})
+    (finding,) = (each for each in preflight.layers(recipe) if each.error)
+    assert finding.text.startswith("The loss compares features that stand still.")
+    assert not [
+        each for each in preflight.layers(recipe.with_value(finding.mend.path, finding.mend.value)) if each.error
+    ]
+    for views in (0, 2):
+        with pytest.raises(UserError, match="Triplets teach nothing here"):
+            list(Trainer(prepare(recipe.with_value("phases.0.views", views))).run())
+
+
+def test_a_layer_that_is_not_there_is_refused(tiny: Recipe) -> None:
+    loss = {"kind": "triplet", "compare": "layer", "layer": "layer9"}
+    with pytest.raises(UserError, match="There is no layer called layer9"):
+        prepare(tiny.with_value("training.loss", loss))
+    with pytest.raises(UserError, match="name the layer"):
+        tiny.with_value("training.loss", {**loss, "layer": ""})
 
 
 def test_cross_entropy_has_its_share() -> None:

@@ -107,10 +107,15 @@ class TripletLoss(Lesson):
     arms: ClassVar[tuple[Arm, ...]] = (
         Arm(name="cross-entropy"),
         Arm(name="triplets", changes={"training.loss": {"kind": "triplet"}}),
+        Arm(name="triplets after softmax", changes={"training.loss": {"kind": "triplet", "compare": "probabilities"}}),
     )
-    expected: ClassVar[tuple[tuple[str, str], ...]] = (("triplets", "cross-entropy"),)
+    expected: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("triplets", "cross-entropy"),
+        ("triplets after softmax", "cross-entropy"),
+    )
     ask: ClassVar[tuple[str, ...]] = (
         "How many triplets are there in a batch of 32?",
+        "Softmax turns scores into probabilities. Which distances does that make small?",
         "What is a hard triplet?",
     )
     further: ClassVar[str] = "Start a triplet run from the weights of a run that names already."

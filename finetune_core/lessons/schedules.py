@@ -81,13 +81,16 @@ class Momentum(Lesson):
     kind: ClassVar[str] = "momentum"
     title: ClassVar[str] = "Momentum"
     topic: ClassVar[str] = TOPIC
-    question: ClassVar[str] = "SGD with a momentum of 0.9, Nesterov's, or none at all: which learns most?"
+    question: ClassVar[str] = (
+        "SGD without momentum, or with 0.9 as torch, Sutskever or Nesterov have it: which learns most?"
+    )
     article: ClassVar[str] = "004"
     claim: ClassVar[str] = "Momentum speeds SGD up; Nesterov's looks ahead and does so a little better."
     arms: ClassVar[tuple[Arm, ...]] = (
         Arm(name="none", changes={"training.optimizer": {"kind": "sgd", "momentum": 0.0}}),
         Arm(name="0.9"),
         Arm(name="0.9, Nesterov", changes={"training.optimizer": {"kind": "sgd", "momentum": 0.9, "nesterov": True}}),
+        Arm(name="0.9, Sutskever's", changes={"training.optimizer": {"kind": "sgd_sutskever", "momentum": 0.9}}),
     )
     expected: ClassVar[tuple[tuple[str, str], ...]] = (("0.9", "none"), ("0.9, Nesterov", "0.9"))
     measure: ClassVar[str] = "last"

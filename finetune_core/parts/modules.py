@@ -179,6 +179,43 @@ class TripletLoss(nn.Module):
         return f"{own}, normalise={self.normalise}, softmax={self.softmax}"
 
 
+class SutskeverSGD(torch.optim.Optimizer):
+    """SGD whose velocity holds the rate: v = μ v + (1 - d) η g, w = w - v (Sutskever et al. 2013)."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        own = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+        super().__init__(params, {**own, "nesterov": nesterov})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One step; as in torch the first gradient is not dampened."""
+        loss = closure() if closure else None
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight.sub_(self._move(weight, group))
+        return loss
+
+    def _move(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
+        own = (weight.grad + group["weight_decay"] * weight) * group["lr"]
+        if not group["momentum"]:
+            return own
+        velocity = self.state[weight].get("momentum_buffer")
+        if velocity is None:
+            velocity = self.state[weight]["momentum_buffer"] = own.clone()
+        else:
+            velocity.mul_(group["momentum"]).add_(own, alpha=1 - group["dampening"])
+        return own + group["momentum"] * velocity if group["nesterov"] else velocity
+
+
 def as_dict(*_: Any) -> dict[Any, Any]:
     """What a pickled defaultdict is read as: torch's careful reader fills none but plain dictionaries."""
     return {}

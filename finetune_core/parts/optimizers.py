@@ -106,6 +106,23 @@ class SGD(Optimizer):
         return int(self.momentum > 0)
 
 
+class Sutskever(SGD):
+    """SGD as Sutskever writes it: the rate is kept inside the velocity, so that what was learned fast still moves on.
+
+    At a constant rate the same as SGD; where the rate falls, older steps count at the rate of their time. Sutskever et
+    al. 2013; seed 004.
+    """
+
+    kind: ClassVar[str] = "sgd_sutskever"
+    title: ClassVar[str] = "SGD (Sutskever)"
+    target: ClassVar[str] = "finetune_core.parts.modules.SutskeverSGD"
+    formula: ClassVar[str] = (
+        r"g &\leftarrow g + \lambda w \\ "
+        r"v &\leftarrow \mu v + (1-d)\,\eta\,g \\ "
+        r"w &\leftarrow w - v \quad\text{(Nesterov: } \eta\,g + \mu v\text{)}"
+    )
+
+
 class Adam(AdamW):
     """Adam with weight decay added to the gradient (L2), where Adam's own scaling distorts it: AdamW mends that.
 

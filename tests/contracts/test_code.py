@@ -33,7 +33,7 @@ from finetune_core.parts import (
     modules,
 )
 from finetune_core.parts.backbones.spec import Plan
-from finetune_core.parts.codetext import importing, own_layers
+from finetune_core.parts.codetext import importing, joined, own_layers
 from finetune_core.parts.sources import hub_sets, published
 from finetune_core.parts.tasks import Targets, targets_from
 from finetune_core.recipe import Data, Model, Recipe
@@ -118,9 +118,10 @@ def test_an_optimizers_code_takes_the_same_steps(optimizer: Optimizer) -> None:
         return made, list(model.parameters())
 
     names: dict[str, Any] = {}
-    exec(importing(f"def make(groups):\n    return {optimizer.call().code('groups')}"), names)
+    call = optimizer.call()
+    exec(importing(joined(own_layers(call), f"def make(groups):\n    return {call.code('groups')}")), names)
     (ours, built), (theirs, shown) = trained(optimizer.call().build), trained(names["make"])
-    assert type(ours) is type(theirs)
+    assert type(ours).__name__ == type(theirs).__name__
     assert ours.defaults == theirs.defaults
     assert all(torch.equal(one, other) for one, other in zip(built, shown, strict=True))
 

@@ -57,17 +57,18 @@ def optimizer(recipe: Recipe, facts: Facts) -> str:
     decays = {name: training.optimizer.weight_decay * factor for name, factor in factors.items()}
     even = len(set(decays.values())) == 1
     decay = repr(training.optimizer.weight_decay) if even else "DECAY[group]"
+    call = training.optimizer.call()
     lines = [] if even else [bracketed("DECAY = {", [f"{n!r}: {d!r}" for n, d in decays.items()], "}")]
     lines += _single_groups(training, decay) if by_name(recipe) else _groups(training, decay)
     lines += [
-        f"optimizer = {training.optimizer.call().code('groups', room=108)}",
+        f"optimizer = {call.code('groups', room=108)}",
     ]
     if training.precision == "fp16":
         lines.append("scaler = torch.amp.GradScaler(device.type)  # small gradients would vanish in 16 bits")
     if training.ema:
         average = f"AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn({training.ema!r}))"
         lines.append(f"average = {average}  # what is measured and saved")
-    return "\n".join(lines)
+    return joined(own_layers(call), "\n".join(lines))
 
 
 def _groups(training: Training, decay: str) -> list[str]:

@@ -274,7 +274,10 @@ def mended(files: Files) -> dict[str, Any]:
         "augment": [{"kind": "horizontal_flip"}],
         "model": {"backbone": TINY},
         "phases": [everything(epochs=2)],
-        "training": {"loss": {"kind": "triplet", "compare": "features"}},
+        "training": {
+            "loss": {"kind": "triplet", "compare": "features"},
+            "optimizer": {"kind": "sgd_sutskever", "momentum": 0.8, "dampening": 0.1},
+        },
     }
 
 

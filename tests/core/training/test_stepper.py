@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from finetune_core.errors import UserError
 from finetune_core.finder import range_test
 from finetune_core.finder.sweep import Sweep
+from finetune_core.parts.modules import SutskeverSGD
 from finetune_core.recipe import Phase, Recipe, plan
 from finetune_core.training import reuse, session
 from finetune_core.training.evaluate import evaluate
@@ -170,6 +171,38 @@ def test_a_loop_of_plain_torch_gives_the_same_losses_to_the_last_bit(tiny: Recip
     ours = [record.loss for record in records if record.kind == "step"]
     measured = [record.valid_loss for record in records if record.kind == "epoch"]
     assert (ours, measured) == plain_torch(recipe)
+
+
+@pytest.mark.parametrize(
+    "knobs", [{}, {"nesterov": True}, {"dampening": 0.3}, {"weight_decay": 0.05}, {"momentum": 0.0}]
+)
+def test_sutskevers_momentum_is_torchs_at_a_constant_rate_and_his_formula_at_others(knobs: dict) -> None:
+    own = {"momentum": 0.9, **knobs}
+
+    def walked(make: Callable, rates: list[float]) -> torch.Tensor:
+        torch.manual_seed(0)
+        weight, goal = nn.Parameter(torch.randn(6)), torch.randn(6)
+        optimizer = make([weight], lr=0.1, **own)
+        for rate in rates:
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            (weight - goal).pow(4).sum().backward()
+            optimizer.step()
+        return weight.detach()
+
+    constant, falling = [0.01] * 20, [0.01 / (1 + step) for step in range(20)]
+    torch.testing.assert_close(walked(SutskeverSGD, constant), walked(torch.optim.SGD, constant))
+    if own["momentum"]:
+        assert not torch.allclose(walked(SutskeverSGD, falling), walked(torch.optim.SGD, falling), atol=1e-4)
+
+    torch.manual_seed(0)
+    weight, goal, velocity = torch.randn(6), torch.randn(6), None
+    for rate in falling:
+        step = rate * (4 * (weight - goal) ** 3 + own.get("weight_decay", 0.0) * weight)
+        share = 1 - own.get("dampening", 0.0)
+        velocity = step if velocity is None else own["momentum"] * velocity + share * step
+        weight = weight - (step + own["momentum"] * velocity if own.get("nesterov") else velocity)
+    torch.testing.assert_close(walked(SutskeverSGD, falling), weight, rtol=1e-4, atol=1e-6)
 
 
 def test_rates_by_name_are_those_of_plain_torch(tiny: Recipe) -> None:

@@ -73,13 +73,22 @@ class Lesson(Part):
         """The recipe of its run."""
         return self.base().replace(name=f"Lesson: {self.title}")
 
-    def job(self, guess: str = "", seeds: int | None = None) -> Experiment:
-        """The job that measures it."""
+    def job(self, guess: str = "", seeds: int | None = None, hands: Mapping[str, int] | None = None) -> Experiment:
+        """The job that measures it; of a show of `hands` (how many for which guess) what most expect is the guess."""
+        first, second = (*sorted((hands or {}).values(), reverse=True), 0, 0)[:2]
+        most = "".join(name for name, count in (hands or {}).items() if count == first > second)
         return Experiment(
-            arms=self.arms, measure=self.measure, seeds=seeds or self.seeds, lesson=self.kind, guess=guess
+            arms=self.arms,
+            measure=self.measure,
+            seeds=seeds or self.seeds,
+            lesson=self.kind,
+            guess=most if hands else guess,
+            hands=dict(hands or {}),
         )
 
-    def answer(self, rows: Sequence[Mapping[str, Any]], guess: str = "") -> Answer:
+    def answer(
+        self, rows: Sequence[Mapping[str, Any]], guess: str = "", hands: Mapping[str, int] | None = None
+    ) -> Answer:
         """What the records of its run say."""
         found = versus.results(rows, [arm.name for arm in self.arms], self.measure)
         best, pairs = versus.winners(found, self.score), len(self.expected)
@@ -89,14 +98,15 @@ class Lesson(Part):
         by = {each.name: each for each in found}
         sentences = tuple(versus.pair(by[one], by[other], self.score, pairs) for one, other in self.expected)
         showed = f"{WORDS[word]} ({source_words(self.base())})"
-        return Answer(tuple(found), sentences, word, showed, guessed, tuple(best))
+        hit = sum((hands or {}).get(name, 0) for name in right) if best else 0
+        return Answer(tuple(found), sentences, word, showed, guessed, tuple(best), hit)
 
 
 @dataclass(frozen=True)
 class Answer:
     """What was measured of each arm, a sentence for each pair of the claim, whether that shows, and the guess.
 
-    `best` are the best arm and those that cannot be told from it.
+    `best` are the best arm and those that cannot be told from it; `hands` how many of a class guessed right.
     """
 
     results: tuple[Result, ...]
@@ -105,6 +115,7 @@ class Answer:
     showed: str
     guessed: bool | None
     best: tuple[str, ...]
+    hands: int = 0
 
 
 def of_run(run: Run) -> Lesson | None:
@@ -113,7 +124,7 @@ def of_run(run: Run) -> Lesson | None:
         job = run.job_as(Experiment)
         kind = Lesson.kinds().get(job.lesson)
         one = kind() if kind else None
-        return one if one and job == one.job(job.guess, job.seeds) and run.recipe == one.recipe() else None
+        return one if one and job == one.job(job.guess, job.seeds, job.hands) and run.recipe == one.recipe() else None
     except (UserError, TypeError):
         return None
 

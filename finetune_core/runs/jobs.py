@@ -444,7 +444,8 @@ class Experiment(Job):
     measure: str = knob(SCORE, "Measure", f"What is measured: {', '.join(MEASURES)}.")
     seeds: int = knob(3, "Seeds", "How often each is tried: more show what is chance.", low=1, high=10)
     lesson: str = knob("", "Lesson", "Which lesson it belongs to, if any.")
-    guess: str = knob("", "Guess", "What somebody expected before.")
+    guess: str = knob("", "Guess", "What somebody expected before, or most of a class.")
+    hands: dict[str, int] = knob({}, "Hands", "How many of a class expected what.")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ def measured(guess: str, *means: float) -> Run:
     """A run that has measured it, as a worker would leave it."""
     run = store.create(ONE.recipe(), ONE.job(guess))
     for seed in range(5):
-        for arm, mean in enumerate(means):
+        for arm, mean in enumerate((*means, means[-1])):  # of Sutskever's as of Nesterov's
             run.append(Trial(arm, seed, {ONE.measure: mean + (seed * (arm + 2)) % 5 / 200}, [], [], [], 1.0))
     run.report(state="finished")
     return run
@@ -61,6 +61,37 @@ def test_a_guess_begins_the_measuring(started: list[Run]) -> None:
     run.report(state="queued")
     stage._begin(ONE, ONE.arms[0].name)
     assert started == [run], "an impatient second click begins nothing"
+
+
+def test_a_class_guesses_by_a_show_of_hands(started: list[Run]) -> None:
+    app = opened(lesson=ONE.kind)
+    app.toggle(key="lesson-hands").set_value(True).run()
+    assert app.button(key="lesson-next").disabled, "no hand, no guess"
+    for number in (2, 2, 1, 2, 1, 4):
+        app.button(key=f"guess-{number}").click().run()
+    assert not app.exception
+    assert not started, "hands are only counted"
+    assert "3 hands" in app.button(key="guess-2").label
+    app.button(key="lesson-back").click().run()
+    assert "hand" not in app.button(key="guess-4").label
+    app.button(key="lesson-next").click().run()
+    [run] = started
+    assert run.job.hands == {ONE.arms[1].name: 3, ONE.arms[0].name: 2}
+    assert run.job.guess == ONE.arms[1].name
+    for seed in range(5):
+        for arm, mean in enumerate((0.2, 0.9, 0.3, 0.3)):
+            run.append(Trial(arm, seed, {ONE.measure: mean + (seed * (arm + 2)) % 5 / 200}, [], [], [], 1.0))
+    run.report(state="finished")
+    app = opened(lesson=ONE.kind)
+    assert "5 hands: **0\\.9** 3, **none** 2" in texts(app)
+    app.button(key="lesson-next").click().run()
+    assert "3 of 5 hands had it right" in texts(app)
+
+
+def test_of_a_class_that_is_split_nothing_is_the_guess() -> None:
+    assert ONE.job(hands={"none": 2, "0.9": 2}).guess == ""
+    assert ONE.job(hands={"none": 2, "0.9": 1}).guess == "none"
+    assert ONE.job("none").hands == {}
 
 
 def test_the_answer_waits_until_it_is_asked_for() -> None:
@@ -123,4 +154,4 @@ def test_a_sheet_for_every_lesson_says_what_differs() -> None:
         assert all(question in text for question in (*kind().ask, kind().question, kind().claim, kind().further))
     text = sheet.page(ONE, measured("", 0.2, 0.8, 0.9))
     assert "Measured here" in text
-    assert "15 seconds of training" in text
+    assert "20 seconds of training" in text

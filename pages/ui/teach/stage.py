@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from finetune_core.runs import store
 from finetune_core.runs.jobs import Experiment
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import queue
+from finetune_core.wording import count
 from pages.ui.kit import asking, live, path, shell, state
 from pages.ui.kit.badge import duration
 from pages.ui.kit.chart import chart, load
@@ -29,6 +31,7 @@ _LARGE = """\
 [class*="st-key-guess-"] button { justify-content: flex-start }
 [class*="st-key-guess-"] button p, .st-key-lesson-next button p { font-size: 1.25rem }
 .st-key-lesson-words p { font-size: 1.15rem }"""
+_COUNTING = "lesson-hands"
 TITLES = {GUESS: "What do you think?", MEASURING: "It is being measured", READY: "It has been measured"}
 
 
@@ -74,14 +77,20 @@ def _head(one: Lesson, now: str) -> None:
 
 def _guess(one: Lesson, run: Run | None) -> None:
     """A button for each guess; the click begins the measuring."""
-    st.caption(f"{TITLES[GUESS]} A key from 1 to {len(one.guesses)} says so too.")
+    hands = _hands(one) if state.value(_COUNTING) else None
+    said = "says so too" if hands is None else "adds a hand too, and ← takes the last one back"
+    st.caption(f"{TITLES[GUESS]} A key from 1 to {len(one.guesses)} {said}.")
     for number, guess in enumerate(one.guesses, start=1):
         label = f"{number}  {shell.plain(guess)}"
-        st.button(label, key=f"guess-{number}", width="stretch", on_click=_begin, args=(one, guess))
+        if hands is None:
+            st.button(label, key=f"guess-{number}", width="stretch", on_click=_begin, args=(one, guess))
+        else:
+            raised = f"  :primary-badge[{count(hands.count(guess), 'hand')}]" if guess in hands else ""
+            st.button(label + raised, key=f"guess-{number}", width="stretch", on_click=hands.append, args=(guess,))
     with st.container(horizontal=True, vertical_alignment="center"):
-        help = "Measures it all the same."
-        st.button("No guess", key="lesson-next", type="tertiary", help=help, on_click=_begin, args=(one, ""))
-        if run is not None and run.status.state == "finished":
+        _go_on(one, hands)
+        st.toggle("Show of hands", key=_COUNTING, help="Count what a class thinks: each click adds a hand.")
+        if hands is None and run is not None and run.status.state == "finished":
             back = f"seen {run.id}"
             st.button(
                 "Back to what was measured",
@@ -92,12 +101,37 @@ def _guess(one: Lesson, run: Run | None) -> None:
             )
 
 
-def _begin(one: Lesson, guess: str) -> None:
+def _go_on(one: Lesson, hands: list[str] | None) -> None:
+    """Measure without any guess, or what a class has guessed."""
+    if hands is None:
+        help = "Measures it all the same."
+        st.button("No guess", key="lesson-next", type="tertiary", help=help, on_click=_begin, args=(one, ""))
+        return
+    label, none = f"Measure it ({count(len(hands), 'hand')})", not hands
+    st.button(label, key="lesson-next", type="primary", disabled=none, on_click=_begin, args=(one, "", hands))
+    st.button("Take one back", key="lesson-back", type="tertiary", disabled=none, on_click=_take_back, args=(hands,))
+
+
+def _take_back(hands: list[str]) -> None:
+    if hands:  # two clicks may come in one
+        hands.pop()
+
+
+def _hands(one: Lesson) -> list[str]:
+    """What each hand was raised for so far, in this session."""
+    key = f"hands:{one.kind}"
+    if state.value(key) is None:
+        state.keep(key, [])
+    found: list[str] = state.value(key)
+    return found
+
+
+def _begin(one: Lesson, guess: str, hands: Sequence[str] = ()) -> None:
     """Measure it; a second click finds that it is being measured."""
     if (run := newest(one)) and run.status.state in OPEN:
         return
     try:
-        asking.soon(one.recipe(), one.job(guess))
+        asking.soon(one.recipe(), one.job(guess, hands=Counter(hands)))
         state.keep(_key(one), None)
     except UserError as error:
         state.note(error)
@@ -111,8 +145,8 @@ def _measuring(one: Lesson, run: Run) -> None:
         _again(one, run, "Try again")
         return
     with st.container(key="lesson-words"):
-        if job.guess:
-            st.markdown(f"Your guess: **{shell.plain(job.guess)}**")
+        if said := _expected(job):
+            st.markdown(said)
         st.markdown(f":gray[{one.about()}]")
     live.watch(run, lambda: _progress(run))
     with st.container(horizontal=True):
@@ -141,8 +175,7 @@ def _ready(one: Lesson, run: Run) -> None:
     """Measured, and not shown yet."""
     job = run.job_as(Experiment)
     words = st.container(key="lesson-words")
-    guessed = f"Your guess: **{shell.plain(job.guess)}**" if job.guess else "Nobody has guessed."
-    words.markdown(f"{TITLES[READY]}. {guessed}")
+    words.markdown(f"{TITLES[READY]}. {_expected(job) or 'Nobody has guessed.'}")
     keep = {"on_click": state.keep, "args": (_key(one), f"seen {run.id}")}
     with st.container(horizontal=True):
         st.button("Show the answer", key="lesson-next", type="primary", icon=":material/visibility:", **keep)  # type: ignore[arg-type]
@@ -157,13 +190,13 @@ def _again(one: Lesson, run: Run, label: str) -> None:
 def _answer(one: Lesson, run: Run) -> None:
     job = run.job_as(Experiment)
     rows = live.records(run)
-    made = one.answer(rows, job.guess)
+    made = one.answer(rows, job.guess, job.hands)
     left, right = st.columns([6, 6], gap="medium")
     with left:
         chart(figures.arms(made.results, one.score, made.best), key="arms")
         st.caption(_tries(made, job.seeds))
     with right, st.container(key="lesson-words"):
-        _guessed(made, job.guess)
+        _guessed(made, job)
         for sentence in made.sentences:
             st.markdown(shell.plain(sentence, 400))
         st.markdown(f"{_mark(made)} **{shell.plain(made.showed)}**  \n:gray[{ARTICLES[one.article]}: {one.claim}]")
@@ -184,9 +217,21 @@ def _tries(made: Answer, seeds: int) -> str:
     return f"A dot for each of {seeds} tries, a bar for their mean. {took} of training."
 
 
-def _guessed(made: Answer, guess: str) -> None:
-    if made.guessed is not None:
-        words = "tie" if guess == NO_DIFFERENCE else shell.plain(guess)
+def _expected(job: Experiment) -> str:
+    """What was guessed, in words."""
+    if job.hands:
+        each = [f"**{shell.plain(name)}** {number}" for name, number in job.hands.items()]
+        return f"{count(sum(job.hands.values()), 'hand')}: {', '.join(each)}"
+    return f"Your guess: **{shell.plain(job.guess)}**" if job.guess else ""
+
+
+def _guessed(made: Answer, job: Experiment) -> None:
+    if job.hands and made.best:
+        colour, icon = ("green", "celebration") if made.hands else ("orange", "lightbulb")
+        total = count(sum(job.hands.values()), "hand")
+        st.markdown(f":{colour}[:material/{icon}: **{made.hands} of {total} had it right.**] {_expected(job)}")
+    elif made.guessed is not None:
+        words = "tie" if job.guess == NO_DIFFERENCE else shell.plain(job.guess)
         right = f":green[:material/celebration: **You guessed right:** {words}]"
         st.markdown(right if made.guessed else f":orange[:material/lightbulb: **You guessed** {words}]")
 

@@ -79,7 +79,7 @@ class Epoch(Record):
     `step` is the number of optimizer steps done so far. The two scores are those that decide in the recipe's task
     (accuracy for classes); `scores` are all of them, `by_name` is measured for each class, tag or number alone. `board`
     holds the guesses for a few validation images, the same after every epoch; earlier runs have none. `norm_losses` are
-    of some validation images, with norm layers that go by the batch as in training, and as measured; None without any.
+    of the epoch's first batch, with norm layers that go by the batch as in training, and as measured; None without any.
     """
 
     kind: ClassVar[str] = "epoch"

@@ -40,18 +40,18 @@ def evaluate(session: Session, module: nn.Module, side: Side) -> Measured:
     return Measured(loss, scores, by_name, said, wanted)
 
 
-def norm_losses(session: Session, side: Side, layers: Iterable[Any]) -> tuple[float, float] | None:
-    """The loss of some validation images where these norm layers go by the batch, as in training, and as measured.
+def norm_losses(session: Session, side: Side, epoch: int, layers: Iterable[Any]) -> tuple[float, float] | None:
+    """The loss of an epoch's first batch where these norm layers go by the batch, as in training, and as measured.
 
+    Of training images, since those come in random order: by a batch of one class nothing is normalised as in training.
     All else is as measured, and nothing is changed. None where no layer does, where there is no batch of two, and of
     several processes, which have a share each.
     """
-    found, most = list(layers), session.recipe.training.batch_size
+    found = list(layers)
     if not found or distributed.size() > 1:
         return None
-    module = session.network.module
-    module.eval()
-    inputs, labels = (each[:most] for each in next(iter(side.batches(0))))
+    session.network.module.eval()
+    inputs, labels = next(iter(side.batches(epoch)))
     if len(labels) < 2:
         return None
     with torch.inference_mode(), session.autocast():

@@ -380,9 +380,9 @@ class Trainer:
 
     def _finish_epoch(self) -> Epoch:
         started = time.perf_counter()
-        valid = self.stepper.feed.valid
-        measured = self.measured = evaluate(self.session, self.kept, valid)
-        apart = norm_losses(self.session, valid, self.stepper.division.by_batch())
+        feed, by_batch = self.stepper.feed, self.stepper.division.by_batch()
+        measured = self.measured = evaluate(self.session, self.kept, feed.valid)
+        apart = norm_losses(self.session, feed.train, self.at.epoch, by_batch)
         elapsed = self.at.elapsed + time.perf_counter() - started
         score = self.session.targets.about.score
         standing = (score.signed(measured.scores[score.key]), -measured.loss)

@@ -347,7 +347,7 @@ def test_how_far_training_and_measuring_are_apart_is_measured_and_leaves_no_trac
             continue
         before, random = copy.deepcopy(module.state_dict()), torch.get_rng_state()
         modes = [layer.training for layer in module.modules()]
-        images, labels = (each[: recipe.training.batch_size] for each in next(made.valid.epoch(0)))
+        images, labels = next(made.train.epoch(record.epoch))
         own = copy.deepcopy(module).eval()
         with torch.no_grad():
             measured = float(made.loss(own(made.normalised(images)), labels))

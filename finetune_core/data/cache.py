@@ -29,7 +29,7 @@ from finetune_core.places import cache_dir, forget_folders, no_room, publish, wr
 from finetune_core.records import Count
 from finetune_core.wording import count, few
 
-VERSION = 3  # of what the cached pixels look like: raise it whenever `read_image` changes
+VERSION = 4  # of what the cached pixels look like: raise it whenever `read_image` changes
 LIMIT = 50 << 30  # bytes of all decoded images together; those that were not used for longest give way
 SPARE = 64 << 20  # bytes of disk that a build leaves free
 SLICE = 32  # files whose beginnings are looked at in one go: of each alone, waking a thread would cost more

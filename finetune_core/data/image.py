@@ -27,6 +27,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's words for so many channels
 LARGE = 40_000_000  # pixels from which on images are decoded one after the other, to fill no memory side by side
 MOST_IN_TEXT = 16_000_000  # values of a netpbm file in text, which Pillow reads one by one: ten seconds
+HIGH = 2  # heights by width from which on Pillow scales otherwise
 MAX_ASPECT = 4  # of longer images only the middle is kept, so that one panorama cannot fill the disk
 
 pillow_heif.register_heif_opener()  # what phones write, which Pillow itself does not know
@@ -149,7 +150,7 @@ def _check_regular(path: Path) -> None:
 
 
 def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Width and height that an image of this size gets in `read_image`, before it is turned upright."""
+    """Width and height that an image of this size gets in `read_image`."""
     width, height = size
     short = min(size)
     return min(round(width * side / short), MAX_ASPECT * side), min(round(height * side / short), MAX_ASPECT * side)
@@ -161,17 +162,25 @@ def _small(image: Image.Image, side: int, mode: str, depth: Depth) -> np.ndarray
         image.load()  # here, for asking a PNG for its orientation loads it too, and would hide that it is damaged
         orientation = _orientation(image)
         full = _plain(image, depth)
-        small = full.resize(
-            scaled_size(full.size, side), Image.Resampling.BICUBIC, box=_middle(full.size), reducing_gap=2.0
-        )
-    if orientation in UPRIGHT:
-        small = small.transpose(UPRIGHT[orientation])
-    if small.mode == "RGBA" != mode:
-        white = Image.new("RGBA", small.size, "white")
-        white.alpha_composite(small)
-        small = white
-    pixels = np.array(small.convert(mode))
+        if orientation in UPRIGHT:
+            full = full.transpose(UPRIGHT[orientation])
+        if full.mode == "RGBA" != mode:
+            full = Image.alpha_composite(Image.new("RGBA", full.size, "white"), full)
+        small = _scaled(full.convert(mode), side)
+    pixels = np.array(small)
     return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _scaled(image: Image.Image, side: int) -> Image.Image:
+    """The longest middle part, its short side so long. Scaled last, and rows first, as exported models do it.
+
+    Of high images Pillow 13 would begin with the columns, and some pixels be one level apart.
+    """
+    size, (left, top, right, bottom) = scaled_size(image.size, side), _middle(image.size)
+    if image.height <= HIGH * image.width:
+        return image.resize(size, Image.Resampling.BICUBIC, (left, top, right, bottom), reducing_gap=2.0)
+    flat = image.resize((size[0], image.height), Image.Resampling.BICUBIC)
+    return flat.resize(size, Image.Resampling.BICUBIC, (0, top, size[0], bottom))
 
 
 def _orientation(image: Image.Image) -> int:

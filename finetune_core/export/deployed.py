@@ -115,8 +115,7 @@ def _cut(pixels: Tensor, height: Any, width: Any, top: Any, left: Any) -> Tensor
 def _resized(pixels: Tensor, wanted: Any, parts: Any, cubic: bool) -> Tensor:
     """To the last bit what Pillow (cubic) and torchvision (linear) make of whole numbers: rows first, then columns.
 
-    The middle `parts` become `wanted`, each high and wide. Of pictures more than twice as high as wide Pillow 13 may
-    begin with the columns: then some pixels are one level apart.
+    The middle `parts` become `wanted`, each high and wide.
     """
     pixels = _to_whole(pixels @ _weights(pixels.shape[-1], parts[1], wanted[1], cubic).T)
     return _to_whole(_weights(pixels.shape[-2], parts[0], wanted[0], cubic) @ pixels)

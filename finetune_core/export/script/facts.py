@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from finetune_core.data.cache import decoded, depth_of
 from finetune_core.data.chosen import arranged
 from finetune_core.data.depth import Depth, kind_of
-from finetune_core.data.image import FORMATS, MAX_ASPECT
+from finetune_core.data.image import FORMATS, HIGH, MAX_ASPECT
 from finetune_core.data.split import Split, readable
 from finetune_core.network.build import with_head
 from finetune_core.network.freezing import divide
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-DEEP, CLEAR, ODD, LONG = "more than 8 bits", "transparent", "neither grey nor colour", "long"
+DEEP, CLEAR, ODD, LONG, TALL = "more than 8 bits", "transparent", "neither grey nor colour", "long", "tall"
 HEIF = "as phones write it"
 LARGE, TURNED = "a JPEG larger than it is needed", "perhaps taken with a turned camera"
 SIMPLE = ("L", "RGB", "CMYK")  # modes that can be scaled as they are
@@ -121,6 +121,8 @@ def _traits(samples: Samples, parts: Split, side: int) -> Iterator[str]:
 def _shape(image: Image.Image, side: int) -> Iterator[str]:
     if max(image.size) > MAX_ASPECT * min(image.size):
         yield LONG
+    if max(image.size) > HIGH * min(image.size):  # as it is, or turned
+        yield TALL
     if image.format in ("JPEG", "MPO") and min(image.size) > 2 * side:
         yield LARGE
     # a PNG file may say it at its very end

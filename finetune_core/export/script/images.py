@@ -9,10 +9,10 @@ from textwrap import indent
 import numpy as np
 
 from finetune_core.data.depth import Depth, kind_of
-from finetune_core.data.image import MODES
+from finetune_core.data.image import HIGH, MODES
 from finetune_core.data.pipeline import eval_calls, train_calls
 from finetune_core.data.split import LEAST, ORDER
-from finetune_core.export.script.facts import CLEAR, HEIF, LARGE, LONG, ODD, TURNED, Pictures
+from finetune_core.export.script.facts import CLEAR, HEIF, LARGE, LONG, ODD, TALL, TURNED, Pictures
 from finetune_core.parts import Call
 from finetune_core.parts.codetext import bracketed, definitions, joined, listed, own_layers
 from finetune_core.parts.sources.samples import Samples
@@ -200,10 +200,12 @@ def reading(recipe: Recipe, pictures: Pictures) -> str:
         *(EIGHT_BITS if pictures.depth else []),
         *(RGBA if CLEAR in traits else []),
         *(PLAIN if ODD in traits else []),
-        *(MIDDLE if LONG in traits else WHOLE),
         *(UPRIGHT if TURNED in traits else []),
         *(ON_WHITE if CLEAR in traits and mode != "RGBA" else []),
-        f"    return np.array(small.convert({mode!r}))" + ("[..., None]" if mode == "L" else ""),
+        f"        image = image.convert({mode!r})",
+        *(MIDDLE if LONG in traits else WHOLE),
+        *(ROWS_FIRST if TALL in traits else SCALED),
+        "    return np.array(small)" + ("[..., None]" if mode == "L" else ""),
     ]
     return "\n".join(lines)
 
@@ -233,8 +235,8 @@ TURN = """\
         image.load()
         turn = TURNS.get(image.getexif().get(274))""".splitlines()
 UPRIGHT = """\
-    if turn is not None:
-        small = small.transpose(turn)""".splitlines()
+        if turn is not None:
+            image = image.transpose(turn)""".splitlines()
 EIGHT_BITS = """\
         if image.mode[:4] in RANGES:
             (black, white), values = RANGES[image.mode[:4]], np.asarray(image, np.float64)
@@ -247,16 +249,24 @@ PLAIN = """\
             image = image.convert("L" if image.mode == "1" else "RGB")""".splitlines()
 WHOLE = """\
         size = tuple(round(side * SIDE / min(image.size)) for side in image.size)
-        small = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)""".splitlines()
+        box = 0, 0, *image.size""".splitlines()
 MIDDLE = """\
         (width, height), short = image.size, min(image.size)
         w, h = min(width, 4 * short), min(height, 4 * short)  # of a panorama only the middle is kept
         left, top = (width - w) // 2, (height - h) // 2
         size = tuple(min(round(side * SIDE / short), 4 * SIDE) for side in image.size)
-        small = image.resize(size, Image.Resampling.BICUBIC, (left, top, left + w, top + h), 2.0)""".splitlines()
+        box = left, top, left + w, top + h""".splitlines()
+SCALED = """\
+        small = image.resize(size, Image.Resampling.BICUBIC, box, 2.0)""".splitlines()
+ROWS_FIRST = f"""\
+        gap = 2.0
+        if image.height > {HIGH} * image.width:  # rows first here, too
+            image, gap = image.resize((size[0], image.height), Image.Resampling.BICUBIC), None
+            box = 0, box[1], size[0], box[3]
+        small = image.resize(size, Image.Resampling.BICUBIC, box, gap)""".splitlines()
 ON_WHITE = """\
-    if small.mode == "RGBA":
-        small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)""".splitlines()
+        if image.mode == "RGBA":
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)""".splitlines()
 
 
 def sizes(recipe: Recipe) -> str:

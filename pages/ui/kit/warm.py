@@ -41,6 +41,7 @@ HEAVY = (
 LATER = (
     "cli",
     "parts.measures",
+    "network.tapped",
     "training",
     "finder.range_test",
     "finder.race",

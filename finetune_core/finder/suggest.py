@@ -21,6 +21,8 @@ FEW_BATCHES = 10  # in an epoch; with fewer the test sees every image more than 
 WIDTH = 1.2  # decades to either side that the smoothing looks
 OUTLIER = 6.0  # times the noise
 AGREE = 10.0  # suggestions within this factor of the steepest point support it
+SURE = 3.0  # how far it may move for a high confidence, and the valley lie from it without a word
+EDGE = 1  # points before the last one that lie at the edge of a test
 REDRAWS = 20  # of the noise, to see how far it moves the steepest point of a single try
 
 
@@ -104,6 +106,9 @@ def suggest(
     picks = read.picks()
     confidence, why = _confidence(picks, between, len(tries))
     found = replace(picks, confidence=confidence, why=why, between=between)
+    if read.cut_short:
+        note = "The loss fell fastest at the last rates tried: the test ended too early. Test higher rates, or more."
+        return replace(found, confidence="low", note=note)
     if batches is None or batches >= FEW_BATCHES:
         return found
     note = f"Too few batches: an epoch has only {batches}, so the test met the same images again and again."
@@ -136,9 +141,18 @@ class _Reading:
     end: int  # where it has blown up, or its length
 
     @property
+    def _fastest(self) -> int:
+        return int(np.argmin(self.slope[: self.lowest + 1]))
+
+    @property
     def steepest(self) -> float:
         """The rate at which the loss falls fastest before its lowest point."""
-        return float(self.lrs[int(np.argmin(self.slope[: self.lowest + 1]))])
+        return float(self.lrs[self._fastest])
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the loss still fell ever faster where the test ended, rates rising."""
+        return bool(self.lrs[-1] > self.lrs[0]) and self._fastest >= len(self.lrs) - 1 - EDGE
 
     def picks(self) -> Suggestions:
         """The suggestions; going down only two make sense, as the loss ends low whatever the rate was."""
@@ -223,7 +237,10 @@ def _confidence(picks: Suggestions, between: list[float] | None, tries: int) -> 
     agree = sum(1 / AGREE <= rate / (picks.steepest or rate) <= AGREE for rate in others)
     source = f"From try to try ({tries})" if tries > 1 else "By its noise alone"
     why = f"{source} the steepest point moves by a factor of {moved:.1f}; {agree} of {len(others)} others lie near it."
-    if moved <= 3:
+    if picks.valley and picks.steepest and not 1 / SURE <= (ratio := picks.valley / picks.steepest) <= SURE:
+        lies = f"{ratio:.1f} times higher" if ratio > 1 else f"{1 / ratio:.1f} times lower"
+        why += f" The valley, which is the middle of the fall and not its fastest place, lies {lies}."
+    if moved <= SURE:
         return ("high" if agree * 2 >= len(others) else "medium"), why
     return ("medium" if moved <= AGREE and agree else "low"), why
 

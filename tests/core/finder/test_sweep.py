@@ -130,6 +130,23 @@ def test_high_confidence_is_deserved_and_gets_rare_with_noise() -> None:
     assert share_found(1e-3, trusted[0.1]) >= 0.95
 
 
+def test_a_test_that_ended_while_the_loss_fell_ever_faster_is_not_trusted() -> None:
+    ended = int(np.searchsorted(LRS, 6e-4))  # before the steepest place
+    curve = sigmoid_valley() + noise(1, 0.01)
+    found = suggest(LRS[:ended], curve[:ended])
+    assert found.confidence == "low"
+    assert "ended too early" in found.note
+    assert suggest(LRS, curve).note == ""
+
+
+def test_a_valley_far_from_the_steepest_place_is_explained() -> None:
+    found = [suggest(LRS, sigmoid_valley() + noise(seed, 0.02)) for seed in range(5)]
+    for each in found:
+        far = not 1 / 3 <= each.valley / each.steepest <= 3
+        assert ("The valley, which" in each.why) == far
+    assert any("The valley, which" in each.why for each in found)
+
+
 def test_tries_that_disagree_are_not_trusted() -> None:
     agreeing = np.stack([sigmoid_valley() + noise(seed, 0.02) for seed in range(3)])
     scattered = np.stack([sigmoid_valley(truth) + noise(3, 0.02) for truth in (1e-5, 1e-3, 1e-1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from textwrap import indent
 
 import numpy as np
@@ -202,12 +202,16 @@ def reading(recipe: Recipe, pictures: Pictures) -> str:
         *(PLAIN if ODD in traits else []),
         *(UPRIGHT if TURNED in traits else []),
         *(ON_WHITE if CLEAR in traits and mode != "RGBA" else []),
-        f"        image = image.convert({mode!r})",
-        *(MIDDLE if LONG in traits else WHOLE),
-        *(ROWS_FIRST if TALL in traits else SCALED),
+        *_scaling(traits, mode),
         "    return np.array(small)" + ("[..., None]" if mode == "L" else ""),
     ]
     return "\n".join(lines)
+
+
+def _scaling(traits: Collection[str], mode: str) -> list[str]:
+    if TALL not in traits:
+        return [line.replace("MODE", repr(mode)) for line in SCALED]
+    return [f"        image = image.convert({mode!r})", *(MIDDLE if LONG in traits else WHOLE), *ROWS_FIRST]
 
 
 def _ranges(depth: Depth) -> list[str]:
@@ -257,7 +261,8 @@ MIDDLE = """\
         size = tuple(min(round(side * SIDE / short), 4 * SIDE) for side in image.size)
         box = left, top, left + w, top + h""".splitlines()
 SCALED = """\
-        small = image.resize(size, Image.Resampling.BICUBIC, box, 2.0)""".splitlines()
+        size = tuple(round(side * SIDE / min(image.size)) for side in image.size)
+        small = image.convert(MODE).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)""".splitlines()
 ROWS_FIRST = f"""\
         gap = 2.0
         if image.height > {HIGH} * image.width:  # rows first here, too

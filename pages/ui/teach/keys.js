@@ -8,12 +8,12 @@ const button = (key) => document.querySelector(`.st-key-${key} button:not([disab
 const guesses = () => [...document.querySelectorAll('[class*="st-key-guess-"] button')];
 
 function step(event) {
-  const typing = event.target.closest("input, textarea, select, [contenteditable=true], [role=dialog]");
+  const typing = event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable=true], [role=dialog]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const all = guesses();
   const at = all.indexOf(document.activeElement);
   let wanted = null;
-  if (event.key === " " && event.target.closest("button, a, summary, [role=button]")) return; // it is pressed itself
+  if (event.key === " " && event.target.closest("button, a, summary, input, [role=button]")) return; // it is pressed itself
   if (NEXT.includes(event.key)) wanted = button("lesson-next");
   else if (BACK.includes(event.key)) wanted = button("lesson-back");
   else if (/^[1-9]$/.test(event.key)) wanted = all[Number(event.key) - 1];

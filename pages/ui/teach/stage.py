@@ -28,7 +28,7 @@ OPEN = ("queued", "starting", "preparing", "running", "paused", "stopping")
 # Large type, for whoever sits in the last row, and no margins that a projector's 768 lines cannot spare
 _LARGE = """\
 .stMainBlockContainer { padding-top: 4.25rem; padding-bottom: 0.5rem; gap: 0.75rem }
-[class*="st-key-guess-"] button { justify-content: flex-start }
+[class*="st-key-guess-"] button > * { justify-content: flex-start; width: 100% }
 [class*="st-key-guess-"] button p, .st-key-lesson-next button p { font-size: 1.25rem }
 .st-key-lesson-words p { font-size: 1.15rem }"""
 _COUNTING = "lesson-hands"
@@ -81,7 +81,7 @@ def _guess(one: Lesson, run: Run | None) -> None:
     said = "says so too" if hands is None else "adds a hand too, and ← takes the last one back"
     st.caption(f"{TITLES[GUESS]} A key from 1 to {len(one.guesses)} {said}.")
     for number, guess in enumerate(one.guesses, start=1):
-        label = f"{number}  {shell.plain(guess)}"
+        label = f":gray-badge[{number}] {shell.plain(guess)}"
         if hands is None:
             st.button(label, key=f"guess-{number}", width="stretch", on_click=_begin, args=(one, guess))
         else:

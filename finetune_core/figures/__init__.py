@@ -1,6 +1,6 @@
 """Records and values to plotly figures: pure functions, named after what they show."""
 
-from finetune_core.figures.colours import LINES, group_colours
+from finetune_core.figures.colours import LINES, group_colours, warmth
 from finetune_core.figures.comparing import by_name, compared, compared_losses, guesses
 from finetune_core.figures.data import class_balance, spread
 from finetune_core.figures.finder import Curve, curve, finder, race
@@ -50,4 +50,5 @@ __all__ = [
     "spread",
     "swept",
     "trials",
+    "warmth",
 ]

@@ -26,6 +26,11 @@ def group_colours(names: Sequence[str]) -> dict[str, str]:
     return {name: _ramp(index / last if len(names) > 1 else 1.0) for index, name in enumerate(names)}
 
 
+def warmth(share: float) -> str:
+    """The colour of a phase that thaws this share of the groups, as `#RRGGBB`: the more, the warmer."""
+    return _ramp(share)
+
+
 def faded(colour: str, opacity: float) -> str:
     """The `#RRGGBB` colour as `rgba(…)` with an opacity in [0, 1]."""
     red, green, blue = _channels(colour)

@@ -16,7 +16,7 @@ from finetune_core.recipe.names import thawed
 from finetune_core.recipe.presets import advice, all_rates, current_preset, group_scale, presets
 from finetune_core.recipe.words import millions
 from finetune_core.runs import preflight
-from pages.ui.kit import dataset, fields, numbers, outline, phasing, scripts, shell, state
+from pages.ui.kit import dataset, fields, numbers, outline, phasing, scripts, shell, state, timeline
 from pages.ui.kit.chart import load
 from pages.ui.kit.checks import checks
 from pages.ui.layers import backbones, phase_rules, regrouping, scouting, thawing
@@ -138,7 +138,7 @@ def main() -> None:
     backbones.card(backbone, entry, recipe.data.image_size)
     charted = scouting.panel(recipe)
     st.subheader("Layers", anchor=False)
-    phasing.chooser(recipe)
+    timeline.strip(recipe)
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         with st.container(width="stretch"):
             preset_row(recipe, phase, names)

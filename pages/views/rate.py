@@ -15,7 +15,7 @@ from finetune_core.parts.numbers import written
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs.store import Run
-from pages.ui.kit import asking, fields, live, phasing, scripts, shell, starts, state
+from pages.ui.kit import asking, fields, live, phasing, scripts, shell, starts, state, timeline
 from pages.ui.kit.badge import status_words
 from pages.ui.kit.chart import chart, load
 from pages.ui.rate import finder, racing
@@ -35,7 +35,7 @@ def show(recipe: Recipe) -> None:
         shell.error_card(UserError.said(newest.status.error))
         with st.expander("Log"):
             st.code(newest.log_tail(), language=None)
-    phasing.chooser(recipe)
+    timeline.strip(recipe)
     if newest:
         live.watch(newest, lambda: _body(runs, newest))
     else:

@@ -20,7 +20,7 @@ from finetune_core.recipe.plan import full_length, starts
 from finetune_core.runs import launch, preflight
 from finetune_core.runs.waiting import engines
 from finetune_core.wording import count
-from pages.ui.kit import fields, outline, path, phasing, scripts, shell, state
+from pages.ui.kit import fields, outline, path, phasing, scripts, shell, state, timeline
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.checks import checks, unkept
 from pages.ui.run import placing, queueing, tracking
@@ -44,7 +44,7 @@ def show(recipe: Recipe) -> None:
     found = [*unkept(), *preflight.findings(recipe)]
     broken = shell.mend_first([*(finding.title for finding in found if finding.error), *placing.wrong()])
     _begin(slot, recipe, broken, [finding for finding in found if finding.level == "ask"])
-    phasing.chooser(recipe)
+    timeline.strip(recipe, alone=True)
     _choices()
     _plan(recipe)
     left, right = st.columns(2, gap="large")

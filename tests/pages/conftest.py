@@ -1,8 +1,10 @@
 """The studio in Streamlit's own test bench: no browser, no server."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -63,5 +65,22 @@ def pieces(app: AppTest) -> AppTest:
         patch.object(PagesManager, "get_pages", lambda _: known),
     ):
         app.run()
+    assert not app.exception, app.exception[0].value
+    return app
+
+
+def component(app: AppTest, name: str) -> Any:
+    """One of our own front-end pieces on the page, by its component's name; None where it is not there."""
+    found = [each.proto for each in app.get("bidi_component") if each.proto.component_name == name]
+    return found[0] if found else None
+
+
+def tell(app: AppTest, name: str, event: str, *values: Any) -> AppTest:
+    """Let one of them tell of an event, as its browser side does; of several values one after another in one breath."""
+    states = app._tree.get_widget_states()
+    told = [{"event": event, "value": value} for value in values]
+    key = f"$$STREAMLIT_INTERNAL_KEY_{component(app, name).id}__events"
+    states.widgets.add(id=key, json_trigger_value=json.dumps(told))
+    app._run(states)
     assert not app.exception, app.exception[0].value
     return app

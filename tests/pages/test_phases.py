@@ -1,5 +1,6 @@
 """The phases on Model & layers, Learning rate and Train: choosing, making, mending."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from finetune_core.recipe.words import phase_words
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import RangeTest
 from pages.ui.kit import shell
-from tests.pages.conftest import draft, saved
+from tests.pages.conftest import component, draft, saved, tell
 
 Open = Callable[[str], AppTest]
 MILESTONES = """{
@@ -28,20 +29,20 @@ def two() -> Recipe:
     return saved(Recipe(phases=PRESETS["two_stage"].make(Recipe().phases, NAMES)))
 
 
-def choosers(app: AppTest) -> list[str]:
-    return [group.label for group in app.button_group if group.label == "Phase"]
+def choose(app: AppTest, number: int) -> None:
+    """Click on the block of a phase."""
+    tell(app, "thaw_timeline", "arranged", {"id": f"click-{number}", "steps": [], "look": number})
 
 
-@pytest.mark.parametrize("page", ["layers", "rate", "train"])
+@pytest.mark.parametrize("page", ["layers", "rate"])
 def test_a_newcomer_sees_no_phases(open_page: Open, page: str) -> None:
-    assert not choosers(open_page(page))
+    assert component(open_page(page), "thaw_timeline") is None
 
 
 @pytest.mark.parametrize("page", ["layers", "rate", "train"])
 def test_several_phases_are_chosen_from_on_all_three_pages(open_page: Open, two: Recipe, page: str) -> None:
     app = open_page(page)
-    assert choosers(app) == ["Phase"]
-    app.button_group(key="phase").set_value(1).run()
+    choose(app, 1)
     assert not app.exception
     app = app.switch_page("pages/views/train.py").run()
     app.text_input(key="field:phases.1.epochs").set_value("9").run()  # the choice has come along
@@ -50,7 +51,7 @@ def test_several_phases_are_chosen_from_on_all_three_pages(open_page: Open, two:
 
 def test_the_stack_edits_the_chosen_phase(open_page: Open, two: Recipe) -> None:
     app = open_page("layers")
-    app.button_group(key="phase").set_value(1).run()
+    choose(app, 1)
     assert app.toggle(key="thaw:stem").value
     app.toggle(key="thaw:stem").set_value(False).run()
     app.text_input(key="rate:1:layer4").set_value("1e-4").run()
@@ -58,7 +59,7 @@ def test_the_stack_edits_the_chosen_phase(open_page: Open, two: Recipe) -> None:
     assert first == two.phases[0]
     assert second.thaw == NAMES[1:]
     assert second.multipliers["layer4"] * second.learning_rate == pytest.approx(1e-4, rel=1e-5)
-    app.button_group(key="phase").set_value(0).run()
+    choose(app, 0)
     assert not app.toggle(key="thaw:layer4").value
 
 
@@ -66,7 +67,7 @@ def test_the_rate_is_found_for_the_chosen_phase(open_page: Open, two: Recipe, mo
     started: list[store.Run] = []
     monkeypatch.setattr(launch, "start", started.append)
     app = open_page("rate")
-    app.button_group(key="phase").set_value(1).run()
+    choose(app, 1)
     app.text_input(key="field:phases.1.learning_rate").set_value("0.02").run()
     assert [phase.learning_rate for phase in draft().phases] == [3e-3, 0.02]
     app.button(key="primary").click().run()
@@ -81,7 +82,7 @@ def test_stages_are_made_by_preset_and_by_hand(open_page: Open) -> None:
     assert "2 phases: head → everything" in " ".join(words for _, _, words in shell.chips(draft()))
     app.button(key="phase-content_copy").click().run()
     assert len(draft().phases) == 3
-    assert app.button_group(key="phase").value == 1
+    assert json.loads(component(app, "thaw_timeline").json)["chosen"] == 1
     app.button(key="phase-add").click().run()
     assert [phase_words(phase) for phase in draft().phases] == [
         "head only",
@@ -100,7 +101,7 @@ def test_stages_are_made_by_preset_and_by_hand(open_page: Open) -> None:
 
 def test_rates_are_set_by_rule(open_page: Open, two: Recipe) -> None:
     app = open_page("layers")
-    app.button_group(key="phase").set_value(1).run()
+    choose(app, 1)
     low, high = (field for field in app.text_input if field.key and field.key.startswith("rule:1:slice"))
     assert (low.value, high.value) == ("1.5e-5", "0.0015")
     low.set_value("1e-6")

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import streamlit as st
-
 from finetune_core.errors import UserError
-from finetune_core.recipe import Phase, Recipe, rules
+from finetune_core.recipe import Phase, rules, timeline
 from finetune_core.recipe.rules import Phases
 from finetune_core.recipe.words import epoch_words, phase_words
 from pages.ui.kit import refused, state
-from pages.ui.kit.shell import plain
 
 _CHOSEN = "thaw:phase"
 
@@ -51,23 +48,6 @@ def words(number: int, phase: Phase) -> str:
     return f"{number} · {phase_words(phase)} · {epoch_words(phase.epochs)}"
 
 
-def chooser(recipe: Recipe) -> None:
-    """The phases side by side, where there are several; whatever is drawn next is of the one that is chosen."""
-    if len(recipe.phases) == 1:
-        return
-    key = state.seed("phase", index())
-    st.segmented_control(
-        "Phase",
-        range(len(recipe.phases)),
-        default=index(),
-        required=True,
-        format_func=lambda number: plain(words(number + 1, recipe.phases[number])),
-        wrap=True,
-        **state.callback(key, choose),
-        help="A run goes through its phases in this order; each has its own thawed groups, rates, epochs and schedule.",
-    )
-
-
 def choose(number: int) -> None:
     """Look at this phase from now on."""
     state.keep(_CHOSEN, number)
@@ -85,6 +65,17 @@ def replace(made: Phases, number: int = 0) -> None:
         refused.forget_under("phases.")
     state.edit(state.draft().replace(phases=made))
     choose(number)
+
+
+def arrange(steps: Sequence[Any], look: int) -> None:
+    """Do to the draft's phases what was done to their strip, and look at one of them; a UserError if it cannot."""
+    if not steps:
+        choose(look)
+        return
+    made = timeline.arranged(state.draft().phases, steps)
+    if any("move" in step for step in steps):  # another phase may now stand where one has a wrong entry
+        refused.forget_under("phases.")
+    replace(made, look)
 
 
 def duplicate() -> None:

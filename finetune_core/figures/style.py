@@ -15,6 +15,7 @@ from finetune_core.parts.numbers import written
 HEIGHT = 300
 EVENTS = "events"
 APART = 60  # events closer to each other than this part of the axis share a mark
+WORD = 0.11  # of a narrow chart's width: the room that a phase's number takes
 TOLD, WRAPPED = 160, 48  # letters of an event that are told, and in a line
 RED, GREEN = "#D6455D", "#3E9B6E"
 MARKS = {  # events that are marked, with their colours
@@ -108,7 +109,7 @@ def waiting(figure: go.Figure, text: str) -> None:
 
 
 def phases(figure: go.Figure, starts: Sequence[int], steps: int | None = None) -> None:
-    """A band for every other phase, and each one's number; `starts` are the first steps of all phases."""
+    """A band for every other phase, and the numbers that have room; `starts` are the first steps of all phases."""
     if len(starts) < 2:
         return
     ends = [*starts[1:], steps or starts[-1]]
@@ -117,10 +118,19 @@ def phases(figure: go.Figure, starts: Sequence[int], steps: int | None = None) -
     note = {**upright, "y": 1, "showarrow": False, "xanchor": "left", "yanchor": "bottom", "yshift": 4}
     bands = [{**shade, "x0": start, "x1": max(start, end)} for start, end in zip(starts, ends, strict=True)]
     words = [
-        {**note, "x": start, "text": f"phase {number}", "font": {"size": 11, "color": GREY}}
-        for number, start in enumerate(starts, start=1)
+        {**note, "x": starts[place], "text": f"phase {place + 1}", "font": {"size": 11, "color": GREY}}
+        for place in _with_room(starts, ends)
     ]
     figure.update_layout(shapes=bands[1::2], annotations=words)
+
+
+def _with_room(starts: Sequence[int], ends: Sequence[int]) -> list[int]:
+    """The places of those whose numbers do not run into each other: of two that would, the longer."""
+    chosen: list[int] = []
+    for place in sorted(range(len(starts)), key=lambda place: starts[place] - ends[place]):
+        if all(abs(starts[place] - starts[other]) >= ends[-1] * WORD for other in chosen):
+            chosen.append(place)
+    return sorted(chosen)
 
 
 def marks(figure: go.Figure, events: Sequence[Record], steps: int | None = None) -> None:

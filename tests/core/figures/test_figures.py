@@ -232,6 +232,14 @@ def test_phases_are_marked_when_there_are_several():
     assert [note.text for note in drawn.annotations] == ["phase 1", "phase 2", "phase 3"]
 
 
+def test_the_numbers_of_short_phases_do_not_run_into_each_other():
+    drawn = figures.loss(told(records()), figures.Axis(1003, [0, 1, 1001])).layout
+    assert [note.text for note in drawn.annotations] == ["phase 2", "phase 3"], "the longer of two has the room"
+    drawn = figures.loss(told(records()), figures.Axis(300, range(0, 300, 10))).layout
+    places = [note.x for note in drawn.annotations]
+    assert places == [0, 40, 80, 120, 160, 200, 240, 280]
+
+
 def test_events_are_marked_and_told_on_every_chart():
     rows = [{"kind": "event", "name": "paused", "step": 7, "text": "Paused by <b>Ann</b>"}, *records()]
     axis = figures.Axis(40, (), told(rows).events)

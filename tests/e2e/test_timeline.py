@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 from finetune_core import recipe as recipes
 from finetune_core.recipe import Phase, Recipe
@@ -45,7 +45,7 @@ def grab(page: Page, what: Locator, by: float) -> None:
     x, y = centre(what)
     page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(x + by, y, steps=6)
+    page.mouse.move(x + by, y, steps=2)
 
 
 def planned(page: Page) -> Locator:
@@ -135,6 +135,58 @@ def test_keys_in_a_hurry_are_all_heard(studio: Studio, page: Page) -> None:
     page.locator(AT_REST).wait_for()
     assert lasting(blocks) == [32, 9]
     assert [epochs for _, epochs in kept(studio)] == [32, 9]
+
+
+def test_a_block_moved_in_a_hurry_arrives(studio: Studio, page: Page) -> None:
+    """Each move goes on from where the one before has led, whether Python has heard of that or not."""
+    blocks, _ = opened(studio, page, *(Phase(epochs=each) for each in (1, 2, 3, 4, 5, 6, 7, 8)))
+    blocks.nth(0).focus()
+    for pause in (450, 450, 450, 30, 450, 450, 450):
+        page.keyboard.press("Control+ArrowRight")
+        page.wait_for_timeout(pause)
+    expect(page.get_by_label("Epochs, phase 8", exact=True)).to_have_value("1")
+    page.locator(AT_REST).wait_for()
+    page.wait_for_timeout(1000)
+    assert lasting(blocks) == [2, 3, 4, 5, 6, 7, 8, 1]
+    assert [epochs for _, epochs in kept(studio)] == [2, 3, 4, 5, 6, 7, 8, 1]
+    expect(blocks.nth(7)).to_be_focused()
+
+
+def test_hands_are_quicker_than_the_server(studio: Studio, page: Page) -> None:
+    """While no answer comes, what is done goes on from what was done; it is told when the answer is there."""
+    held: list[str | bytes] = []
+    slow = False
+    pipes: list[WebSocketRoute] = []
+
+    def connect(pipe: WebSocketRoute) -> None:
+        pipes.append(pipe)
+        pipe.connect_to_server().on_message(lambda message: held.append(message) if slow else pipe.send(message))
+
+    page.route_web_socket(re.compile("/_stcore/stream"), connect)
+    blocks, _ = opened(studio, page, *(Phase(epochs=each) for each in (1, 2, 3, 4)))
+    slow = True
+    for order in ([2, 3, 4, 1], [3, 4, 1, 2], [4, 1, 2, 3]):
+        grab(page, blocks.nth(0), 2000)
+        page.mouse.up()
+        assert lasting(blocks) == order
+    page.wait_for_timeout(2000)
+    assert [epochs for _, epochs in kept(studio)] == [2, 3, 4, 1], "the first alone was told"
+    slow = False
+    for message in held:
+        pipes[-1].send(message)
+    expect(page.get_by_label("Epochs, phase 2", exact=True)).to_have_value("1")
+    page.locator(AT_REST).wait_for()
+    assert lasting(blocks) == [4, 1, 2, 3]
+    assert [epochs for _, epochs in kept(studio)] == [4, 1, 2, 3]
+
+
+def test_who_leaves_right_after_a_key_loses_nothing(studio: Studio, page: Page) -> None:
+    _, borders = opened(studio, page, *PHASES)
+    borders.nth(0).press("ArrowRight")
+    page.get_by_test_id("stSidebar").get_by_role("link", name="Learning rate").click(delay=100)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Learning rate")
+    page.locator(AT_REST).wait_for()
+    assert kept(studio) == [("head", 3), ("*", 5), ("layer4", 3)]
 
 
 def test_a_finger_drags_borders_and_grips_and_scrolls_by_the_rest(studio: Studio, page: Page) -> None:

@@ -8,7 +8,7 @@ const LEAST = 16; // px for the epochs of a phase in the mean; with less the str
 const ROOM = 0.15; // of the width, on the right: there the last phase can be drawn longer
 const CLICK = 5; // px of a drag that is a click
 const REST = 400; // ms without a key until what keys did is told
-const PATIENCE = 5000; // ms until an event that got no answer counts as lost
+const PATIENCE = 30000; // ms until an event that got no answer counts as lost
 const EDGE = 32; // px from an edge, where a dragged block scrolls the strip
 const BY = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10 };
 
@@ -343,7 +343,7 @@ function strip(root) {
       if (first) scroller.scrollLeft = blocks[look].offsetLeft - scroller.clientWidth / 3;
     },
     close() {
-      if (resting) send();
+      clearTimeout(resting);
       clearTimeout(late);
       if (drag) loose();
       watcher.disconnect();

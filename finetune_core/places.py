@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import psutil
@@ -26,6 +25,7 @@ DAY = 86400  # seconds
 DRAFT = ".draft"  # how the names of files end that are being written
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 ASSETS = ROOT / "assets"
+QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "„": "“", "‘": "’", "«": "»"}  # what opens, and what then closes
 WORKSPACE, RUNS, CACHE = "THAW_WORKSPACE", "THAW_RUNS", "THAW_CACHE"  # variables of the environment
 FULL = (errno.ENOSPC, errno.EDQUOT)
 REFUSED = (
@@ -54,7 +54,7 @@ def runs_dir() -> Path:
 def pictures_dir() -> Path:
     """Where pictures that people bring are kept, unless they say another place: in the workspace, else with theirs."""
     if workspace := os.environ.get(WORKSPACE):
-        return Path(workspace).expanduser().absolute() / "pictures"
+        return expanded(workspace).absolute() / "pictures"
     return Path.home() / "Pictures" / "Thaw"
 
 
@@ -155,25 +155,26 @@ def write_whole(path: Path, text: str) -> None:
 def expanded(path: str | Path) -> Path:
     """A path that a person wrote, its ~ replaced; a UserError where there is no such user."""
     try:
-        return Path(_bare(path)).expanduser()
+        return Path(bare(path) if isinstance(path, str) else path).expanduser()
     except RuntimeError as error:
         raise UserError(f"{shown(path)} leads nowhere.", f"{error}", "Write the path in full.") from error
 
 
-def _bare(path: str | Path) -> str | Path:
-    """Without what copying a path puts around it: quotation marks, and file:// in front."""
-    if not isinstance(path, str):
-        return path
-    text = path.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1]
-    return url2pathname(urlsplit(text).path) if text.lower().startswith("file://") else text
+def bare(text: str) -> str:
+    """A path as it was pasted, without what copying puts around it: spaces, quotation marks, and file:// in front."""
+    text = text.strip()
+    while len(text) > 1 and QUOTES.get(text[0]) == text[-1]:
+        text = text[1:-1].strip()
+    if not text.lower().startswith("file:/"):
+        return text
+    host, _, rest = text[5:].removeprefix("//").partition("/")
+    return url2pathname(f"/{rest}" if host.lower() in ("", "localhost") else f"//{host}/{rest}")
 
 
 def is_there(path: str, file: bool = False) -> bool:
     """Whether what a person named exists, as a `file` where it must be one; whatever cannot be named does not."""
     try:
-        found = Path(_bare(path)).expanduser()
+        found = Path(bare(path)).expanduser()
         return found.is_file() if file else found.exists()
     except (OSError, ValueError, RuntimeError):
         return False
@@ -222,9 +223,9 @@ def runs_place() -> Place:
 
 def _place(variable: str, name: str, otherwise: Path) -> Place:
     if own := os.environ.get(variable):
-        return Place(Path(own).absolute(), variable)
+        return Place(expanded(own).absolute(), variable)
     if workspace := os.environ.get(WORKSPACE):
-        return Place(Path(workspace).absolute() / name, WORKSPACE)
+        return Place(expanded(workspace).absolute() / name, WORKSPACE)
     return Place(otherwise.absolute(), variable)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from finetune_core import places
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import Bar, print_json, read_recipe, write
 from finetune_core.data.chosen import chosen
@@ -25,7 +25,7 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--quick", action="store_true", help="count only; open no image")
     one = commands.add(doctor, "recipe", "set", "json")
     help = "write the recipe with what is proposed first for each finding; the images stay as they are"
-    one.add_argument("--mend", type=Path, metavar="FILE", help=help)
+    one.add_argument("--mend", type=places.expanded, metavar="FILE", help=help)
 
 
 def data(options: Options) -> None:

@@ -15,7 +15,7 @@ from finetune_core.recipe import Recipe, tree_of
 from finetune_core.runs import store
 from finetune_core.runs.waiting import engines, queue
 
-PLAIN = ("int", "float", "text", "numbers")  # kinds of knobs whose text the job reads itself
+PLAIN = ("int", "float", "text", "path", "numbers")  # kinds of knobs whose text the job reads itself
 
 
 def add_to(commands: Commands) -> None:

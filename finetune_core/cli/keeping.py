@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 
+from finetune_core import places
 from finetune_core.cli.parser import Commands, Options
 from finetune_core.cli.shared import open_run, open_runs, runs_folder
 from finetune_core.data import cache, rows
@@ -27,8 +27,8 @@ def add_to(commands: Commands) -> None:
         one = commands.add(each, "runs")
         one.add_argument("several", nargs="+", metavar="RUN", help=help)
     commands.add(empty_trash, "runs").add_argument("--yes", action="store_true", help="do not ask")
-    commands.add(export_run, "run").add_argument("file", type=Path, metavar="FILE.zip")
-    commands.add(import_run, "runs").add_argument("file", type=Path, metavar="FILE.zip")
+    commands.add(export_run, "run").add_argument("file", type=places.expanded, metavar="FILE.zip")
+    commands.add(import_run, "runs").add_argument("file", type=places.expanded, metavar="FILE.zip")
 
 
 def _add_note(commands: Commands) -> None:

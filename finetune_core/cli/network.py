@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune_core import places
 from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import phase_index, print_json, read_recipe, write
 from finetune_core.errors import UserError
@@ -32,14 +32,14 @@ def add_to(commands: Commands) -> None:
     one = commands.add(phases, "recipe", "json")
     one.add_argument("--preset", choices=PRESETS, help="replace the phases by this preset")
     help = "replace the phases by a dictionary of milestones: {1: {'freeze_to': -1, 'duration': 1, 'lrs': [...]}, ...}"
-    one.add_argument("--milestones", type=Path, metavar="FILE", help=help)
+    one.add_argument("--milestones", type=places.expanded, metavar="FILE", help=help)
     help = f"set one phase's rates by rule: {', '.join(RATE_RULES)}, and its numbers (--rates slice 1e-5 1e-3)"
     one.add_argument("--rates", nargs="+", metavar=("RULE", "NUMBER"), help=help)
     help = "thaw from this group on, counted as in fastai: -1 the head alone, 0 all, 2 all but the first two"
     one.add_argument("--freeze-to", type=whole(), metavar="N", help=help)
     help = "the phase for --rates and --freeze-to, from 1 (default: the last)"
     one.add_argument("--phase", type=whole(1), metavar="N", help=help)
-    one.add_argument("--out", type=Path, metavar="FILE", help="write the recipe with these phases")
+    one.add_argument("--out", type=places.expanded, metavar="FILE", help="write the recipe with these phases")
     one.add_argument("--export", action="store_true", help="print the phases as a dictionary of milestones")
     commands.add(plan, "recipe", "json")
 

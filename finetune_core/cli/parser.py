@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
-from finetune_core import __version__
+from finetune_core import __version__, places
 from finetune_core.errors import UserError
 from finetune_core.parts.numbers import Scale
 
@@ -51,7 +50,10 @@ class Commands:
             one.add_argument("run", metavar="RUN", help="a run's id or folder")
         if {"run", "runs"} & {*shared}:
             one.add_argument(
-                "--runs", type=Path, metavar="DIR", help="folder of the runs, where it is not the workspace's"
+                "--runs",
+                type=places.expanded,
+                metavar="DIR",
+                help="folder of the runs, where it is not the workspace's",
             )
         if "json" in shared:
             one.add_argument("--json", action="store_true", help="print JSON")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
-from finetune_core import access
+from finetune_core import access, places
 from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import Bar, changed, check, print_json, read_recipe, write
 from finetune_core.errors import UserError
@@ -28,14 +27,14 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--host", action="append", default=[], metavar="NAME", help=help)
     help = "ask for this password; whoever lists the processes sees it, so better a file or $THAW_PASSWORD"
     one.add_argument("--password", metavar="TEXT", help=help)
-    one.add_argument("--password-file", type=Path, metavar="FILE", help="ask for the password in this file")
+    one.add_argument("--password-file", type=places.expanded, metavar="FILE", help="ask for the password in this file")
     commands.add(init).add_argument("file", metavar="FILE", help="where to write it; - prints it")
     commands.add(parts, "json")
     one = commands.add(export, "set", "runs")
     one.add_argument("recipe", metavar="RECIPE|RUN", help="a recipe file, or a run's id or folder")
     one.add_argument("--format", choices=["script", *FORMATS], default="script", help="what to write (default script)")
     help = "where to write it (default: a script is printed, a model lies in the run's folder)"
-    one.add_argument("--out", type=Path, metavar="FILE", help=help)
+    one.add_argument("--out", type=places.expanded, metavar="FILE", help=help)
 
 
 def studio(options: Options) -> int:
@@ -51,7 +50,7 @@ def init(options: Options) -> None:
     if options.file == "-":
         print(Recipe().to_yaml(), end="")
         return
-    path = Path(options.file)
+    path = places.expanded(options.file)
     if path.exists():
         raise UserError(
             f"{path} exists already.", "It would be overwritten.", "Choose another name or remove it first."
@@ -116,7 +115,7 @@ def _say(what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
 
 
 def _recipe_or_run(options: Options) -> Recipe:
-    path = Path(options.recipe)
+    path = places.expanded(options.recipe)
     if path.is_file() or path.suffix in (".yaml", ".yml"):
         return read_recipe(options)
     return changed(store.open_run(options.recipe, options.runs).recipe, options.set)

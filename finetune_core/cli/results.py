@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from finetune_core import places
@@ -39,18 +38,24 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--on", default="valid", metavar="IMAGES", help=help)
     help = "views of each image that its augmentation draws, for the mean of their answers (default 0: the plain image)"
     one.add_argument("--views", type=whole(0), default=0, metavar="N", help=help)
-    one.add_argument("--csv", type=Path, metavar="FILE", help="write a table: each image, its label, all its values")
+    one.add_argument(
+        "--csv", type=places.expanded, metavar="FILE", help="write a table: each image, its label, all its values"
+    )
     one = commands.add(calibrate, "run", "json")
     kept = one.add_mutually_exclusive_group()
     kept.add_argument("--keep", action="store_true", help="keep it with the model: predict, serve, export follow")
     kept.add_argument("--forget", action="store_true", help="keep nothing any more")
     one = commands.add(predict, "run", "json")
     one.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, zip or tar archives")
-    one.add_argument("--csv", type=Path, metavar="FILE", help="write a table: each image with all its values")
+    one.add_argument(
+        "--csv", type=places.expanded, metavar="FILE", help="write a table: each image with all its values"
+    )
     one.add_argument("--top", type=whole(1), default=5, metavar="N", help="classes per image (default 5)")
     one = commands.add(explain, "run")
     one.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, zip or tar archives")
-    one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the heat maps go, as PNG files")
+    one.add_argument(
+        "--out", type=places.expanded, required=True, metavar="FOLDER", help="where the heat maps go, as PNG files"
+    )
     one.add_argument("--name", default="", metavar="NAME", help="what to look for (default: what is likeliest)")
     help = "ask its layers, or cover part after part, which is slow (default layers)"
     one.add_argument("--way", choices=["layers", "covering"], default="layers", help=help)
@@ -61,7 +66,7 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--neighbours", type=whole(1), default=10, metavar="N", help=help)
     one = commands.add(card, "run")
     help = "a file ending in .md, with a folder of pictures beside it, or in .html, with the pictures inside"
-    one.add_argument("--out", type=Path, required=True, metavar="FILE", help=help)
+    one.add_argument("--out", type=places.expanded, required=True, metavar="FILE", help=help)
     one = commands.add(serve, "run")
     one.add_argument("--port", type=whole(1, 65535), default=8600, help="port (default 8600)")
 
@@ -125,7 +130,7 @@ def evaluate(options: Options) -> None:
 
         truth = [look.targets.about.spelled(look.targets, each) for each in look.answers.wanted]
         seen = many.of_answers(look.targets, look.answers)
-        write(places.expanded(options.csv), many.table(seen, look.targets, truth))
+        write(options.csv, many.table(seen, look.targets, truth))
     if options.json:
         print_json({**json.loads(found.line()), "notes": notes})
         return
@@ -268,7 +273,7 @@ def predict(options: Options) -> None:
     with Bar("Looking") as count:
         found = many.look(predictor, many.pictures(options.images), count)
     if options.csv:
-        write(places.expanded(options.csv), many.table(found, predictor.targets))
+        write(options.csv, many.table(found, predictor.targets))
         print(f"Wrote {options.csv}: {counted(len(found), 'image')}.")
     elif options.json:
         print_json([each.plain(options.top) for each in found])
@@ -332,7 +337,7 @@ def card(options: Options) -> None:
     from finetune_core.export import card
     from finetune_core.understand import explain
 
-    run, out = open_run(options), places.expanded(options.out)
+    run, out = open_run(options), options.out
     if out.suffix not in (".md", ".html"):
         raise UserError(f"{shown(out.name)} ends in neither .md nor .html.", hint="Name such a file as --out.")
     card.sections(run)  # what is wrong is said before pictures are looked at

@@ -25,7 +25,7 @@ from finetune_core.wording import shown
 
 def read_recipe(options: Options) -> Recipe:
     """The recipe that was named, with the weights and values that the command changes."""
-    recipe = load(Path(options.recipe))
+    recipe = load(places.expanded(options.recipe))
     if start := vars(options).get("from"):
         file = store.checkpoint(start, options.runs)
         recipe = recipe.with_value("model.backbone.weights", {"kind": "checkpoint", "path": str(file)})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from finetune_core import places
 from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import check, print_json, work
 from finetune_core.errors import UserError
@@ -24,7 +24,7 @@ def add_to(commands: Commands) -> None:
     one.add_argument("name", nargs="?", default="", metavar="NAME", help="the lesson to run")
     one.add_argument("--seeds", type=whole(1, 10), metavar="N", help="how often each is tried (default: the lesson's)")
     one = commands.add(versus, "runs", "json")
-    one.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE", help="two recipe files or more")
+    one.add_argument("recipes", nargs="+", type=places.expanded, metavar="RECIPE", help="two recipe files or more")
     one.add_argument("--seeds", type=whole(1, 10), default=3, metavar="N", help="how often each is tried (default 3)")
     one.add_argument("--measure", choices=MEASURES, default=SCORE, help="what is measured (default score)")
 

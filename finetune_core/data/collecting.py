@@ -16,13 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from finetune_core.errors import UserError
+from finetune_core.parts.sources import ARCHIVES
 from finetune_core.parts.sources.archives import take_out
 from finetune_core.parts.sources.files import ENDINGS, below
 from finetune_core.places import Place, expanded, replace_file, writing
 from finetune_core.wording import count, few, shown
 
 LONGEST = 120  # bytes of a name
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 @dataclass(frozen=True)

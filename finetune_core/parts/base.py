@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import math
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from textwrap import indent
@@ -32,6 +32,8 @@ from pydantic.fields import FieldInfo
 
 from finetune_core.errors import UserError
 from finetune_core.parts.numbers import Scale, Several, read_for
+from finetune_core.places import bare
+from finetune_core.wording import shown
 
 # How the long module names are written in code that people read; layers of Thaw's own are shown with their source.
 OWN_LAYERS = "finetune_core.parts.modules"
@@ -110,15 +112,18 @@ def knob(
     step: float | None = None,
     more: bool = False,
     words: Mapping[str, str] | None = None,
+    path: Sequence[str] | None = None,
 ) -> Any:
     """Declare one field that a person sets: its name, its one sentence, its bounds (inclusive) and its unit.
 
     Of numbers in a tuple or under names the bounds hold for each. `log` asks for a logarithmic scale, `step` for steps
     of this size, `more` puts the knob behind "more" on its page, `words` are what people call each of several choices,
-    where that is not the value itself.
+    where that is not the value itself. `path` says that it is one: the endings of the files that are meant, none of a
+    folder.
     """
     bounds: dict[str, JsonValue] = {"low": low, "high": high}
     extra: dict[str, JsonValue] = {"unit": unit, "log": log, "step": step, "more": more, "words": dict(words or {})}
+    extra["path"] = None if path is None else [*path]
     return Field(default, title=title, description=help, json_schema_extra=bounds | extra)
 
 
@@ -129,7 +134,7 @@ class Knob:
     name: str
     title: str
     help: str
-    type: str  # "float", "int", "bool", "text", "choice", "numbers" or "list"
+    type: str  # "float", "int", "bool", "text", "path", "choice", "numbers" or "list"
     default: Any
     low: float | None
     high: float | None
@@ -140,6 +145,7 @@ class Knob:
     words: Mapping[str, str] = field(default_factory=dict)  # for choices
     step: float | None = None
     named: bool = False  # numbers under names, such as those of layer groups
+    path: tuple[str, ...] | None = None  # of a path: the endings of files, none of a folder
 
     @property
     def scale(self) -> Scale | Several | None:
@@ -172,8 +178,8 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _numbers_are_read(cls, value: Any, info: ValidationInfo) -> Any:
-        """Numbers as people write them; pydantic would take yes for 1 and ask for a point."""
+    def _as_people_write(cls, value: Any, info: ValidationInfo) -> Any:
+        """Numbers, of which pydantic would take yes for 1 and ask for a point, and paths as they are pasted."""
         read = _readers(cls).get(info.field_name or "")
         try:
             return read(value) if read else value
@@ -261,17 +267,28 @@ def _explained(error: ValidationError, what: str) -> UserError:
 
 @cache
 def _readers(section: type[Section]) -> dict[str, Callable[[Any], Any]]:
-    """How numbers are read, for each field that holds any."""
+    """How numbers and paths are read, for each field that holds any."""
     return {name: read for name, info in section.model_fields.items() if (read := _reader(name, info))}
 
 
 def _reader(name: str, info: FieldInfo) -> Callable[[Any], Any] | None:
     knob = _knob(name, info)
+    if knob.path is not None:
+        return _read_path
     if knob.choices and all(isinstance(each, int) for each in knob.choices):
         return Scale(whole=True).read
     if knob.named:
         return partial(_read_each, knob.each)
     return knob.scale.read if knob.scale else None
+
+
+def _read_path(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    path = bare(value)
+    if any("\ud800" <= letter <= "\udfff" for letter in path):  # bytes of a name that are no UTF-8
+        raise UserError(f"{shown(path)} is no text, and a recipe is one: rename it")
+    return path
 
 
 def _read_each(scale: Scale, value: Any) -> Any:
@@ -284,7 +301,8 @@ def _knob(name: str, info: FieldInfo) -> Knob:
     extra: Any = info.json_schema_extra or {}
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     types: dict[Any, str] = {float: "float", int: "int", bool: "bool", str: "text", tuple[float, ...]: "numbers"}
-    kind = "choice" if choices else types.get(info.annotation, "list")
+    path = extra.get("path")
+    kind = "path" if path is not None else "choice" if choices else types.get(info.annotation, "list")
     return Knob(
         name=name,
         title=info.title or name,
@@ -300,4 +318,5 @@ def _knob(name: str, info: FieldInfo) -> Knob:
         more=extra.get("more", False),
         choices=choices,
         words=extra.get("words", {}),
+        path=None if path is None else tuple(path),
     )

@@ -499,7 +499,7 @@ class Embed(Job):
     kind: ClassVar[str] = "embed"
     title: ClassVar[str] = "Look at pictures"
     checked: ClassVar[bool] = False  # it is not about the recipe's data
-    folder: str = knob("", "Folder", "Where the pictures lie on this machine.")
+    folder: str = knob("", "Folder", "Where the pictures lie on this machine.", path=())
 
     def run(self, work: Work) -> Doing:
         """All at once, and kept for this machine."""

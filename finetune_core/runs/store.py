@@ -370,7 +370,7 @@ def create(what: Recipe, job: Job | None = None, runs: Path | None = None) -> Ru
 def open_run(name: str | Path, runs: Path | None = None) -> Run:
     """The run of this id or path; a UserError where there is none."""
     runs = runs or places.runs_dir()
-    for path in (runs / name, Path(name)):
+    for path in (runs / name, places.expanded(name)):
         if is_run(path):  # of a damaged run it is told later what is wrong with it
             return Run(path)
     raise _missing(name, runs)
@@ -397,7 +397,7 @@ def _missing(name: str | Path, runs: Path) -> UserError:
 def checkpoint(name: str | Path, runs: Path | None = None) -> Path:
     """The best weights of the run of this id or path, or the checkpoint of this path; a UserError without any."""
     runs = runs or places.runs_dir()
-    files = [path for path in (runs / name, Path(name)) if path.suffix == ".safetensors" and path.is_file()]
+    files = [path for path in (runs / name, places.expanded(name)) if path.suffix == ".safetensors" and path.is_file()]
     file = files[0] if files else open_run(name, runs).best
     if not file.exists():
         raise UserError(f"The run {name} has no weights yet.", "Its first epoch has not ended.", "Wait for it.")

@@ -107,3 +107,62 @@ def test_processes_that_are_started_from_here_work_there_too(tmp_path: Path) -> 
         check=True,
     )
     assert told.stdout.strip() == str(Path.home() / "of-mine" / "runs")
+
+
+PASTED = {
+    "{}": "/a b/pets",
+    "  {}\n": "/a b/pets",
+    '"{}"': "/a b/pets",
+    "'{}'": "/a b/pets",
+    "“{}”": "/a b/pets",
+    "‘{}’": "/a b/pets",
+    "«{}»": "/a b/pets",
+    "'\"{}\"'": "/a b/pets",
+    "file:///a%20b/pets": "/a b/pets",
+    '"file:///a%20b/pets"': "/a b/pets",
+    "file:///a b/pets": "/a b/pets",
+    "file:/a%20b/pets": "/a b/pets",
+    "FILE://localhost/a%20b/pets": "/a b/pets",
+    "file:///a/b#1?c%23": "/a/b#1?c#",
+    "file://nas/photos": "//nas/photos",
+    "/a/'b'": "/a/'b'",
+    "/a/b /": "/a/b /",
+    "'": "'",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("text", "path"), PASTED.items())
+def test_what_copying_puts_around_a_path_is_taken_off(text: str, path: str) -> None:
+    assert places.bare(text.format("/a b/pets")) == path
+    assert places.bare(places.bare(text.format("/a b/pets"))) == path
+
+
+def test_a_recipe_holds_paths_without_what_was_pasted_around_them(tmp_path: Path) -> None:
+    address = (tmp_path / "my pets").as_uri()
+    data = Recipe().data.replace(source={"kind": "folder", "path": f'"{address}"'})
+    assert data.source.path == str(tmp_path / "my pets")
+    weights = (
+        Recipe().with_value("model.backbone.weights", {"kind": "file", "path": "'~/a.pth'"}).model.backbone.weights
+    )
+    assert weights.path == "~/a.pth"
+    with pytest.raises(UserError, match="is no text"):
+        Recipe().with_value("data.source", {"kind": "folder", "path": "/a/\udcff"})
+
+
+def test_arguments_are_taken_as_they_are_pasted_too(
+    tmp_path: Path, tiny: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, runs = tmp_path / "my recipe.yaml", tmp_path / "my runs"
+    address = f'"{recipe.as_uri()}"'
+    assert main(["init", address]) == 0
+    assert recipe.is_file()
+    recipe.unlink()
+    tiny.save(recipe)
+    assert main(["train", address, "--runs", f"'{runs}'", "--set", "phases.0.epochs=1"]) == 0
+    (run,) = store.list_runs(runs)
+    packed = tmp_path / "run.zip"
+    assert main(["export-run", run.path.as_uri(), packed.as_uri()]) == 0
+    assert packed.is_file()
+    assert main(["init", "~nobody-by-this-name/r.yaml"]) == 2
+    assert "leads nowhere" in capsys.readouterr().err

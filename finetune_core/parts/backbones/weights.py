@@ -13,6 +13,7 @@ from finetune_core.parts.backbones.spec import Body, Maker, Origin, Plan
 from finetune_core.parts.base import Part, knob
 from finetune_core.records import Report
 
+ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar")  # usual ones: what a file is, its content says
 Asks = Literal["", "path", "tag", "run"]
 
 
@@ -124,7 +125,7 @@ class Hub(Weights):
 class OnDisk(Weights):
     """Weights in a file on this machine."""
 
-    path: str = knob("", "Path", "Where the file lies on this machine.")
+    path: str = knob("", "Path", "Where the file lies on this machine.", path=ENDINGS)
 
     def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """From the file."""
@@ -156,7 +157,7 @@ class Checkpoint(OnDisk):
     made_here: ClassVar[bool] = True
     asks: ClassVar[Asks] = "run"
     with_head: ClassVar[bool] = True
-    path: str = knob("", "Path", "A .safetensors file among a run's checkpoints.")
+    path: str = knob("", "Path", "A .safetensors file among a run's checkpoints.", path=(".safetensors",))
 
     def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""

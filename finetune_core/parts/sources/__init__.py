@@ -1,6 +1,7 @@
 """Sources: where images and their labels come from."""
 
 from finetune_core.parts.sources.family import (
+    ARCHIVES,
     Archive,
     Blooms,
     FileNames,
@@ -12,4 +13,4 @@ from finetune_core.parts.sources.family import (
     Table,
 )
 
-__all__ = ["Archive", "Blooms", "FileNames", "Files", "Folder", "HubSet", "Published", "Source", "Table"]
+__all__ = ["ARCHIVES", "Archive", "Blooms", "FileNames", "Files", "Folder", "HubSet", "Published", "Source", "Table"]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from finetune_core.parts.sources.samples import Samples, Trial
     from finetune_core.parts.sources.tables import Listing
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
 
 class Source(Part):
     """Where images and their labels come from."""
@@ -107,7 +109,7 @@ class Files(Source):
     """Images of one's own, which lie somewhere on this machine."""
 
     own: ClassVar[bool] = True
-    path: str = knob("", "Path", "Where they lie on this machine.")
+    path: str = knob("", "Path", "Where they lie on this machine.", path=())
 
     def called(self) -> str:
         """The folder's or the table's own name."""
@@ -126,7 +128,7 @@ class Folder(Files):
     kind: ClassVar[str] = "folder"
     title: ClassVar[str] = "Folder"
     example: ClassVar[str] = "~/Pictures/birds"
-    path: str = knob("", "Folder", "Where the folder lies on this machine.")
+    path: str = knob("", "Folder", "Where the folder lies on this machine.", path=())
     classes: Literal["auto", "outer", "inner"] = knob(
         "auto",
         "Classes",
@@ -156,7 +158,7 @@ class Archive(Files):
     title: ClassVar[str] = "Archive"
     example: ClassVar[str] = "~/Downloads/birds.zip"
     making: ClassVar[str] = "Taking the images out of the archive, once"
-    path: str = knob("", "Archive", "Where the .zip or .tar file lies on this machine.")
+    path: str = knob("", "Archive", "Where the .zip or .tar file lies on this machine.", path=ARCHIVES)
     classes: Literal["auto", "outer", "inner"] = Folder.model_fields["classes"]  # type: ignore[assignment]
 
     def samples(self, count: Count | None = None) -> Samples:
@@ -187,7 +189,7 @@ class FileNames(Files):
     kind: ClassVar[str] = "file_names"
     title: ClassVar[str] = "File names"
     example: ClassVar[str] = "~/Pictures/pets"
-    path: str = knob("", "Folder", "Where the folder lies on this machine.")
+    path: str = knob("", "Folder", "Where the folder lies on this machine.", path=())
     pattern: str = knob(
         r"^(.+)_\d+$",
         "Pattern",
@@ -222,7 +224,12 @@ class Table(Files):
     title: ClassVar[str] = "Table"
     picks: ClassVar[Mapping[str, bool]] = {"labels": True, "image": False, "split": False}
     example: ClassVar[str] = "~/Pictures/labels.csv"
-    path: str = knob("", "Table", "Where the CSV file lies on this machine; paths of images start from its folder.")
+    path: str = knob(
+        "",
+        "Table",
+        "Where the CSV file lies on this machine; paths of images start from its folder.",
+        path=(".csv", ".tsv", ".txt"),
+    )
     task: Kind = knob(
         ONE_CLASS.key,
         "What to learn",

@@ -14,9 +14,9 @@ from typing import Any
 import streamlit as st
 
 from finetune_core import places
-from finetune_core.data.collecting import ARCHIVES, Brought, add, counts
+from finetune_core.data.collecting import Brought, add, counts
 from finetune_core.errors import UserError
-from finetune_core.parts.sources import Folder, files
+from finetune_core.parts.sources import ARCHIVES, Folder, files
 from pages.ui.kit import shell, state
 
 WAYS = {"files": "Files", "folder": "Folder", "camera": "Camera"}

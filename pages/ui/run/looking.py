@@ -15,10 +15,10 @@ import pandas as pd
 import streamlit as st
 
 from finetune_core import places
-from finetune_core.data.collecting import ARCHIVES, Brought, add
+from finetune_core.data.collecting import Brought, add
 from finetune_core.errors import UserError
 from finetune_core.export.checked import weights_of
-from finetune_core.parts.sources import files
+from finetune_core.parts.sources import ARCHIVES, files
 from finetune_core.parts.tasks import Targets
 from finetune_core.places import expanded
 from finetune_core.records import Count

@@ -61,7 +61,7 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--way", choices=["layers", "covering"], default="layers", help=help)
     one = commands.add(features, "run", "json")
     help = "a file ending in .npz (NumPy) or .csv"
-    one.add_argument("--out", type=Path, metavar="FILE", help=help)
+    one.add_argument("--out", type=places.expanded, metavar="FILE", help=help)
     help = "nearest training images that name a validation image (default 10)"
     one.add_argument("--neighbours", type=whole(1), default=10, metavar="N", help=help)
     one = commands.add(card, "run")
@@ -310,7 +310,7 @@ def features(options: Options) -> None:
     """Say how well a model's features alone tell images apart, by nearest neighbours; write the features to a file."""
     from finetune_core.understand import embedding
 
-    run, out = open_run(options), options.out and places.expanded(options.out)
+    run, out = open_run(options), options.out
     made: dict[str, Callable[[Any], str | bytes]] = {".npz": embedding.packed, ".csv": embedding.table}
     if out and out.suffix not in made:
         raise UserError(f"{shown(out.name)} ends in neither .npz nor .csv.", hint="Name such a file as --out.")

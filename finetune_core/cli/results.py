@@ -13,8 +13,9 @@ from finetune_core.cli.parser import Commands, Options, whole
 from finetune_core.cli.shared import Bar, check_free, made_folder, open_run, open_runs, print_json, runs_folder, write
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
-from finetune_core.recipe.diff import differing
+from finetune_core.recipe.diff import differing, in_words
 from finetune_core.runs.shelf import summaries
+from finetune_core.runs.shelf.apart import told_apart
 from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.runs.states import fitted
 from finetune_core.runs.store import Run
@@ -85,8 +86,9 @@ def runs(options: Options) -> None:
     if options.json:
         print_json([_summary(one) for one in found])
         return
+    called = told_apart(all_of_them)
     for one in found:
-        print(_line(one))
+        print(_line(one, called[one.id]))
     if not all_of_them:
         print("No runs yet. Start one with: python -m finetune_core init recipe.yaml")
     elif not found:
@@ -174,14 +176,14 @@ def _loss(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _line(one: Summary) -> str:
-    """A run in one line of a terminal; of an unreadable one, why."""
+def _line(one: Summary, name: str) -> str:
+    """A run, called so, in one line of a terminal; of an unreadable one, why."""
     star, status = "* " if one.notes.star else "  ", one.status
     if not one.readable:
         return f"{star}{shown(one.id):43} {status.state:11}{UserError.said(status.error or {'what': ''})}"
     tags = "".join(f"  #{tag}" for tag in one.notes.tags)
     best, epochs = one.score.shown(status.best_score), f"{status.epoch} of {status.epochs} epochs"
-    return f"{star}{shown(one.id):43} {status.state:11}{best:>8}  {epochs}{tags}"
+    return f"{star}{shown(one.id):43} {status.state:11}{best:>8}  {epochs:16}  {shown(name)}{tags}"
 
 
 def _summary(one: Summary) -> dict[str, Any]:
@@ -190,6 +192,7 @@ def _summary(one: Summary) -> dict[str, Any]:
         "id": one.id,
         "state": status.state,
         "name": one.name,
+        "title": one.title,
         "backbone": one.backbone,
         "epoch": status.epoch,
         "epochs": status.epochs,
@@ -214,10 +217,8 @@ def compare(options: Options) -> None:
     from finetune_core.understand import compare as comparing
 
     found = open_runs(options.compared, options.runs)
-    made = comparing.compare(found)
-    called = {run.id: summaries.summary(run).title for run in found}
-    if len({*called.values()}) < len(called):
-        called = {run.id: run.id for run in found}
+    called = told_apart(map(summaries.summary, found))
+    made = comparing.compare(found, called)
     recipes = [run.recipe for run in found]
     if options.json:
         words = [comparing.verdict(pair, made, called) for pair in (*made.pairs, made.gained)]
@@ -256,7 +257,7 @@ def _print_scores(made: Any, called: dict[str, str]) -> None:
 
 
 def _print_differences(recipes: Sequence[Any], names: Sequence[str]) -> None:
-    rows = differing(*(recipe.replace(name="") for recipe in recipes))
+    rows = in_words(*(recipe.replace(name="") for recipe in recipes))
     print("\nThe recipes are the same." if not rows else "\nWhat differs between the recipes:")
     for place, *values in rows:
         print(f"{place}: " + "; ".join(f"{name} {value}" for name, value in zip(names, values, strict=True)))

@@ -21,7 +21,8 @@ import numpy as np
 from finetune_core.errors import UserError
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.words import model_words, rate_words, run_words, schedule_words, source_words, thaw_words
+from finetune_core.recipe.words import model_words, rate_words, schedule_words, source_words, thaw_words
+from finetune_core.runs.shelf import naming
 from finetune_core.runs.states import fitted, predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
@@ -83,7 +84,7 @@ def sections(run: Run, figures: Sequence[Figure] = ()) -> list[Section]:
 
 def title(run: Run) -> str:
     """What the card is called."""
-    return run_words(run.recipe)
+    return naming.title(run)
 
 
 def figures_of(found: Sequence[tuple[str, Any]]) -> list[Figure]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune_core.places import ASSETS
+from finetune_core.runs.shelf import naming
 from finetune_core.runs.store import Run
 from finetune_core.understand.predict import Predictor
 
@@ -15,7 +16,7 @@ def known(run: Run, predictor: Predictor) -> dict[str, Any]:
     """What the page says of the model, and needs to know."""
     targets = predictor.targets
     return {
-        "title": run.recipe.name
+        "title": naming.given(run)
         or f"{run.recipe.model.backbone.architecture}: {targets.about.there(len(targets.names))}",
         "names": list(targets.names),
         "shares": targets.about.counted,

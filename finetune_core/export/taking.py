@@ -31,6 +31,7 @@ from finetune_core.export.formats import FORMATS, Format, Making
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.parts.tasks import Targets
 from finetune_core.records import Count
+from finetune_core.runs.shelf import naming
 from finetune_core.runs.store import Run
 from finetune_core.understand import predict
 from finetune_core.wording import file_name
@@ -81,7 +82,7 @@ def take(run: Run, key: str, out: Path | None = None, count: Count | None = None
             (folder / "check.json").write_text(json.dumps(asdict(found), indent=1), "utf-8")
             form.finish(making, folder)
             (folder / "README.md").write_text(_readme(form, making, found), "utf-8")
-            called = file_name(run.recipe.name or run.id, "model")
+            called = file_name(naming.given(run) or run.id, "model")
             places.replace_file(target, lambda file: _packed(folder, file, called))
     return target, found
 
@@ -95,7 +96,7 @@ def _readme(form: Format, making: Making, found: Check) -> str:
     bars = zip(names, predictor.targets.thresholds, strict=False)
     counts = f"A tag counts from here on: {', '.join(f'{name} {bar:.4g}' for name, bar in bars)}.\n"
     lines = [
-        f"# {recipe.name or making.run.id}\n",
+        f"# {naming.title(making.run)}\n",
         f"A {recipe.model.backbone.architecture}, fine-tuned with Thaw for {about.there(len(names))}.\n",
         f"{form.use}\n",
         "It answers to one whole picture, upright and on white, as numbers from 0 to 255 (uint8) of",
@@ -111,7 +112,7 @@ def _target(run: Run, key: str, out: Path | None) -> Path:
     if out is None:
         return run.exports / f"{key}.zip"
     target = places.expanded(out)
-    return target / f"{file_name(run.recipe.name or run.id, 'model')}-{key}.zip" if target.is_dir() else target
+    return target / f"{file_name(naming.given(run) or run.id, 'model')}-{key}.zip" if target.is_dir() else target
 
 
 def _packed(folder: Path, file: Path, name: str) -> None:

@@ -12,7 +12,6 @@ from finetune_core.figures.style import canvas, line, waiting
 from finetune_core.parts.tasks import Score
 
 ROW = 24  # px per bar
-NAME = 40  # letters of a run's name in a legend
 
 
 def compared(runs: Mapping[str, Sequence[Record]], score: Score) -> go.Figure:
@@ -33,12 +32,10 @@ def _overlaid(title: str, runs: Mapping[str, Sequence[Record]], columns: tuple[s
     for (name, records), colour in zip(runs.items(), LINES, strict=False):
         epochs = of_kind(records, "epoch")
         across = column(epochs, "epoch") + 1
-        short = name if len(name) <= NAME else f"{name[: NAME - 1]}…"
-        short = short.replace("<", "&lt;")  # plotly.js would take it for a tag
         both = {"mode": "lines+markers", "marker": {"size": 6}, "legendgroup": name}
-        line(figure, across, column(epochs, columns[0]), short, colour, hover, **both)
+        line(figure, across, column(epochs, columns[0]), name, colour, hover, **both)
         dashed = {**both, "line": {"dash": "dash"}, "showlegend": False}
-        line(figure, across, column(epochs, columns[1]), f"{short}, validation", colour, hover, **dashed)
+        line(figure, across, column(epochs, columns[1]), f"{name}, validation", colour, hover, **dashed)
     waiting(figure, "No epoch has ended yet")
     return figure
 

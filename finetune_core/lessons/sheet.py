@@ -6,7 +6,8 @@ from finetune_core.export import card
 from finetune_core.export.card import Section
 from finetune_core.lessons.base import ARTICLES, Lesson
 from finetune_core.recipe.diff import differing
-from finetune_core.recipe.words import place_words, run_words
+from finetune_core.recipe.words import place_words
+from finetune_core.runs.shelf import naming
 from finetune_core.runs.store import Run
 
 
@@ -21,7 +22,9 @@ def sections(one: Lesson, run: Run | None) -> list[Section]:
     arms = [(arm.name, _changes(one, place)) for place, arm in enumerate(one.arms)]
     every = [
         Section("The question", (one.question, one.about())),
-        Section("What is tried", (f"{run_words(base)}. {one.seeds} tries each.",), ("", "Differs in"), tuple(arms)),
+        Section(
+            "What is tried", (f"{naming.of_recipe(base)}. {one.seeds} tries each.",), ("", "Differs in"), tuple(arms)
+        ),
         Section("The claim", (one.claim, ARTICLES[one.article])),
     ]
     if run is not None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from finetune_core.parts import Section
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.plan import peak_rates
+from finetune_core.recipe.words import phase_words, place_words
 
-FROZEN = "frozen"
+FROZEN, NONE = "frozen", "–"
+SWITCH = {"True": "yes", "False": "no"}
 
 
 def differences(one: Recipe, other: Recipe) -> list[tuple[str, str, str]]:
@@ -23,6 +26,32 @@ def differing(*recipes: Recipe) -> list[tuple[str, ...]]:
     places = dict.fromkeys(place for tree in trees for place in tree)
     rows = ((place, [tree.get(place) for tree in trees]) for place in places)
     return [(place, *map(_shown, values)) for place, values in rows if any(each != values[0] for each in values)]
+
+
+def in_words(*recipes: Recipe) -> list[tuple[str, ...]]:
+    """The same as people call it: what, and a value for each recipe, as (Thawed groups, head only, everything)."""
+    rows = []
+    for place, *values in differing(*recipes):
+        said = (_value(recipe, place, value) for recipe, value in zip(recipes, values, strict=True))
+        rows.append((place_words(place, recipes), *said))
+    return rows
+
+
+def _value(recipe: Recipe, place: str, value: str) -> str:
+    """A part by its title, thawed groups as the pages say them, and of a switch whether it is on."""
+    above, _, last = place.rpartition(".")
+    if value == NONE or last not in ("kind", "thaw"):
+        return SWITCH.get(value, value)
+    owner = _owner(recipe, above)
+    return phase_words(owner) if isinstance(owner, Phase) else str(owner.title)
+
+
+def _owner(recipe: Recipe, place: str) -> Any:
+    """The part or phase at a dotted place."""
+    node: Any = recipe
+    for step in place.split("."):
+        node = getattr(node, step) if isinstance(node, Section) else node[int(step) if step.isdigit() else step]
+    return node
 
 
 def stages_beside(one: Phase, other: Phase, names: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -49,4 +78,4 @@ def _leaves(tree: Any, place: str = "") -> dict[str, Any]:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
-    return "–" if value is None else written(value) if type(value) in (int, float) else str(value)
+    return NONE if value is None else written(value) if type(value) in (int, float) else str(value)

@@ -145,7 +145,7 @@ def variants(recipe: Recipe, axes: Sequence[Axis], names: Sequence[str], seeds: 
             f"{each.title.lower()} {_word(each, value)}" for each, value in zip(axes, values, strict=True)
         )
         for seed in range(changed.training.seed, changed.training.seed + seeds):
-            name = f"{run_words(recipe)}: {words}" + (f", seed {seed}" if seeds > 1 else "")
+            name = f"{run_words(recipe, names)}: {words}" + (f", seed {seed}" if seeds > 1 else "")
             one = changed.with_value("training.seed", seed) if seeds > 1 else changed
             made.append(Variant(values, seed, one.replace(name=name)))
     return made

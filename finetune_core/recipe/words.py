@@ -9,8 +9,13 @@ from typing import Any
 from finetune_core.parts import Part, Section
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.names import HEAD, thawed
+from finetune_core.wording import tidy
 
 UNSAID = ("data", "augment", "model", "phases", "training", "kind")  # what lies there says enough
+COUNTED = ("", "two ", "three ", "four ", "five ", "six ", "seven ", "eight ", "nine ")
+BETWEEN = " · "  # the parts of a run's name
+DATA = 32  # letters of the data's own name in it
 
 
 def source_words(recipe: Recipe) -> str:
@@ -29,21 +34,30 @@ def model_words(recipe: Recipe) -> str:
     return recipe.model.backbone.architecture
 
 
-def phase_words(phase: Phase) -> str:
-    """What trains in a phase, in few words."""
-    thaw = phase.thaw
-    if any(pattern in ("*", "**") for pattern in thaw):
+def phase_words(phase: Phase, names: Sequence[str] = (), noun: str = "stage") -> str:
+    """What trains in a phase, in few words; with the `names` of all layer groups as `last two stages`."""
+    thaw = thawed(phase.thaw, names) if names else phase.thaw
+    if any(pattern in ("*", "**") for pattern in phase.thaw) or (names and thaw == tuple(names)):
         return "everything"
-    if thaw in ((), ("head",)):
+    if thaw in ((), (HEAD,)):
         return "head only" if thaw else "nothing"
+    if names and thaw == tuple(names)[-len(thaw) :] and len(thaw) - 2 < len(COUNTED):
+        return _last(len(thaw) - 1, noun) if len(thaw) < len(names) - 1 else f"all but {names[0]}"
     return " + ".join(thaw) if len(thaw) < 4 else f"{thaw[0]} … {thaw[-1]}"
 
 
-def thaw_words(recipe: Recipe) -> str:
-    """What trains: `head only`, or over several phases `2 phases: head → everything`."""
-    first, last = (phase_words(recipe.phases[end]).removesuffix(" only") for end in (0, -1))
+def _last(count: int, noun: str) -> str:
+    """`last stage`, `last two stages`: the head goes without saying."""
+    return f"last {COUNTED[count - 1]}{noun}{'' if count == 1 else 's'}"
+
+
+def thaw_words(recipe: Recipe, names: Sequence[str] = ()) -> str:
+    """What trains: `head only`, `last two stages`, or over several phases `2 phases: head → everything`."""
+    noun = "group" if recipe.model.split or recipe.model.merge else "stage"
+    first, last = (phase_words(recipe.phases[end], names, noun) for end in (0, -1))
     count = len(recipe.phases)
-    return phase_words(recipe.phases[0]) if count == 1 else f"{count} phases: {first} → {last}"
+    ends = (each.removesuffix(" only") for each in (first, last))
+    return first if count == 1 else f"{count} phases: {' → '.join(ends)}"
 
 
 def thawed_words(recipe: Recipe) -> str:
@@ -72,9 +86,28 @@ def epoch_words(epochs: int) -> str:
     return f"{epochs} epoch{'' if epochs == 1 else 's'}"
 
 
-def run_words(recipe: Recipe) -> str:
-    """What a run is called: its own name, else backbone and data."""
-    return recipe.name or f"{model_words(recipe)} on {source_words(recipe)}"
+def run_words(recipe: Recipe, names: Sequence[str] = ()) -> str:
+    """What a run is called: its own name, else data, backbone and what is thawed of the layer groups `names`."""
+    made = (tidy(source_words(recipe), DATA), model_words(recipe), thaw_words(recipe, names))
+    return recipe.name or BETWEEN.join(made)
+
+
+def detail_words(recipe: Recipe) -> tuple[str, ...]:
+    """What its name leaves out, the most telling first: in these, runs of one name may differ."""
+    training, weights = recipe.training, recipe.model.backbone.weights
+    return (
+        model_words(recipe),
+        thaw_words(recipe),
+        f"rate {rate_words(recipe)}",
+        train_words(recipe),
+        schedule_words(recipe),
+        f"{augment_words(recipe)} in augment",
+        f"{recipe.data.image_size} px",
+        f"batch {training.batch_size}",
+        training.optimizer.title,
+        f"{weights.title.lower()} weights",
+        f"seed {training.seed}",
+    )
 
 
 def place_words(place: str, recipes: Sequence[Recipe]) -> str:
@@ -90,14 +123,15 @@ def place_words(place: str, recipes: Sequence[Recipe]) -> str:
 def _titles(recipe: Recipe, place: str, several: bool) -> Iterator[str]:
     """Of every step on the way to a place that needs a word; of phases only where there are `several`."""
     node: Any = recipe
-    for step in place.split("."):
+    steps = place.split(".")
+    for number, step in enumerate(steps):
+        if isinstance(node, dict):  # whose keys may have dots of their own, as a layer group `blocks.6`
+            yield ".".join(steps[number:])
+            return
         if isinstance(node, Section):
             field, node = type(node).model_fields.get(step), getattr(node, step)
             if step not in UNSAID:
                 yield field.title if field and field.title else step.replace("_", " ").capitalize()
-        elif isinstance(node, dict):
-            node = node[step]
-            yield step
         else:
             node = node[int(step)]
             if isinstance(node, Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score, Targets, Task
+from finetune_core.recipe.words import source_words
 from finetune_core.runs.folder import damaged
 from finetune_core.runs.states import predictions
 from finetune_core.runs.states.predictions import Predictions
@@ -30,6 +32,15 @@ from finetune_core.wording import count, few
 
 ENOUGH = 30  # common images, where not all are common
 FEW = 100  # images, from which on an interval says something
+SPLITTING = {
+    "source",
+    "fixes",
+    "valid_share",
+    "test_share",
+    "split_seed",
+    "fold",
+    "group",
+}  # which images are measured on
 DOUBT = 0.05  # chance below which two runs count as different
 TOGETHER = ""  # stands for all of them together where a run's id would; no run is called so
 
@@ -68,21 +79,64 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
-    """Compare two runs or more. A UserError where they cannot be: other tasks, other names, no images in common."""
-    targets, kept, notes = common(runs)
+def compare(runs: Sequence[Run], called: Mapping[str, str] | None = None) -> Comparison:
+    """Compare two runs or more, `called` so by their ids.
+
+    A UserError where they cannot be: other tasks, other names, no images in common.
+    """
+    targets, kept, notes = common(runs, called)
     return judge(targets, kept, notes)
 
 
-def common(runs: Sequence[Run]) -> tuple[dict[str, Targets], dict[str, Predictions], list[str]]:
+def measured_alike(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs by what they were measured on: those of one group have the same names and the same validation images.
+
+    Of a run that has not yet said which images these are, or is from before that was kept, its recipe tells.
+    """
+    groups: dict[object, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_measured_on(run), []).append(run)
+    return list(groups.values())
+
+
+def _measured_on(run: Run) -> object:
+    if (begun := run.begun) and begun.valid:
+        return begun.names, frozenset(begun.valid)
+    how = run.recipe.data.model_dump(include=SPLITTING, mode="json")
+    return json.dumps(how)
+
+
+def apart(runs: Sequence[Run], called: Mapping[str, str]) -> str:
+    """What to know before curves of runs are laid over each other that were not measured on the same; else empty."""
+    groups = measured_alike(runs)
+    if len(groups) < 2:
+        return ""
+    data = [source_words(group[0].recipe) for group in groups]
+    what = "different data" if len({*data}) > 1 else "different validation images"
+    told = "; ".join(
+        f"{few((f'“{called[run.id]}”' for run in group), 3)} on {_images(group[0])}{source}"
+        for group, source in zip(groups, data, strict=True)
+    )
+    return f"They were measured on {what}: {told}. A curve that lies higher here need not be of the better model."
+
+
+def _images(run: Run) -> str:
+    begun = run.begun
+    return f"{count(len(begun.valid), 'image')} of " if begun and begun.valid else ""
+
+
+def common(
+    runs: Sequence[Run], called: Mapping[str, str] | None = None
+) -> tuple[dict[str, Targets], dict[str, Predictions], list[str]]:
     """What runs answered to the images that all of them were measured on, by their ids, and notes. UserErrors."""
     if len({run.id for run in runs}) < 2:
         raise UserError("There is nothing to compare.", "One run was named.", "Name two runs or more.")
     kept = {run.id: predictions.needed(run) for run in runs}
     targets = {run.id: _targets(run, kept[run.id]) for run in runs}
-    _check_alike(targets)
-    shared, notes = _common(kept, targets)
-    return targets, shared, [*notes, *(note for run in runs for note in _not_of_best(run, kept[run.id]))]
+    words = {run.id: f"“{called[run.id]}”" if called else run.id for run in runs}
+    _check_alike(targets, words)
+    shared, notes = _common(kept, targets, words)
+    return targets, shared, [*notes, *(note for run in runs for note in _not_of_best(run, kept[run.id], words))]
 
 
 def judge(targets: Mapping[str, Targets], kept: Mapping[str, Predictions], notes: Sequence[str] = ()) -> Comparison:
@@ -167,11 +221,13 @@ def _pair(best: _Measured, other: _Measured, about: Task) -> Pair:
     return Pair(best.run, other.run, apart, chance, chance, *alone)
 
 
-def _not_of_best(run: Run, kept: Predictions) -> list[str]:
+def _not_of_best(run: Run, kept: Predictions, words: Mapping[str, str]) -> list[str]:
     """A note where the answers are not those of the weights kept as the best: a kill may have come between the two."""
     if predictions.of_best(run, kept.epoch):
         return []
-    return [f"{run.id} is judged by the answers of its epoch {kept.epoch}, which are not those of its best weights."]
+    return [
+        f"{words[run.id]} is judged by the answers of its epoch {kept.epoch}, which are not those of its best weights."
+    ]
 
 
 def _targets(run: Run, kept: Predictions) -> Targets:
@@ -181,13 +237,13 @@ def _targets(run: Run, kept: Predictions) -> Targets:
     return found
 
 
-def _check_alike(targets: Mapping[str, Targets]) -> None:
+def _check_alike(targets: Mapping[str, Targets], words: Mapping[str, str]) -> None:
     """A UserError where the runs learn different things."""
     (first, one), *others = targets.items()
     for name, other in others:
         if (one.task, one.names) != (other.task, other.names):
             raise UserError(
-                f"{first} and {name} cannot be compared: they learn different things.",
+                f"{words[first]} and {words[name]} cannot be compared: they learn different things.",
                 f"{_learns(one)}; {_learns(other)}.",
                 "Compare runs on the same data.",
             )
@@ -198,7 +254,7 @@ def _learns(targets: Targets) -> str:
 
 
 def _common(
-    kept: Mapping[str, Predictions], targets: Mapping[str, Targets]
+    kept: Mapping[str, Predictions], targets: Mapping[str, Targets], words: Mapping[str, str]
 ) -> tuple[dict[str, Predictions], list[str]]:
     """What the runs answered to the images that all of them were measured on, in one order, and a note on the others.
 
@@ -215,7 +271,7 @@ def _common(
             "Train with the same data, split seed and validation share, so that they answer to the same images.",
         )
     chosen = {run: each.taking([places[run][image] for image in shared]) for run, each in kept.items()}
-    _check_labels(chosen, targets)
+    _check_labels(chosen, targets, words)
     if len(shared) == most:
         return chosen, []
     return chosen, [
@@ -224,12 +280,12 @@ def _common(
     ]
 
 
-def _check_labels(chosen: Mapping[str, Predictions], targets: Mapping[str, Targets]) -> None:
+def _check_labels(chosen: Mapping[str, Predictions], targets: Mapping[str, Targets], words: Mapping[str, str]) -> None:
     (first, one), *others = ((run, _labels(targets[run], each.wanted)) for run, each in chosen.items())
     for run, other in others:
         if not np.allclose(one, other, rtol=1e-4, atol=1e-6):
             raise UserError(
-                f"The labels of {first} and {run} are not the same.",
+                f"The labels of {words[first]} and {words[run]} are not the same.",
                 "An image of the same name has another label, so it may be another image.",
                 "Compare runs on the same data.",
             )

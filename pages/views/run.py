@@ -16,12 +16,13 @@ from finetune_core.parts import Job
 from finetune_core.parts.numbers import written
 from finetune_core.parts.tasks import Score, Targets
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.words import model_words, source_words, thawed_words, train_words
+from finetune_core.recipe.words import train_words
 from finetune_core.runs import launch, store
+from finetune_core.runs.shelf import naming as named
 from finetune_core.runs.store import Run, Status
 from finetune_core.runs.telling.history import History
 from finetune_core.wording import count, file_name, megabytes
-from pages.ui.kit import live, path, scripts, shell, state, warm
+from pages.ui.kit import live, naming, path, scripts, shell, state, warm
 from pages.ui.kit.badge import duration, status_words
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.live import Telling
@@ -62,8 +63,10 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
     """The whole page of one run."""
     acting.follow()
     status = run.status
-    title = recipe.name or model_words(recipe)
-    slot = shell.page("run", title if job.trains else f"{job.title}: {title}", _lead(run, job), strip=False)
+    name = named.title(run)
+    title, pencil = name if job.trains else f"{job.title}: {name}", partial(naming.pencil, run.id)
+    slot = shell.page("run", title, _lead(run, job), strip=False, beside=pencil)
+    naming.renaming()
     acting.actions(slot, run, job)
     with st.container(key="outcome"):  # always there, so that nothing below moves in the browser when the run ends
         if status.state == "finished" and job.trains:
@@ -79,7 +82,8 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
 def _lead(run: Run, job: Job) -> str:
     recipe = run.recipe_at()
     length = (train_words(recipe),) if job.trains else ()
-    words = (source_words(recipe), thawed_words(recipe), *length, run.id)
+    done = named.made(recipe)  # as changes on its way have left it
+    words = (*(() if done == named.title(run) else (done,)), *length, run.id)
     return " · ".join(shell.plain(word) for word in words)
 
 
@@ -90,7 +94,7 @@ def _done(run: Run, recipe: Recipe) -> None:
             f":green[:material/check_circle:] {_reached(live.told(run).history, _targets(run), recipe.task.score)}"
         )
         with st.container(horizontal=True):
-            name = file_name(recipe.name or run.id)
+            name = file_name(named.given(run) or run.id)
             if run.best.exists():
                 icon = ":material/download:"
                 weights = run.best.read_bytes

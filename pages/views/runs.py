@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from finetune_core.runs.shelf.apart import told_apart
 from finetune_core.runs.shelf.summaries import Summary, moving, summaries
-from pages.ui.kit import path, shell
+from pages.ui.kit import naming, path, shell
 from pages.ui.kit.chart import load
 from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.run import sweeping
@@ -19,6 +20,7 @@ def show() -> None:
     slot = shell.page("runs", "Runs", LEAD, strip=False)
     if shell.primary(slot, "New run", icon=":material/add:"):
         shell.go(path.PAGES["train"])
+    naming.renaming()
     sweeping.above_runs()
     runs = summaries()
     if not runs:
@@ -47,12 +49,13 @@ def _tick() -> None:
 
 def _body(runs: list[Summary]) -> None:
     listing.unreadable(runs)
-    ticked = listing.table(listing.chosen(runs))
+    called = told_apart(runs)
+    ticked = listing.table(listing.chosen(runs), called)
     if len(ticked) == 1:
-        keeping.one(ticked[0])
+        keeping.one(ticked[0], called[ticked[0].id])
     elif ticked:
         keeping.several(ticked)
-        comparing.compare(ticked)
+        comparing.compare(ticked, called)
 
 
 show()

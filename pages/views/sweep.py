@@ -13,7 +13,7 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.words import run_words
+from finetune_core.runs.shelf import naming
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import sweeps
 from finetune_core.runs.waiting.sweeps import Point, Sweep
@@ -61,7 +61,7 @@ def _fields(recipe: Recipe) -> None:
 
 def _answer(sweep: Sweep) -> None:
     recipe = sweep.trials[0].run.recipe
-    lead = f"{len(sweep.trials)} runs of {shell.plain(run_words(recipe.replace(name='')))} · {sweep.id}"
+    lead = f"{len(sweep.trials)} runs of {shell.plain(naming.made(recipe))} · {sweep.id}"
     slot = shell.page("sweep", f"Sweep: {shell.plain(sweep.title)}", lead, strip=False)
     points = sweep.points()
     _actions(slot, sweep, points)
@@ -122,7 +122,7 @@ def _body(sweep: Sweep, points: Sequence[Point]) -> None:
     st.dataframe(table, hide_index=True, width="stretch")
     with st.expander("Its runs", icon=":material/stacked_line_chart:"):
         for trial in sweep.trials:
-            look, name = live.LOOKS[trial.run.status.state], shell.plain(trial.run.recipe.name or trial.run.id)
+            look, name = live.LOOKS[trial.run.status.state], shell.plain(naming.title(trial.run))
             label, query = f"{name} :gray[{look.word}]", {"run": trial.run.id}
             st.page_link(path.RUN.script, label=label, icon=look.icon, query_params=query)
 

@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from finetune_core.recipe import Recipe
+from finetune_core.runs import store
 from tests.e2e.conftest import Studio
 
 pytestmark = pytest.mark.e2e
@@ -24,3 +26,19 @@ def test_choices_wrap_instead_of_being_cut_off(studio: Studio, page: Page) -> No
     group = page.get_by_role("radiogroup", name="Weights")
     expect(group).to_be_visible()
     assert group.evaluate("bar => bar.scrollWidth <= bar.clientWidth")
+
+
+@pytest.mark.parametrize("name", ["", "A name that a person has given it, long enough for three lines of a phone"])
+def test_name_and_score_of_a_run_are_in_sight_on_a_phone(studio: Studio, page: Page, name: str) -> None:
+    run = store.create(Recipe(name=name), runs=studio.runs)
+    run.report(state="finished", best_score=0.82, valid_score=[0.5, 0.82])
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{studio.url}/runs")
+    table = page.get_by_test_id("stDataFrame")
+    expect(table).to_be_visible()
+    headers = table.locator("canvas").first.get_by_role("columnheader")
+    expect(headers.filter(has_text="Best")).to_have_count(1)
+    shown = [header.inner_text() for header in headers.all()]  # those in sight, the last one of them in part, say
+    assert shown.index("Name") < shown.index("Best") < len(shown) - 1
+    assert table.evaluate("table => table.getBoundingClientRect().right") <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -83,7 +83,7 @@ def test_words_for_the_default_recipe() -> None:
     assert source_words(recipe) == "Blooms"
     assert thaw_words(recipe) == "layer3 + layer4 + head"
     assert rate_words(recipe) == "0.003"
-    assert run_words(recipe) == "resnet10t on Blooms"
+    assert run_words(recipe) == "Blooms · resnet10t · layer3 + layer4 + head"
     assert [key for key, _, _ in shell.chips(recipe)] == ["data", "augment", "layers", "layers", "rate", "train"]
 
 

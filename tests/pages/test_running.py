@@ -429,4 +429,4 @@ def test_runs_are_listed_newest_first():
     table = app.dataframe[0].value
     assert list(table["name"]) == ["second", "first"]
     assert list(table["state"]) == ["■ Stopped", "✓ Finished"]
-    assert table["best"].tolist() == pytest.approx([0.5, 0.82])
+    assert table["best"].tolist() == pytest.approx([50, 82])

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from finetune_core import places
+from finetune_core.data.kept import Kept
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.changes import Made
 from finetune_core.runs import store
@@ -17,7 +18,7 @@ from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.states import predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
-from pages.ui.kit import state
+from pages.ui.kit import naming, state
 from pages.ui.shelf import listing
 from tests.pages.conftest import draft
 from tests.pages.test_running import button, page, texts, trained
@@ -93,14 +94,60 @@ def test_notes_are_written_on_the_page_and_drawn_plainly():
     app.text_area(key=key).set_value(HOSTILE).run()
     assert not app.exception
     assert notes.read(run).text == HOSTILE
-    key = next(each.key for each in app.text_input if each.key.startswith("name:"))
-    app.text_input(key=key).set_value("renamed").run()
-    assert notes.read(run) == Notes("renamed", text=HOSTILE)
-    assert app.dataframe[0].value["name"].tolist() == ["renamed"]
     for name in ("home", "runs"):
         app = page(name, run=run.id)
         assert not app.exception
         assert "![x](" not in texts(app)
+
+
+@pytest.mark.parametrize("name", ["run", "runs"])
+def test_a_run_is_renamed_by_its_pencil_and_called_so_everywhere(name: str):
+    run = trained(Recipe())
+    made = "Blooms · resnet10t · last two stages"
+    assert page("runs").dataframe[0].value["name"].tolist() == [made]
+
+    def rename(to: str) -> AppTest:
+        app = ticking(page("runs"), run.id) if name == "runs" else page("run", run=run.id)
+        app.button(key="rename").click().run()
+        field = app.text_input(key=f"name:{run.id}")
+        assert field.proto.placeholder == made
+        field.set_value(to)
+        return button(app, "Rename").click().run()
+
+    app = rename("The first that\n worked")
+    assert not app.exception
+    assert notes.read(run).name == "The first that worked"
+    assert page("run", run=run.id).title[0].value == "The first that worked"
+    table = page("runs").dataframe[0].value
+    assert (table["name"].tolist(), table["made"].tolist()) == (["The first that worked"], [made])
+    rename("x" * 5000)
+    assert notes.read(run).name == "x" * notes.LONGEST_NAME
+    assert "![x](" not in texts(rename(HOSTILE))
+    assert page("runs").dataframe[0].value["name"].tolist() == [HOSTILE], "a cell holds plain text"
+    rename("  ")
+    assert page("run", run=run.id).title[0].value == made
+
+
+def test_the_pencil_of_a_row_asks_for_its_run():
+    one, two = trained(Recipe()), trained(Recipe())
+    state.keep(listing.RENAMED, {"row": 1})
+    listing._rename([two.id, one.id])
+    assert naming.asked()
+    state.keep("thaw:rename", None)
+
+
+def test_runs_on_other_images_are_not_laid_over_each_other_without_a_word():
+    photos = Recipe(name="mine").with_value("data.source", {"kind": "folder", "path": "/nowhere/photos"})
+    runs = [trained(recipe) for recipe in (Recipe(name="theirs"), Recipe(name="again"), photos)]
+    app = ticking(page("runs"), runs[0].id, runs[1].id)
+    assert "measured on different" not in texts(app)
+    app = ticking(page("runs"), *(run.id for run in runs))
+    assert not app.exception
+    assert "measured on different data\\: “theirs”, “again” on Blooms; “mine” on photos" in texts(app)
+    runs[0].save_begun(Kept(("a", "b"), ("1.png",), ("2.png", "3.png")))
+    runs[1].save_begun(Kept(("a", "b"), ("2.png",), ("1.png", "3.png")))
+    app = ticking(page("runs"), runs[0].id, runs[1].id)
+    assert "different validation images\\: “theirs” on 2 images of Blooms; “again” on 2 images of Blooms" in texts(app)
 
 
 def test_a_run_that_was_changed_is_described_and_offered_as_it_ended():
@@ -109,7 +156,7 @@ def test_a_run_that_was_changed_is_described_and_offered_as_it_ended():
     run.keep_change(Made(step=12, phase=0, values={"epochs": 6, "thaw": ["*"]}).saved())
     app = page("run", run=run.id, tab="Recipe")
     assert not app.exception
-    assert "thawed: everything · 6 epochs" in texts(app).replace("\\", "")
+    assert "Blooms · resnet10t · everything · 6 epochs" in texts(app).replace("\\", "")
     assert "epochs: 6" in texts(app)
     assert "changes on the way" in texts(app)
     button(app, "Use this recipe").click().run()
@@ -121,9 +168,9 @@ def test_any_number_of_runs_is_laid_over_each_other():
     runs = [trained(Recipe(name=f"run {number}").with_value("training.seed", number)) for number in range(4)]
     app = ticking(page("runs"), *(run.id for run in runs))
     assert not app.exception
-    differing = app.dataframe[1].value
-    assert list(differing[""]) == ["Seed"]
-    assert differing.shape == (1, 5)
+    table = app.table[0].value
+    assert list(table.index) == ["Best accuracy", "Trained", "Seed"]
+    assert list(table.columns) == ["run 0", "run 1", "run 2", "run 3"]
     assert "kept no answers" in texts(app), "these are from before answers were kept"
     trained(Recipe(name="numbers").with_value("data.source", {"kind": "blooms"}))
     many = [trained(Recipe(name=f"more {number}")) for number in range(8)]
@@ -137,9 +184,11 @@ def test_what_differs_is_said_in_words():
     runs = [trained(recipe) for recipe in (one, other)]
     app = ticking(page("runs"), *(run.id for run in runs))
     assert not app.exception
-    table = app.dataframe[-1].value.set_index("")
-    assert table.loc["Phase 1: Thawed groups", "one"] == "everything"
-    assert {"Optimizer", "Phase 1: Rate per group: layer4", "Phase 2: Epochs"} <= {*table.index}
+    table = app.table[0].value
+    table.index = [words.replace("\\", "") for words in table.index]
+    assert table.loc["Phase 1: Thawed groups"].to_dict() == {"one": "everything", "other": "head only"}
+    assert table.loc["Optimizer"].to_dict() == {"other": "AdamW", "one": "SGD"}
+    assert {"Phase 1: Rate per group: layer4", "Phase 2: Epochs"} <= {*table.index}
     assert not [place for place in table.index if "." in place]
 
 
@@ -287,8 +336,6 @@ def test_what_is_noted_here_and_elsewhere_at_the_same_time_is_kept():
     assert notes.read(run) == Notes(star=True, tags=("old", "theirs"), text="Ours")
     app.multiselect(key=f"tags:{run.id}").set_value(["theirs"]).run()
     assert notes.read(run) == Notes(star=True, tags=("theirs",), text="Ours")
-    app.text_input(key=f"name:{run.id}").set_value("").run()
-    assert app.text_input(key=f"name:{run.id}").value == "one", "the recipe's own"
 
 
 def test_a_star_for_a_run_that_has_gone_is_told():

@@ -25,10 +25,10 @@ from pydantic import TypeAdapter, ValidationError
 from finetune_core import __version__, places
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import ONE_CLASS, TASKS, Score
-from finetune_core.recipe.words import model_words, run_words, source_words, thaw_words
+from finetune_core.recipe.words import detail_words, model_words, source_words
 from finetune_core.runs.folder import RECIPE, is_run
 from finetune_core.runs.jobs import Train
-from finetune_core.runs.shelf import notes
+from finetune_core.runs.shelf import naming, notes
 from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.store import Run, Status, kind_of
 
@@ -47,7 +47,9 @@ class Summary:
     status: Status = field(default_factory=Status)
     notes: Notes = field(default_factory=Notes)
     name: str = ""  # that people gave it, on this page or in the recipe
-    title: str = ""  # what to call it, in any case
+    title: str = ""  # what to call it, in any case; where several are shown, see `apart.told_apart`
+    made: str = ""  # what it would be called without a name of its own
+    details: tuple[str, ...] = ()  # what its title leaves out, the most telling first
     data: str = ""
     backbone: str = ""
     thawed: str = ""
@@ -193,10 +195,12 @@ def _read(run: Run) -> Summary:
         status=run.status,
         notes=said,
         name=said.name or recipe.name,
-        title=said.name or run_words(recipe),
+        title=said.name or naming.of_recipe(recipe),
+        made=naming.made(recipe),
+        details=detail_words(recipe),
         data=source_words(recipe),
         backbone=model_words(recipe),
-        thawed=thaw_words(_usable(run.changes_file, run.recipe_at)),
+        thawed=naming.thawed(_usable(run.changes_file, run.recipe_at)),
         task=recipe.task.key,
         size=size(run.path),
         swept=run.sweep_file.exists(),
@@ -216,7 +220,7 @@ def _unreadable(error: UserError) -> Status:
 
 
 def _text(one: Summary) -> str:
-    said = (one.id, one.title, one.name, one.data, one.backbone, one.thawed, one.notes.text, *one.notes.tags)
+    said = (one.id, one.title, one.made, one.data, one.backbone, one.thawed, one.notes.text, *one.notes.tags)
     return "\n".join(said).lower()
 
 

@@ -7,6 +7,7 @@ own: the plotly.js that comes with plotly's Python package, and `Plotly.react`. 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,8 @@ from finetune_core import figures
 from finetune_core.wording import tidy
 from pages.ui.kit import state
 
-NAME = 40  # letters of a name in a legend or on an axis
+NAME = 40  # letters of a name on an axis, and in a line of a legend: it fits on a phone
+LEGEND = 120  # letters of a name in a legend
 _HTML = '<div class="chart" role="figure"></div>'
 
 
@@ -60,22 +62,24 @@ def harmless(figure: go.Figure) -> go.Figure:
         for part in ("name", "text", "x", "y"):
             value = trace[part] if part in trace else None  # noqa: SIM401 - a trace knows no `get`
             if isinstance(value, str):
-                trace[part] = _literal(value, names)
+                trace[part] = _literal(value, names, LEGEND if part == "name" else NAME)
             elif value is not None and any(isinstance(each, str) for each in value):
-                trace[part] = [_literal(each, names) if isinstance(each, str) else each for each in value]
+                trace[part] = [_literal(each, names, NAME) if isinstance(each, str) else each for each in value]
     return figure
 
 
-def _literal(text: str, names: dict[str, str]) -> str:
+def _literal(text: str, names: dict[str, str], most: int) -> str:
     if text not in names:
-        words, taken = tidy(text, NAME), set(names.values())
+        words, taken = tidy(text, most), set(names.values())
         made = (words if number == 1 else f"{words} ({number})" for number in count(1))
         names[text] = next(each for each in map(_escaped, made) if each not in taken)
     return names[text]
 
 
 def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+    """As words, in lines of so many letters."""
+    lines = textwrap.wrap(text, NAME + len(" (9)"))
+    return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)
 
 
 def clicked(key: str) -> tuple[float, float] | None:

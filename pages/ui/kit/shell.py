@@ -30,9 +30,12 @@ ELSEWHERE = "The draft was changed in another tab. This page shows it as it is n
 _WAITING = "thaw:waiting"
 
 
-def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerator:
+def page(
+    key: str, title: str, lead: str, *, strip: bool = True, beside: Callable[[], object] | None = None
+) -> DeltaGenerator:
     """Draw a page's head: title, one sentence, recipe strip, pending error. Returns the place for its primary action.
 
+    `beside` draws what belongs to the title.
     Fill the place with `next_step`, `start` or `primary`; it is the same on every page.
     """
     refused.tidy()
@@ -41,7 +44,7 @@ def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerat
         st.toast(ELSEWHERE, icon=":material/tab:", duration="long")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom", key="head"):
         with st.container(width="content", gap=None):
-            st.title(plain(title, NAME), anchor=False)
+            _title(title, beside)
             st.markdown(f":gray[{lead}]")
         slot = st.container(width="content")
     if strip:
@@ -49,6 +52,15 @@ def page(key: str, title: str, lead: str, *, strip: bool = True) -> DeltaGenerat
         st.space("xsmall")
     pending_error()
     return slot
+
+
+def _title(title: str, beside: Callable[[], object] | None) -> None:
+    if not beside:
+        st.title(plain(title, NAME), anchor=False)
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.title(plain(title, NAME), anchor=False, width="content")
+        beside()
 
 
 def pending_error() -> None:

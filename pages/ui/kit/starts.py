@@ -11,8 +11,8 @@ from finetune_core.errors import UserError
 from finetune_core.finder import question
 from finetune_core.parts.backbones import Checkpoint, Weights
 from finetune_core.recipe import Model, Recipe
-from finetune_core.recipe.words import run_words
 from finetune_core.runs import store
+from finetune_core.runs.shelf import naming
 from pages.ui.kit import state
 
 RECENT = 8  # runs offered
@@ -26,9 +26,9 @@ def known(recipe: Recipe) -> list[str]:
 
 
 def words(file: str) -> str:
-    """What people call a checkpoint: `end of phase 1, 31 Jan 12:05, resnet10t on Blooms`."""
+    """What people call a checkpoint: `end of phase 1, 31 Jan 12:05, Blooms · resnet10t · head only`."""
     try:
-        return f"{short(file)}, {run_words(_run(file).recipe)}"
+        return f"{short(file)}, {naming.title(_run(file))}"
     except UserError:
         return short(file)
 

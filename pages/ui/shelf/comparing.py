@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,41 +12,37 @@ from finetune_core import figures
 from finetune_core.errors import UserError
 from finetune_core.places import stamp
 from finetune_core.recipe.arms import against
-from finetune_core.recipe.diff import differing
-from finetune_core.recipe.words import place_words
+from finetune_core.recipe.diff import in_words
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Experiment
 from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.understand import compare as comparing
 from finetune_core.understand.compare import Comparison
 from finetune_core.understand.resampled import Interval
+from finetune_core.wording import count
 from pages.ui.kit import asking, path, shell, state
+from pages.ui.kit.badge import duration
 from pages.ui.kit.chart import chart
 from pages.ui.shelf.agreeing import agreeing
 
 MOST = len(figures.LINES)  # runs over each other
+SENTENCE = 1500  # letters, with the names of ten runs
 SEEDS = 5  # of an experiment with their recipes
 
 
-def compare(ticked: Sequence[Summary]) -> None:
-    """Everything about some ticked runs, those left out that cannot be read."""
+def compare(ticked: Sequence[Summary], called: Mapping[str, str]) -> None:
+    """Everything about some ticked runs, `called` so by their ids; those left out that cannot be read."""
     readable = [run for run in ticked if run.readable]
     runs = [run for run in readable if run.task == readable[0].task][:MOST] if readable else []
     _left_out(ticked, readable, runs)
     if len(runs) < 2:
         return
-    called = names(runs)
+    _apart(runs, called)
     _curves(runs, called)
+    _side_by_side(runs, called)
     _final(runs, called)
     _several_seeds(runs)
     agreeing(runs, called)
-    _recipes(runs, called)
-
-
-def names(runs: Sequence[Summary]) -> dict[str, str]:
-    """What to call each run, by its id: by its title, or its id too where others have the same title."""
-    titles = [run.title for run in runs]
-    return {run.id: run.title if titles.count(run.title) == 1 else f"{run.title} ({run.id})" for run in runs}
 
 
 def _left_out(ticked: Sequence[Summary], readable: Sequence[Summary], runs: Sequence[Summary]) -> None:
@@ -59,7 +55,18 @@ def _left_out(ticked: Sequence[Summary], readable: Sequence[Summary], runs: Sequ
         st.caption(f"The first {MOST} of {len(readable) - len(others)} are drawn.")
 
 
-def _curves(runs: Sequence[Summary], called: dict[str, str]) -> None:
+def _apart(runs: Sequence[Summary], called: Mapping[str, str]) -> None:
+    """Said first: curves of runs that were not measured on the same images must not be read against each other."""
+    try:
+        told = comparing.apart([store.open_run(run.id) for run in runs], called)
+    except UserError as error:
+        shell.error_card(error)
+        return
+    if told:
+        st.markdown(f":orange[:material/error:] {shell.plain(told, SENTENCE)}")
+
+
+def _curves(runs: Sequence[Summary], called: Mapping[str, str]) -> None:
     epochs = {called[run.id]: _epochs(run) for run in runs}
     loss, score = st.columns(2, gap="medium")
     with loss:
@@ -78,23 +85,35 @@ def _epochs(run: Summary) -> list[dict[str, Any]]:
         return []
 
 
-def _recipes(runs: Sequence[Summary], called: dict[str, str]) -> None:
-    st.markdown("**What differs**")
+def _side_by_side(runs: Sequence[Summary], called: Mapping[str, str]) -> None:
+    """A column for each run: what it reached, and in words what differs between the recipes."""
+    st.markdown("**Side by side**")
     recipes = [store.open_run(run.id).recipe.replace(name="") for run in runs]
-    rows = [(place_words(place, recipes), *_values(place, values)) for place, *values in differing(*recipes)]
-    if rows:
-        frame = pd.DataFrame(rows, columns=["", *called.values()])
-        first = {"": st.column_config.TextColumn(pinned=True)}  # it stays where many runs have to be scrolled
-        st.dataframe(frame, hide_index=True, width="stretch", column_config=first, key="differences")
-    else:
-        st.caption("Nothing: the recipes are the same.")
+    differing = in_words(*recipes)
+    rows = [
+        (f"Best {runs[0].score.inside}", *(run.score.shown(run.status.best_score) for run in runs)),
+        ("Trained", *(f"{count(run.status.epoch, 'epoch')} in {duration(run.seconds)}" for run in runs)),
+        *differing,
+    ]
+    _table(rows, [called[run.id] for run in runs], key="differences")
+    if not differing:
+        st.caption("Their recipes are the same.")
 
 
-def _values(place: str, values: Sequence[str]) -> list[str]:
-    return ["everything" if place.endswith(".thaw") and value == "*" else value for value in values]
+def _table(rows: Sequence[Sequence[str]], names: Sequence[str], key: str) -> None:
+    """A column for each run, whose whole name stands above it."""
+    frame = pd.DataFrame([row[1:] for row in rows], index=[*map(_cell, (row[0] for row in rows))]).map(_cell)
+    frame.columns = pd.Index([*map(_cell, names)])
+    with st.container(key=key):
+        st.table(frame, border="horizontal")
 
 
-def _final(runs: Sequence[Summary], called: dict[str, str]) -> None:
+def _cell(text: str) -> str:
+    """Plain, and a path in it may be broken into lines."""
+    return shell.plain(text).replace("/", "/\u200b")
+
+
+def _final(runs: Sequence[Summary], called: Mapping[str, str]) -> None:
     """Which is better, and whether that may be chance."""
     st.markdown("**Which is better?**")
     if any(run.status.active for run in runs):
@@ -102,7 +121,9 @@ def _final(runs: Sequence[Summary], called: dict[str, str]) -> None:
         return
     try:
         with st.spinner("Comparing", show_time=False):
-            found = _compared(tuple((run.id, stamp(store.open_run(run.id).predictions_file)) for run in runs))
+            found = _compared(
+                tuple((run.id, stamp(store.open_run(run.id).predictions_file)) for run in runs), dict(called)
+            )
     except UserError as error:
         st.markdown(f":gray[:material/info:] {shell.plain(str(error))}")
         return
@@ -111,7 +132,7 @@ def _final(runs: Sequence[Summary], called: dict[str, str]) -> None:
         st.markdown(f"{mark} {shell.plain(comparing.verdict(pair, found, called))}")
     for note in found.notes:
         st.caption(shell.plain(note))
-    st.dataframe(_scores(found, called), key="final-scores")
+    _table(*_scores(found, called), key="final-scores")
     st.caption(
         f"On {found.images:,} validation images, best epoch of each. In brackets: where the score would lie for 95 of"
         " 100 sets of images like these. The best epoch was chosen on the same images, so all scores flatter a little."
@@ -135,16 +156,18 @@ def _several_seeds(runs: Sequence[Summary]) -> None:
         shell.go(path.RUN, run=made.id)
 
 
-def _scores(found: Comparison, called: dict[str, str]) -> pd.DataFrame:
+def _scores(found: Comparison, called: Mapping[str, str]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Every score as a row of cells, and the names of the columns."""
+
     def cell(each: Interval, score: Any) -> str:
         return f"{score.shown(each.value)} ({score.shown(each.low)} to {score.shown(each.high)})"
 
-    scored = [*((called[run], each) for run, each in found.runs.items()), ("All together", found.together)]
-    rows = [{score.title: cell(each[score.key], score) for score in found.scores} for _, each in scored]
-    return pd.DataFrame(rows, index=[name for name, _ in scored])
+    columns = [*found.runs.values(), found.together]
+    rows = [(score.title, *(cell(each[score.key], score) for each in columns)) for score in found.scores]
+    return rows, [*(called[run] for run in found.runs), "All together"]
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
-def _compared(which: tuple[tuple[str, Any], ...]) -> Comparison:
+def _compared(which: tuple[tuple[str, Any], ...], called: dict[str, str]) -> Comparison:
     """By the stamps of what the runs answered, so that nothing is drawn again as long as they stay the same."""
-    return comparing.compare([store.open_run(name) for name, _ in which])
+    return comparing.compare([store.open_run(name) for name, _ in which], called)

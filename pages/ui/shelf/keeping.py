@@ -16,25 +16,28 @@ from finetune_core.data import cache, rows
 from finetune_core.errors import UserError
 from finetune_core.runs import store
 from finetune_core.runs.shelf import exchange, trash
+from finetune_core.runs.shelf.apart import told_apart
 from finetune_core.runs.shelf.summaries import Summary, summaries
 from finetune_core.runs.store import Run
 from finetune_core.wording import count, few, megabytes
-from pages.ui.kit import path, shell, state
-from pages.ui.shelf import listing
+from pages.ui.kit import naming, path, shell, state
 
 LARGEST = 2_000_000_000  # bytes of a run that a browser is given; beyond them there is the command line
 _UPLOADED, _BROUGHT, _TURN = "runs-uploaded", "runs-brought", "runs-turn"
 
 
-def one(run: Summary) -> None:
-    """A single ticked run: open it, use its recipe, note something, take it away, throw it away."""
+def one(run: Summary, name: str) -> None:
+    """A single ticked run: open it, rename it, use its recipe, note something, take it away, throw it away."""
     if not run.readable:
         shell.error_card(UserError.said(run.status.error or {"what": run.status.message}))
         _throw_away([run])
         return
     files = store.open_run(run.id)
     with st.container(border=True, key="one-run"):
-        st.markdown(f"**{shell.plain(run.title, shell.NAME)}**  :gray[{megabytes(run.size)}]")
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.markdown(f"**{shell.plain(name)}**", width="content")
+            naming.pencil(run.id)
+            st.markdown(f":gray[{megabytes(run.size)}]", width="content")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if st.button("Open", icon=":material/open_in_full:"):
                 shell.go(path.RUN, run=run.id)
@@ -56,7 +59,7 @@ def several(runs: Sequence[Summary]) -> None:
             tag = st.text_input("Tag", key="runs-tag-all", max_chars=40)
             if st.button("Add the tag", key="runs-tag-add") and tag:
                 for run in runs:
-                    listing.change(run.id, lambda had: replace(had, tags=(*had.tags, tag)))
+                    naming.change(run.id, lambda had: replace(had, tags=(*had.tags, tag)))
                 st.rerun()
 
 
@@ -77,12 +80,9 @@ def shelf(runs: Sequence[Summary]) -> None:
 
 def _notes(run: Summary) -> None:
     known = sorted({tag for other in summaries() for tag in other.notes.tags})
-    left, middle, right = st.columns([2, 2, 3], gap="medium")
-    left.text_input("Name", run.name, max_chars=120, placeholder=run.title, **_field(run, "name", run.name))
+    left, right = st.columns([2, 3], gap="medium")
     tags = [*run.notes.tags]
-    middle.multiselect(
-        "Tags", known, tags, accept_new_options=True, placeholder="Add a tag", **_field(run, "tags", tags)
-    )
+    left.multiselect("Tags", known, tags, accept_new_options=True, placeholder="Add a tag", **_field(run, "tags", tags))
     text = run.notes.text
     right.text_area("Note", text, height=90, placeholder="What to remember of it", **_field(run, "text", text))
 
@@ -94,7 +94,7 @@ def _field(run: Summary, field: str, now: Any) -> dict[str, Any]:
 
 def _note(run: str, field: str, said: Any) -> None:
     edited: dict[str, Any] = {field: tuple(said) if field == "tags" else said}
-    listing.change(run, lambda had: replace(had, **edited))
+    naming.change(run, lambda had: replace(had, **edited))
 
 
 def _take_away(run: Summary, files: Run) -> None:
@@ -140,11 +140,11 @@ def _trash(gone: Sequence[Summary]) -> None:
     """What is in it, to bring back, or to delete for good."""
     size = megabytes(trash.in_trash())
     with st.popover(f"Trash: {count(len(gone), 'run')}, {size}", icon=":material/delete:", key="trash"):
-        names = {run.id: f"{run.title} ({run.id})" for run in gone}
+        names = told_apart(gone)
         back = st.multiselect("Bring back", list(names), format_func=names.__getitem__, key="trash-chosen")
         if st.button("Bring back", icon=":material/undo:", key="bring-back", disabled=not back):
             _do(lambda: [trash.bring_back(name) for name in back])
-        st.caption(f"Emptying deletes {shell.plain(few(names, 3))} for good, and frees {size}.")
+        st.caption(f"Emptying deletes {shell.plain(few(names.values(), 3))} for good, and frees {size}.")
         sure = st.checkbox("I am sure", key="trash-sure")
         if st.button("Empty the trash", icon=":material/delete_forever:", key="empty-trash", disabled=not sure):
             _do(trash.empty)

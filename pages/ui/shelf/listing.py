@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,18 +12,18 @@ import streamlit as st
 
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
-from finetune_core.runs import store
-from finetune_core.runs.shelf import notes
-from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.shelf.summaries import Summary, matching
 from finetune_core.wording import count
-from pages.ui.kit import live, path, shell, state
+from pages.ui.kit import live, naming, path, shell, state
 from pages.ui.kit.badge import duration
 
-TABLE, OPENED, STARRED = "runs-table", "runs-open", "runs-star"
+TABLE, OPENED, STARRED, RENAMED = "runs-table", "runs-open", "runs-star", "runs-rename"
 _TICKED, _TO_OPEN = "runs-ticked", "runs-opened"
-TALLEST = 12  # rows before the table scrolls
-ROW = 44  # px
+TALLEST = 10  # rows before the table scrolls
+ROW = 66  # px: from 65 on Streamlit breaks text into lines, so that no name is cut
+HEADER = 36  # px
+# What stands in sight, in this order, on 1440 px; on a phone the first three. All else can be shown by the table's eye.
+SHOWN = ("name", "best", "error", "open", "curve", "state", "made", "time", "started", "rename", "star", "tags")
 
 
 def unreadable(runs: Sequence[Summary]) -> None:
@@ -63,8 +63,10 @@ def _several(label: str, options: set[str], words: Any) -> list[str]:
     return st.multiselect(label, sorted(options), format_func=words, key=f"runs-{label}", placeholder="Any", width=165)
 
 
-def table(runs: Sequence[Summary]) -> list[Summary]:
-    """Draw the runs; returns those that are ticked. Ticks go with a run, wherever it stands."""
+def table(runs: Sequence[Summary], called: Mapping[str, str]) -> list[Summary]:
+    """Draw the runs, `called` so by id; returns those that are ticked. Ticks go with a run, wherever it stands."""
+    if naming.asked():  # by a click that has drawn the table alone
+        st.rerun()
     if opened := state.value(_TO_OPEN):
         state.keep(_TO_OPEN, None)
         shell.go(path.RUN, run=opened)
@@ -72,8 +74,8 @@ def table(runs: Sequence[Summary]) -> list[Summary]:
         return []
     key, before = key_of(runs), state.value(_TICKED, ())
     again: Any = {"selection": {"rows": [place for place, run in enumerate(runs) if run.id in before]}}
-    # What no run has takes no room: most have no name of their own, and only those that learn numbers an error.
-    frame = pd.DataFrame([_row(run) for run in runs]).dropna(axis="columns", how="all")
+    # What no run has takes no room: only those that learn numbers have an error, say.
+    frame = pd.DataFrame([_row(run, called[run.id]) for run in runs]).dropna(axis="columns", how="all")
     picked = st.dataframe(
         frame,
         placeholder="–",
@@ -82,8 +84,9 @@ def table(runs: Sequence[Summary]) -> list[Summary]:
         on_select="rerun",
         selection_mode="multi-row",
         selection_default=again,
-        height=ROW * (min(len(runs), TALLEST) + 1) if len(runs) > TALLEST else "auto",
+        height=HEADER + ROW * min(len(runs), TALLEST) + 2,
         row_height=ROW,
+        column_order=[each for each in SHOWN if each in frame],
         column_config=_columns(runs),
         alt=f"Table of {count(len(runs), 'run')}",
     )
@@ -98,50 +101,54 @@ def key_of(runs: Sequence[Summary]) -> str:
     return f"{TABLE}-{hashlib.sha256(ids.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
 
-def _row(run: Summary) -> dict[str, Any]:
+def _row(run: Summary, name: str) -> dict[str, Any]:
     status, look = run.status, live.look(run.status.state)
     word = f"{look.word} {status.share:.0%}" if status.state == "running" else look.word
     best = status.best_score
     return {
-        "star": "★" if run.notes.star else "☆",
-        "open": "Open",
-        "state": f"{look.mark} {word}",
-        "name": run.name or None,
-        "best": best if run.score.share else None,
+        "name": name,
+        "best": 100 * best if run.score.share and best is not None else None,
         "error": None if run.score.share else best,
+        "open": "Open",
         "curve": run.curve or None,
+        "state": f"{look.mark} {word}",
+        "made": run.made if run.name else None,  # else its name says it
+        "time": duration(run.seconds) if run.readable else None,
+        "started": pd.Timestamp(status.started, unit="s") if status.started else None,
+        "rename": ":material/edit:",
+        "star": "★" if run.notes.star else "☆",
+        "tags": [*run.notes.tags] or None,
         "data": run.data or None,
         "backbone": run.backbone or None,
         "thawed": run.thawed or None,
-        "time": duration(run.seconds) if run.readable else None,
-        "started": pd.Timestamp(status.started, unit="s") if status.started else None,
         "size": run.size / 1e6,
-        "tags": [*run.notes.tags] or None,
         "id": run.id,
     }
 
 
 def _columns(runs: Sequence[Summary]) -> dict[str, Any]:
     config, ids = st.column_config, [run.id for run in runs]
+
+    def button(key: str, on_click: Any, width: int) -> Any:
+        return config.ButtonColumn("", type="tertiary", on_click=on_click, args=(ids,), key=key, width=width)
+
     return {
-        "star": config.ButtonColumn(
-            "", type="tertiary", on_click=_toggle_star, args=(ids,), key=STARRED, pinned=True, width=45
-        ),
-        "open": config.ButtonColumn(
-            "", type="tertiary", on_click=_open, args=(ids,), key=OPENED, pinned=True, width=60
-        ),
-        "state": config.TextColumn("State", width=105),
-        "name": config.TextColumn("Name", width=130),
-        "data": config.TextColumn("Data", width=85),
-        "backbone": config.TextColumn("Backbone", width=125),
-        "thawed": config.TextColumn("Thawed", width=135),
-        "best": config.ProgressColumn("Best score", width=115, format="percent", min_value=0.0, max_value=1.0),
-        "error": config.NumberColumn("Mean error", width=100, format="%.4g"),
-        "curve": config.LineChartColumn("Validation", width=90),
-        "time": config.TextColumn("Time", width=65),
+        "name": config.TextColumn("Name", width=180),
+        "best": config.NumberColumn("Best", width=64, format="%.1f%%", help="The best score on the validation images"),
+        "error": config.NumberColumn("Error", width=64, format="%.4g", help="The smallest mean error on them"),
+        "open": button(OPENED, _open, 56),
+        "curve": config.LineChartColumn("Validation", width=75),
+        "state": config.TextColumn("State", width=95),
+        "made": config.TextColumn("What was done", width=150),
+        "time": config.TextColumn("Time", width=62, alignment="right"),
         "started": config.DatetimeColumn("Started", width=110, format="distance"),
-        "size": config.NumberColumn("Size", width=65, format="%.0f MB"),
+        "rename": button(RENAMED, _rename, 45),
+        "star": button(STARRED, _toggle_star, 45),
         "tags": config.ListColumn("Tags", width=120),
+        "data": config.TextColumn("Data"),
+        "backbone": config.TextColumn("Backbone"),
+        "thawed": config.TextColumn("Thawed"),
+        "size": config.NumberColumn("Size", format="%.0f MB"),
         "id": config.TextColumn("Folder"),
     }
 
@@ -151,15 +158,11 @@ def _open(ids: list[str]) -> None:
         state.keep(_TO_OPEN, ids[click["row"]])
 
 
+def _rename(ids: list[str]) -> None:
+    if (click := state.value(RENAMED)) is not None:
+        naming.ask(ids[click["row"]])
+
+
 def _toggle_star(ids: list[str]) -> None:
     if (click := state.value(STARRED)) is not None:
-        change(ids[click["row"]], lambda had: replace(had, star=not had.star))
-
-
-def change(run: str, made: Callable[[Notes], Notes]) -> None:
-    """Write other notes on the run of this id; what stands against it becomes a notice."""
-    try:
-        files = store.open_run(run)
-        notes.write(files, made(notes.read(files)))
-    except UserError as error:
-        state.note(error)
+        naming.change(ids[click["row"]], lambda had: replace(had, star=not had.star))

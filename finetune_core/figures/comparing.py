@@ -12,6 +12,7 @@ from finetune_core.figures.style import canvas, line, waiting
 from finetune_core.parts.tasks import Score
 
 ROW = 24  # px per bar
+ENTRY = 32  # px per run in a legend, with a name of two lines
 
 
 def compared(runs: Mapping[str, Sequence[Record]], score: Score) -> go.Figure:
@@ -28,7 +29,7 @@ def compared_losses(runs: Mapping[str, Sequence[Record]]) -> go.Figure:
 
 def _overlaid(title: str, runs: Mapping[str, Sequence[Record]], columns: tuple[str, str], hover: str) -> go.Figure:
     """Two lines a run, which the legend shows and hides together."""
-    figure = canvas(title, "epoch", height=360)
+    figure = canvas(title, "epoch", height=300 + ENTRY * len(runs))
     for (name, records), colour in zip(runs.items(), LINES, strict=False):
         epochs = of_kind(records, "epoch")
         across = column(epochs, "epoch") + 1

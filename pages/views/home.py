@@ -8,6 +8,7 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe, loads
+from finetune_core.runs.shelf.apart import told_apart
 from finetune_core.runs.shelf.summaries import Summary, summaries
 from pages.ui.kit import path, shell, state
 from pages.ui.kit.badge import duration, status_words
@@ -121,17 +122,18 @@ def _machine() -> str:
 
 def last_runs() -> None:
     """The newest runs with what they reached so far."""
-    runs = summaries()[:LAST]
+    runs = summaries()
     if not runs:
         return
+    called = told_apart(runs)
     st.subheader("Last runs", anchor=False)
-    for column, run in zip(st.columns(LAST, gap="medium"), runs, strict=False):
+    for column, run in zip(st.columns(LAST, gap="medium"), runs[:LAST], strict=False):
         with column.container(border=True, height="stretch"):
-            _run_card(run)
+            _run_card(run, called[run.id])
 
 
-def _run_card(run: Summary) -> None:
-    status, name = run.status, shell.plain(run.title, shell.NAME)
+def _run_card(run: Summary, called: str) -> None:
+    status, name = run.status, shell.plain(called, shell.NAME)
     st.page_link(
         path.RUN.script, label=f"**{name}**", icon=path.RUN.icon, query_params={"run": run.id}, help=shell.plain(run.id)
     )

@@ -36,9 +36,28 @@ def test_name_and_score_of_a_run_are_in_sight_on_a_phone(studio: Studio, page: P
     page.goto(f"{studio.url}/runs")
     table = page.get_by_test_id("stDataFrame")
     expect(table).to_be_visible()
-    headers = table.locator("canvas").first.get_by_role("columnheader")
+    headers = table.locator("canvas").first.locator("th")
     expect(headers.filter(has_text="Best")).to_have_count(1)
-    shown = [header.inner_text() for header in headers.all()]  # those in sight, the last one of them in part, say
+    shown = headers.all_text_contents()  # those in sight, the last one of them in part, say
     assert shown.index("Name") < shown.index("Best") < len(shown) - 1
     assert table.evaluate("table => table.getBoundingClientRect().right") <= 390
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_run_is_renamed_by_its_pencil_on_a_phone(studio: Studio, page: Page) -> None:
+    run = store.create(Recipe(), runs=studio.runs)
+    run.report(state="finished")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{studio.url}/run?run={run.id}")
+    title = page.get_by_role("heading", level=1)
+    expect(title).to_have_text("Blooms · resnet10t · last two stages")
+    page.locator(".st-key-rename").get_by_role("button").click()
+    field = page.get_by_role("textbox", name="Name")
+    field.fill("The *first* that <b>worked</b>")
+    field.press("Enter")
+    expect(title).to_have_text("The *first* that <b>worked</b>")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.locator(".st-key-rename").get_by_role("button").click()
+    page.get_by_role("textbox", name="Name").fill("")
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    expect(title).to_have_text("Blooms · resnet10t · last two stages")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -13,6 +14,7 @@ from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import rate_words, run_words, source_words, thaw_words
 from finetune_core.runs import preflight
 from pages.ui.kit import dataset, shell
+from pages.ui.kit.chart import LEGEND, harmless
 
 
 def _every_part() -> list[type[Part]]:
@@ -157,3 +159,13 @@ def test_a_change_is_kept_whole_where_the_next_click_comes_while_it_is_taken(tmp
     app.button(key="type").click().run()
     assert recipes.load(tmp_path / "runs" / "draft.yaml").phases[0].epochs == 7
     assert app.caption[0].value == "kept"
+
+
+def test_a_legend_breaks_a_long_name_into_lines_and_cuts_only_what_no_name_should_be() -> None:
+    name = "photos · mobilenetv2_035 · last two stages · rate 0.003 <b>&"
+    whole, endless = (harmless(go.Figure(go.Scatter(name=each))).data[0].name for each in (name, "x" * 500))
+    assert whole.replace("<br>", " ") == name.replace("&", "&amp;").replace("<", "&lt;")
+    assert max(map(len, whole.split("<br>"))) < 55
+    assert "<br>" in whole
+    assert len(endless.replace("<br>", "")) == LEGEND
+    assert endless.endswith("…")

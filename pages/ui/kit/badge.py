@@ -12,6 +12,8 @@ from finetune_core.runs.store import Status
 from pages.ui.kit import path
 from pages.ui.kit.shell import NAME, plain
 
+WIDE = 28  # letters of a name in the sidebar
+
 
 def badge(runs: Iterable[Summary]) -> None:
     """The newest active run with its progress; nothing where there is none."""
@@ -19,13 +21,12 @@ def badge(runs: Iterable[Summary]) -> None:
     if run is None:
         return
     with st.container(border=True, gap="xsmall", key="badge"):
-        name = plain(run.title, NAME)
         st.page_link(
             path.RUN.script,
-            label=f":small[**{name}**]",
+            label=f":small[**{plain(run.title, WIDE)}**]",
             icon=":material/local_fire_department:",
             query_params={"run": run.id},
-            help="Watch it live",
+            help=f"Watch {plain(run.title, NAME)} live",
         )
         st.progress(run.status.share, text=status_words(run.status))
 

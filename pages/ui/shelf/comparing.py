@@ -125,13 +125,13 @@ def _final(runs: Sequence[Summary], called: Mapping[str, str]) -> None:
                 tuple((run.id, stamp(store.open_run(run.id).predictions_file)) for run in runs), dict(called)
             )
     except UserError as error:
-        st.markdown(f":gray[:material/info:] {shell.plain(str(error))}")
+        st.markdown(f":gray[:material/info:] {shell.plain(str(error), SENTENCE)}")
         return
     for pair in (*found.pairs, found.gained):
         mark = ":green[:material/check_circle:]" if pair.distinguishable else ":gray[:material/balance:]"
-        st.markdown(f"{mark} {shell.plain(comparing.verdict(pair, found, called))}")
+        st.markdown(f"{mark} {shell.plain(comparing.verdict(pair, found, called), SENTENCE)}")
     for note in found.notes:
-        st.caption(shell.plain(note))
+        st.caption(shell.plain(note, SENTENCE))
     _table(*_scores(found, called), key="final-scores")
     st.caption(
         f"On {found.images:,} validation images, best epoch of each. In brackets: where the score would lie for 95 of"

@@ -65,8 +65,8 @@ class FileFacts:
     def line(self) -> str:
         """One line for people."""
         made_for = f"{self.library} {self.architecture}".strip()
-        numbers = f"{self.parameters / 1e6:.1f} M numbers" if self.parameters else ""
-        return ", ".join(filter(None, (made_for, numbers, f"{self.size / 1e6:.1f} MB")))
+        parameters = f"{self.parameters / 1e6:.1f} M parameters" if self.parameters else ""
+        return ", ".join(filter(None, (made_for, parameters, f"{self.size / 1e6:.1f} MB")))
 
 
 def facts(path: Path) -> FileFacts:

@@ -191,8 +191,8 @@ def _found(whole: Tree, phase: Phase, rule: str) -> tuple[str, ...] | None:
     inside = sum(whole.groups[name] in warm_groups for name in found)
     some = ", ".join(found[:SHOWN]) + (" …" if len(found) > SHOWN else "")
     words = f"{rule} matches {len(found)} of {len(whole.weights)} parameters, {inside} in thawed groups: {some}"
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(shell.plain(words if found else f"{rule} matches none of {len(whole.weights)} parameters."))
+    st.caption(shell.plain(words if found else f"{rule} matches none of {len(whole.weights)} parameters."))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         st.button(
             "Hold these",
             icon=":material/ac_unit:",

@@ -376,7 +376,7 @@ class TestRealFiles:
         facts = weight_files.facts(MOBILENET)
         assert (facts.library, facts.architecture) == ("timm", "mobilenetv2_100")
         assert facts.parameters == sum(value.numel() for value in load_file(MOBILENET).values())
-        assert facts.line() == "timm mobilenetv2_100, 3.5 M numbers, 14.2 MB"
+        assert facts.line() == "timm mobilenetv2_100, 3.5 M parameters, 14.2 MB"
         model = vision_model(File(path=str(MOBILENET)), "squeezenet1_1")
         for fails in (lambda: build(model, 10), lambda: model.backbone.weights.facts(model.backbone)):
             with pytest.raises(UserError, match="made for timm mobilenetv2_100"):

@@ -86,10 +86,14 @@ def epoch_words(epochs: int) -> str:
     return f"{epochs} epoch{'' if epochs == 1 else 's'}"
 
 
+def made_words(recipe: Recipe, names: Sequence[str] = ()) -> str:
+    """A name made of its data, its backbone and what is thawed of the layer groups `names`."""
+    return BETWEEN.join((tidy(source_words(recipe), DATA), model_words(recipe), thaw_words(recipe, names)))
+
+
 def run_words(recipe: Recipe, names: Sequence[str] = ()) -> str:
-    """What a run is called: its own name, else data, backbone and what is thawed of the layer groups `names`."""
-    made = (tidy(source_words(recipe), DATA), model_words(recipe), thaw_words(recipe, names))
-    return recipe.name or BETWEEN.join(made)
+    """What a run is called: its own name, else the made one."""
+    return recipe.name or made_words(recipe, names)
 
 
 def detail_words(recipe: Recipe) -> tuple[str, ...]:

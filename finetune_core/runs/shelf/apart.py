@@ -17,7 +17,9 @@ def told_apart(runs: Iterable[Summary]) -> dict[str, str]:
     alike = defaultdict(list)
     for run in runs:
         alike[run.title].append(run)
-    return {id: name for title, some in alike.items() for id, name in _apart(title, some).items()}
+    names = {id: name for title, some in alike.items() for id, name in _apart(title, some).items()}
+    twice = _repeated(names)  # where somebody has typed what another was told apart by
+    return {id: f"{name}{BETWEEN}{id}" if name in twice else name for id, name in names.items()}
 
 
 def _apart(title: str, runs: Sequence[Summary]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.words import run_words, thaw_words
+from finetune_core.recipe.words import made_words, thaw_words
 from finetune_core.runs.shelf import notes
 from finetune_core.runs.store import Run
 
@@ -27,12 +27,12 @@ def given(run: Run) -> str:
 
 def of_recipe(recipe: Recipe) -> str:
     """What a run of it is called: its own name, else as `Blooms · resnet10t · last two stages`."""
-    return run_words(recipe, _layers(recipe))
+    return recipe.name or made(recipe)
 
 
 def made(recipe: Recipe) -> str:
     """The same without a name that a person gave it."""
-    return of_recipe(recipe.replace(name=""))
+    return made_words(recipe, _layers(recipe))
 
 
 def thawed(recipe: Recipe) -> str:

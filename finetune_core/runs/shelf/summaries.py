@@ -188,15 +188,15 @@ def _stamps(folder: Path) -> Stamps:
 
 def _read(run: Run) -> Summary:
     recipe = _usable(run.recipe_file, lambda: run.recipe)
-    job, said = _usable(run.job_file, lambda: run.job), notes.read(run)
+    job, said, made = _usable(run.job_file, lambda: run.job), notes.read(run), naming.made(recipe)
     return Summary(
         id=run.id,
         job=job.kind,
         status=run.status,
         notes=said,
         name=said.name or recipe.name,
-        title=said.name or naming.of_recipe(recipe),
-        made=naming.made(recipe),
+        title=said.name or recipe.name or made,
+        made=made,
         details=detail_words(recipe),
         data=source_words(recipe),
         backbone=model_words(recipe),

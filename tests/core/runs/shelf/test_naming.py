@@ -92,6 +92,11 @@ def test_else_by_when_they_began_and_then_by_number() -> None:
     }
 
 
+def test_what_a_person_types_takes_no_other_run_its_name() -> None:
+    runs = [one("c", "x", "rate 0.1"), one("b", "x", "rate 0.2"), one("a", "x · rate 0.1")]
+    assert told_apart(runs) == {"a": "x · rate 0.1 · a", "b": "x · rate 0.2", "c": "x · rate 0.1 · c"}
+
+
 def test_no_two_of_a_thousand_are_called_the_same_and_it_is_quick() -> None:
     runs = [one(str(number), "x", f"rate {number % 7}", f"seed {number % 5}") for number in range(1000)]
     began = time.perf_counter()

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROCESSES ?= 2
 CODE := app.py pages finetune_core benchmarks assets tests
 
-.PHONY: run test quick check format setup clean
+.PHONY: run test quick check screenshots format setup clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python -m finetune_core studio
@@ -22,6 +22,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A picture of every screen and state, wide and narrow, light and dark; some minutes.
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/e2e/test_every_screen.py -k pictures --timeout 1800 --screenshots screenshots
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format $(CODE)

@@ -77,6 +77,10 @@ def images(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny(images: Path) -> Recipe:
     """Trains in seconds: timm's smallest ResNet, random weights, everything thawed, two epochs."""
+    return tiny_recipe(images)
+
+
+def tiny_recipe(images: Path) -> Recipe:
     return parse(
         {
             "data": {"source": {"kind": "folder", "path": str(images)}, "image_size": 32, "valid_share": 0.25},

@@ -13,7 +13,7 @@ from tests.e2e.test_outlives import until
 
 pytestmark = pytest.mark.e2e
 
-SLOW = "import time\nfrom pages.ui.frame import header\nheader.quiet()\ntime.sleep(60)\n"
+SLOW = "import time\nfrom pages.ui.frame import look\nlook.dress()\ntime.sleep(60)\n"
 
 
 def _answers(url: str) -> bool:
@@ -26,7 +26,7 @@ def _answers(url: str) -> bool:
 @pytest.mark.parametrize("quiet", [True, False])
 def test_while_a_script_runs_there_is_no_stop_but_ours(tmp_path: Path, page: Page, quiet: bool) -> None:
     script, port = tmp_path / "slow.py", free_port()
-    script.write_text(SLOW if quiet else SLOW.replace("header.quiet()\n", ""))
+    script.write_text(SLOW if quiet else SLOW.replace("look.dress()\n", ""))
     options = ["--server.port", str(port), "--server.headless", "true", "--browser.gatherUsageStats", "false"]
     command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
     with subprocess.Popen(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}) as server:

@@ -227,7 +227,9 @@ class Probed(Record):
     `margin` is half the width of its interval of 95 %; null with a `note` that says why where the backbone
     could not be tried. `doubts` are images whose label it does not believe, the surest first: (path below the data's
     root, label, what it says instead, how much surer it is of that, in [0, 1]). `twins` are pairs of images of which
-    one is a part of the other, or of its mirror image.
+    one is a part of the other, or of its mirror image. `halfway` is the score of such a head on what the network gives
+    at the end of its layer group `stage`, in its midst, and `lead_margin` the margin of how far the last features are
+    ahead of that; `chance` is the share of the commonest class. Earlier ones have none, nor have tags and numbers.
     """
 
     kind: ClassVar[str] = "probed"
@@ -243,6 +245,10 @@ class Probed(Record):
     note: str = ""
     doubts: tuple[tuple[str, str, str, float], ...] = ()
     twins: tuple[tuple[str, str], ...] = ()
+    stage: str = ""
+    halfway: float = math.nan
+    lead_margin: float = math.nan
+    chance: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from finetune_core import places
 from finetune_core.cli.parser import Commands, Options, whole
-from finetune_core.cli.shared import phase_index, print_json, read_recipe, write
+from finetune_core.cli.shared import Bar, phase_index, print_json, read_recipe, write
 from finetune_core.errors import UserError
 from finetune_core.parts.numbers import Scale, written
 from finetune_core.recipe import Recipe, milestones
+from finetune_core.recipe.advice import WORDS, Advice, Likeness, advice
 from finetune_core.recipe.names import freeze_to
-from finetune_core.recipe.presets import advice, with_thawed
+from finetune_core.recipe.presets import KEYS, with_preset, with_thawed
 from finetune_core.recipe.rules import PRESETS, RATE_RULES, apply_rule
 from finetune_core.recipe.words import millions
 
 if TYPE_CHECKING:
     from finetune_core.network.catalogue import Entry
     from finetune_core.network.tree import Tree
+    from finetune_core.records import Probed
+
+MEASURE = "measure"
 
 
 def add_to(commands: Commands) -> None:
     """Add these commands."""
     one = commands.add(backbones, "json")
     one.add_argument("--search", default="", metavar="TEXT", help="words that name or family hold (default: all)")
-    commands.add(groups, "recipe", "json")
+    one = commands.add(groups, "recipe", "json")
+    help = "advise by the likeness of the images to the pretraining: measure it (takes some seconds), or say it"
+    one.add_argument("--likeness", choices=(MEASURE, *WORDS), help=help)
     one = commands.add(tree, "recipe", "json")
     one.add_argument("--depth", type=whole(1), metavar="N", help="modules down to this depth only")
     one = commands.add(phases, "recipe", "json")
@@ -37,7 +44,9 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--rates", nargs="+", metavar=("RULE", "NUMBER"), help=help)
     help = "thaw from this group on, counted as in fastai: -1 the head alone, 0 all, 2 all but the first two"
     one.add_argument("--freeze-to", type=whole(), metavar="N", help=help)
-    help = "the phase for --rates and --freeze-to, from 1 (default: the last)"
+    help = "thaw by a preset, such as advised by groups"
+    one.add_argument("--thaw", choices=KEYS, help=help)
+    help = "the phase for --rates, --freeze-to and --thaw, from 1 (default: the last)"
     one.add_argument("--phase", type=whole(1), metavar="N", help=help)
     one.add_argument("--out", type=places.expanded, metavar="FILE", help="write the recipe with these phases")
     one.add_argument("--export", action="store_true", help="print the phases as a dictionary of milestones")
@@ -81,14 +90,17 @@ def groups(options: Options) -> None:
     from finetune_core.recipe import plan
 
     recipe = read_recipe(options)
+    if options.likeness and not recipe.task.exclusive:
+        raise UserError("Advice is for classes.", "The images have tags or numbers.", "Leave out --likeness.")
     counts = _groups(recipe)
     peaks = [plan.peak_rates(phase, list(counts)) for phase in recipe.phases]
     rates = {name: [peak[name] for peak in peaks] for name in counts}
     held = _held(recipe)
     if options.json:
         keys = ("name", "parameters", "frozen", "lr", "held")
-        rows = ((n, counts[n], not any(r), r, [phase.get(n, 0) for phase in held]) for n, r in rates.items())
-        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        values = ((n, counts[n], not any(r), r, [phase.get(n, 0) for phase in held]) for n, r in rates.items())
+        rows = [dict(zip(keys, row, strict=True)) for row in values]
+        print_json({"groups": rows, "advice": _advice_tree(recipe, options.likeness)} if options.likeness else rows)
         return
     total = sum(counts.values())
     for name, peaks_of_name in rates.items():
@@ -96,7 +108,47 @@ def groups(options: Options) -> None:
         shown = "  ".join(_phase_words(rate, still) for rate, still in in_phases)
         print(f"{name:20}{counts[name]:>12,}{counts[name] / total:>8.1%}   {shown}")
     if recipe.task.exclusive:
-        print(advice(_images_per_class(recipe)), file=sys.stderr)
+        given, found = _advised(recipe, options.likeness)
+        print(*filter(None, (given.text, found.reason)), sep="\n", file=sys.stderr)
+        if given.preset:
+            take = f"phases {shlex.quote(options.recipe)} --thaw {given.preset} --out FILE"
+            print(f"To take it: python -m finetune_core {take}", file=sys.stderr)
+
+
+def _advised(recipe: Recipe, asked: str | None) -> tuple[Advice, Likeness]:
+    """How far to thaw, and the likeness that it rests on: as measured now or before, or as it was said."""
+    from finetune_core.finder import likeness, probes
+
+    backbone = recipe.model.backbone
+    known = probes.known(recipe, backbone)
+    if asked == MEASURE and backbone.weights.trained and (known is None or not known.stage):
+        known = _probed(recipe)
+    found = likeness.judged(backbone, known)
+    if asked in WORDS and found.word != "nothing":
+        found = Likeness(asked, "As you say.")
+    return advice(_images_per_class(recipe), found.word), found
+
+
+def _probed(recipe: Recipe) -> Probed:
+    """What a quick head says of the backbone; a UserError where it cannot be tried."""
+    from finetune_core.finder import probes, scout
+
+    backbone = recipe.model.backbone
+    with Bar("Looking at the images") as count:
+        (found,) = scout.scout(
+            recipe, [backbone], probes.ENOUGH, lambda what, done=0, total=0, unit="": count(done, total)
+        )
+    if found.note:
+        raise UserError("The likeness cannot be measured.", found.note, f"Say it: {', '.join(WORDS)}.")
+    probes.keep(recipe, backbone, found)
+    return found
+
+
+def _advice_tree(recipe: Recipe, asked: str) -> dict[str, Any]:
+    """For other programs."""
+    given, found = _advised(recipe, asked)
+    words = {"likeness": found.word or None, "reason": found.reason}
+    return {"images_per_class": _images_per_class(recipe), **words, "preset": given.preset or None, "text": given.text}
 
 
 def _images_per_class(recipe: Recipe) -> float:
@@ -160,6 +212,8 @@ def phases(options: Options) -> None:
     if options.freeze_to is not None:
         chosen = with_thawed(made[index], names, freeze_to(options.freeze_to, names))
         made = (*made[:index], chosen, *made[index + 1 :])
+    if options.thaw:
+        made = (*made[:index], with_preset(made[index], names, options.thaw), *made[index + 1 :])
     if options.rates:
         made = apply_rule(made, index, names, *_rule(options.rates))
     recipe = recipe.replace(phases=made)

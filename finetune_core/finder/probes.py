@@ -19,7 +19,8 @@ from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
 from finetune_core.records import Probed, parse
 
-VERSION = 3  # of how backbones are probed
+VERSION = 4  # of how backbones are probed
+ENOUGH = 300  # images, for a margin of some points in some seconds
 OFF = "off"  # a file that is there where pages do not probe by themselves
 
 

@@ -46,6 +46,7 @@ SURE = 0.3  # how much surer of another class a head must be before its doubt is
 MOST = 1000  # doubts
 LIKE = 0.7  # cosine of features in standard units: parts and mirror images of one picture have more, mostly
 NEIGHBOURS = 3  # of each image, that are looked at
+FEWEST = 3  # layer groups of a body that has a midst
 BLOCK = 1024  # images that are held against all others at a time
 
 Doubt = tuple[str, str, str, float]
@@ -69,14 +70,15 @@ def scout(recipe: Recipe, backbones: Sequence[Backbone], images: int, report: Re
             division.freeze()
             division.train_mode()
             seen, wanted = features(made, division, both, report, f"Looking at {what}")
+            midst = _midst(made, both, report) if made.samples.about.exclusive and backbone.weights.trained else None
         except (UserError, RuntimeError) as error:  # torch's: out of memory, maps that become too small
             yield _not_tried(backbone, str(error).partition("\n")[0])
             continue
         answers = _answers(made, seen, wanted)
         found, doubted = _scored(made, answers, wanted), _doubts(made, both, answers, wanted)
-        twins = _twins(made, both, seen, report)
+        twins, compared = _twins(made, both, seen, report), _compared(made, answers, midst, wanted) if midst else {}
         probed = _probed(made, backbone, found, len(wanted), time.perf_counter() - started)
-        yield replace(probed, doubts=doubted, twins=twins)
+        yield replace(probed, doubts=doubted, twins=twins, **compared)
 
 
 def to_probe(recipe: Recipe, backbone: Backbone) -> Recipe:
@@ -117,6 +119,45 @@ def features(
             labels.append(wanted)
             report(what, sum(map(len, labels)), len(images))
     return torch.cat(found), torch.cat(labels)
+
+
+def _midst(made: Session, images: np.ndarray, report: Report) -> tuple[str, Tensor] | None:
+    """What the network gives for each image half-way, pooled over places, and the layer group at whose end that is.
+
+    None where it has no midst, or cannot be cut there. Nothing is kept: rows of places are large.
+    """
+    body = [group.name for group in made.network.groups if group.name != HEAD]
+    if len(body) < FEWEST:
+        return None
+    middle = len(body) // 2
+    division = freezing.divide(made.network, (*body[middle + 1 :], HEAD))
+    division.freeze()
+    division.train_mode()
+    first = reuse.beginning(made, division)
+    if first is None:
+        return None
+    found: list[Tensor] = []
+    for inputs, _ in made.valid.over(images).epoch(0):
+        found.append(pooled(first.answer(made, inputs)).float().cpu())
+        report("Looking half-way", sum(map(len, found)), len(images))
+    return body[middle], torch.cat(found)
+
+
+def _compared(made: Session, answers: Tensor, midst: tuple[str, Tensor], wanted: Tensor) -> dict[str, Any]:
+    """How a head on the last features does beside one on those half-way, on the same images and folds.
+
+    The margin is that of Bonett and Price (2012), which does not vanish where few images speak for either.
+    """
+    stage, features = midst
+    last, halfway = (said.argmax(1) == wanted for said in (answers, _answers(made, features, wanted)))
+    images = len(wanted) + 2
+    won, lost = (float(((one & ~other).sum() + 1) / images) for one, other in ((last, halfway), (halfway, last)))
+    return {
+        "stage": stage,
+        "halfway": float(halfway.float().mean()),
+        "lead_margin": 1.96 * ((won + lost - (won - lost) ** 2) / images) ** 0.5,
+        "chance": float(torch.bincount(wanted).max() / len(wanted)),
+    }
 
 
 def heads(made: Session, features: Tensor, wanted: Tensor, fold: Tensor) -> list[Head]:

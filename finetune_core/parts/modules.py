@@ -15,9 +15,10 @@ from torchvision.transforms import v2
 
 
 def pooled(rows: Tensor) -> Tensor:
-    """The mean over places: maps (N, C, H, W), tokens (N, L, C), or features as they are, to (N, D)."""
+    """The mean over places, (N, D): maps (N, C, H, W), or channels last; tokens (N, L, C); or features as they are."""
     if rows.ndim == 4:
-        return rows.mean((2, 3))
+        last = rows.shape[1] == rows.shape[2] != rows.shape[3]  # maps are as wide as they are high
+        return rows.mean((1, 2) if last else (2, 3))
     return rows.mean(1) if rows.ndim == 3 else rows.flatten(1)
 
 

@@ -1,4 +1,4 @@
-"""Ready choices of thawed groups for one phase, and how far to thaw with so many images. Pure, without torch."""
+"""Ready choices of thawed groups for one phase. Pure, without torch."""
 
 from __future__ import annotations
 
@@ -22,19 +22,6 @@ class Preset:
     help: str
     thaw: tuple[str, ...]
     multipliers: dict[str, float]
-
-
-FEW, MANY = 20, 200  # training images per class
-
-
-def advice(images: float) -> str:
-    """How far to thaw with so many training images per class (seed 001: the fewer, the less)."""
-    about = f"About {images:.0f} training images per class: "
-    if images < FEW:
-        return f"{about}few. The head alone is the safest; more transforms help, too."
-    if images < MANY:
-        return f"{about}enough for the last stages at lower rates, more where your pictures look unlike photos."
-    return f"{about}plenty. Everything may thaw, early layers slowest."
 
 
 def presets(names: Sequence[str]) -> list[Preset]:
@@ -72,6 +59,9 @@ def presets(names: Sequence[str]) -> list[Preset]:
             {name: tenfold[name] for name in body},
         ),
     ]
+
+
+KEYS = tuple(each.key for each in presets(("body", HEAD)))
 
 
 def current_preset(phase: Phase, names: Sequence[str]) -> str | None:

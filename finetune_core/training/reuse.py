@@ -222,7 +222,7 @@ def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
     made = plain(session, views)
     if not division.still:
         return _anew(made, "nothing is frozen") if views else made
-    frozen = _frozen(session, division)
+    frozen = beginning(session, division)
     if frozen is None:
         return _anew(made, "what is frozen does not come first") if views else made
     made, key = plain(session, views, frozen), _key(session, frozen)
@@ -245,7 +245,7 @@ def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
 
 def measured(session: Session, division: Division, of: Batches) -> Measured | None:
     """Rows of images that are measured on; None where nothing frozen comes first. A UserError without room for them."""
-    frozen = _frozen(session, division)
+    frozen = beginning(session, division)
     if frozen is None:
         return None
     try:
@@ -256,7 +256,7 @@ def measured(session: Session, division: Division, of: Batches) -> Measured | No
 
 def learned(session: Session, division: Division, of: Batches) -> Side:
     """Rows of one view of images that are learned from. UserErrors as `measured`, and where it cannot be cut."""
-    frozen = _frozen(session, division)
+    frozen = beginning(session, division)
     if frozen is None:
         raise UserError("Its features cannot be had.", "It cannot be cut before its head.", "Train its head instead.")
     try:
@@ -265,7 +265,8 @@ def learned(session: Session, division: Division, of: Batches) -> Side:
         raise UserError("There is no room for what the backbone gives.", str(error), "Free some space.") from error
 
 
-def _frozen(session: Session, division: Division) -> Frozen | None:
+def beginning(session: Session, division: Division) -> Frozen | None:
+    """The frozen beginning of a network whose division is at work; None where nothing frozen comes first."""
     data, module = session.recipe.data, session.network.module
     learns = {name for group in division.learning for name in group.parameters}
     with session.autocast():

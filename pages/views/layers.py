@@ -1,6 +1,5 @@
 """Model & layers: which network, and which of its layers may change."""
 
-import contextlib
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -13,19 +12,19 @@ from finetune_core.export import script
 from finetune_core.network import catalogue
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import thawed
-from finetune_core.recipe.presets import advice, all_rates, current_preset, group_scale, presets
+from finetune_core.recipe.presets import all_rates, current_preset, group_scale, presets
 from finetune_core.recipe.words import millions
 from finetune_core.runs import preflight
-from pages.ui.kit import dataset, fields, numbers, outline, phasing, scripts, shell, state, timeline
+from pages.ui.kit import dataset, fields, numbers, phasing, scripts, shell, state, timeline
 from pages.ui.kit.chart import load
 from pages.ui.kit.checks import checks
-from pages.ui.layers import backbones, phase_rules, regrouping, scouting, thawing
+from pages.ui.layers import advising, backbones, phase_rules, regrouping, scouting, thawing
 
 NAME, RATE, SIZE = 190, 170, 110  # px; the bar takes what is left
 
 
-def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
-    """The usual choices as one row, and how far the images will carry."""
+def preset_row(phase: Phase, names: Sequence[str]) -> None:
+    """The usual choices as one row."""
     known = {preset.key: preset for preset in presets(names)}
     current = current_preset(phase, names)
     key = state.seed("preset", current)
@@ -38,10 +37,6 @@ def preset_row(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
         **state.callback(key, thawing.apply, names),
     )
     st.caption(known[chosen].help if chosen else "As set below. A preset replaces it.")
-    if recipe.task.exclusive:
-        with contextlib.suppress(UserError):  # what is wrong with the images is told on their page
-            each = outline.training_images(recipe.data.model_dump_json()) / dataset.class_count(recipe.data)
-            st.caption(f":gray[:material/lightbulb:] {advice(each)}")
 
 
 def share(counts: dict[str, int], warm: Sequence[str]) -> None:
@@ -141,9 +136,10 @@ def main() -> None:
     timeline.strip(recipe)
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         with st.container(width="stretch"):
-            preset_row(recipe, phase, names)
+            preset_row(phase, names)
         with st.container(width="content"):
             share(counts, warm)
+    advising.panel(recipe, phase, names)
     found = list(preflight.layers(recipe))
     checks(finding for finding in found if finding.level != "ok")
     stack(phase, counts, warm)

@@ -19,7 +19,6 @@ from finetune_core.runs.store import Run
 from pages.ui.kit import asking, shell, state
 from pages.ui.kit.pieces import piece
 
-IMAGES = 300  # enough for a margin of some points, in some seconds
 MINE = "probe:run"  # that this session has begun last
 FAILED = "probe:failed"  # the recipe and backbone that could not be probed, and why
 
@@ -114,7 +113,7 @@ def _begun(recipe: Recipe, backbone: Backbone) -> Run | None:
         if moving(summaries()):  # it would take the cores from what somebody asked for
             return None
         _end()
-        job = Scout(images=IMAGES)
+        job = Scout(images=probes.ENOUGH)
         run = store.create(job.prepared(recipe), job, probes.runs_dir())
         state.keep(MINE, run.id)
         launch.start(run)

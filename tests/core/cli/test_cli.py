@@ -365,7 +365,44 @@ def test_freeze_to_and_the_advice_for_so_many_images(file: Path, tmp_path: Path,
     assert load(out).phases[0].thaw == ("layer4", "head")
     assert "freeze_to 9 does not fit" in _mistake(capsys, "phases", file, "--freeze-to", "9")
     assert main(["groups", str(file)]) == 0
-    assert "About 6 training images per class: few" in capsys.readouterr().err
+    assert "About 6 training images per class, few, for a network that has learned nothing" in capsys.readouterr().err
+
+
+def test_the_advice_takes_the_likeness_as_measured_or_as_it_is_said(
+    tiny: Recipe, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = tmp_path / "bundled.yaml", tmp_path / "thawed.yaml"
+    bundled = tiny.with_value("model", Recipe().model.model_dump(mode="json"))
+    bundled.with_value("phases.0.multipliers", {}).save(file)
+    assert main(["groups", str(file)]) == 0
+    assert "per class, few: the new head alone" in capsys.readouterr().err, "nothing was measured unasked"
+    told = _json(capsys, "groups", file, "--likeness", "measure")
+    assert isinstance(told, dict)
+    assert [each["name"] for each in told["groups"]] == ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
+    advice = told["advice"]
+    assert (advice["images_per_class"], advice["likeness"], advice["preset"]) == (6, None, "head_only")
+    assert "A linear head on the last features tells 100% of 24 images right" in advice["reason"]
+    monkeypatch.setattr("finetune_core.finder.scout.scout", lambda *given: pytest.fail("measured again"))
+    assert main(["groups", str(file), "--likeness", "measure"]) == 0
+    assert "nearly all at either place" in capsys.readouterr().err, "as it was measured"
+    assert main(["groups", str(file), "--likeness", "unlike"]) == 0
+    said = capsys.readouterr().err
+    assert "few, unlike what it learned from" in said
+    assert "--thaw last_stage" in said
+    assert main(["phases", str(file), "--thaw", "last_stage", "--out", str(out)]) == 0
+    assert (load(out).phases[0].thaw, load(out).phases[0].multipliers) == (("layer4", "head"), {"layer4": 0.1})
+
+
+def test_advice_is_refused_where_it_cannot_be_had(
+    tiny: Recipe, sources: dict[str, dict[str, str]], file: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(["groups", str(file), "--likeness", "alike"]) == 0
+    assert "Random weights: there is nothing that your images could be like." in capsys.readouterr().err
+    tiny.with_value("data.source", sources["multi_label"]).save(tmp_path / "tags.yaml")
+    assert "Advice is for classes" in _mistake(capsys, "groups", tmp_path / "tags.yaml", "--likeness", "measure")
+    lost = tiny.with_value("model.backbone.weights", {"kind": "file", "path": "/nowhere.safetensors"})
+    lost.save(tmp_path / "lost.yaml")
+    assert "cannot be measured" in _mistake(capsys, "groups", tmp_path / "lost.yaml", "--likeness", "measure")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from finetune_core.parts.backbones.spec import Plan
 from finetune_core.recipe import Model, Phase
 from finetune_core.recipe.holding import held, matches, weights
 from finetune_core.recipe.names import matching
-from finetune_core.recipe.presets import advice, presets
+from finetune_core.recipe.presets import presets
 
 EXPECTED = {
     ("timm", "resnet10t"): "stem layer1 layer2 layer3 layer4 head",
@@ -263,11 +263,3 @@ class TestHolding:
         assert sum(group.count for group in (*learning, *still)) == sum(group.count for group in network.groups)
         with pytest.raises(UserError, match="All that is thawed is held"):
             in_phase(network, Phase(hold=("fc",)))
-
-
-def test_the_fewer_images_the_less_to_thaw() -> None:
-    few, some, plenty = (advice(images) for images in (8, 80, 800))
-    assert "head alone" in few
-    assert "last stages" in some
-    assert "Everything" in plenty
-    assert "About 80 training images per class" in some

@@ -1,0 +1,83 @@
+"""How much to thaw: advice by the number of images and their likeness to those that the backbone learned from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import get_args
+
+import streamlit as st
+
+from finetune_core.errors import UserError
+from finetune_core.finder import likeness, probes
+from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.advice import Advice, Likeness, Word, advice
+from finetune_core.recipe.presets import current_preset, presets
+from pages.ui.kit import dataset, fields, outline, state
+from pages.ui.layers import thawing
+
+MEASURED = "measured"
+OWN: dict[str, str] = {"alike": "Like them", "between": "Somewhat", "unlike": "Quite different"}
+OFF = "It is not measured: *Try every backbone* is off."
+ANSWER = "likeness:answer"  # the images and backbone that this session has answered for, and its answer
+
+
+def panel(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
+    """The advice with its reason, a button to follow it, and the answer that it rests on; nothing without classes."""
+    if not recipe.task.exclusive:
+        return
+    with contextlib.suppress(UserError):  # what is wrong with the images is told on their page
+        images = outline.training_images(recipe.data.model_dump_json()) / dataset.class_count(recipe.data)
+        backbone = recipe.model.backbone
+        found = likeness.judged(backbone, probes.known(recipe, backbone))
+        own = _answer(recipe)
+        word: Word = own if own and found.word != "nothing" else found.word
+        with st.container(border=True, key="advice"):
+            _told(advice(images, word), current_preset(phase, names), names)
+            _asked(recipe, found, own)
+
+
+def _told(given: Advice, current: str | None, names: Sequence[str]) -> None:
+    title = next((preset.title for preset in presets(names) if preset.key == given.preset), "")
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f":material/lightbulb: **Advice{f': {title}' if title else ''}**", width="content")
+        if title and given.preset == current:
+            st.markdown(":green[:material/check: As it is set]", width="content")
+        elif title:
+            st.button(f"Take {title}", key="take-advice", on_click=thawing.apply, args=(names, given.preset))
+    st.caption(given.text)
+
+
+def _asked(recipe: Recipe, found: Likeness, own: Word) -> None:
+    """What it rests on, to be overruled."""
+    if found.word == "nothing":
+        st.caption(f":gray[{found.reason}]")
+        return
+    st.caption("Do your images look like those that it learned from? For published weights these are everyday photos.")
+    options = [MEASURED, *OWN]
+    chosen = own or MEASURED
+    said = OWN[found.word].lower() if found.word in OWN else "not known"
+    words = {MEASURED: f"Measured: {said}", **OWN}
+    bar = fields.side_by_side(list(words.values()))
+    bar(
+        "Likeness",
+        options,
+        default=chosen,
+        format_func=lambda each: words[each],
+        required=True,
+        label_visibility="collapsed",
+        **state.callback(state.seed("likeness", chosen), _answered, recipe),
+    )
+    soon = "It is measured as soon as the features above are tried." if probes.on() else OFF
+    st.caption(f":gray[{found.reason or soon}]")
+
+
+def _answer(recipe: Recipe) -> Word:
+    """What the person has said of these images and this backbone; empty where nothing."""
+    about, word = state.value(ANSWER, (None, ""))
+    return word if about == (recipe.data.source, recipe.model.backbone) else ""
+
+
+def _answered(recipe: Recipe, word: str) -> None:
+    own = word if word in get_args(Word) else ""
+    state.keep(ANSWER, ((recipe.data.source, recipe.model.backbone), own))

@@ -45,3 +45,7 @@ class UserError(Exception):
     def lines(self) -> tuple[str, str]:
         """Two lines for a terminal: what and why, then what to try."""
         return " ".join(filter(None, (self.what, self.why))), self.hint or "See `python -m finetune_core --help`."
+
+
+class UnsaidError(UserError):
+    """Something has yet to be said: a run stops with it, but nobody has made a mistake. Pages tell the next step."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from finetune_core.errors import Mend, UserError
+from finetune_core.errors import Mend, UnsaidError, UserError
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that was looked at. `error` is what the worker would stop with, `mend` what would settle it.
 
-    What is to "ask" about does not stop a run, but may make its result worthless. `others` would settle it, too;
-    `images` are the indices of those that it is about.
+    What comes "next" would stop it, too, but is no mistake: something has yet to be said or chosen. What is to "ask"
+    about does not stop a run, but may make its result worthless. `others` would settle it, too; `images` are the
+    indices of those that it is about.
     """
 
-    level: Literal["ok", "warn", "ask", "error"]
+    level: Literal["ok", "warn", "ask", "next", "error"]
     title: str
     text: str = ""
     error: UserError | None = None
@@ -36,5 +37,10 @@ class Finding:
 
 
 def failed(title: str, error: UserError, mend: Mend | None = None) -> Finding:
-    """What a run would stop with."""
-    return Finding("error", title, str(error), error, mend)
+    """What a run would stop with: a mistake, unless something has just not been said yet."""
+    return Finding("next" if isinstance(error, UnsaidError) else "error", title, str(error), error, mend)
+
+
+def unsettled(title: str, error: UserError, mend: Mend | None = None) -> Finding:
+    """What a run would stop with, but no mistake: what was chosen one after the other does not go together yet."""
+    return Finding("next", title, str(error), error, mend)

@@ -171,6 +171,14 @@ def bare(text: str) -> str:
     return url2pathname(f"/{rest}" if host.lower() in ("", "localhost") else f"//{host}/{rest}")
 
 
+def pasted(text: str) -> str:
+    """The same; a UserError where it is not to be written down, for a recipe is text and names of files may not be."""
+    path = bare(text)
+    if any("\ud800" <= letter <= "\udfff" for letter in path):  # stand for bytes that are no UTF-8
+        raise UserError(f"The name {shown(path)} is no text.", "Recipes and fields hold text alone.", "Rename it.")
+    return path
+
+
 def is_there(path: str, file: bool = False) -> bool:
     """Whether what a person named exists, as a `file` where it must be one; whatever cannot be named does not."""
     try:

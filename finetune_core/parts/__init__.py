@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.base import Call, Knob, Part, Section, knob
 from finetune_core.parts.engines import Engine
@@ -41,10 +43,22 @@ def family(part: Part) -> type[Part]:
 
 
 def changed_kind(part: Part, kind: str) -> dict[str, Any]:
-    """Plain data for another part of the same family, keeping what both have in common."""
+    """Plain data for another part of the same family, keeping what means the same in both."""
     cls = family(part).kinds()[kind]
-    kept = {name: value for name, value in part.model_dump(mode="json").items() if name in cls.model_fields}
-    return {"kind": kind, **kept}
+    said = {name: value for name, value in part.model_dump(mode="json").items() if name in cls.model_fields}
+    return {"kind": kind, **{name: value for name, value in said.items() if _alike(part, cls, name, value)}}
+
+
+def _alike(part: Part, other: type[Part], name: str, value: Any) -> bool:
+    """Whether a value means the same in another part: a folder is no table, and what is chosen must be there too."""
+    here, there = part.knob(name), other.knob(name)
+    if (here.type, here.path) != (there.type, there.path):
+        return False
+    try:
+        other.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True
 
 
 __all__ = [

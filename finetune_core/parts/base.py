@@ -32,8 +32,7 @@ from pydantic.fields import FieldInfo
 
 from finetune_core.errors import UserError
 from finetune_core.parts.numbers import Scale, Several, read_for
-from finetune_core.places import bare
-from finetune_core.wording import shown
+from finetune_core.places import pasted
 
 # How the long module names are written in code that people read; layers of Thaw's own are shown with their source.
 OWN_LAYERS = "finetune_core.parts.modules"
@@ -283,12 +282,7 @@ def _reader(name: str, info: FieldInfo) -> Callable[[Any], Any] | None:
 
 
 def _read_path(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    path = bare(value)
-    if any("\ud800" <= letter <= "\udfff" for letter in path):  # bytes of a name that are no UTF-8
-        raise UserError(f"{shown(path)} is no text, and a recipe is one: rename it")
-    return path
+    return pasted(value) if isinstance(value, str) else value
 
 
 def _read_each(scale: Scale, value: Any) -> Any:

@@ -12,7 +12,7 @@ from finetune_core.data.chosen import chosen
 from finetune_core.data.overview import overview
 from finetune_core.data.split import Split, readable
 from finetune_core.errors import Mend, UserError
-from finetune_core.findings import Finding, failed
+from finetune_core.findings import Finding, failed, unsettled
 from finetune_core.network import catalogue
 from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Weights
@@ -32,17 +32,23 @@ LOOKED_AT = 200  # images whose headers are read
 
 
 def glance(recipe: Recipe) -> dict[str, Finding]:
-    """What needs a look, by page, seen cheaply: no image is opened and no weight loaded."""
-    found = {"data": recipe.data.source.missing(), "layers": _layers_glance(recipe)}
-    return {page: Finding("warn", text) for page, text in found.items() if text}
+    """What needs a look in the "data", the "layers" (the network itself) and what is "thawed", each for itself.
+
+    Seen cheaply: no image is opened and no weight loaded.
+    """
+    source, weights = recipe.data.source, recipe.model.backbone.weights
+    found = {
+        "data": (source.unsaid(), source.missing()),
+        "layers": (weights.unsaid(), weights.missing() or _to_come(recipe)),
+        "thawed": ("", _all_frozen(recipe)),
+    }
+    return {about: Finding("next" if unsaid else "warn", text) for about, (unsaid, text) in found.items() if text}
 
 
-def _layers_glance(recipe: Recipe) -> str:
-    weights = recipe.model.backbone.weights
+def _all_frozen(recipe: Recipe) -> str:
     frozen = [number for number, phase in enumerate(recipe.phases, start=1) if not phase.thaw]
     where = f" in phase {frozen[0]}" if frozen and len(recipe.phases) > 1 else ""
-    still = f"Every layer group is frozen{where}: nothing would be learned." if frozen else ""
-    return weights.missing() or _to_come(recipe) or still
+    return f"Every layer group is frozen{where}: nothing would be learned." if frozen else ""
 
 
 def _to_come(recipe: Recipe) -> str:
@@ -108,7 +114,7 @@ def _weighted(recipe: Recipe, samples: Samples, parts: Split) -> Iterator[Findin
     try:
         recipe.training.loss.call(targets_from(samples.task, samples.classes, labels))
     except UserError as error:
-        yield failed("Loss", error, Mend("Weigh all classes alike", "training.loss.balance", "none"))
+        yield unsettled("Loss", error, Mend("Weigh all classes alike", "training.loss.balance", "none"))
 
 
 def answers(recipe: Recipe) -> Iterator[Finding]:
@@ -117,15 +123,15 @@ def answers(recipe: Recipe) -> Iterator[Finding]:
         recipe.training.loss.check(recipe.task.key)
     except UserError as error:
         usual = Loss.kinds()[recipe.task.loss]
-        yield failed("Loss", error, Mend(f"Use {usual.title}", "training.loss", {"kind": usual.kind}))
+        yield unsettled("Loss", error, Mend(f"Use {usual.title}", "training.loss", {"kind": usual.kind}))
     try:
         recipe.training.mix.check(recipe.training.loss, recipe.task.key)
     except UserError as error:
-        yield failed("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
+        yield unsettled("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
     try:
         recipe.training.sampling.check(recipe.task.key)
     except UserError as error:
-        yield failed("Sampling", error, Mend("Each image once", "training.sampling", "once"))
+        yield unsettled("Sampling", error, Mend("Each image once", "training.sampling", "once"))
 
 
 def _alike(recipe: Recipe) -> Iterator[Finding]:
@@ -196,7 +202,7 @@ def _momentum(recipe: Recipe) -> Iterator[Finding]:
             recipe.training.optimizer.check_momentum(phase.schedule)
         except UserError as error:
             mend = Mend("Leave the momentum alone", f"phases.{index}.schedule.cycle_momentum", False)
-            yield failed("Schedule", error, mend)
+            yield unsettled("Schedule", error, mend)
 
 
 def _views(recipe: Recipe) -> Iterator[Finding]:
@@ -275,7 +281,7 @@ def _size(recipe: Recipe) -> Iterator[Finding]:
     weights, usual = backbone.weights, entry.input_size
     mend = Mend(f"Use {usual} px", "data.image_size", usual)
     if weights.set_wanted() is not None:
-        yield failed("Image size", one_size(backbone, "its published weights", usual, wanted), mend)
+        yield unsettled("Image size", one_size(backbone, "its published weights", usual, wanted), mend)
     elif weights.trained and not weights.made_here:
         text = f"This network takes images of one size only, mostly {usual} px; the recipe has {wanted}."
         yield Finding("warn", "Image size", text, mend=mend)
@@ -329,7 +335,7 @@ def layers(recipe: Recipe) -> Iterator[Finding]:
         yield failed("Backbone", error)
         return
     if not entry.features_for(recipe.model.head):
-        yield failed("Head", no_map(entry.library, entry.architecture, "Its pooling cannot be taken out"))
+        yield unsettled("Head", no_map(entry.library, entry.architecture, "Its pooling cannot be taken out"))
     try:
         names = catalogue.layer_names(recipe.model)
         plan.decay_factors(recipe.training, names)

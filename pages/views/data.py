@@ -12,11 +12,12 @@ from finetune_core.data import doctor
 from finetune_core.data.overview import Overview, overview
 from finetune_core.data.split import Split
 from finetune_core.export import script
+from finetune_core.parts import Source
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
 from finetune_core.runs import preflight
 from pages.ui.data import collecting, doubting, examining, fixing, reading, ruling
-from pages.ui.kit import behind, dataset, fields, path, shell, state, warm
+from pages.ui.kit import behind, browsing, dataset, fields, path, shell, state, warm
 from pages.ui.kit.chart import harmless
 from pages.ui.kit.checks import checks
 from pages.ui.kit.pieces import piece
@@ -32,7 +33,7 @@ def source_panel(data: Data) -> None:
     fields.choice("data.source", "Where from", with_knobs=False)
     if source.own:
         fields.field("data.source.path", explain=False, placeholder=source.example)
-        st.caption("Write its path and press Enter.")
+        st.caption("Browse to it, or write its path and press Enter.")
     ruling.panel(source)
     checks(preflight.answers(state.draft()))
     collecting.panel(opened=source.own and not getattr(source, "path", ""))
@@ -152,8 +153,16 @@ def _pictures(samples: Samples, images: Sequence[int], channels: int) -> bytes:
     return dataset.contact_sheet((*few, *holes), COLUMNS, 96, state.background(), names, channels, depth)
 
 
-def _nothing_named(data: Data) -> bool:
-    return not getattr(data.source, "path" if data.source.own else "name", "anything")
+def _ask(source: Source) -> None:
+    """The next step, where nothing is named yet."""
+    icon = ":material/folder_open:"
+    if not source.own:
+        shell.empty("Which images?", source.unsaid(), icon=icon)
+        return
+    text = f"Look for them, or write where they lie: a path on this machine, such as {source.example}."
+    wanted, take = source.knob("path").path or (), partial(state.edit_value, "data.source.path")
+    card = shell.empty("Which images?", text, icon=icon)
+    browsing.button("field:data.source.path", "", take, folder=not wanted, endings=wanted, place=card)
 
 
 def main() -> None:
@@ -165,7 +174,7 @@ def main() -> None:
         source_panel(data)
         split_panel()
     with right:
-        found = None if _nothing_named(data) else reading.read(data)
+        found = None if data.source.unsaid() else reading.read(data)
         if found:
             seen = overview(*found)
             counts(seen)
@@ -175,15 +184,9 @@ def main() -> None:
         with left:
             balance(*found, seen)
         shell.code(lambda: script.data(state.draft(), found[0]))
-    elif _nothing_named(data):
+    elif data.source.unsaid():
         with right:
-            shell.empty(
-                "Which images?",
-                f"Write where they lie: a path on this machine, such as {data.source.example}."
-                if data.source.own
-                else data.source.missing(),
-                icon=":material/folder_open:",
-            )
+            _ask(data.source)
     shell.next_step(slot, "data", why="" if found else "First choose images that can be read.")
     warm.start()
 

@@ -8,7 +8,7 @@ from finetune_core.errors import UserError
 from finetune_core.places import is_there
 from finetune_core.wording import count
 from pages.ui.data import labelling as desk
-from pages.ui.kit import path, shell, state, warm
+from pages.ui.kit import browsing, path, shell, state, warm
 
 FOLDER, WAY = "pictures", "label:way"  # the former stands in the address, for a reload
 WAYS = {"single": "One at a time", "grid": "Proposals"}
@@ -19,7 +19,7 @@ def bench() -> Bench | None:
     chosen = getattr(state.draft().data.source, "path", "")
     offered = state.value(FOLDER) or ("" if is_there(chosen, file=True) else chosen)
     place = "~/Pictures/unsorted"
-    folder = st.text_input("Folder of pictures", offered, key=FOLDER, placeholder=place, bind="query-params").strip()
+    folder = browsing.named(FOLDER, "Folder of pictures", offered, placeholder=place, bind="query-params")
     if not folder:
         text = (
             "Name the folder they lie in. Their labels go into labels.csv beside them; the pictures stay as they are."

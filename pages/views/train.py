@@ -42,7 +42,9 @@ def show(recipe: Recipe) -> None:
     _follow()
     slot = shell.page("train", "Train", LEAD)
     found = [*unkept(), *preflight.findings(recipe)]
-    broken = shell.mend_first([*(finding.title for finding in found if finding.error), *placing.wrong()])
+    mistakes = [finding.title for finding in found if finding.error and finding.level == "error"]
+    unsaid = [finding.title for finding in found if finding.level == "next"]
+    broken = shell.mend_first([*mistakes, *placing.wrong()], unsaid)
     _begin(slot, recipe, broken, [finding for finding in found if finding.level == "ask"])
     timeline.strip(recipe, alone=True)
     _choices()

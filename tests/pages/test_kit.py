@@ -86,7 +86,7 @@ def test_words_for_the_default_recipe() -> None:
     assert thaw_words(recipe) == "layer3 + layer4 + head"
     assert rate_words(recipe) == "0.003"
     assert run_words(recipe) == "Blooms · resnet10t · layer3 + layer4 + head"
-    assert [key for key, _, _ in shell.chips(recipe)] == ["data", "augment", "layers", "layers", "rate", "train"]
+    assert [chip.page for chip in shell.chips(recipe)] == ["data", "augment", "layers", "layers", "rate", "train"]
 
 
 def test_care_where_the_folder_is_missing(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_care_where_the_folder_is_missing(tmp_path: Path) -> None:
     assert "Random" in preflight.glance(weights)["layers"].title
 
 
-@pytest.mark.parametrize("path", ["", "/", "~nobody/weights.pth", "a\0b", "/none.pth"])
+@pytest.mark.parametrize("path", ["/", "~nobody/weights.pth", "a\0b", "/none.pth"])
 def test_weights_that_are_no_file_are_seen_at_a_glance(path: str) -> None:
     recipe = Recipe().with_value("model.backbone.weights", {"kind": "file", "path": path})
     assert preflight.glance(recipe)["layers"].title == "The weights file is not there."

@@ -118,9 +118,8 @@ def _size(path: Path) -> int:
             return path.stat().st_size
     except (OSError, ValueError):  # a name that no disk can have
         pass
-    where = shown(path) if path.name else "in an empty path"
     raise UserError(
-        f"There is no weights file {where}.",
+        f"There is no weights file {shown(path)}.",
         "The path does not lead to a file.",
         "Check the path, or choose other weights.",
     )

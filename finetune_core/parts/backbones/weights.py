@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from finetune_core import places
-from finetune_core.errors import UserError
+from finetune_core.errors import UnsaidError, UserError
 from finetune_core.parts.backbones import reading, weight_files
 from finetune_core.parts.backbones.spec import Body, Maker, Origin, Plan
 from finetune_core.parts.base import Part, knob
@@ -56,9 +56,13 @@ class Weights(Part):
         """Whether such weights can be had for a backbone, as far as can be told at once."""
         return True
 
-    def missing(self) -> str:
-        """What needs a look before they are of use, in a sentence, seen at a glance; empty where nothing does."""
+    def unsaid(self) -> str:
+        """What has yet to be said before they can be had, in a sentence; empty where nothing has."""
         return ""
+
+    def missing(self) -> str:
+        """The same, or what else needs a look before they are of use, seen at a glance."""
+        return self.unsaid()
 
     def set_wanted(self) -> str | None:
         """The tag of the published set that they are, empty for the library's default; None where they are none."""
@@ -129,11 +133,22 @@ class OnDisk(Weights):
 
     def origin(self, backbone: Maker, plan: Plan, report: Report | None) -> Origin:
         """From the file."""
-        return _from_file(backbone, places.expanded(self.path), plan)
+        return _from_file(backbone, self.file(), plan)
+
+    def unsaid(self) -> str:
+        """The file."""
+        return "" if self.path else "Say where the weights file lies."
 
     def missing(self) -> str:
         """The file."""
-        return "" if places.is_there(self.path, file=True) else "The weights file is not there."
+        there = places.is_there(self.path, file=True)
+        return self.unsaid() or ("" if there else "The weights file is not there.")
+
+    def file(self) -> Path:
+        """Where the file lies."""
+        if self.unsaid():
+            raise UnsaidError("No weights file is chosen yet.", hint=f"{self.unsaid()} Or choose other weights.")
+        return places.expanded(self.path)
 
 
 class File(OnDisk):
@@ -145,7 +160,7 @@ class File(OnDisk):
 
     def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
-        path = places.expanded(self.path)
+        path = self.file()
         return f"{path.name}: {_said(backbone, path).line()}"
 
 
@@ -159,9 +174,13 @@ class Checkpoint(OnDisk):
     with_head: ClassVar[bool] = True
     path: str = knob("", "Path", "A .safetensors file among a run's checkpoints.", path=(".safetensors",))
 
+    def unsaid(self) -> str:
+        """The run."""
+        return "" if self.path else "Choose the run to start from."
+
     def facts(self, backbone: Maker) -> str:
         """What the file says about itself; UserError where it is missing, damaged or made for another network."""
-        path = places.expanded(self.path)
+        path = self.file()
         said = _said(backbone, path)
         return f"{'/'.join(path.parts[-3:])}: {said.line()}; its head for {said.outputs} classes stays where it fits"
 

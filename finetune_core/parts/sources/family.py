@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from finetune_core.errors import UserError
+from finetune_core.errors import UnsaidError
 from finetune_core.parts.base import Part, knob
 from finetune_core.parts.sources import hub_sets, published
 from finetune_core.parts.sources.published import SETS
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from finetune_core.parts.sources.samples import Samples, Trial
     from finetune_core.parts.sources.tables import Listing
 
+USUAL = r"^(.+)_\d+$"  # how images are called that carry their class
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -55,9 +56,13 @@ class Source(Part):
         """What people call the data, in a word or two."""
         return self.title
 
-    def missing(self) -> str:
-        """What has to be said or mended before there can be images, in a sentence; empty where nothing has."""
+    def unsaid(self) -> str:
+        """What has yet to be said before there can be images, in a sentence; empty where nothing has."""
         return ""
+
+    def missing(self) -> str:
+        """The same, or what has to be mended."""
+        return self.unsaid()
 
     def coming(self) -> str:
         """What must be downloaded first, in a sentence; empty where nothing must. Pages ask before they do."""
@@ -115,11 +120,13 @@ class Files(Source):
         """The folder's or the table's own name."""
         return Path(self.path).name or "no images yet"
 
+    def unsaid(self) -> str:
+        """The path."""
+        return "" if self.path else "Say where your photos lie."
+
     def missing(self) -> str:
         """The path, or what should be there."""
-        if not self.path:
-            return "Say where your photos lie."
-        return "" if is_there(self.path) else "What you named is not there."
+        return self.unsaid() or ("" if is_there(self.path) else "What you named is not there.")
 
 
 class Folder(Files):
@@ -191,7 +198,7 @@ class FileNames(Files):
     example: ClassVar[str] = "~/Pictures/pets"
     path: str = knob("", "Folder", "Where the folder lies on this machine.", path=())
     pattern: str = knob(
-        r"^(.+)_\d+$",
+        USUAL,
         "Pattern",
         "A regular expression for the name without its ending; the part in brackets is the class.",
     )
@@ -200,7 +207,7 @@ class FileNames(Files):
         """List the folder; nothing has to be made."""
         from finetune_core.parts.sources.file_names import list_names
 
-        return list_names(self.path, self.pattern)
+        return list_names(self.path, self.pattern, chosen=self.pattern != USUAL)
 
     def trial(self, most: int) -> Trial | None:
         """What the pattern finds in names: those that it does not fit first, then some of every class."""
@@ -329,8 +336,8 @@ class HubSet(Source):
         """Download the set on first use, then list it as a folder."""
         from finetune_core.parts.sources.folders import list_folder
 
-        if why := self.missing():
-            raise UserError("No set is named.", why, "Names look like uoft-cs/cifar10.")
+        if self.unsaid():
+            raise UnsaidError("No set is named yet.", hint="Write its name at Hugging Face, such as uoft-cs/cifar10.")
         return list_folder(hub_sets.fetched(self.name, self.image, self.label, count or (lambda done, total: None)))
 
     def expected(self) -> Samples:
@@ -343,7 +350,7 @@ class HubSet(Source):
             return ""
         return f"To be downloaded. Its page, huggingface.co/datasets/{self.name}, says how large it is and its licence."
 
-    def missing(self) -> str:
+    def unsaid(self) -> str:
         """The name."""
         return "" if self.name else "Say which set: its name at Hugging Face."
 

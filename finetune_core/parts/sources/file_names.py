@@ -7,7 +7,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from finetune_core.errors import UserError
+from finetune_core.errors import UnsaidError, UserError
 from finetune_core.parts.sources.files import below, left_out
 from finetune_core.parts.sources.folders import existing_folder
 from finetune_core.parts.sources.samples import Samples, Trial, natural, ordered
@@ -25,21 +25,22 @@ class Labelled(NamedTuple):
     whole: bool
 
 
-def list_names(folder: str | Path, pattern: str) -> Samples:
+def list_names(folder: str | Path, pattern: str, chosen: bool = True) -> Samples:
     r"""All images below a folder; the class of each is what the pattern's group finds in the file's name.
 
     `pattern` is a regular expression with one group, such as `^(.+)_\d+` for `great_pyrenees_17.jpg`; files that it
-    does not fit are left out, with a note. Raises UserErrors.
+    does not fit are left out, with a note. Raises UserErrors; of a pattern that nobody has `chosen` yet, UnsaidErrors.
     """
     root = existing_folder(folder)
     found = below(root)
     labels, whole = labelled(found.images, pattern)
     fitting = [(path, label) for path, label in zip(found.images, labels, strict=True) if label]
+    refusal = UserError if chosen else UnsaidError
     if not fitting:
-        raise _none_fits(root, found.images, pattern)
+        raise _none_fits(root, found.images, pattern, refusal)
     classes = sorted({label for _, label in fitting}, key=natural)
     if len(classes) == 1:
-        raise UserError(f"There is only one class: {shown(classes[0])}.", "Telling apart needs at least two.", HINT)
+        raise refusal(f"There is only one class: {shown(classes[0])}.", "Telling apart needs at least two.", HINT)
     number = {name: index for index, name in enumerate(classes)}
     left = [path.name for path, label in zip(found.images, labels, strict=True) if not label]
     notes = [f"The pattern does not fit {count(len(left), 'image')} and leaves out: {few(left)}."] if left else []
@@ -92,11 +93,11 @@ def _class(pattern: Pattern, name: str) -> str:
     return (match and match[1]) or ""
 
 
-def _none_fits(root: Path, images: Sequence[Path], pattern: str) -> UserError:
+def _none_fits(root: Path, images: Sequence[Path], pattern: str, refusal: type[UserError]) -> UserError:
     what = f"No class was found in the names of the files in {shown(root)}."
     if not images:
         return UserError(
             what, " ".join(("There are no images.", *left_out(below(root).others).look)), "Choose another folder."
         )
     why = f"The pattern {pattern} fits none of {len(images)} images, such as {shown(images[0].name)}."
-    return UserError(what, why, HINT)
+    return refusal(what, why, HINT)

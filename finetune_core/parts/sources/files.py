@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import features
 
-from finetune_core.errors import UserError
+from finetune_core.errors import UnsaidError, UserError
 from finetune_core.places import expanded
 from finetune_core.wording import count, few, shown
 
@@ -88,7 +88,7 @@ def images_below(folder: Path) -> list[Path]:
 def existing_file(path: str | Path, what: str, hint: str) -> Path:
     """A file that is there, as an absolute path; else a UserError that says why not."""
     if not str(path).strip():
-        raise UserError(f"No {what} is chosen.", "The path is empty.", hint)
+        raise UnsaidError(f"No {what} is chosen yet.", hint=hint)
     file = expanded(path).absolute()
     try:
         if file.is_file():

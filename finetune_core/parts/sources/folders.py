@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from finetune_core.errors import Mend, UserError
+from finetune_core.errors import Mend, UnsaidError, UserError
 from finetune_core.parts.sources.files import ENDINGS, LOOP, Found, below, inside, left_out
 from finetune_core.parts.sources.samples import Samples, natural
 from finetune_core.parts.sources.split_names import MEASURED, TRAIN, part_of
@@ -33,10 +33,8 @@ def list_folder(folder: str | Path, classes: Classes = "auto") -> Samples:
 def existing_folder(folder: str | Path) -> Path:
     """A folder that can be read, as an absolute path; else a UserError that says why not."""
     if not str(folder).strip():
-        raise UserError(
-            "No folder is chosen.",
-            "The path is empty.",
-            "Give the path of a folder that holds one sub-folder of images per class.",
+        raise UnsaidError(
+            "No folder is chosen yet.", hint="Give the path of a folder that holds one sub-folder of images per class."
         )
     try:
         root = expanded(folder).absolute()

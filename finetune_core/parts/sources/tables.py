@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from finetune_core.errors import UserError
+from finetune_core.errors import UnsaidError, UserError
 from finetune_core.parts.sources.labels import LIKELY, Labels, read_labels
 from finetune_core.parts.sources.lookup import Lookup
 from finetune_core.parts.sources.samples import Samples, Trial, ordered
@@ -96,7 +96,9 @@ def read(
     try:
         found = read_labels(table, wanted, task, separator)
     except UserError as error:  # which rows that were left out may explain
-        raise UserError(error.what, " ".join(filter(None, (error.why, *table.notes, *gone))), error.hint) from error
+        open_yet = not labels.strip() and len(wanted) + len(beside) > 1  # there are columns to choose among
+        refusal = UnsaidError if open_yet else UserError
+        raise refusal(error.what, " ".join(filter(None, (error.why, *table.notes, *gone))), error.hint) from error
     remarks += [*_looked_for(table, images, where), *_again(rows - len(images)), *found.remarks]
     notes = (*gone, *_elsewhere(table.path.parent, images), *lookup.notes, *found.notes, *remarks)
     return Listing(table, images, where, found, wanted, aside, rows > len(images), notes, tuple(remarks))

@@ -17,7 +17,7 @@ from finetune_core import places
 from finetune_core.data.collecting import Brought, add, counts
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import ARCHIVES, Folder, files
-from pages.ui.kit import shell, state
+from pages.ui.kit import browsing, shell, state
 
 WAYS = {"files": "Files", "folder": "Folder", "camera": "Camera"}
 FOLDER, CLASS, WAY = "collect:folder", "collect:class", "collect:way"
@@ -39,7 +39,8 @@ def panel(opened: bool) -> None:
     if not place.open:
         return
     with place:
-        folder = st.text_input("Kept in", str(places.pictures_dir()), key=FOLDER, help="A folder for these pictures.")
+        mine = str(places.pictures_dir())
+        folder = browsing.named(FOLDER, "Kept in", mine, help="A folder for these pictures; it need not be there yet.")
         has = counts(folder)
         chosen = st.segmented_control("How", [*WAYS], format_func=_words, default="files", key=WAY, required=True)
         way = chosen or "files"

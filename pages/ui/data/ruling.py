@@ -15,6 +15,7 @@ from finetune_core.parts.sources.samples import Trial
 from pages.ui.kit import dataset, fields, shell, state
 
 ROWS = 5  # of a preview
+_COLUMNS = "thaw:columns:"  # and table and task: the columns that were named for them
 LOOKED_FOR = "Found by looking"
 
 
@@ -28,9 +29,26 @@ def panel(source: Source) -> None:
         for name in source.picks:
             _pick(source.knob(name), columns, several=source.picks[name])
         others = [name for name in others if name not in source.picks]
+    if "task" in others:
+        others.remove("task")
+        fields.apart("field:data.source.task", source.knob("task"), source.task_kind, _learn)
     fields.knobs("data.source", others, explain=False)
     if not columns:
         _shown(trial)
+
+
+def _learn(task: str) -> None:
+    """Another kind of label. Where the columns that were named hold none, it has yet to be said which do."""
+    data = state.draft().data
+    said = data.source.model_dump(mode="json")
+    here = f"{_COLUMNS}{said['path']}:"
+    state.keep(here + said["task"], said["labels"])  # for whoever comes back
+    said["task"] = task
+    try:
+        dataset.chosen(data.replace(source=said))
+    except UserError:
+        said["labels"] = state.value(here + task, "")
+    state.edit_value("data.source", said)
 
 
 def _tried(source: Source) -> Trial | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from finetune_core.findings import Finding
 from finetune_core.places import ASSETS
 from finetune_core.runs import preflight
 from finetune_core.runs.shelf.summaries import moving, summaries
@@ -16,7 +17,7 @@ from pages.ui.frame import door
 from pages.ui.kit import path, state
 from pages.ui.kit.badge import badge
 from pages.ui.kit.pieces import SELDOM, piece
-from pages.ui.kit.shell import NAME, plain
+from pages.ui.kit.shell import NAME, needs_care, plain
 from pages.ui.run import queueing
 
 
@@ -38,13 +39,14 @@ def sidebar() -> None:
     """Logo, path and the badge of the running run."""
     st.logo(ASSETS / "logo.svg", size="large", icon_image=ASSETS / "icon.svg")
     recipe = state.draft()
-    worries = {key: finding.title for key, finding in preflight.glance(recipe).items()}
+    seen = preflight.glance(recipe)
+    looks = {"data": seen.get("data"), "layers": seen.get("layers") or seen.get("thawed")}
     with st.sidebar:
-        _link(path.HOME, "", "")
+        _link(path.HOME)
         with st.container(gap="small"):
             for step in path.STEPS:
-                _link(step, step.choice(recipe) if step.choice else "", worries.get(step.key, ""))
-        _link(path.LESSONS, "", "")
+                _link(step, step.choice(recipe) if step.choice else "", looks.get(step.key))
+        _link(path.LESSONS)
         with st.container():  # always there, so that nothing below moves in the browser
             if moving(summaries()):
                 piece(_at_work, SELDOM)
@@ -66,10 +68,10 @@ def _at_work() -> None:
             come_and_go()
 
 
-def _link(step: path.Step, choice: str, worry: str) -> None:
-    colour = "orange" if worry else "gray"
+def _link(step: path.Step, choice: str = "", look: Finding | None = None) -> None:
+    colour = "orange" if needs_care(look) else "gray"
     label = f"{step.title}  :small[:{colour}[{plain(choice, NAME)}]]" if choice else step.title
-    st.page_link(step.script, label=label, icon=step.icon, help=plain(worry) or None, width="stretch")
+    st.page_link(step.script, label=label, icon=step.icon, help=plain(look.title) if look else None, width="stretch")
 
 
 @cache

@@ -14,6 +14,7 @@ from pages.ui.kit.shell import plain
 MARKS = {
     "ok": ":green[:material/check_circle:]",
     "warn": ":orange[:material/warning:]",
+    "next": ":blue[:material/arrow_circle_right:]",
     "ask": ":red[:material/report:]",
     "error": ":red[:material/error:]",
 }

@@ -14,9 +14,10 @@ from typing import Any
 import streamlit as st
 
 from finetune_core.parts import Knob, changed_kind, family
-from pages.ui.kit import numbers, state
+from pages.ui.kit import browsing, numbers, state
 
 BAR = 24  # letters that fit into one bar of choices
+_LEFT = "thaw:left:"  # and the path: the parts that were chosen there before, by their kind
 FEW = 7  # as many choices are shown side by side; more go into a list that unfolds
 
 
@@ -77,7 +78,11 @@ def side_by_side(words: Sequence[str]) -> Callable[..., Any]:
 
 
 def _choose(path: str, edit: Callable[[str, Any], None], kind: str) -> None:
-    edit(path, changed_kind(state.value_at(path), kind))
+    """What means the same in both parts goes along; the rest waits in this session for whoever comes back."""
+    before, key = state.value_at(path), f"{_LEFT}{state.taken()}:{path}"
+    left = {**state.value(key, {}), before.kind: before.model_dump(mode="json")}
+    state.keep(key, left)
+    edit(path, {**left.get(kind, {}), **changed_kind(before, kind)})
 
 
 def _write(path: str, value: Any) -> None:
@@ -112,6 +117,9 @@ def _wordy(
     key: str, knob: Knob, value: Any, write: Callable[[Any], None], label: str, help: str, placeholder: str = ""
 ) -> None:
     """The widget of what is no number."""
+    if knob.path is not None:
+        browsing.field(key, label, value, write, endings=knob.path, help=help, placeholder=placeholder)
+        return
     common: dict[str, Any] = {"help": help or None, **state.callback(state.seed(key, value), write)}
     if knob.type == "bool":
         st.toggle(label, value, **common)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from finetune_core.errors import Mend, UserError
+from finetune_core.errors import Mend, UnsaidError, UserError
+from finetune_core.findings import Finding
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import (
     augment_words,
@@ -27,6 +28,7 @@ from pages.ui.kit import path, refused, state
 NAME = 80  # letters of a name in a title or chip
 MESSAGE = 2000  # letters of an error's reason
 ELSEWHERE = "The draft was changed in another tab. This page shows it as it is now."
+CARE = {"warn": ":material/error:", "next": ":material/edit:"}
 _WAITING = "thaw:waiting"
 
 
@@ -75,10 +77,11 @@ def waiting() -> str:
     return mend_first(entry.label for entry in refused.of_draft())
 
 
-def mend_first(names: Iterable[str]) -> str:
-    """What must be mended before something starts, in words; empty where nothing must."""
-    told = plain(", ".join(dict.fromkeys(names)).lower())
-    return f"Mend first: {told}." if told else ""
+def mend_first(names: Iterable[str], unsaid: Iterable[str] = ()) -> str:
+    """What must be mended or yet be said before something starts, in words; empty where nothing must."""
+    told = {"Mend first": names, "Still open": unsaid}
+    lists = {verb: plain(", ".join(dict.fromkeys(each)).lower()) for verb, each in told.items()}
+    return " ".join(f"{verb}: {each}." for verb, each in lists.items() if each)
 
 
 def keep_waiting() -> None:
@@ -136,22 +139,39 @@ def primary(slot: DeltaGenerator, label: str, *, icon: str) -> bool:
 
 
 def recipe_strip(recipe: Recipe, here: str = "") -> None:
-    """The whole experiment in one line of chips; each leads to its page, an orange one needs care and says why."""
-    worries = preflight.glance(recipe)
+    """The whole experiment in one line of chips, each of which leads to its page.
+
+    An orange one needs care, one with a pencil waits for something to be said; both for themselves alone.
+    """
+    seen = preflight.glance(recipe)
     with st.container(horizontal=True, gap="xsmall", key="strip"):
-        for key, icon, words in chips(recipe):
-            step, worry = path.PAGES[key], worries.get(key)
-            colour = "orange" if worry else "blue" if key == here else "gray"
-            mark = ":material/error:" if worry else icon
+        for chip in chips(recipe):
+            step, look = path.PAGES[chip.page], seen.get(chip.about)
+            colour = "orange" if needs_care(look) else "blue" if chip.page == here else "gray"
+            mark = CARE[look.level] if look else chip.icon
             st.page_link(
                 step.script,
-                label=f":{colour}-badge[{mark} {plain(words, NAME)}]",
-                help=plain(worry.title if worry else step.title),
+                label=f":{colour}-badge[{mark} {plain(chip.words, NAME)}]",
+                help=plain(look.title if look else step.title),
             )
 
 
-def chips(recipe: Recipe) -> list[tuple[str, str, str]]:
-    """(page, icon, words) for each chip of the strip."""
+def needs_care(look: Finding | None) -> bool:
+    """Whether a glance has shown more than what has just not been said yet."""
+    return look is not None and look.level != "next"
+
+
+class Chip(NamedTuple):
+    """A part of the recipe in few words: the page it leads to, and what a glance at it is `about`."""
+
+    page: str
+    icon: str
+    words: str
+    about: str
+
+
+def chips(recipe: Recipe) -> list[Chip]:
+    """The chips of the strip."""
     weights = recipe.model.backbone.weights.kind
     words = {
         "data": source_words(recipe),
@@ -160,15 +180,16 @@ def chips(recipe: Recipe) -> list[tuple[str, str, str]]:
         "rate": f"rate {rate_words(recipe)}, {schedule_words(recipe)}",
         "train": train_words(recipe),
     }
-    found = [(step.key, step.icon, words[step.key]) for step in path.STEPS if step.key in words]
-    found.insert(3, ("layers", ":material/ac_unit:", thawed_words(recipe)))
+    found = [Chip(step.key, step.icon, words[step.key], step.key) for step in path.STEPS if step.key in words]
+    found.insert(3, Chip("layers", ":material/ac_unit:", thawed_words(recipe), "thawed"))
     return found
 
 
 def error_card(error: UserError) -> None:
-    """What happened, why, what to try."""
+    """What happened, why, what to try; where something has just not been said yet, calmly."""
+    mark = ":blue[:material/arrow_circle_right:]" if isinstance(error, UnsaidError) else ":red[:material/error:]"
     with st.container(border=True, key=f"error-{abs(hash(str(error)))}"):
-        st.markdown(f":red[:material/error:] **{plain(error.what)}**")
+        st.markdown(f"{mark} **{plain(error.what)}**")
         if error.why:
             st.text(tidy(error.why, MESSAGE))
         if error.hint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -13,7 +14,7 @@ from finetune_core.parts.backbones import Checkpoint, Weights
 from finetune_core.recipe import Model, Recipe
 from finetune_core.runs import store
 from finetune_core.runs.shelf import naming
-from pages.ui.kit import state
+from pages.ui.kit import browsing, state
 
 RECENT = 8  # runs offered
 FIELD = "model.backbone.weights.path"
@@ -64,15 +65,18 @@ def field(recipe: Recipe) -> None:
     offered = known(recipe)
     key = state.seed(f"field:{FIELD}", here or None)
     choices = offered if here in ("", *offered) else [here, *offered]
-    st.selectbox(
-        "Run",
-        choices,
-        [*choices].index(here) if here else None,
-        format_func=words,
-        placeholder="Choose a run, or type the path of a checkpoint" if offered else "Type the path of a checkpoint",
-        accept_new_options=True,
-        **state.callback(key, state.edit_value, FIELD),
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        st.selectbox(
+            "Run",
+            choices,
+            [*choices].index(here) if here else None,
+            format_func=words,
+            placeholder="Choose a run, or type a checkpoint's path" if offered else "Type a checkpoint's path",
+            accept_new_options=True,
+            **state.callback(key, state.edit_value, FIELD),
+        )
+        endings = Checkpoint.knob("path").path or ()
+        browsing.button(FIELD, here, partial(state.edit_value, FIELD), folder=False, endings=endings)
 
 
 def _alike(model: Model | None, other: Model) -> bool:

@@ -25,7 +25,7 @@ from finetune_core.records import Count
 from finetune_core.runs.store import Run
 from finetune_core.wording import count as counted
 from finetune_core.wording import shown
-from pages.ui.kit import behind, dataset, path, shell, state, warm
+from pages.ui.kit import behind, browsing, dataset, path, shell, state, warm
 from pages.ui.kit.behind import Behind
 
 PAGE = 50  # rows, each with a picture
@@ -42,7 +42,9 @@ def many(run: Run) -> None:
     with right:
         _uploader(key)  # first, since it fills the field beside it
     with left:
-        where = st.text_input("A folder or a zip file of pictures", key=key, placeholder="~/Pictures/new").strip()
+        where = browsing.named(
+            key, "A folder or a zip file of pictures", endings=ARCHIVES, placeholder="~/Pictures/new"
+        )
     if not where:
         st.caption(
             "Each picture gets a row: what the model takes it for, and how sure it is. The least sure come first."

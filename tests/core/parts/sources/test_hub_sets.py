@@ -120,4 +120,4 @@ def test_preflight_tells_before(hub: Hub) -> None:
     recipe = Recipe().with_value("data.source", {"kind": "hub_set", "name": "who/pets"})
     assert "not on this machine yet" in next(each for each in preflight.findings(recipe) if each.title == "Data").text
     nameless = Recipe().with_value("data.source", {"kind": "hub_set"})
-    assert next(each for each in preflight.findings(nameless) if each.title == "Data").level == "error"
+    assert next(each for each in preflight.findings(nameless) if each.title == "Data").level == "next"

@@ -22,8 +22,8 @@ from pages.ui.kit import outline, phasing, shell, state
 
 KEY = "timeline"
 SEVERAL = (
-    "A run goes through its phases from left to right. Drag a border to give epochs from one to the other, a block to "
-    "change the order; click one to see its settings on this page."
+    "A run goes through its phases from left to right. Drag a border to shift epochs, a block by its dots to change "
+    "the order; click one to see its settings."
 )
 ONE = "Drag its end to train longer or shorter. More phases, such as the head first: on Model & layers, under More."
 _SHOWN, _HEARD = "thaw:timeline-shown", "thaw:timeline-heard"

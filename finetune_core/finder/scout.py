@@ -23,6 +23,7 @@ from finetune_core.data.cache import known
 from finetune_core.data.chosen import chosen
 from finetune_core.data.kept import Kept, paths
 from finetune_core.errors import UserError
+from finetune_core.finder import halfway
 from finetune_core.network import freezing
 from finetune_core.parts import Loss
 from finetune_core.parts.backbones import Backbone
@@ -46,7 +47,6 @@ SURE = 0.3  # how much surer of another class a head must be before its doubt is
 MOST = 1000  # doubts
 LIKE = 0.7  # cosine of features in standard units: parts and mirror images of one picture have more, mostly
 NEIGHBOURS = 3  # of each image, that are looked at
-FEWEST = 3  # layer groups of a body that has a midst
 BLOCK = 1024  # images that are held against all others at a time
 
 Doubt = tuple[str, str, str, float]
@@ -66,11 +66,14 @@ def scout(recipe: Recipe, backbones: Sequence[Backbone], images: int, report: Re
         try:
             made = session.prepare(to_probe(recipe, backbone), report, taken)
             both = np.union1d(made.train.indices, made.valid.indices)
+            middle = halfway.middle(made) if made.samples.about.exclusive and backbone.weights.trained else None
             division = freezing.in_phase(made.network, made.recipe.phases[0])
             division.freeze()
             division.train_mode()
-            seen, wanted = features(made, division, both, report, f"Looking at {what}")
-            midst = _midst(made, both, report) if made.samples.about.exclusive and backbone.weights.trained else None
+            side = _side(made, division, both)
+            with halfway.passing(made, middle) as passed:
+                seen, wanted = _looked(made, side, both, report, f"Looking at {what}")
+            midst = halfway.midst(made, middle, both, passed, report) if middle else None
         except (UserError, RuntimeError) as error:  # torch's: out of memory, maps that become too small
             yield _not_tried(backbone, str(error).partition("\n")[0])
             continue
@@ -109,9 +112,17 @@ def features(
     made: Session, division: freezing.Division, images: np.ndarray, report: Report, what: str
 ) -> tuple[Tensor, Tensor]:
     """What the frozen backbone gives for each image (N, features), pooled over places, and the encoded labels."""
+    return _looked(made, _side(made, division, images), images, report, what)
+
+
+def _side(made: Session, division: freezing.Division, images: np.ndarray) -> reuse.Side:
     side = reuse.measured(made, division, made.valid.over(images))
     if side is None:
         raise UserError("Its features cannot be had.", "It cannot be cut before its head.", "Train its head instead.")
+    return side
+
+
+def _looked(made: Session, side: reuse.Side, images: np.ndarray, report: Report, what: str) -> tuple[Tensor, Tensor]:
     found, labels = [], []
     with torch.inference_mode(), made.autocast():
         for rows, wanted in side.batches(0):
@@ -121,40 +132,18 @@ def features(
     return torch.cat(found), torch.cat(labels)
 
 
-def _midst(made: Session, images: np.ndarray, report: Report) -> tuple[str, Tensor] | None:
-    """What the network gives for each image half-way, pooled over places, and the layer group at whose end that is.
-
-    None where it has no midst, or cannot be cut there. Nothing is kept: rows of places are large.
-    """
-    body = [group.name for group in made.network.groups if group.name != HEAD]
-    if len(body) < FEWEST:
-        return None
-    middle = len(body) // 2
-    division = freezing.divide(made.network, (*body[middle + 1 :], HEAD))
-    division.freeze()
-    division.train_mode()
-    first = reuse.beginning(made, division)
-    if first is None:
-        return None
-    found: list[Tensor] = []
-    for inputs, _ in made.valid.over(images).epoch(0):
-        found.append(pooled(first.answer(made, inputs)).float().cpu())
-        report("Looking half-way", sum(map(len, found)), len(images))
-    return body[middle], torch.cat(found)
-
-
 def _compared(made: Session, answers: Tensor, midst: tuple[str, Tensor], wanted: Tensor) -> dict[str, Any]:
     """How a head on the last features does beside one on those half-way, on the same images and folds.
 
     The margin is that of Bonett and Price (2012), which does not vanish where few images speak for either.
     """
     stage, features = midst
-    last, halfway = (said.argmax(1) == wanted for said in (answers, _answers(made, features, wanted)))
+    last, before = (said.argmax(1) == wanted for said in (answers, _answers(made, features, wanted)))
     images = len(wanted) + 2
-    won, lost = (float(((one & ~other).sum() + 1) / images) for one, other in ((last, halfway), (halfway, last)))
+    won, lost = (float(((one & ~other).sum() + 1) / images) for one, other in ((last, before), (before, last)))
     return {
         "stage": stage,
-        "halfway": float(halfway.float().mean()),
+        "halfway": float(before.float().mean()),
         "lead_margin": 1.96 * ((won + lost - (won - lost) ** 2) / images) ** 0.5,
         "chance": float(torch.bincount(wanted).max() / len(wanted)),
     }

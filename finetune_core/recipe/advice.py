@@ -13,9 +13,9 @@ FEW, MANY = 20, 200  # training images per class
 
 Word = Literal["alike", "between", "unlike", "nothing", ""]
 WORDS: dict[Word, str] = {
-    "alike": "like what it learned from",
-    "between": "somewhat like what it learned from",
-    "unlike": "unlike what it learned from",
+    "alike": "like what the network learned from",
+    "between": "somewhat like what the network learned from",
+    "unlike": "unlike what the network learned from",
 }
 
 

@@ -44,7 +44,7 @@ def test_what_is_alike_and_few_gets_a_head_alone_by_a_click(open_page: Open, bun
     measured(bundled, 0.75, 0.50)
     app = open_page("layers")
     assert "Advice: Head only" in texts(app)
-    assert "few, like what it learned from" in texts(app)
+    assert "few, like what the network learned from" in texts(app)
     assert "75% of 300 images right, one on those half-way (after layer2) 50% (± 4% between them)" in texts(app)
     button(app, "Take Head only").click().run()
     assert draft().phases[0].thaw == ("head",)
@@ -66,10 +66,10 @@ def test_what_is_unlike_gets_more_and_a_person_may_know_better(open_page: Open, 
 
 def test_an_answer_holds_for_the_images_and_backbone_it_was_given_for(open_page: Open, bundled: Recipe) -> None:
     app = answered(open_page("layers"), "unlike")
-    assert "few, unlike what it learned from" in texts(app)
+    assert "few, unlike what the network learned from" in texts(app)
     saved(bundled.with_value("phases.0.epochs", 3))
     app.run()
-    assert "few, unlike what it learned from" in texts(app)
+    assert "few, unlike what the network learned from" in texts(app)
     saved(bundled.with_value("model.backbone.drop_rate", 0.1))
     app.run()
     assert "learned from:" not in texts(app)

@@ -45,6 +45,7 @@ LATER = (
     "training",
     "finder.range_test",
     "finder.race",
+    "finder.halfway",
     "finder.scout",
     "finder.lab",
     "finder.embed",

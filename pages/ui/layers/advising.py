@@ -17,6 +17,7 @@ from pages.ui.kit import dataset, fields, outline, state
 from pages.ui.layers import thawing
 
 MEASURED = "measured"
+THEY = "Published weights have mostly seen everyday photos. Say so yourself where you know better than the measure."
 OWN: dict[str, str] = {"alike": "Like them", "between": "Somewhat", "unlike": "Quite different"}
 OFF = "It is not measured: *Try every backbone* is off."
 ANSWER = "likeness:answer"  # the images and backbone that this session has answered for, and its answer
@@ -51,25 +52,26 @@ def _told(given: Advice, current: str | None, names: Sequence[str]) -> None:
 def _asked(recipe: Recipe, found: Likeness, own: Word) -> None:
     """What it rests on, to be overruled."""
     if found.word == "nothing":
-        st.caption(f":gray[{found.reason}]")
+        st.caption(found.reason)
         return
-    st.caption("Do your images look like those that it learned from? For published weights these are everyday photos.")
-    options = [MEASURED, *OWN]
     chosen = own or MEASURED
     said = OWN[found.word].lower() if found.word in OWN else "not known"
     words = {MEASURED: f"Measured: {said}", **OWN}
     bar = fields.side_by_side(list(words.values()))
-    bar(
-        "Likeness",
-        options,
-        default=chosen,
-        format_func=lambda each: words[each],
-        required=True,
-        label_visibility="collapsed",
-        **state.callback(state.seed("likeness", chosen), _answered, recipe),
-    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption("Are your images like those that the network learned from?", width="content", help=THEY)
+        bar(
+            "Likeness",
+            list(words),
+            default=chosen,
+            format_func=lambda each: words[each],
+            required=True,
+            label_visibility="collapsed",
+            width="content",
+            **state.callback(state.seed("likeness", chosen), _answered, recipe),
+        )
     soon = "It is measured as soon as the features above are tried." if probes.on() else OFF
-    st.caption(f":gray[{found.reason or soon}]")
+    st.caption(found.reason or soon)
 
 
 def _answer(recipe: Recipe) -> Word:

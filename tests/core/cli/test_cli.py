@@ -387,7 +387,7 @@ def test_the_advice_takes_the_likeness_as_measured_or_as_it_is_said(
     assert "nearly all at either place" in capsys.readouterr().err, "as it was measured"
     assert main(["groups", str(file), "--likeness", "unlike"]) == 0
     said = capsys.readouterr().err
-    assert "few, unlike what it learned from" in said
+    assert "few, unlike what the network learned from" in said
     assert "--thaw last_stage" in said
     assert main(["phases", str(file), "--thaw", "last_stage", "--out", str(out)]) == 0
     assert (load(out).phases[0].thaw, load(out).phases[0].multipliers) == (("layer4", "head"), {"layer4": 0.1})

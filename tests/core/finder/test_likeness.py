@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from finetune_core.finder import probes, scout
+from finetune_core.finder import halfway, probes, scout
 from finetune_core.finder.likeness import judged
 from finetune_core.parts import modules
 from finetune_core.parts.backbones import Bundled, RandomWeights, Timm
@@ -16,6 +16,7 @@ from finetune_core.places import cache_dir
 from finetune_core.recipe import Recipe, parse
 from finetune_core.records import Probed
 from finetune_core.records import parse as record_of
+from finetune_core.training import reuse
 
 BUNDLED = Timm(architecture="resnet10t", weights=Bundled())
 
@@ -61,20 +62,33 @@ def test_without_a_measurement_or_a_pretraining_it_is_not_known() -> None:
     assert "Random weights" in random.reason
 
 
-def test_half_way_is_the_end_of_the_group_in_the_midst(tiny: Recipe) -> None:
-    """The same numbers as from the module itself, pooled; and only what comes before it has worked."""
-    made = scout.session.prepare(scout.to_probe(tiny, BUNDLED))
-    found = scout._midst(made, made.valid.indices, lambda *given, **more: None)
-    assert found is not None
-    stage, features = found
+@pytest.mark.parametrize("known", [False, True])
+def test_half_way_is_the_end_of_the_group_in_the_midst(
+    tiny: Recipe, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same numbers as from the module itself, whether they pass by or the last features were kept before."""
+    found: list[tuple[str, torch.Tensor]] = []
+    midst = halfway.midst
+    monkeypatch.setattr(halfway, "midst", lambda *given: found.append(midst(*given)) or found[-1])
+    for _ in range(1 + known):
+        list(scout.scout(tiny, [BUNDLED], 100))
+    stage, features = found[-1]
     assert stage == "layer2"
-    module, seen = made.network.module.eval(), []
-    hook = module.layer2.register_forward_hook(lambda layer, given, output: seen.append(output.mean((2, 3))))
+    made = scout.session.prepare(scout.to_probe(tiny, BUNDLED), begun=scout.some(tiny.data.source.samples(), 100))
+    both, module, seen = np.union1d(made.train.indices, made.valid.indices), made.network.module.eval(), []
+    module.layer2.register_forward_hook(lambda layer, given, output: seen.append(output.mean((2, 3))))
     with torch.inference_mode():
-        for images, _ in made.valid.over(made.valid.indices).epoch(0):
+        for images, _ in made.valid.over(both).epoch(0):
             module(made.normalised(images))
-    hook.remove()
     assert features.numpy() == pytest.approx(torch.cat(seen).numpy(), rel=1e-4, abs=1e-5)
+
+
+def test_what_passes_half_way_is_not_worked_out_again(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    answer = reuse.Frozen.answer
+    monkeypatch.setattr(reuse.Frozen, "answer", lambda *given: looks.append(given) or answer(*given))
+    list(scout.scout(tiny, [BUNDLED], 100))
+    assert len(looks) == 1, "24 images are one batch"
 
 
 def test_maps_are_pooled_over_their_places_wherever_channels_stand() -> None:
@@ -85,8 +99,9 @@ def test_maps_are_pooled_over_their_places_wherever_channels_stand() -> None:
 
 def test_a_body_without_a_midst_is_not_measured(tiny: Recipe) -> None:
     made = scout.session.prepare(scout.to_probe(tiny, BUNDLED))
+    assert halfway.middle(made)
     made.network.groups = (made.network.groups[0], *made.network.groups[-2:])
-    assert scout._midst(made, made.valid.indices, lambda *given, **more: None) is None
+    assert halfway.middle(made) is None
 
 
 def test_random_weights_tags_and_numbers_are_not_measured(tiny: Recipe, sources: dict) -> None:
@@ -101,12 +116,12 @@ def test_the_margin_of_the_lead_is_that_of_bonett_and_price(tiny: Recipe) -> Non
     """Of 100 images 20 are told right by the last features alone and 5 by those half-way alone."""
     made = scout.session.prepare(scout.to_probe(tiny, BUNDLED))
     wanted = torch.zeros(100, dtype=torch.long)
-    last, halfway = torch.zeros(100, 3), torch.zeros(100, 3)
-    last[5:, 0], halfway[:5, 0], halfway[25:, 0] = 1.0, 1.0, 1.0
-    last[:5, 1], halfway[5:25, 1] = 1.0, 1.0
+    last, before = torch.zeros(100, 3), torch.zeros(100, 3)
+    last[5:, 0], before[:5, 0], before[25:, 0] = 1.0, 1.0, 1.0
+    last[:5, 1], before[5:25, 1] = 1.0, 1.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scout, "_answers", lambda made, features, wanted: features)
-        found = scout._compared(made, last, ("layer2", halfway), wanted)
+        found = scout._compared(made, last, ("layer2", before), wanted)
     one, other = 21 / 102, 6 / 102
     assert found["halfway"] == pytest.approx(0.8)
     assert found["lead_margin"] == pytest.approx(1.96 * math.sqrt((one + other - (one - other) ** 2) / 102))

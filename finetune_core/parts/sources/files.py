@@ -88,7 +88,7 @@ def images_below(folder: Path) -> list[Path]:
 def existing_file(path: str | Path, what: str, hint: str) -> Path:
     """A file that is there, as an absolute path; else a UserError that says why not."""
     if not str(path).strip():
-        raise UnsaidError(f"No {what} is chosen yet.", hint=hint)
+        raise UnsaidError(f"No {what} is chosen yet.", "The path is empty.", hint)
     file = expanded(path).absolute()
     try:
         if file.is_file():

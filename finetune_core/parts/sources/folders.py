@@ -34,7 +34,9 @@ def existing_folder(folder: str | Path) -> Path:
     """A folder that can be read, as an absolute path; else a UserError that says why not."""
     if not str(folder).strip():
         raise UnsaidError(
-            "No folder is chosen yet.", hint="Give the path of a folder that holds one sub-folder of images per class."
+            "No folder is chosen yet.",
+            "The path is empty.",
+            "Give the path of a folder that holds one sub-folder of images per class.",
         )
     try:
         root = expanded(folder).absolute()

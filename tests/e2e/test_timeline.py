@@ -98,6 +98,16 @@ def test_a_block_is_dragged_to_another_place(studio: Studio, page: Page) -> None
     page.locator(AT_REST).wait_for()
     assert kept(studio) == [("layer4", 3), ("head", 2), ("*", 6)]
     assert lasting(blocks) == [3, 2, 6]
+    grab(page, blocks.nth(2), -300)
+    page.keyboard.press("Escape")
+    page.mouse.up()
+    page.locator(AT_REST).wait_for()
+    assert lasting(blocks) == [3, 2, 6]
+    expect(blocks.nth(1)).to_have_attribute("aria-pressed", "true")  # what was given up is no click either
+    blocks.nth(2).click()
+    expect(page.get_by_label("Epochs, phase 3", exact=True)).to_have_value("6")
+    blocks.nth(0).press("Enter")
+    expect(page.get_by_label("Epochs, phase 1", exact=True)).to_have_value("3")
     blocks.nth(2).click()
     expect(page.get_by_label("Epochs, phase 3", exact=True)).to_have_value("6")
     expect(blocks.nth(2)).to_have_attribute("aria-pressed", "true")

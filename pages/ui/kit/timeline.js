@@ -31,7 +31,8 @@ function strip(root) {
   let turned = false; // whether another phase was chosen that Python has not heard of
   let steps = []; // what was done and not told yet
   let sent = null; // the event that has no answer yet
-  let resting, late, clicked;
+  let resting, late;
+  let dragged = false; // whether the browser may yet make a click of the last drag
   let count = 0;
 
   // What is done
@@ -178,6 +179,7 @@ function strip(root) {
   // By hand
 
   function down(event) {
+    dragged = false;
     const [edge, each] = [".end", ".block"].map((name) => event.target.closest(name));
     const grip = event.pointerType !== "touch" || event.target.closest(".grip"); // a finger elsewhere scrolls
     if (event.button || drag || !(edge || (each && grip && phases.length > 1))) return;
@@ -189,7 +191,7 @@ function strip(root) {
       at: place, left: node.offsetLeft, epochs: phases[place].epochs, epoch: scale(), going: Boolean(edge),
       edge: Boolean(edge), blocks: [...blocks], phases: phases.map((phase) => ({ ...phase })), look,
     };
-    root.classList.add(edge ? "pulling" : "touching");
+    root.classList.toggle("pulling", Boolean(edge));
     addEventListener("keydown", escape, true);
     if (!edge) roll();
   }
@@ -253,8 +255,7 @@ function strip(root) {
     const { edge, place, at, epochs, going } = loose();
     if (edge && phases[place].epochs !== epochs) note({ end: place, epochs: phases[place].epochs });
     if (!edge && at !== place) note({ move: place, to: at });
-    clicked = edge || going; // by which the browser may still make a click of it
-    setTimeout(() => { clicked = false; });
+    dragged = going;
     draw();
     if (going) announce(edge ? place : at, edge);
     settle();
@@ -264,7 +265,7 @@ function strip(root) {
     const was = drag;
     drag = null;
     was.node.classList.remove("held");
-    root.classList.remove("pulling", "touching", "carrying");
+    root.classList.remove("pulling", "carrying");
     removeEventListener("keydown", escape, true);
     return was;
   }
@@ -272,6 +273,7 @@ function strip(root) {
   function cancel(event) {
     if (!drag || (event && event.pointerId !== drag.pointer)) return;
     const was = loose();
+    dragged = true;
     phases = was.phases;
     look = was.look;
     blocks.splice(0, blocks.length, ...was.blocks);
@@ -286,7 +288,7 @@ function strip(root) {
 
   function choose(event) {
     const place = blocks.indexOf(event.target.closest(".block"));
-    if (clicked || place < 0 || place === look) return;
+    if ((dragged && event.detail) || place < 0 || place === look) return;
     look = place;
     turned = true;
     draw();

@@ -2,7 +2,7 @@
 
 What the later layers look for was made for the pretraining's images. Where a linear head on the last features tells
 more of the images right than one on the features half-way, it is of use here, too: they are alike in what counts. Where
-it does not, the later layers have thrown away what these images are told apart by (docs/decisions/0031-likeness.md).
+it does not, the later layers have thrown away what these images are told apart by (docs/decisions/0032-likeness.md).
 """
 
 from __future__ import annotations

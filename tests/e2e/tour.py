@@ -20,9 +20,11 @@ from finetune_core.runs.jobs import RangeTest
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting.sweeps import Mark
 from finetune_core.runs.work.worker import work
+from pages.ui.shelf.listing import ROW
 from tests.e2e.conftest import AT_REST, MINUTES, Studio
 
 LESSON = Momentum()
+HEADING = 36  # px, of a table
 GROUPS = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 RATE = "phases.0.learning_rate"
 TABS = ("Guesses", "Scores", "Mistakes", "Try an image", "Take away", "Checkpoints", "Recipe", "Command", "Log")
@@ -102,8 +104,8 @@ def _tick_two(page: Page) -> None:
     """Tick the first two runs of the table, which is drawn on a canvas."""
     box = page.get_by_test_id("stDataFrame").bounding_box()
     assert box
-    for row in (1, 2):
-        page.mouse.click(box["x"] + 20, box["y"] + 40 * row + 20)
+    for row in (0, 1):
+        page.mouse.click(box["x"] + 20, box["y"] + HEADING + ROW * row + ROW / 2)
         page.wait_for_timeout(500)
     expect(page.get_by_text(re.compile("differ|better|same")).first).to_be_visible(timeout=MINUTES)
 

@@ -42,8 +42,8 @@ def centre(what: Locator) -> tuple[float, float]:
 
 def grab(page: Page, what: Locator, by: float) -> None:
     """Take it with the mouse and draw it so far, without letting go."""
+    what.hover()  # which waits until it has come to its place
     x, y = centre(what)
-    page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + by, y, steps=2)
 
@@ -209,6 +209,7 @@ def test_a_finger_drags_borders_and_grips_and_scrolls_by_the_rest(studio: Studio
         finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     def swipe(what: Locator, by: float) -> None:
+        what.click(trial=True)  # once it has come to its place
         x, y = centre(what)
         touch("touchStart", x, y)
         for step in range(1, 9):

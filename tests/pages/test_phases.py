@@ -79,7 +79,7 @@ def test_stages_are_made_by_preset_and_by_hand(open_page: Open) -> None:
     app = open_page("layers")
     app.button_group(key="stages").set_value("two_stage").run()
     assert [phase.thaw for phase in draft().phases] == [("head",), ("*",)]
-    assert "2 phases: head → everything" in " ".join(words for _, _, words in shell.chips(draft()))
+    assert "2 phases: head → everything" in " ".join(chip.words for chip in shell.chips(draft()))
     app.button(key="phase-content_copy").click().run()
     assert len(draft().phases) == 3
     assert json.loads(component(app, "thaw_timeline").json)["chosen"] == 1

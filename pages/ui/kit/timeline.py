@@ -18,6 +18,7 @@ from finetune_core.errors import UserError
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.names import matching
 from finetune_core.recipe.words import phase_words
+from finetune_core.wording import tidy
 from pages.ui.kit import outline, phasing, shell, state
 
 KEY = "timeline"
@@ -56,7 +57,9 @@ def _blocks(recipe: Recipe) -> list[dict[str, Any]]:
         names = outline.group_names(recipe)
     except UserError:  # which the checks tell
         names = ()
-    return [{"words": phase_words(phase), "epochs": phase.epochs, **_colours(phase, names)} for phase in recipe.phases]
+    return [
+        {"words": tidy(phase_words(phase)), "epochs": phase.epochs, **_colours(phase, names)} for phase in recipe.phases
+    ]
 
 
 def _colours(phase: Phase, names: Sequence[str]) -> dict[str, Any]:

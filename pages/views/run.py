@@ -285,6 +285,12 @@ def _scores(run: Run, recipe: Recipe, history: History) -> None:
             st.metric(score.title, score.shown(best["scores"][score.key]), border=True, help=score.help)
     rest = f" {task.score.rest.capitalize()} {task.score.shown(1 - best['valid_score'])}." if task.score.rest else ""
     st.caption(f"Validation images, epoch {best['epoch'] + 1}, the best so far.{rest}")
+    if (apart := best.get("norm_losses")) and None not in apart:
+        by_batch, kept = apart
+        st.caption(
+            f"The loss of one batch of training images is {by_batch:.3g} by the norm statistics of that batch, as it "
+            f"trains, and {kept:.3g} by those kept, as it is measured and used."
+        )
     chart(figures.by_name(best["by_name"], task.by_name), key="by-name")
     if run.best.exists():
         viewing.panel(run, recipe)

@@ -56,7 +56,8 @@ def trained(recipe: Recipe, state: str = "finished", epochs: int | None = None, 
             named = {f"class {number}": number / 12 for number in range(12)}
             losses = {"train_loss": 1.0, "train_score": 0.5, "valid_loss": 1.1, "valid_score": accuracies[-1]}
             epoch = {"epoch": step // 10, "phase": 0, "step": step + 1, **losses}
-            run.append(Epoch(**epoch, scores=scores, by_name=named, best=True, seconds=step * 0.1))
+            norms = 0.25, 1.75
+            run.append(Epoch(**epoch, scores=scores, by_name=named, best=True, seconds=step * 0.1, norm_losses=norms))
     done = len(accuracies)
     common = {"step": done * 10, "steps": recipe.epochs * 10, "epoch": done, "epochs": recipe.epochs}
     run.save_targets(single_label([100] * 12))
@@ -430,3 +431,10 @@ def test_runs_are_listed_newest_first():
     assert list(table["name"]) == ["second", "first"]
     assert list(table["state"]) == ["■ Stopped", "✓ Finished"]
     assert table["best"].tolist() == pytest.approx([50, 82])
+
+
+def test_scores_say_how_far_training_and_measuring_are_apart() -> None:
+    run = trained(Recipe(), epochs=2)
+    said = texts(page("run", run=run.id, tab="Scores"))
+    assert "0.25 by the norm statistics of that batch" in said
+    assert "1.75 by those kept" in said

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import pytest
@@ -172,3 +173,11 @@ def choose_network(page: Page, architecture: str, weights: str | Path) -> None:
     type_into(page, "Path", weights)
     page.get_by_role("radio", name="Head only").click()
     expect(strip).to_contain_text("head only")
+
+
+def until(true: Callable[[], Any], seconds: float = 120) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.005)
+    return found

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from finetune_core.recipe import Recipe, load
 from tests.conftest import paint
-from tests.e2e.conftest import AT_REST, MINUTES, Studio, serve, type_into
+from tests.e2e.conftest import AT_REST, MINUTES, Studio, serve, type_into, until
 
 pytestmark = pytest.mark.e2e
 ODD = "*stars* :red[x] `q` <b>"
@@ -95,8 +95,8 @@ def test_own_photos_are_found_by_looking(own: Studio, home: Path, page: Page) ->
     images(page, 12)
     assert path_of(own) == str(home / "Pictures" / "labels.csv")
     page.get_by_text("Folder", exact=True).first.click()
+    until(lambda: path_of(own) == str(home / "Pictures" / "my pets"))
     images(page, 12)
-    assert path_of(own) == str(home / "Pictures" / "my pets")
 
 
 def test_a_pasted_path_is_understood_and_the_last_ones_are_known(own: Studio, home: Path, page: Page) -> None:

@@ -1,9 +1,8 @@
 """A run in a real browser: it outlives a refresh, a second tab and the server, and hears whoever is at its page."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -13,7 +12,7 @@ from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
 from tests.conftest import paint
-from tests.e2e.conftest import MINUTES, Studio, Witness, free_port, serve
+from tests.e2e.conftest import MINUTES, Studio, Witness, free_port, serve, until
 
 pytestmark = pytest.mark.e2e
 
@@ -49,14 +48,6 @@ def workers(studio: Studio) -> list[psutil.Process]:
         line = " ".join(process.info["cmdline"] or [])
         living = process.info["status"] != psutil.STATUS_ZOMBIE
         found += [process] if living and "finetune_core.runs" in line and str(studio.runs) in line else []
-    return found
-
-
-def until(true: Callable[[], Any], seconds: float = 120) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.005)
     return found
 
 

@@ -63,7 +63,10 @@ def test_a_picture_and_the_camera_are_answered_as_they_look(
     page.on("response", lambda answer: answers.append(answer.status) if answer.url.endswith("/predict") else None)
     frame.get_by_role("button", name="Use the camera").click()
     expect(first).to_contain_text(GREEN)
-    page.wait_for_timeout(2000)
+    for _ in range(200):  # as quick as the machine is
+        if len(answers) > 3:
+            break
+        page.wait_for_timeout(100)
     assert len(answers) > 3
     assert set(answers) == {200}
     frame.get_by_role("button", name="Stop the camera").click()

@@ -5,10 +5,10 @@ from finetune_core.figures.comparing import by_name, compared, compared_losses, 
 from finetune_core.figures.data import class_balance, spread
 from finetune_core.figures.finder import Curve, curve, finder, race
 from finetune_core.figures.judging import against, misses, precision_recall, reliability, roc
-from finetune_core.figures.layers import layer_bar
 from finetune_core.figures.mapping import mapped
 from finetune_core.figures.scouting import scouted
-from finetune_core.figures.series import kept, smoothed, sparkline
+from finetune_core.figures.series import kept, smoothed
+from finetune_core.figures.small import layer_bar, sparkline
 from finetune_core.figures.style import alt
 from finetune_core.figures.sweeping import swept, trials
 from finetune_core.figures.teaching import arms

@@ -49,16 +49,5 @@ def by_group(records: Sequence[Record], name: str) -> dict[str, np.ndarray]:
     }
 
 
-def sparkline(records: Iterable[Record], points: int = 40) -> list[float]:
-    """Validation score by epoch for a small line, or the smoothed training loss of a run's first epochs."""
-    materials = list(records)
-    scores = column(of_kind(materials, "epoch"), "valid_score")
-    values = scores if len(scores) > 1 else smoothed(column(of_kind(materials, "step"), "loss"))
-    values = values[np.isfinite(values)]
-    if len(values) > points:
-        values = values[np.linspace(0, len(values) - 1, points).astype(int)]
-    return [round(float(value), 5) for value in values]
-
-
 def _number(value: Any) -> float:
     return float(value) if is_number(value) else float("nan")

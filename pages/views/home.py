@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from finetune_core import machine
+from finetune_core import figures, machine
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
@@ -140,7 +140,10 @@ def _run_card(run: Summary, called: str) -> None:
     if not run.readable:
         st.caption(f":red[:material/error:] Unreadable. {shell.plain(status.message)}")
         return
-    st.metric(f"Best {run.score.inside}", run.score.shown(status.best_score), chart_data=run.curve or None)
+    st.metric(f"Best {run.score.inside}", run.score.shown(status.best_score))
+    if len(run.curve) > 1:
+        with st.container(key=f"spark-{run.id}"):  # wears the accent, see look.css
+            st.html(figures.sparkline(run.curve, f"{run.score.inside.capitalize()} or loss by epoch"))
     took = duration(run.seconds)
     st.caption(status_words(status) if status.active else f"{shell.plain(status.state.capitalize())} · {took}")
 

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from functools import partial
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -405,11 +406,16 @@ def test_alt_tells_the_lines():
     )
 
 
-def test_sparkline_prefers_validation_accuracy():
-    assert figures.sparkline(records()) == [0.5, 0.8, 0.9, 0.85]
-    assert len(figures.sparkline(records(300, 1))) == 40
-    assert figures.sparkline(records(3)) == pytest.approx([2.5, 1.25, 0.834], abs=0.01)
-    assert figures.sparkline([]) == []
+@pytest.mark.parametrize("values", [(0.5, 0.9, 0.7), (0.5, 0.5), (0.5,)])
+def test_a_sparkline_rises_where_the_score_does(values):
+    drawn = ElementTree.fromstring(figures.sparkline(values, "Accuracy <by> epoch"))
+    assert drawn.get("aria-label") == "Accuracy <by> epoch"
+    points = [tuple(map(float, pair.split(","))) for pair in drawn[1].get("points").split()]
+    assert len(points) == len(values)
+    assert points == sorted(points), "from left to right"
+    assert np.argsort([-y for _, y in points], kind="stable").tolist() == np.argsort(values, kind="stable").tolist()
+    _, _, width, height = map(float, drawn.get("viewBox").split())
+    assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
 
 
 def test_bar_charts_are_told_by_their_bars() -> None:

@@ -1,9 +1,12 @@
-"""Every screen in every state: read by axe in both themes, its links seen by keyboard, a run's still while it lives.
+"""Every screen in every state: still while it arrives, read by axe in both themes, its links seen by keyboard.
 
 `make screenshots` takes a picture of each, wide and narrow, light and dark.
 """
 
+import re
+import urllib.request
 from collections.abc import Iterable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from tests.e2e.conftest import MINUTES, Studio
 
 pytestmark = pytest.mark.e2e
 
+HTML = "text/html"
 THEMES = ("light", "dark")
 WIDTHS = {1440: 1000, 390: 844}
 STILL = 0.1  # of layout shift, as the web's own measure has it: what is more is felt
@@ -32,8 +36,10 @@ WATCH = """
 window.shifts = [];
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) {
-    const moved = entry.sources.map(({ node }) => node?.parentElement?.closest("[class]")?.className ?? "");
-    window.shifts.push([entry.value, moved.slice(0, 2).join(" / ")]);
+    const place = ({ x, y, width, height }) => [x, y, width, height].map(Math.round);
+    const moved = entry.sources.map(({ node, previousRect, currentRect }) => [
+      node?.parentElement?.closest("[class]")?.className, place(previousRect), place(currentRect)].join(" "));
+    window.shifts.push([entry.value, Math.round(entry.startTime), ...moved.slice(0, 3)]);
   }
 }).observe({ type: "layout-shift", buffered: true });
 """
@@ -76,16 +82,18 @@ def tab(browser: Browser) -> Iterator[Page]:
 def moved(tab: Page) -> float:
     """How much has moved, said where it is too much."""
     shifts = tab.evaluate("window.shifts")
-    if (total := sum(value for value, _ in shifts)) > STILL:
+    if (total := sum(value for value, *_ in shifts)) > STILL:
         print(tab.url, f"{total:.3f}", *sorted(shifts, reverse=True)[:4], sep="\n  ")  # noqa: T201
     return total
 
 
-def told_by_axe(screens: Iterable[tour.Screen], studio: Studio, tab: Page) -> list[str]:
-    """What axe finds in both themes that is serious or critical."""
+def wrong(screens: Iterable[tour.Screen], studio: Studio, tab: Page) -> list[str]:
+    """Where a screen has moved while it came, and what axe finds in both themes that is serious or critical."""
     found: list[str] = []
     for screen in screens:
         screen.open(tab, studio)
+        if screen.do is None and moved(tab) > STILL:
+            found.append(f"{screen.name} moved")
         tab.evaluate(AXE_SCRIPT)
         for theme in THEMES:
             tab.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
@@ -111,16 +119,38 @@ def take(screens: Iterable[tour.Screen], studio: Studio, tab: Page, request: pyt
 
 
 # The two of a new studio come first: whoever asks for `at_work` furnishes it.
-def test_axe_finds_nothing_serious_in_a_new_studio(studio: Studio, tab: Page) -> None:
-    assert not told_by_axe(tour.empty(), studio, tab)
+def test_nothing_is_wrong_in_a_new_studio(studio: Studio, tab: Page) -> None:
+    assert wrong(tour.empty(), studio, tab) == []
 
 
 def test_pictures_of_a_new_studio(studio: Studio, tab: Page, request: pytest.FixtureRequest) -> None:
     take(tour.empty(), studio, tab, request)
 
 
-def test_axe_finds_nothing_serious(studio: Studio, at_work: Run, tab: Page) -> None:
-    assert not told_by_axe(tour.screens(studio), studio, tab)
+def test_nothing_is_wrong(studio: Studio, at_work: Run, tab: Page) -> None:
+    assert wrong(tour.screens(studio), studio, tab) == []
+
+
+def test_nothing_moves_on_a_phone(studio: Studio, at_work: Run, tab: Page) -> None:
+    tab.set_viewport_size({"width": 390, "height": WIDTHS[390]})
+    for screen in tour.screens(studio):
+        if screen.name in ("home", "data", "augment", "rate", "train", "run"):
+            screen.open(tab, studio)
+            assert moved(tab) < STILL, screen.name
+
+
+def test_only_the_document_is_written_into(studio: Studio) -> None:
+    def got(address: str, **headers: str) -> tuple[int, bytes]:
+        with urllib.request.urlopen(urllib.request.Request(studio.url + address, headers=headers)) as answer:
+            return answer.status, answer.read()
+
+    seen = f"{HTML}, */*;q=0.8"
+    status, document = got("/train", Accept=seen, **{"If-Modified-Since": formatdate(usegmt=True)})
+    assert (status, document.count(b'classList.add("arriving")')) == (200, 1)
+    script = re.search(rb'src="\.(/static/js/index[^"]+)"', document)
+    assert script
+    assert got(script[1].decode(), Accept=seen) == got(script[1].decode())
+    assert b"arriving" not in got("/_stcore/health", Accept=seen)[1]
 
 
 def test_a_link_with_the_focus_is_seen(studio: Studio, at_work: Run, tab: Page) -> None:

@@ -37,13 +37,14 @@ class Screen:
     name: str
     address: str
     shows: str
-    do: Callable[[Page], None] = lambda _: None
+    do: Callable[[Page], None] | None = None
 
     def open(self, page: Page, studio: Studio) -> None:
         """Bring it to the browser, and wait until it rests."""
         page.goto(studio.url + self.address)
         page.locator(self.shows).first.wait_for(timeout=3 * MINUTES)
-        self.do(page)
+        if self.do:
+            self.do(page)
         settle(page)
 
 

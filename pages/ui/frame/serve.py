@@ -22,7 +22,7 @@ with ending_at_once():
     from finetune_core import access
     from finetune_core.errors import UserError
     from finetune_core.places import ROOT
-    from pages.ui.frame import door, playing
+    from pages.ui.frame import arriving, door, playing
     from pages.ui.kit import warm
 
 
@@ -40,7 +40,7 @@ def main() -> int:
     with ending_at_once():  # until the server listens for itself
         warm.light()  # before the first session's thread is there
         sys.argv = [str(ROOT / script)]  # Streamlit puts its folder first among those that modules are imported from
-        before = [Middleware(door.Door, key=key), Middleware(playing.Playing)]
+        before = [Middleware(door.Door, key=key), Middleware(playing.Playing), Middleware(arriving.Arriving)]
         st.App(ROOT / script, middleware=before).run(config=settings)
     return 0
 

@@ -33,13 +33,14 @@ class Drawn:
     """A figure as the browser gets it, and in a sentence for screen readers."""
 
     figure: str  # JSON
+    height: int  # px, kept while it is on its way
     alt: str
 
 
 def drawn(figure: go.Figure) -> Drawn:
     """Make a figure ready for the browser."""
     harmless(figure).update_layout(template="none")  # the theme's fonts and colours are set in the browser
-    return Drawn(figure.to_json(), figures.alt(figure))
+    return Drawn(figure.to_json(), figure.layout.height, figures.alt(figure))
 
 
 def chart(figure: go.Figure | Drawn, key: str, *, picked: Callable[[], None] | None = None) -> None:
@@ -49,7 +50,7 @@ def chart(figure: go.Figure | Drawn, key: str, *, picked: Callable[[], None] | N
     """
     made = figure if isinstance(figure, Drawn) else drawn(figure)
     data = {"figure": made.figure, "alt": made.alt, "clickable": picked is not None}
-    _chart()(data=data, key=key, on_picked_change=picked or _nothing)
+    _chart()(data=data, key=key, height=made.height, on_picked_change=picked or _nothing)
 
 
 def harmless(figure: go.Figure) -> go.Figure:

@@ -82,6 +82,7 @@ class Job(Part):
     resumable: ClassVar[bool] = False  # whether it can go on after a stop
     trains: ClassVar[bool] = False  # whether its records are steps and epochs of a training, to be drawn as such
     rounds: ClassVar[bool] = False  # whether what it has found until it is stopped is worth telling
+    gentle: ClassVar[bool] = False  # whether it gives way to all else on this machine
     checked: ClassVar[bool] = True  # whether preflight must find nothing wrong first
 
     def run(self, work: Work) -> Doing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -37,7 +36,6 @@ from finetune_core.wording import count
 if TYPE_CHECKING:
     from finetune_core.training.loop import Trainer
 
-GENTLE = 10  # of 19
 SUGGESTIONS = {
     "steepest": "steepest fall",
     "lowest": "lowest loss",
@@ -361,6 +359,7 @@ class Scout(Job):
 
     kind: ClassVar[str] = "scout"
     title: ClassVar[str] = "Scout"
+    gentle: ClassVar[bool] = True
     backbones: tuple[str, ...] = knob(
         (),
         "Backbones",
@@ -382,8 +381,6 @@ class Scout(Job):
         """One after the other; what came of each is remembered."""
         from finetune_core.finder.scout import scout
 
-        if hasattr(os, "nice"):  # who looks for backbones gives way
-            os.nice(GENTLE)
         contenders = self.contenders(work.recipe)
         work.begin("Trying backbones", len(contenders))
         for done, (backbone, record) in enumerate(
@@ -407,6 +404,7 @@ class Lab(Job):
 
     kind: ClassVar[str] = "lab"
     title: ClassVar[str] = "Lab"
+    gentle: ClassVar[bool] = True
     images: int = knob(300, "Images", "At most so many of the images, alike from every class.", low=20, high=100_000)
 
     def prepared(self, recipe: Recipe) -> Recipe:
@@ -417,8 +415,6 @@ class Lab(Job):
         """One after the other, then all of them together."""
         from finetune_core.finder.lab import lab
 
-        if hasattr(os, "nice"):
-            os.nice(GENTLE)
         work.begin("Trying transforms", len(stack.working(work.recipe.augment)) + 1)
         for done, record in enumerate(lab(work.recipe, self.images, work.report), start=1):
             work.advance(done)
@@ -498,6 +494,7 @@ class Embed(Job):
 
     kind: ClassVar[str] = "embed"
     title: ClassVar[str] = "Look at pictures"
+    gentle: ClassVar[bool] = True
     checked: ClassVar[bool] = False  # it is not about the recipe's data
     folder: str = knob("", "Folder", "Where the pictures lie on this machine.", path=())
 
@@ -505,8 +502,6 @@ class Embed(Job):
         """All at once, and kept for this machine."""
         from finetune_core.finder.embed import embed
 
-        if hasattr(os, "nice"):
-            os.nice(GENTLE)
         bench = labelling.read(self.folder)
         work.begin("Looking at the pictures", 1)
         found = embed(work.recipe, bench.folder, bench.images, work.report)

@@ -15,7 +15,7 @@ import psutil
 
 from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.runs import holding
+from finetune_core.runs import holding, standby
 from finetune_core.runs.store import Run
 
 GRACE_SECONDS = 30.0
@@ -34,9 +34,16 @@ def start(run: Run, gpus: Sequence[str] = ()) -> None:
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
     with holding.starting(run), run.writing():
         run.report_start("Starting the worker")
-        worker = spawn(program(run), run.log, variables)
+        worker = _ready(run, variables) or spawn(program(run), run.log, variables)
         with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its log says why
             run.claim(psutil.Process(worker))
+
+
+def _ready(run: Run, variables: Mapping[str, str]) -> int | None:
+    """A worker that waits for one like this: somebody looks on, and one process does it."""
+    if run.job.gentle or run.recipe.training.processes > 1:
+        return None
+    return standby.take(run.path, run.log, variables)
 
 
 def program(run: Run) -> list[str]:

@@ -8,8 +8,10 @@ from finetune_core.errors import UserError
 from finetune_core.parts.sources import Folder
 from finetune_core.places import ASSETS
 from finetune_core.recipe import Recipe, loads
+from finetune_core.runs import standby
 from finetune_core.runs.shelf.apart import told_apart
 from finetune_core.runs.shelf.summaries import Summary, summaries
+from finetune_core.wording import megabytes
 from pages.ui.kit import path, shell, state
 from pages.ui.kit.badge import duration, status_words
 from pages.ui.run import queueing
@@ -111,8 +113,12 @@ def draft() -> None:
 
 
 def this_machine() -> None:
-    """What there is to train on."""
+    """What there is to train on, and what stands ready for it."""
     st.caption(f":material/memory: {shell.plain(_machine())}")
+    if held := standby.held():
+        st.caption(
+            f":material/bolt: A worker waits with PyTorch loaded, so that runs begin at once ({megabytes(held)})."
+        )
 
 
 @st.cache_data(ttl=60, show_spinner=False)

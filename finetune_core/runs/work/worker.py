@@ -34,6 +34,7 @@ Watch = Callable[[Record], None]
 
 REPORT_SECONDS = 0.5
 LAST_SECONDS = 10.0  # that a disk without room is given when all is over; twice that is less than a stop waits
+GENTLE = 10  # of 19, how far a job gives way
 SPARED = 20.0  # times as long as saving took, until it is done again
 
 
@@ -84,6 +85,8 @@ def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
 def _drive(job: Job, desk: _Desk, watch: Watch) -> None:
     """Keep each record that the job yields, and let it stop where somebody asks for that."""
     desk.report("Waking up")
+    if job.gentle and hasattr(os, "nice"):
+        os.nice(GENTLE)
     records = job.run(desk)
     try:
         for record in records:

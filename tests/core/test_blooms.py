@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,32 @@ def test_size_changes_the_resolution_not_the_scene():
     assert large.size == (2 * SIZE, 2 * SIZE)
     shrunk = np.asarray(large.resize((48, 48), Image.Resampling.BOX), float)
     assert abs(shrunk - np.asarray(small.resize((48, 48), Image.Resampling.BOX), float)).mean() < 6
+
+
+def test_who_comes_second_waits_and_looks_on(tmp_path: Path):
+    place = tmp_path / "set"
+    heard: list[int] = []
+    with subprocess.Popen([sys.executable, "-m", "finetune_core.blooms", str(place)], cwd=ROOT) as first:
+        while not folder.so_far(place):
+            time.sleep(0.01)
+        seen = folder.so_far(place)
+        assert len({path.parent for path in seen[:12]}) == min(12, len(seen)), "one of each species after the other"
+        for path in seen:
+            Image.open(path).load()
+        assert ensure(place, lambda done, _: heard.append(done)) == place
+        first.wait(60)
+    assert heard == sorted(heard)
+    assert heard
+    assert len([*place.rglob("*.jpg")]) == 12 * folder.PER_CLASS
+    assert [path.name for path in tmp_path.iterdir() if "draft" in path.name] == []
+
+
+def test_one_that_was_killed_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(folder, "STUCK", 0.2)
+    monkeypatch.setattr(folder, "PER_CLASS", 2)
+    place = tmp_path / "set"
+    (tmp_path / ".set-draft-of-a-killed-one").mkdir()
+    assert folder.drawn(ensure(place))
 
 
 def test_blooms_needs_no_torch():

@@ -48,6 +48,10 @@ class Source(Part):
         """List the images; `count` hears (done, total) where they must first be made. Raises UserErrors."""
         raise NotImplementedError
 
+    def so_far(self) -> list[Path]:
+        """The images that are there already, while they are being made."""
+        return []
+
     def expected(self) -> Samples:
         """The same without making any: labels and counts are right, but paths need not lead to files yet."""
         return self.samples()
@@ -83,15 +87,21 @@ class Blooms(Source):
 
     def samples(self, count: Count | None = None) -> Samples:
         """Draw the images on first use, then list them."""
-        from finetune_core.blooms import ensure
+        from finetune_core.blooms import ensure, place
         from finetune_core.parts.sources.folders import list_folder
-        from finetune_core.places import cache_dir, writing
+        from finetune_core.places import writing
 
         with writing("the sample images"):
-            folder = ensure(cache_dir() / "blooms-v1", count)
+            folder = ensure(place(), count)
         return replace(
             list_folder(folder), notes=(), remarks=()
         )  # what Thaw keeps beside its flowers is no news to anyone
+
+    def so_far(self) -> list[Path]:
+        """Those that are drawn already."""
+        from finetune_core.blooms import place, so_far
+
+        return so_far(place())
 
     def code(self, samples: Samples) -> str:
         """What is drawn needs no rule for what is left out."""

@@ -7,10 +7,13 @@ import streamlit as st
 from finetune_core.data.chosen import arranged
 from finetune_core.data.split import Split
 from finetune_core.errors import UserError
+from finetune_core.parts import Source
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
 from finetune_core.records import Count
 from pages.ui.kit import dataset, shell, state
+
+FIRST, COLUMNS, TILE = 48, 8, 168  # pictures shown while the rest is made
 
 
 def read(data: Data) -> tuple[Samples, Split] | None:
@@ -45,16 +48,26 @@ def _agreed(data: Data) -> bool:
 def _samples(data: Data) -> Samples:
     if dataset.known(data.source):
         return dataset.samples(data.source)
-    bar = st.empty()
+    place = st.empty()
     try:
-        return dataset.samples(data.source, _report(bar, data.source.making))
+        with place.container():
+            return dataset.samples(data.source, _report(data.source))
     finally:
-        bar.empty()
+        place.empty()
 
 
-def _report(bar: st.delta_generator.DeltaGenerator, words: str) -> Count:
+def _report(source: Source) -> Count:
+    """How far it is, and the first pictures as they come."""
+    bar, sheet = st.empty(), st.empty()
+    shown = 0
+
     def report(done: int, total: int) -> None:
+        nonlocal shown
         if done % max(1, total // 50) == 0 or done == total:
-            bar.progress(done / total, text=words)
+            bar.progress(done / total, text=source.making)
+            if shown < FIRST and (paths := source.so_far()[:FIRST]) and len(paths) > shown:
+                shown = len(paths)
+                tiles = (*paths, *[None] * (FIRST - shown))
+                sheet.image(dataset.contact_sheet(tiles, COLUMNS, TILE, state.background()), width="stretch", alt="")
 
     return report

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import threading
+from functools import partial
 from typing import Any
 
 from finetune_core.interrupting import ending_at_once
@@ -19,9 +22,10 @@ with ending_at_once():
     from streamlit import config
     from streamlit.runtime.pages_manager import PagesManager
 
-    from finetune_core import access
+    from finetune_core import access, blooms
     from finetune_core.errors import UserError
     from finetune_core.places import ROOT
+    from finetune_core.runs import standby
     from pages.ui.frame import arriving, door, playing
     from pages.ui.kit import warm
 
@@ -39,10 +43,20 @@ def main() -> int:
     PagesManager.uses_pages_directory = False
     with ending_at_once():  # until the server listens for itself
         warm.light()  # before the first session's thread is there
+        standby.keep()
+        _draw()
         sys.argv = [str(ROOT / script)]  # Streamlit puts its folder first among those that modules are imported from
         before = [Middleware(door.Door, key=key), Middleware(playing.Playing), Middleware(arriving.Arriving)]
         st.App(ROOT / script, middleware=before).run(config=settings)
     return 0
+
+
+def _draw() -> None:
+    """Have the sample images drawn beside the studio, where they are not: while people still read."""
+    if not blooms.drawn(blooms.place()):
+        command = [sys.executable, "-m", "finetune_core.blooms", str(blooms.place())]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # what is wrong Data says
+        threading.Thread(target=partial(subprocess.run, command, cwd=ROOT, **quiet), daemon=True).start()
 
 
 def _value(text: str) -> Any:

@@ -24,7 +24,7 @@ from finetune_core import places
 
 READY = b"ready\n"  # said when it waits, and when it has heard
 PATIENCE = 2.0  # seconds for that
-SETTLED = 3.0  # seconds that a studio has for itself before
+SETTLED = 5.0  # seconds that a studio has for itself before
 ROOM = 3e9  # bytes of memory that must be free for it
 
 _lock = threading.Lock()
@@ -68,9 +68,9 @@ def _told(worker: subprocess.Popen[bytes], order: str) -> bool:
 
 
 def held() -> int:
-    """The bytes of memory that the one that waits holds; 0 where none does."""
+    """The bytes of memory that the one that waits holds for itself; 0 where none does."""
     with _lock, suppress(psutil.Error):
-        return sum(psutil.Process(worker.pid).memory_info().rss for worker in _waiting)
+        return sum(psutil.Process(worker.pid).memory_full_info().uss for worker in _waiting)
     return 0
 
 

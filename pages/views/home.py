@@ -114,11 +114,9 @@ def draft() -> None:
 
 def this_machine() -> None:
     """What there is to train on, and what stands ready for it."""
-    st.caption(f":material/memory: {shell.plain(_machine())}")
-    if held := standby.held():
-        st.caption(
-            f":material/bolt: A worker waits with PyTorch loaded, so that runs begin at once ({megabytes(held)})."
-        )
+    held = standby.held()
+    ready = f" · a worker with PyTorch loaded waits for a run ({megabytes(held)})" if held else ""
+    st.caption(f":material/memory: {shell.plain(_machine())}{ready}")
 
 
 @st.cache_data(ttl=60, show_spinner=False)

@@ -11,12 +11,13 @@ import os
 import subprocess
 import sys
 import threading
-from functools import partial
+from contextlib import suppress
 from typing import Any
 
 from finetune_core.interrupting import ending_at_once
 
 with ending_at_once():
+    import psutil
     import streamlit as st
     from starlette.middleware import Middleware
     from streamlit import config
@@ -28,6 +29,9 @@ with ending_at_once():
     from finetune_core.runs import standby
     from pages.ui.frame import arriving, door, playing
     from pages.ui.kit import warm
+
+
+GENTLE = 10  # of 19
 
 
 def main() -> int:
@@ -52,11 +56,15 @@ def main() -> int:
 
 
 def _draw() -> None:
-    """Have the sample images drawn beside the studio, where they are not: while people still read."""
-    if not blooms.drawn(blooms.place()):
-        command = [sys.executable, "-m", "finetune_core.blooms", str(blooms.place())]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # what is wrong Data says
-        threading.Thread(target=partial(subprocess.run, command, cwd=ROOT, **quiet), daemon=True).start()
+    """Have the sample images drawn beside the studio, where they are not: while people still read, and giving way."""
+    if blooms.drawn(blooms.place()):
+        return
+    command = [sys.executable, "-m", "finetune_core.blooms", str(blooms.place())]
+    nobody = subprocess.DEVNULL  # what goes wrong Data says
+    painter = subprocess.Popen(command, cwd=ROOT, stdout=nobody, stderr=nobody)
+    with suppress(psutil.Error):
+        psutil.Process(painter.pid).nice(GENTLE)
+    threading.Thread(target=painter.wait, daemon=True).start()
 
 
 def _value(text: str) -> Any:

@@ -31,7 +31,7 @@ with ending_at_once():
     from pages.ui.kit import warm
 
 
-GENTLE = 10  # of 19
+GENTLE = 5  # of 19
 
 
 def main() -> int:
@@ -63,7 +63,7 @@ def _draw() -> None:
     nobody = subprocess.DEVNULL  # what goes wrong Data says
     painter = subprocess.Popen(command, cwd=ROOT, stdout=nobody, stderr=nobody)
     with suppress(psutil.Error):
-        psutil.Process(painter.pid).nice(GENTLE)
+        psutil.Process(painter.pid).nice(psutil.Process().nice() + GENTLE)
     threading.Thread(target=painter.wait, daemon=True).start()
 
 

@@ -98,7 +98,7 @@ def moving(run: Run) -> str:
 
 
 def _every(status: Status) -> float:
-    """Seconds between two looks at a run: until its first step a few, then the longer it takes, the less charts move."""
+    """Seconds between two looks at a run: one until its first step; then the longer it takes, the more."""
     if status.state != "queued" and (status.settling or not status.step):
         return BRISK
     takes = time.time() - status.started + (status.seconds_left or 0.0)

@@ -249,16 +249,15 @@ def overfitting(course: Course, row: Row) -> Alarm | None:
 
 def norms_apart(course: Course, row: Row) -> Alarm | None:
     """Norm layers that go by the batch in training and leave the network another one when it is measured and used."""
-    seen = [epoch.get("norm_losses") or (math.inf, 0.0) for epoch in course.epochs[-FIRMLY:]]
+    seen = [tuple(map(_number, epoch.get("norm_losses") or (None, 0.0))) for epoch in course.epochs[-FIRMLY:]]
     far = [kept for batch, kept in seen if kept > BLOWN * batch and kept - batch > OF_START * course.opening]
     if len(far) < FIRMLY:
         return None
     batch, kept = seen[-1]
-    text = f"The loss of the same images is {batch:.3g} by the statistics of their batch, and {kept:.3g} by those kept."
+    by_kept = f"{kept:.3g}" if math.isfinite(kept) else "no number"
+    text = f"The loss of the same images is {batch:.3g} by the statistics of their batch, and {by_kept} by those kept."
     act = "Hold the statistics, or let them adapt, with larger batches or a lower rate."
-    phase = course.recipe.phases[course.phase]
-    place = f"phases.{course.phase}.norm_statistics"
-    mend = None if phase.norm_statistics == "hold" else Mend("Hold the statistics", place, "hold")
+    mend = Mend("Hold the statistics", f"phases.{course.phase}.norms", {"*": "hold"})  # of thawed groups, too
     return _alarm(norms_apart, row, "warn", "It is measured otherwise than it trains", text, act, mend)
 
 

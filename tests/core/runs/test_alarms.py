@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from finetune_core.network.freezing import in_phase
 from finetune_core.recipe import Recipe, parse
 from finetune_core.runs import alarms
+from finetune_core.training import session
 
 GROUPS = ("stem", "layer4", "head")
 RECIPE = parse(
@@ -176,6 +178,18 @@ def test_norms_that_leave_two_networks():
     assert told([0.5, 2.6], [0.4, 2.5]) == ["It is measured otherwise than it trains"]
     assert told([0.5, 2.6]) == told([0.5, 2.6], [0.5, 0.6]) == told([0.01, 0.05], [0.01, 0.05]) == []
     assert told(None, None) == []
+    assert told([0.5, None], [0.4, None]) == ["It is measured otherwise than it trains"], "null is no number in a file"
+    assert told([None, None], [None, 2.5]) == []
+
+
+def test_what_mends_norms_that_leave_two_networks_holds_those_of_thawed_groups_too(tiny: Recipe):
+    recipe = tiny.with_value("phases.0.norm_statistics", "hold")
+    rows = course(falling(40))
+    for number in range(2):
+        rows.insert(21 * number + 20, epoch(number, 1.0, 1.0, best=True) | {"norm_losses": [0.5, 2.6]})
+    (alarm,) = alarms.Watch(recipe).hear(rows)
+    made = session.prepare(recipe.with_value(alarm.mend.path, alarm.mend.value))
+    assert not list(in_phase(made.network, made.recipe.phases[0]).by_batch())
 
 
 def test_fp16_that_overflows_again_and_again():

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from finetune_core.errors import UserError
 from finetune_core.parts.modules import pooled
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from finetune_core.network.network import Network
 
@@ -19,13 +21,19 @@ EXAMPLES = 6  # names of layers that an error shows
 
 @contextmanager
 def tapped(module: nn.Module, classifier: str, layer: str = "") -> Iterator[list[Tensor]]:
-    """The embedding (N, D) of each forward pass within: what `layer` gives, or what goes into the classifier."""
+    """The embedding (N, D) of each forward pass within: what `layer` gives, or what goes into the classifier.
+
+    A UserError where a layer gives something else than numbers for each image, as attention in torchvision does.
+    """
     seen: list[Tensor] = []
 
     def into(head: nn.Module, given: tuple[Any, ...]) -> None:
         seen.append(pooled(given[0]))
 
     def out_of(own: nn.Module, given: Any, output: Any) -> None:
+        if not isinstance(output, Tensor):
+            what, why = f"What {layer} gives cannot be compared.", f"It is a {type(output).__name__}, not a tensor."
+            raise UserError(what, why, "Name a layer within it, or the one around it.")
         seen.append(pooled(output))
 
     place = module.get_submodule(layer or classifier)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +70,20 @@ class Session:
             return weights[labels].sum()
         return len(labels)
 
-    def watching(self, module: nn.Module) -> AbstractContextManager[list[Tensor]]:
-        """What the loss is given beside a network's outputs: its embedding of the forward pass within, or nothing."""
+    @contextmanager
+    def watching(self, module: nn.Module) -> Iterator[list[Tensor]]:
+        """What the loss is given beside a network's outputs: its embedding of the one forward pass within, or nothing.
+
+        A UserError where the layer has not given one: never, or once for each of its several places in the network.
+        """
         layer = self.recipe.training.loss.embeds
-        return nullcontext([]) if layer is None else tapped(module, self.network.classifier, layer)
+        if layer is None:
+            yield []
+            return
+        with tapped(module, self.network.classifier, layer) as seen:
+            yield seen
+        if len(seen) != 1:
+            raise _no_embedding(layer, len(seen))
 
     def loss_of_nothing(self, outputs: Tensor) -> float:
         """What a network scores that answers zero throughout, with outputs such as these (N, …), over many images."""
@@ -178,6 +189,15 @@ def _own_device(kind: str) -> torch.device:
         raise UserError(what, f"There is {gpus} here.", f"Set training.processes to {gpus}, or the device to cpu.")
     torch.cuda.set_device(here)
     return torch.device(kind, here)
+
+
+def _no_embedding(layer: str, times: int) -> UserError:
+    if times:
+        why = f"It has {times} places in the network, and so as many outputs."
+        return UserError(f"What {layer} gives cannot be compared.", why, "Name a layer that has one place.")
+    why = "It stands still, and what comes after it works from numbers that were kept; or the network does not use it."
+    hint = "Thaw a layer before it, or compare the class scores (training.loss.compare)."
+    return UserError(f"Nothing passes {layer or 'the head'}, whose numbers are compared.", why, hint)
 
 
 def set_tf32(wanted: bool) -> None:

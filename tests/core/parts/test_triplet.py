@@ -157,6 +157,33 @@ def test_features_that_stand_still_are_refused(tiny: Recipe) -> None:
             list(Trainer(prepare(recipe.with_value("phases.0.views", views))).run())
 
 
+@pytest.mark.parametrize(
+    ("backbone", "layer", "says"),
+    [
+        (("timm", "test_resnet"), "layer2.0", "Nothing passes layer2.0"),  # it lies within what was kept
+        (("torchvision", "resnet18"), "layer1.0.relu", "It has 2 places in the network"),
+        (("torchvision", "vit_b_32"), "encoder.layers.encoder_layer_0.self_attention", "It is a tuple"),
+    ],
+)
+def test_a_layer_without_one_output_that_moves_is_refused(
+    tiny: Recipe, backbone: tuple[str, str], layer: str, says: str
+) -> None:
+    """And nothing else is compared instead of it."""
+    kind, architecture = backbone
+    model = {"kind": kind, "architecture": architecture, "weights": {"kind": "random"}}
+    frozen = {"thaw": ["layer4", "head"], "views": 2, "epochs": 1}
+    recipe = tiny.with_values(
+        {
+            "model.backbone": model,
+            "data.image_size": 224 if architecture == "vit_b_32" else 32,
+            "training.loss": {"kind": "triplet", "compare": "layer", "layer": layer},
+            "phases": [frozen if architecture == "test_resnet" else {"thaw": ["*"]}],
+        }
+    )
+    with pytest.raises(UserError, match=says):
+        list(Trainer(prepare(recipe)).run())
+
+
 def test_a_layer_that_is_not_there_is_refused(tiny: Recipe) -> None:
     loss = {"kind": "triplet", "compare": "layer", "layer": "layer9"}
     with pytest.raises(UserError, match="There is no layer called layer9"):

@@ -54,20 +54,21 @@ class Division:
         for group in self.still:
             for name in group.modules:
                 self.network.module.get_submodule(name).eval()
-        for group in self.network.groups:
-            for _, layer in norm_layers(self.network, group):
-                layer.track_running_stats = True  # another phase may have left it otherwise
-        for group in (*self.learning, *self.still):
-            how = self.statistics[group.name]
-            for _, layer in norm_layers(self.network, group):
-                layer.training = how != "hold"  # not train(), which would wake dropout inside of it
-                layer.track_running_stats = how != "batch"
+        for layer, how in self._norms():
+            layer.training = how != "hold"  # not train(), which would wake dropout inside of it
+            layer.track_running_stats = how != "batch"  # another phase may have left it otherwise
 
     def by_batch(self) -> Iterator[Any]:
         """The norm layers that normalise by the batch."""
-        for group in (*self.learning, *self.still):
-            if self.statistics[group.name] != "hold":
-                yield from (layer for _, layer in norm_layers(self.network, group))
+        return (layer for layer, how in self._norms() if how != "hold")
+
+    def _norms(self) -> Iterable[tuple[Any, Statistics]]:
+        """Each norm layer, and what it normalises by; one that is held in part alone goes with its group."""
+        found: dict[str, tuple[Any, Statistics]] = {}
+        for group in (*self.network.groups, *self.still):
+            if how := self.statistics.get(group.name):
+                found |= {path: (layer, how) for path, layer in norm_layers(self.network, group)}
+        return found.values()
 
     def adapting(self) -> Iterator[str]:
         """Dotted names of the norm layers that stand still, and yet adapt their statistics."""

@@ -167,7 +167,9 @@ def in_phases(files: Files) -> dict[str, Any]:
                 schedule={"kind": "one_cycle", "cycle_momentum": True, "warmup": 0.3},
             ),
             everything(thaw=["layer4*", "head"], norm_statistics="batch", schedule={"kind": "linear"}),
-            everything(norms={"layer4*": "hold", "layer3": "batch"}, schedule={"kind": "linear"}),
+            everything(
+                norms={"layer4*": "hold", "layer3": "batch"}, hold=["layer[34].*bias"], schedule={"kind": "linear"}
+            ),
             everything(schedule={"kind": "linear"}),
         ],
         "training": {

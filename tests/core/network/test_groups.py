@@ -252,6 +252,16 @@ class TestHolding:
         divide(network, ["layer4", "head"], ["bn1"], "update").train_mode()
         assert network.module.get_submodule("layer4.0.bn1").training
 
+    def test_a_norm_layer_that_is_held_in_part_normalises_as_its_group(self) -> None:
+        network = resnet()
+        for how in ("hold", "batch", "update"):
+            division = in_phase(network, Phase(thaw=("layer4", "head"), hold=("bias",), norms={"layer4": how}))
+            division.train_mode()
+            norms = [each for each in network.module.layer4.modules() if hasattr(each, "running_mean")]
+            assert {each.training for each in norms} == {how != "hold"}
+            assert {each.track_running_stats for each in norms} == {how != "batch"}
+            assert {*division.by_batch()} == (set() if how == "hold" else set(norms))
+
     def test_a_group_is_divided_without_loss(self) -> None:
         network = resnet()
         division = divide(network, ["layer4", "head"], ["type:Conv2d", r"^fc\."])

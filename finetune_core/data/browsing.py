@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,7 +34,8 @@ MOST = 200_000  # entries of a folder that are looked at
 COUNTED = 2_000  # entries that are counted of a folder below
 KEPT = 6  # folders that are remembered
 MOUNTS = ("/media", "/run/media", "/mnt", "/Volumes")  # where systems put drives
-_asked: dict[Hashable, threading.Thread] = {}  # the last thread for each question
+_asked: dict[Hashable, threading.Thread] = {}  # the thread at work on each question
+_asking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -161,13 +163,23 @@ def _file() -> Path:
 
 def _within(question: Hashable, work: Callable[[], object], seconds: float = MOMENT) -> None:
     """Let a thread work, and wait for it so long; nothing new is begun while the one before still hangs."""
-    before = _asked.get(question)
-    if before is None or not before.is_alive():
-        before = _asked[question] = threading.Thread(target=work, name="browsing", daemon=True)
-        before.start()
-    before.join(seconds)
-    if not before.is_alive():
-        _asked.pop(question, None)
+    until, mine = time.monotonic() + seconds, threading.Thread(target=work, name="browsing", daemon=True)
+    while (now := _at_work(question, mine)) is not mine:  # another tab's, which finds nothing for this one
+        now.join(max(0.0, until - time.monotonic()))
+        if now.is_alive():
+            return
+    mine.join(max(0.0, until - time.monotonic()))
+
+
+def _at_work(question: Hashable, mine: threading.Thread) -> threading.Thread:
+    """Whose thread is at work on a question: this one, begun now, unless another still is."""
+    with _asking:
+        for done in [each for each, thread in _asked.items() if not thread.is_alive()]:
+            del _asked[done]
+        if question not in _asked:
+            mine.start()
+            _asked[question] = mine
+        return _asked[question]
 
 
 def _read(folder: Path, endings: tuple[str, ...]) -> Listing:

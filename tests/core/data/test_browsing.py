@@ -140,6 +140,25 @@ def test_a_drive_that_does_not_answer_is_waited_for_a_moment_and_asked_once(tmp_
     assert time.monotonic() - begun < 5
 
 
+def test_two_tabs_that_look_at_a_slow_folder_at_once_both_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "pets/", "a.csv")
+    scan, found = os.scandir, dict[tuple[str, ...], browsing.Listing]()
+    monkeypatch.setattr(os, "scandir", lambda path: (time.sleep(0.3), scan(path))[1])
+    wishes = [(), (".csv",), (".txt",)]
+    tabs = [
+        threading.Thread(target=lambda wish=wish: found.update({wish: browsing.look(tmp_path, wish)}))
+        for wish in wishes
+    ]
+    for tab in tabs:
+        tab.start()
+    for tab in tabs:
+        tab.join()
+    assert [found[wish].files for wish in wishes] == [[], ["a.csv"], []]
+    assert {tuple(each.folders) for each in found.values()} == {("pets",)}
+
+
 def test_a_link_to_a_drive_that_does_not_answer_hides_nothing(tmp_path: Path, asleep: list[str]) -> None:
     put(tmp_path, "pets/", "drive/")
     (tmp_path / "asleep").symlink_to(tmp_path / "drive")

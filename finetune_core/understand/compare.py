@@ -93,17 +93,22 @@ def measured_alike(runs: Sequence[Run]) -> list[list[Run]]:
 
     Of a run that has not yet said which images these are, or is from before that was kept, its recipe tells.
     """
+    known = {_planned(run): seen for run in runs if (seen := _seen(run))}
     groups: dict[object, list[Run]] = {}
     for run in runs:
-        groups.setdefault(_measured_on(run), []).append(run)
+        planned = _planned(run)
+        groups.setdefault(_seen(run) or known.get(planned, planned), []).append(run)
     return list(groups.values())
 
 
-def _measured_on(run: Run) -> object:
-    if (begun := run.begun) and begun.valid:
-        return begun.names, frozenset(begun.valid)
-    how = run.recipe.data.model_dump(include=SPLITTING, mode="json")
-    return json.dumps(how)
+def _seen(run: Run) -> object:
+    """Names and validation images as the run has said; None where it has not."""
+    return (begun.names, frozenset(begun.valid)) if (begun := run.begun) and begun.valid else None
+
+
+def _planned(run: Run) -> str:
+    """The same as its recipe asks for."""
+    return json.dumps(run.recipe.data.model_dump(include=SPLITTING, mode="json"))
 
 
 def apart(runs: Sequence[Run], called: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from scipy.special import expit, softmax
 
 from finetune_core import cli
+from finetune_core.data.kept import Kept
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import single_label, targets_from
 from finetune_core.recipe import Recipe
@@ -17,7 +18,7 @@ from finetune_core.runs.states import predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
-from finetune_core.understand.compare import TOGETHER, compare, judge, verdict
+from finetune_core.understand.compare import TOGETHER, apart, compare, judge, measured_alike, verdict
 
 CLASSES = 4
 
@@ -51,6 +52,17 @@ def test_a_few_images_more_are_not_distinguishable() -> None:
     words = verdict(pair, found, {one.id: "small", other.id: "large"})
     assert "“large” and “small” are not distinguishable: accuracy 81.5% against 80.0%" in words
     assert "25 times in 100" in words
+
+
+def test_a_run_that_has_not_said_its_images_lies_with_those_of_its_recipe() -> None:
+    """One that waits, or is from before images were kept, beside others that have said theirs."""
+    fold = Recipe().with_value("data.split_seed", 1).data
+    runs = [answered(first(9), data=data) for data in (Recipe().data, Recipe().data, fold, fold)]
+    for run, image in ((runs[0], "1.jpg"), (runs[2], "2.jpg")):
+        run.save_begun(Kept(tuple("abcd"), ("0.jpg",), (image,)))
+    assert measured_alike(runs) == [runs[:2], runs[2:]]
+    assert measured_alike(runs[::-1]) == [runs[:1:-1], runs[1::-1]]
+    assert apart(runs[:2], {run.id: run.id for run in runs}) == ""
 
 
 def test_many_images_more_are() -> None:

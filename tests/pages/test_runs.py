@@ -178,6 +178,14 @@ def test_any_number_of_runs_is_laid_over_each_other():
     assert "The first 10 of 12 are drawn." in texts(app)
 
 
+def test_runs_whose_names_look_the_same_stand_side_by_side():
+    names = ("a  b", "a b", "x" * 500, "x" * 501)
+    runs = [trained(Recipe(name=name).with_value("training.seed", seed)) for seed, name in enumerate(names)]
+    app = ticking(page("runs"), *(run.id for run in runs))
+    assert not app.exception
+    assert len({*app.table[0].value.columns}) == len(runs)
+
+
 def test_what_differs_is_said_in_words():
     one = Recipe(name="one").with_value("phases.0.thaw", ["*"]).with_value("training.optimizer", {"kind": "sgd"})
     other = Recipe(name="other", phases=(Phase(epochs=5, multipliers={"layer4": 0.5}), Phase(epochs=3)))

@@ -7,16 +7,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from finetune_core.recipe.words import BETWEEN
+from finetune_core.runs.shelf.notes import LONGEST_NAME
 from finetune_core.runs.shelf.summaries import Summary
+from finetune_core.wording import tidy
 
 MOST = 2  # details that a name gains; where they do not tell all apart, the time does
 
 
 def told_apart(runs: Iterable[Summary]) -> dict[str, str]:
-    """What to call each of some runs, by its id: no two of them the same."""
+    """What to call each of some runs, by its id, on one line: no two of them the same, nor as a page shows them."""
     alike = defaultdict(list)
     for run in runs:
-        alike[run.title].append(run)
+        alike[tidy(run.title, LONGEST_NAME)].append(run)
     names = {id: name for title, some in alike.items() for id, name in _apart(title, some).items()}
     twice = _repeated(names)  # where somebody has typed what another was told apart by
     return {id: f"{name}{BETWEEN}{id}" if name in twice else name for id, name in names.items()}

@@ -13,6 +13,7 @@ from finetune_core.runs.shelf.apart import told_apart
 from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.runs.store import Status
+from finetune_core.wording import LONGEST
 
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 
@@ -95,6 +96,14 @@ def test_else_by_when_they_began_and_then_by_number() -> None:
 def test_what_a_person_types_takes_no_other_run_its_name() -> None:
     runs = [one("c", "x", "rate 0.1"), one("b", "x", "rate 0.2"), one("a", "x · rate 0.1")]
     assert told_apart(runs) == {"a": "x · rate 0.1 · a", "b": "x · rate 0.2", "c": "x · rate 0.1 · c"}
+
+
+def test_names_that_look_the_same_are_told_apart_too() -> None:
+    runs = [one("c", "a  b", "rate 0.1"), one("b", "a b", "rate 0.2"), one("a", "a\u200e b\n", "rate 0.3")]
+    assert told_apart(runs) == {"a": "a b · rate 0.3", "b": "a b · rate 0.2", "c": "a b · rate 0.1"}
+    long = told_apart([one("b", "x" * 500 + "1", "rate 0.1"), one("a", "x" * 500 + "2", "rate 0.2")])
+    assert [name[-10:] for name in long.values()] == [" · rate 0.1"[-10:], " · rate 0.2"[-10:]]
+    assert max(map(len, long.values())) < LONGEST, "a page cuts none of them"
 
 
 def test_no_two_of_a_thousand_are_called_the_same_and_it_is_quick() -> None:

@@ -1,11 +1,9 @@
 """Losses: what the training makes small."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
-
-from finetune_core.errors import UserError
+from finetune_core.errors import UnsaidError, UserError
 from finetune_core.parts.base import Call, Part, knob
 from finetune_core.parts.tasks import NUMBERS, ONE_CLASS, TAGS, TASKS, Kind, Targets
 
@@ -209,16 +207,17 @@ class Triplet(Loss):
     )
     normalise: bool = knob(True, "To length one", "Bring embeddings to the same length first.", more=True)
 
-    @model_validator(mode="after")
-    def _names_its_layer(self) -> Self:
-        if self.compare == "layer" and not self.layer:
-            raise ValueError("to compare a layer's output, name the layer")
-        return self
-
     @property
     def embeds(self) -> str | None:
         """As the choice says."""
-        return {"features": "", "layer": self.layer}.get(self.compare)
+        return {"features": "", "layer": self.layer or None}.get(self.compare)
+
+    def check(self, task: Kind) -> None:
+        """Also whether the layer is named whose output is to be compared."""
+        super().check(task)
+        if self.compare == "layer" and not self.layer:
+            hint = "Write its dotted name, such as layer4, beside Layer, or compare the class scores."
+            raise UnsaidError("No layer is named yet.", "A layer's output is to be compared.", hint)
 
     def call(self, targets: Targets) -> Call:
         """A module of Thaw's; torch's is given its triplets ready-made."""

@@ -8,7 +8,7 @@ import pytest
 
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue, refit
-from finetune_core.parts import Part, Section, Source, Weights, changed_kind
+from finetune_core.parts import Loss, Part, Section, Source, Weights, changed_kind
 from finetune_core.recipe import Recipe, rules
 from finetune_core.runs import preflight
 from tests.conftest import paint
@@ -86,6 +86,12 @@ def test_no_choice_of_a_fresh_recipe_is_a_mistake() -> None:
     found = [*choices(Recipe())]
     assert len(found) > 300, "or nothing was looked at"
     assert not mistakes(iter(found))
+
+
+@pytest.mark.parametrize("kind", Loss.kinds())
+def test_no_choice_of_a_loss_is_a_mistake(kind: str) -> None:
+    """Also where it asks for something that has yet to be said."""
+    assert not mistakes(choices(Recipe().with_value("training.loss", {"kind": kind}), "training.loss"))
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])

@@ -11,7 +11,7 @@ from pytorch_metric_learning.reducers import AvgNonZeroReducer, MeanReducer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finetune_core.errors import UserError
+from finetune_core.errors import UnsaidError, UserError
 from finetune_core.parts.modules import TripletLoss
 from finetune_core.recipe import Recipe
 from finetune_core.runs import preflight
@@ -188,8 +188,8 @@ def test_a_layer_that_is_not_there_is_refused(tiny: Recipe) -> None:
     loss = {"kind": "triplet", "compare": "layer", "layer": "layer9"}
     with pytest.raises(UserError, match="There is no layer called layer9"):
         prepare(tiny.with_value("training.loss", loss))
-    with pytest.raises(UserError, match="name the layer"):
-        tiny.with_value("training.loss", {**loss, "layer": ""})
+    with pytest.raises(UnsaidError, match="No layer is named yet"):
+        prepare(tiny.with_value("training.loss", {**loss, "layer": ""}))
 
 
 def test_cross_entropy_has_its_share() -> None:

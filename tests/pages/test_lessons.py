@@ -88,6 +88,20 @@ def test_a_class_guesses_by_a_show_of_hands(started: list[Run]) -> None:
     assert "3 of 5 hands had it right" in texts(app)
 
 
+def test_the_next_class_begins_without_a_hand(started: list[Run]) -> None:
+    app = opened(lesson=ONE.kind)
+    app.toggle(key="lesson-hands").set_value(True).run()
+    app.button(key="guess-2").click().run()
+    app.button(key="lesson-next").click().run()
+    [run] = started
+    run.report(state="finished")
+    app.run()
+    app.button(key="lesson-back").click().run()  # guess anew
+    app.toggle(key="lesson-hands").set_value(True).run()
+    assert "hand" not in app.button(key="guess-2").label
+    assert app.button(key="lesson-next").disabled
+
+
 def test_of_a_class_that_is_split_nothing_is_the_guess() -> None:
     assert ONE.job(hands={"none": 2, "0.9": 2}).guess == ""
     assert ONE.job(hands={"none": 2, "0.9": 1}).guess == "none"

@@ -118,7 +118,7 @@ def _take_back(hands: list[str]) -> None:
 
 
 def _hands(one: Lesson) -> list[str]:
-    """What each hand was raised for so far, in this session."""
+    """What each hand was raised for so far, in this session, until it is measured."""
     key = f"hands:{one.kind}"
     if state.value(key) is None:
         state.keep(key, [])
@@ -133,6 +133,7 @@ def _begin(one: Lesson, guess: str, hands: Sequence[str] = ()) -> None:
     try:
         asking.soon(one.recipe(), one.job(guess, hands=Counter(hands)))
         state.keep(_key(one), None)
+        _hands(one).clear()  # the next class begins anew
     except UserError as error:
         state.note(error)
 

@@ -63,6 +63,15 @@ def test_the_stack_edits_the_chosen_phase(open_page: Open, two: Recipe) -> None:
     assert not app.toggle(key="thaw:layer4").value
 
 
+def test_a_choice_in_a_phase_that_another_tab_has_removed_does_nothing(open_page: Open, two: Recipe) -> None:
+    app = open_page("train")
+    choose(app, 1)
+    left = saved(two.replace(phases=two.phases[:1]))
+    app.selectbox(key="kind:phases.1.schedule").set_value("constant").run()
+    assert not app.exception
+    assert draft() == left
+
+
 def test_the_rate_is_found_for_the_chosen_phase(open_page: Open, two: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[store.Run] = []
     monkeypatch.setattr(launch, "start", started.append)

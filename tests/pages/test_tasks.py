@@ -49,6 +49,16 @@ def test_another_kind_of_label_is_one_click_and_the_loss_another(open_page: Open
     assert set(app.button_group(key="kind:training.loss").options) == {"Binary cross-entropy", "Soft F1"}
 
 
+def test_another_kind_of_label_of_a_source_that_another_tab_has_replaced_does_nothing(
+    open_page: Open, draft: Path, tiny: Recipe
+) -> None:
+    app = open_page("data")
+    tiny.save(draft)
+    app.button_group(key="field:data.source.task").set_value("multi_label").run()
+    assert not app.exception
+    assert recipes.load(draft) == tiny
+
+
 def test_numbers_show_their_spread(open_page: Open, draft: Path) -> None:
     made = recipes.load(draft).with_value("data.source.task", "regression").with_value("data.source.labels", "age")
     made.with_value("training.loss", {"kind": "smooth_l1"}).save(draft)

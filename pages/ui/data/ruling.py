@@ -38,7 +38,12 @@ def panel(source: Source) -> None:
 
 
 def _learn(task: str) -> None:
-    """Another kind of label. Where the columns that were named hold none, it has yet to be said which do."""
+    """Another kind of label. Where the columns that were named hold none, it has yet to be said which do.
+
+    Nothing happens where another tab has chosen another kind of source.
+    """
+    if state.found_at("data.source.task") is None:
+        return
     data = state.draft().data
     said = data.source.model_dump(mode="json")
     here = f"{_COLUMNS}{said['path']}:"

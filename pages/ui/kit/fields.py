@@ -78,8 +78,13 @@ def side_by_side(words: Sequence[str]) -> Callable[..., Any]:
 
 
 def _choose(path: str, edit: Callable[[str, Any], None], kind: str) -> None:
-    """What means the same in both parts goes along; the rest waits in this session for whoever comes back."""
-    before, key = state.value_at(path), f"{_LEFT}{state.taken()}:{path}"
+    """What means the same in both parts goes along; the rest waits in this session for whoever comes back.
+
+    Nothing happens where another tab has taken the part away.
+    """
+    if (before := state.found_at(path)) is None:
+        return
+    key = f"{_LEFT}{state.taken()}:{path}"
     left = {**state.value(key, {}), before.kind: before.model_dump(mode="json")}
     state.keep(key, left)
     edit(path, {**left.get(kind, {}), **changed_kind(before, kind)})

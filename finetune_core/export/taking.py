@@ -34,7 +34,6 @@ from finetune_core.records import Count
 from finetune_core.runs.shelf import naming
 from finetune_core.runs.store import Run
 from finetune_core.understand import predict
-from finetune_core.wording import file_name
 
 CHECKED = 200  # validation images
 NEAR = 1e-3  # of a number's spread among the training images, within which two are the same
@@ -82,7 +81,7 @@ def take(run: Run, key: str, out: Path | None = None, count: Count | None = None
             (folder / "check.json").write_text(json.dumps(asdict(found), indent=1), "utf-8")
             form.finish(making, folder)
             (folder / "README.md").write_text(_readme(form, making, found), "utf-8")
-            called = file_name(naming.given(run) or run.id, "model")
+            called = naming.for_file(run)
             places.replace_file(target, lambda file: _packed(folder, file, called))
     return target, found
 
@@ -112,7 +111,7 @@ def _target(run: Run, key: str, out: Path | None) -> Path:
     if out is None:
         return run.exports / f"{key}.zip"
     target = places.expanded(out)
-    return target / f"{file_name(naming.given(run) or run.id, 'model')}-{key}.zip" if target.is_dir() else target
+    return target / f"{naming.for_file(run)}-{key}.zip" if target.is_dir() else target
 
 
 def _packed(folder: Path, file: Path, name: str) -> None:

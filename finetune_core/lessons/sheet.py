@@ -5,8 +5,7 @@ from __future__ import annotations
 from finetune_core.export import card
 from finetune_core.export.card import Section
 from finetune_core.lessons.base import ARTICLES, Lesson
-from finetune_core.recipe.diff import differing
-from finetune_core.recipe.words import place_words
+from finetune_core.recipe.diff import in_words
 from finetune_core.runs.shelf import naming
 from finetune_core.runs.store import Run
 
@@ -41,8 +40,7 @@ def sections(one: Lesson, run: Run | None) -> list[Section]:
 def _changes(one: Lesson, place: int) -> str:
     """What an arm changes, in words."""
     arm, base = one.arms[place], one.base()
-    recipes = [base, arm.of(base)]
-    said = [f"{place_words(path, recipes)}: {value}" for path, _, value in differing(*recipes)]
+    said = [f"{what}: {value}" for what, _, value in in_words(base, arm.of(base))]
     said += [f"rate by the finder ({arm.pick.replace('_', ' ')}{', at every phase' if arm.again else ''})"] * bool(
         arm.pick
     )

@@ -94,7 +94,7 @@ def _done(run: Run, recipe: Recipe) -> None:
             f":green[:material/check_circle:] {_reached(live.told(run).history, _targets(run), recipe.task.score)}"
         )
         with st.container(horizontal=True):
-            name = file_name(named.given(run) or run.id)
+            name = named.for_file(run)
             if run.best.exists():
                 icon = ":material/download:"
                 weights = run.best.read_bytes

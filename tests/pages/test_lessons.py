@@ -169,3 +169,5 @@ def test_a_sheet_for_every_lesson_says_what_differs() -> None:
     text = sheet.page(ONE, measured("", 0.2, 0.8, 0.9))
     assert "Measured here" in text
     assert "20 seconds of training" in text
+    assert "Optimizer: SGD (Sutskever)" in text
+    assert "Optimizer: Nesterov: yes" in text

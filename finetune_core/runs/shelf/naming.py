@@ -7,9 +7,10 @@ from contextlib import suppress
 from finetune_core.errors import UserError
 from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.words import made_words, thaw_words
+from finetune_core.recipe.words import made_words, run_words, thaw_words
 from finetune_core.runs.shelf import notes
 from finetune_core.runs.store import Run
+from finetune_core.wording import file_name
 
 
 def title(run: Run) -> str:
@@ -25,9 +26,14 @@ def given(run: Run) -> str:
     return run.recipe.name
 
 
+def for_file(run: Run) -> str:
+    """The name in letters that every disk takes; without one of a person's, its id."""
+    return file_name(given(run) or run.id, "model")
+
+
 def of_recipe(recipe: Recipe) -> str:
     """What a run of it is called: its own name, else as `Blooms · resnet10t · last two stages`."""
-    return recipe.name or made(recipe)
+    return run_words(recipe, _layers(recipe))
 
 
 def made(recipe: Recipe) -> str:

@@ -13,7 +13,7 @@ from finetune_core.export.formats import FORMATS, Format
 from finetune_core.records import Count
 from finetune_core.runs.shelf import naming
 from finetune_core.runs.store import Run
-from finetune_core.wording import file_name, megabytes
+from finetune_core.wording import megabytes
 from pages.ui.kit import behind, shell, warm
 from pages.ui.kit.behind import Behind
 
@@ -70,7 +70,7 @@ def _model_card(run: Run) -> None:
     if behind.goes_on(place.get(key)):
         return
     if made := place.get(key):
-        name = file_name(naming.given(run) or run.id, "model")
+        name = naming.for_file(run)
         with st.container(horizontal=True):
             for label, ending, text in zip(("HTML", "Markdown"), ("html", "md"), made.result(), strict=True):
                 args = f"Download ({label})", text, f"{name}-card.{ending}"
@@ -99,7 +99,7 @@ def _given(run: Run, form: Format, file: Path, check: Check) -> None:
     st.download_button(
         f"Download ({megabytes(file.stat().st_size)})",
         file.read_bytes,
-        f"{file_name(naming.given(run) or run.id, 'model')}-{form.key}.zip",
+        f"{naming.for_file(run)}-{form.key}.zip",
         icon=":material/download:",
         on_click="ignore",
         key=f"get-{form.key}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from finetune_core.parts import Section
+from finetune_core.parts import Part, Section
 from finetune_core.parts.numbers import written
 from finetune_core.recipe import Phase, Recipe
 from finetune_core.recipe.plan import peak_rates
@@ -38,19 +38,24 @@ def in_words(*recipes: Recipe) -> list[tuple[str, ...]]:
 
 
 def _value(recipe: Recipe, place: str, value: str) -> str:
-    """A part by its title, thawed groups as the pages say them, and of a switch whether it is on."""
+    """A part by its title, thawed groups and choices as the pages say them, and of a switch whether it is on."""
     above, _, last = place.rpartition(".")
-    if value == NONE or last not in ("kind", "thaw"):
-        return SWITCH.get(value, value)
-    owner = _owner(recipe, above)
-    return phase_words(owner) if isinstance(owner, Phase) else str(owner.title)
+    owner = None if value == NONE else _owner(recipe, above)
+    if isinstance(owner, Phase) and last == "thaw":
+        return phase_words(owner)
+    if isinstance(owner, Part) and last == "kind":
+        return owner.title
+    words = owner.knob(last).words if isinstance(owner, Section) and last in type(owner).model_fields else {}
+    return words.get(value) or SWITCH.get(value, value)
 
 
 def _owner(recipe: Recipe, place: str) -> Any:
-    """The part or phase at a dotted place."""
+    """The section at a dotted place, or what stands under names there."""
     node: Any = recipe
-    for step in place.split("."):
-        node = getattr(node, step) if isinstance(node, Section) else node[int(step) if step.isdigit() else step]
+    for step in filter(None, place.split(".")):
+        if isinstance(node, dict):  # whose keys may have dots of their own
+            return node
+        node = getattr(node, step) if isinstance(node, Section) else node[int(step)]
     return node
 
 

@@ -14,6 +14,15 @@ def test_what_differs_is_said_as_pages_call_it() -> None:
     assert rows["Optimizer: Nesterov"] == ["no", "–"]
 
 
+def test_a_choice_is_said_as_its_field_says_it() -> None:
+    changes = {"phases.0.norm_statistics": "update", "training.loss": {"kind": "triplet", "compare": "features"}}
+    triplet = Recipe().with_value("training.loss", {"kind": "triplet"})
+    assert in_words(triplet, triplet.with_values(changes)) == [
+        ("Norm statistics", "hold", "adapt"),
+        ("Loss: Compare", "class scores", "features"),
+    ]
+
+
 def test_a_group_may_have_a_dot_in_its_name() -> None:
     rows = [
         Recipe().with_value("phases", [{"multipliers": {"blocks.6": rate}}, {"thaw": ["*"]}]) for rate in (0.1, 0.2)

@@ -147,7 +147,7 @@ def _run_card(run: Summary, called: str) -> None:
     st.metric(f"Best {run.score.inside}", run.score.shown(status.best_score))
     if len(run.curve) > 1:
         with st.container(key=f"spark-{run.id}"):  # wears the accent, see look.css
-            st.html(figures.sparkline(run.curve, f"{run.score.inside.capitalize()} or loss by epoch"))
+            st.html(figures.sparkline(run.curve, f"{run.score.inside.capitalize()} by epoch"))
     took = duration(run.seconds)
     st.caption(status_words(status) if status.active else f"{shell.plain(status.state.capitalize())} · {took}")
 

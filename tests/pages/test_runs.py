@@ -136,6 +136,13 @@ def test_the_pencil_of_a_row_asks_for_its_run():
     state.keep("thaw:rename", None)
 
 
+def test_the_course_of_a_run_on_home_says_what_it_is_of():
+    trained(Recipe(), epochs=3)
+    drawn = [each.proto.body for each in page("home").get("html") if "polyline" in each.proto.body]
+    assert len(drawn) == 1
+    assert 'aria-label="Accuracy by epoch"' in drawn[0]
+
+
 def test_runs_on_other_images_are_not_laid_over_each_other_without_a_word():
     photos = Recipe(name="mine").with_value("data.source", {"kind": "folder", "path": "/nowhere/photos"})
     runs = [trained(recipe) for recipe in (Recipe(name="theirs"), Recipe(name="again"), photos)]

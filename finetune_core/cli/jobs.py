@@ -42,7 +42,7 @@ def _add_job(commands: Commands, kind: type[Job]) -> None:
 
 
 def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
-    """An option for a knob; where it is not given the job's own default holds."""
+    """An option for a knob, of several words for a list or numbers; where it is not given the job's default holds."""
     name = f"--{knob.name.replace('_', '-')}"
     default = "" if knob.default in ("", {}) else f" (default {_told(knob.default)})"
     how: dict[str, Any] = {"type": str if knob.type in PLAIN else tree_of, "metavar": knob.name.upper()}
@@ -50,7 +50,7 @@ def _add_option(parser: argparse.ArgumentParser, knob: Knob) -> None:
         how = {"action": argparse.BooleanOptionalAction}
     elif knob.type == "choice":
         how = {"choices": knob.choices, "type": type(knob.choices[0])}
-    elif knob.type in ("numbers", "list"):
+    elif knob.type in ("numbers", "list") and (knob.named or not isinstance(knob.default, dict)):
         how |= {"nargs": "*"}
     parser.add_argument(name, default=argparse.SUPPRESS, help=f"{knob.help}{default}", **how)
 

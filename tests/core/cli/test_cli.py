@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from finetune_core import machine, places
-from finetune_core.cli import main
+from finetune_core.cli import commands, main
 from finetune_core.recipe import Recipe, load
 from finetune_core.runs import store
-from finetune_core.runs.jobs import Measure
+from finetune_core.runs.jobs import Experiment, Measure
 from finetune_core.runs.work.worker import work
 from finetune_core.training import timing
 from tests.core.data.test_doctor import photo
@@ -165,6 +165,11 @@ def test_a_race_names_its_winner(file: Path, capsys: Capture) -> None:
     assert [place["lr"] for place in found["places"]] == [1e-6, 3e-3]
     assert found["winner"] == 3e-3
     assert store.list_runs() == [], "a race is no training run"
+
+
+def test_what_a_class_expects_is_one_word_of_a_command() -> None:
+    given = commands().parser.parse_args(["experiment", "r.yaml", "--hands", "{none: 2, '0.9': 1}"])
+    assert Experiment.parsed({"hands": given.hands}, "The command").hands == {"none": 2, "0.9": 1}
 
 
 def test_stop_and_resume(file: Path, capsys: Capture) -> None:

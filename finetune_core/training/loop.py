@@ -434,7 +434,7 @@ class Trainer:
             "kept": self.kept.state_dict(),
             "position": self.at.saved(),
             "meter": self.meter.state(),
-            "optimizer": self.stepper.optimizer.state_dict(),
+            "optimizer": self.stepper.memory(),
             "scaler": self.stepper.scaler.state_dict(),
             "random": distributed.collected(random_state()),
             "raw": self.session.network.module.state_dict() if self.average else {},
@@ -447,7 +447,7 @@ class Trainer:
         while self.ahead and self.ahead[0].step < self.done:
             self._made()  # and told of in its time
         self.meter.restore(state["meter"])
-        self.stepper.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.remember(state["optimizer"])
         self.stepper.scaler.load_state_dict(state["scaler"])
         set_random_state(state["random"][distributed.rank() % len(state["random"])])
         if self.average:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,24 @@ class Stepper:
             elif "momentum" in group:
                 group["momentum"] = own["momentum"] if momentum is None else momentum
         return {group["name"]: rates[group["name"]] for group in self.optimizer.param_groups}
+
+    def memory(self) -> dict[str, Any]:
+        """What the optimizer remembers, with the names of its parameters in their order."""
+        return {**self.optimizer.state_dict(), "names": self._names()}
+
+    def remember(self, saved: dict[str, Any]) -> None:
+        """Give the optimizer back what it remembered, though other rates by name may part its groups otherwise."""
+        names, now = self._names(), self.optimizer.state_dict()
+        before = saved.get("names", names)  # earlier states have none
+        rules, ours = ([[*group.get("rules", ())] for group in each["param_groups"]] for each in (saved, now))
+        if (before, rules) != (names, ours):
+            known = {name: saved["state"][place] for place, name in enumerate(before) if place in saved["state"]}
+            saved = {**now, "state": {place: known[name] for place, name in enumerate(names) if name in known}}
+        self.optimizer.load_state_dict(saved)
+
+    def _names(self) -> list[str]:
+        own = {id(weight): name for name, weight in self.session.network.module.named_parameters()}
+        return [own[id(weight)] for group in self.optimizer.param_groups for weight in group["params"]]
 
     def step(self, inputs: Tensor, labels: Tensor, drift: Drift | None = None) -> Outcome:
         """Forward, backward, update on inputs as the training side of `feed` hands them out, with their labels.

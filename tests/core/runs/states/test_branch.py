@@ -13,11 +13,14 @@ from finetune_core.cli import main
 from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
+from finetune_core.recipe.holding import held, weights
 from finetune_core.runs import store
-from finetune_core.runs.states import branch, facts, mending
+from finetune_core.runs.states import branch, checkpoint, facts, mending
 from finetune_core.runs.states.lineage import Lineage, lineage
 from finetune_core.runs.states.verify import verify
 from finetune_core.runs.work.worker import work
+from finetune_core.training.loop import Trainer
+from finetune_core.training.session import prepare
 
 
 @pytest.fixture
@@ -56,6 +59,31 @@ def test_what_is_changed_holds_from_there_on(done: store.Run) -> None:
     assert losses(made)[:6] == losses(done)[:6]
     assert losses(made)[7:] != losses(done)[7:]
     assert lineage(made).words().endswith("at step 6: phases.0.learning_rate 0.001 → 1e-5")
+
+
+@pytest.mark.parametrize("before", [{}, {"bn": 2.0}, {"conv1": 3.0, "bn": 2.0}])
+@pytest.mark.parametrize("after", [{}, {"bn": 3.0}, {"type:BatchNorm2d": 3.0}])
+def test_rates_by_name_may_change_and_the_optimizer_remembers_each_weight(
+    tiny: Recipe, before: dict[str, float], after: dict[str, float]
+) -> None:
+    """As if the optimizer of the first had gone on at other rates: its memory goes with each weight by its name."""
+    run = store.create(tiny.with_value("phases.0.by_name", before))
+    assert work(run) == 0
+    state = checkpoint.read(run.states[-1]).trainer
+    saved = state["optimizer"]
+    known = {name: saved["state"][place] for place, name in enumerate(saved["names"])}
+    made = branch.branch(run, run.recipe.with_value("phases.0.by_name", after), facts.step(run.states[-1]))
+    trainer = Trainer(prepare(made.recipe))
+    trainer.restore(state)
+    stepper, module = trainer.stepper, trainer.session.network.module
+    stepper.enter(made.recipe.phases[0])
+    stepper.set_rates(dict.fromkeys(trainer.session.names, 1.0))
+    faster = held(weights(module), [*after])
+    rates = {id(weight): group["lr"] for group in stepper.optimizer.param_groups for weight in group["params"]}
+    for name, weight in module.named_parameters():
+        assert torch.equal(stepper.optimizer.state[weight]["exp_avg"], known[name]["exp_avg"]), name
+        assert rates[id(weight)] == (3.0 if name in faster else 1.0)
+    assert work(made) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The phases on Model & layers, Learning rate and Train: choosing, making, mending."""
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from finetune_core.recipe.rules import PRESETS
 from finetune_core.recipe.words import phase_words
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import RangeTest
-from pages.ui.kit import shell
+from pages.ui.kit import phasing, shell, state
 from tests.pages.conftest import component, draft, saved, tell
 
 Open = Callable[[str], AppTest]
@@ -70,6 +72,24 @@ def test_a_choice_in_a_phase_that_another_tab_has_removed_does_nothing(open_page
     app.selectbox(key="kind:phases.1.schedule").set_value("constant").run()
     assert not app.exception
     assert draft() == left
+
+
+def test_what_two_tabs_change_in_the_same_moment_is_kept_of_both(two: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, save = threading.Event(), state.edit
+
+    def edit(recipe: Recipe) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            time.sleep(0.3)
+        save(recipe)
+
+    monkeypatch.setattr(state, "edit", edit)
+    tab = threading.Thread(target=lambda: phasing.replace(two.phases[:1]))
+    tab.start()
+    assert begun.wait(20)
+    state.edit_value("training.batch_size", 7)
+    tab.join()
+    assert (len(draft().phases), draft().training.batch_size) == (1, 7)
 
 
 def test_the_rate_is_found_for_the_chosen_phase(open_page: Open, two: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def _presets() -> None:
 
 
 def _take_preset() -> None:
-    state.edit(state.draft().replace(augment=PRESETS[state.value(BEGIN)].transforms))
+    state.change(lambda draft: draft.replace(augment=PRESETS[state.value(BEGIN)].transforms))
     st.rerun()
 
 

@@ -63,7 +63,7 @@ def replace(made: Phases, number: int = 0) -> None:
     """Make these the draft's phases and look at one of them."""
     if len(made) != len(state.draft().phases):  # another phase may now stand where one has a wrong entry
         refused.forget_under("phases.")
-    state.edit(state.draft().replace(phases=made))
+    state.change(lambda draft: draft.replace(phases=made))
     choose(number)
 
 

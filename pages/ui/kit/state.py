@@ -97,6 +97,12 @@ def change_value(path: str, value: Any) -> None:
             edit(draft().with_value(_placed(path), value))
 
 
+def change(made: Callable[[Recipe], Recipe]) -> None:
+    """Make of the draft what `made` makes of it; no other tab changes it meanwhile."""
+    with _editing:
+        edit(made(draft()))
+
+
 def take(recipe: Recipe) -> None:
     """Make another recipe the draft; what stood in fields of the one before goes."""
     keep(_TAKEN, taken() + 1)

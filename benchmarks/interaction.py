@@ -103,8 +103,8 @@ def acts(page: Page, url: str, folder: Path, server: list[psutil.Process], epoch
         page.get_by_role("tab", name="Mistakes").wait_for()
     with timed("its mistakes", page):
         page.get_by_role("tab", name="Mistakes").click()
-        page.locator(".heatmaplayer").first.wait_for()
-    box = page.locator(".js-plotly-plot:has(.heatmaplayer) .nsewdrag").bounding_box()
+        page.locator(".heatmaplayer .hm").first.wait_for()
+    box = page.locator(".js-plotly-plot:has(.hm) .nsewdrag").bounding_box()
     assert box
     with timed("a confusion cell", page):
         page.mouse.click(box["x"] + box["width"] / 24, box["y"] + box["height"] / 24)

@@ -247,10 +247,15 @@ PRESETS = {
 }
 
 
+def is_quick(phases: Phases) -> bool:
+    """Whether the head learns alone, on a few views of each image."""
+    return len(phases) == 1 and phases[0].views > 0 and phases[0].thaw == (HEAD,)
+
+
 def current_preset(phases: Phases, names: Sequence[str]) -> str | None:
     """The preset that these phases follow, whatever their epochs and the rate they start from."""
     if len(phases) == 1:
-        return "quick" if phases[0].views and phases[0].thaw == (HEAD,) else "single"
+        return "quick" if is_quick(phases) else "single"
     for key in ("two_stage", "gradual"):
         made = PRESETS[key].make(phases, names)
         if [_shape(phase, names) for phase in made] == [_shape(phase, names) for phase in phases]:

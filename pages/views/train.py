@@ -155,8 +155,8 @@ def _choices() -> None:
 
 def _quick_head() -> None:
     """The head alone in seconds, as one click; once it is chosen, what it means."""
-    quick, phases = rules.PRESETS["quick"], state.draft().phases
-    if rules.current_preset(phases, state.names()) == quick.key:
+    quick = rules.PRESETS["quick"]
+    if rules.is_quick(state.draft().phases):
         st.caption(f":material/bolt: **{quick.title}.** {quick.help}", width="content")
     else:
         st.button(
@@ -165,7 +165,7 @@ def _quick_head() -> None:
 
 
 def _take_quick() -> None:
-    phasing.replace(rules.PRESETS["quick"].make(state.draft().phases, state.names()))
+    phasing.replace(rules.quick(state.draft().phases, ()))
 
 
 def _on_this_machine() -> str:

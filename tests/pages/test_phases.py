@@ -196,3 +196,9 @@ def test_another_backbone_keeps_the_stages(two: Recipe, tmp_path: Path) -> None:
     assert (first.thaw, second.thaw) == (("head",), ("*",))
     assert second.multipliers["stem"] == pytest.approx(0.01)
     assert "blocks.3" in second.multipliers
+
+
+def test_two_phases_of_ones_own_without_transforms_can_be_trained(open_page: Open) -> None:
+    phase = Recipe().phases[0]
+    saved(Recipe(augment=(), phases=(phase, phase.replace(epochs=2))))
+    assert open_page("train").button(key="primary").label == "Launch"

@@ -12,6 +12,8 @@ from finetune_core.recipe import Phase, plan
 from finetune_core.recipe.names import HEAD, thaw_patterns, thawed
 from finetune_core.recipe.thawing import LEAST
 
+THIRD = 0.33  # of the head's rate; `Recipe()` has the same
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -42,6 +44,13 @@ def presets(names: Sequence[str]) -> list[Preset]:
             "Thaw the last body group too, at a tenth of the head's rate: its features are the most task-bound.",
             everything[-2:],
             dict.fromkeys(body[-1:], 0.1),
+        ),
+        Preset(
+            "last_two",
+            "Last two stages",
+            "Thaw the last two body groups, at a third of the head's rate: what a fresh recipe begins with.",
+            everything[-3:],
+            dict.fromkeys(body[-2:], THIRD),
         ),
         Preset(
             "everything",

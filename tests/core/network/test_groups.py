@@ -14,10 +14,10 @@ from finetune_core.network.groups import layer_groups
 from finetune_core.network.network import LayerGroup, Network
 from finetune_core.parts.backbones import Backbone, RandomWeights, Timm, Torchvision
 from finetune_core.parts.backbones.spec import Plan
-from finetune_core.recipe import Model, Phase
+from finetune_core.recipe import Model, Phase, Recipe
 from finetune_core.recipe.holding import held, matches, weights
 from finetune_core.recipe.names import matching
-from finetune_core.recipe.presets import presets
+from finetune_core.recipe.presets import current_preset, presets
 
 EXPECTED = {
     ("timm", "resnet10t"): "stem layer1 layer2 layer3 layer4 head",
@@ -168,11 +168,12 @@ def test_param_groups_cover_everything_once_with_rate_and_decay_by_name() -> Non
 class TestPresets:
     names = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 
-    def test_the_four(self) -> None:
+    def test_the_five(self) -> None:
         chosen = {preset.key: preset for preset in presets(self.names)}
         assert [preset.title for preset in chosen.values()] == [
             "Head only",
             "Last stage",
+            "Last two stages",
             "Everything",
             "÷10 per group",
         ]
@@ -184,6 +185,9 @@ class TestPresets:
         assert chosen["tenfold"].multipliers == pytest.approx(
             {"layer4": 0.1, "layer3": 0.01, "layer2": 0.001, "layer1": 0.001, "stem": 0.001}
         )
+
+    def test_a_fresh_recipe_follows_one(self) -> None:
+        assert current_preset(Recipe().phases[0], self.names) == "last_two"
 
     def test_a_network_of_head_alone_still_has_presets(self) -> None:
         assert all(preset.thaw == ("head",) and not preset.multipliers for preset in presets(("head",)))

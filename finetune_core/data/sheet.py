@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ MISSING = (150, 158, 170)
 FIELD = 12  # px, of the board that stands for transparency
 WORKERS = 4
 LONGEST = 100  # letters of a caption that are looked at
+LARGE, SMALL, LEAST = 6, 9, 11  # a caption's letters: a sixth to a ninth of a tile, of so many px at least
+BAND = 1.3  # times their height is the band that they stand on
 Colour = tuple[int, int, int]
 
 
@@ -85,13 +88,30 @@ def _rounded(side: int) -> Image.Image:
 
 def _captioned(tile: Image.Image, text: str) -> Image.Image:
     side = tile.width
-    font = ImageFont.load_default(max(11, side // 9))
-    text = text[:LONGEST]
-    while len(text) > 4 and font.getlength(text) > side - 14:
-        text = text[:-2].rstrip("…") + "…"
-    height = int(side * 0.2)
+    font, text = _fitting(text[:LONGEST], side)
+    height = max(int(side * 0.2), round(font.size * BAND))
     band = Image.new("L", tile.size, 0)
     ImageDraw.Draw(band).rectangle((0, side - height, side, side), fill=150)
     result = Image.composite(Image.new("RGB", tile.size, (12, 18, 26)), tile, band)
     ImageDraw.Draw(result).text((8, side - height / 2), text, font=font, fill="white", anchor="lm")
     return result
+
+
+def _fitting(text: str, side: int) -> tuple[ImageFont.FreeTypeFont, str]:
+    """A caption as large as it fits on a tile, since a phone shows a third of it; cut short where none does."""
+    room = side - 14
+    for size in range(side // LARGE, max(LEAST, side // SMALL), -1):
+        font = _font(size)
+        if font.getlength(text) <= room:
+            return font, text
+    font = _font(max(LEAST, side // SMALL))
+    while len(text) > 4 and font.getlength(text) > room:
+        text = text[:-2].rstrip("…") + "…"
+    return font, text
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # it is wherever Pillow has freetype, as its wheels have
+    return font

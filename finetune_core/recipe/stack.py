@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from finetune_core.parts import Transform
+from finetune_core.parts.transforms import PRESETS
 
 Item = TypeVar("Item")
 
@@ -18,6 +19,11 @@ def working(transforms: Sequence[Transform]) -> list[int]:
     """The places of those that are on, in the order in which they run: what frames the image comes first."""
     active = [place for place, transform in enumerate(transforms) if transform.active]
     return sorted(active, key=lambda place: not transforms[place].frames)
+
+
+def running(transforms: Sequence[Transform]) -> list[Transform]:
+    """Those that are on, in the order in which they run."""
+    return [transforms[place] for place in working(transforms)]
 
 
 def resting(transforms: Sequence[Transform]) -> list[int]:
@@ -35,6 +41,12 @@ def neighbour(transforms: Sequence[Transform], place: int, step: int) -> int | N
     if not 0 <= index < len(order):
         return None
     return order[index] if transforms[order[index]].frames == transforms[place].frames else None
+
+
+def current_preset(transforms: Sequence[Transform]) -> str | None:
+    """The preset that does the same to every image, if any: what is off, or how it was come by, plays no part."""
+    now = running(transforms)
+    return next((key for key, preset in PRESETS.items() if running(preset.transforms) == now), None)
 
 
 def added(items: tuple[Item, ...], item: Item) -> tuple[Item, ...]:

@@ -14,49 +14,67 @@ from pages.ui.kit import fields, shell, state, warm
 from pages.ui.kit.pieces import piece
 
 IMAGES = 4  # rows in a view
-STACK = 640  # px
 VIEWS = {"together": "Together", "single": "One at a time", "ladder": "Ladder"}
+PIN = (
+    "While you tune a knob the same draw is shown again and again, so that what changes is the knob's doing. "
+    "Off, each change draws anew."
+)
+DRAWN = "augment-drawn"
 LEADS = {
-    "together": "Original left, then what the model gets in five epochs: never the same picture twice.",
+    "together": "Original left, then what the model gets in epochs {first} to {last}: never the same picture twice.",
     "single": "One row per transform, alone, so that you see what each one does.",
     "ladder": "One transform from doing nothing to its end. Stop before you could no longer tell yourself what it is.",
 }
 
 
 def workbench(samples: Samples) -> None:
-    """Pictures left, the pipeline right; only this part is drawn anew while one plays with the sliders."""
-    left, right = st.columns([8, 4], gap="large")
-    with right:
-        st.markdown("**Pipeline**")
-        with st.container(height=STACK, border=False):  # scrolls by itself, so that the pictures stay in view
+    """Pictures left, the pipeline right; only this part is drawn anew while one plays with the sliders.
+
+    The pictures stay in sight while one goes through the pipeline, unless they are more than a window holds.
+    """
+    pipeline.presets()
+    kind, epoch = _kind(), _epoch()
+    st.caption(LEADS[kind].format(first=epoch + 1, last=epoch + draws.COLUMNS - 1))
+    stays = kind != "single" or len(stack.working(state.draft().augment)) <= IMAGES
+    with st.container(key="workbench-stays" if stays else "workbench"):
+        left, right = st.columns([8, 4], gap="large")
+        with right:
+            st.markdown("**Pipeline**")
             pipeline.cards()
-    with left:
-        pictures(samples)
+        with left:
+            images = pictures(samples, kind, epoch)
+        with right:
+            if images:
+                st.caption(_cost(state.draft(), images))
     straining.panel(state.draft())
     mixing_panel(samples)
     shell.code(lambda: script.augment(state.draft(), len(samples.classes)))
 
 
-def pictures(samples: Samples) -> None:
-    """The chosen view as one picture."""
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-        key = state.seed("augment-view", state.value("augment-view", "together"))
-        chosen = st.segmented_control(
-            "View", list(VIEWS), format_func=VIEWS.__getitem__, key=key, required=True, label_visibility="collapsed"
-        )
-        with st.container(horizontal=True, width="content"):
-            st.button("Redraw", icon=":material/casino:", key="redraw", on_click=_turn, args=("augment-epoch",))
-            st.button("Other images", icon=":material/shuffle:", key="others", on_click=_turn, args=("augment-turn",))
-    kind = chosen or "together"
-    st.caption(LEADS[kind])
+def _kind() -> str:
+    """The chosen view."""
+    key = state.seed("augment-view", state.value("augment-view", "together"))
+    chosen = st.segmented_control(
+        "View", list(VIEWS), format_func=VIEWS.__getitem__, key=key, required=True, label_visibility="collapsed"
+    )
+    return chosen or "together"
+
+
+def pictures(samples: Samples, kind: str, epoch: int) -> tuple[int, ...]:
+    """A view as one picture, and what draws it anew; returns the images that it shows."""
+    images: tuple[int, ...] = ()
     try:
-        view = _view(kind, samples)
-        if view:
+        if view := _view(kind, samples, epoch):
             picture = draws.picture(state.draft(), view, state.background())
             st.image(picture, width="stretch", alt=f"{VIEWS[kind]}: images before and after augmentation.")
-            st.caption(_cost(state.draft(), view.images))
+            images = view.images
     except UserError as error:
         shell.error_card(error)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.button("Draw anew", icon=":material/casino:", key="redraw", on_click=_turn, args=("augment-epoch",))
+        st.button("Other images", icon=":material/shuffle:", key="others", on_click=_turn, args=("augment-turn",))
+        st.toggle("Pin", _pinned(), help=PIN, **state.callback(state.seed("augment-pin", _pinned()), _pin))
+    return images
 
 
 def _cost(recipe: Recipe, images: tuple[int, ...]) -> str:
@@ -71,7 +89,7 @@ def _cost(recipe: Recipe, images: tuple[int, ...]) -> str:
     return words
 
 
-def _view(kind: str, samples: Samples) -> draws.View | None:
+def _view(kind: str, samples: Samples, epoch: int) -> draws.View | None:
     augment = state.draft().augment
     images = draws.examples(samples, IMAGES, state.value("augment-turn", 0))
     if kind == "single" and not stack.working(augment):
@@ -81,7 +99,7 @@ def _view(kind: str, samples: Samples) -> draws.View | None:
         st.info("There is no transform. Add one to see it from doing nothing to its end.")
         return None
     position = _climbed() if kind == "ladder" else 0
-    return draws.View(kind, images, _epoch(), position)
+    return draws.View(kind, images, epoch, position)
 
 
 def _climbed() -> int:
@@ -103,12 +121,24 @@ def _climbed() -> int:
 
 
 def _epoch() -> int:
-    """The epoch that the pictures begin with; each turn shows others."""
+    """The epoch that the pictures begin with: each turn shows others, and unless it is pinned each change does."""
+    augment = state.draft().augment
+    if state.value(DRAWN, augment) != augment and not _pinned():
+        _turn("augment-epoch")
+    state.keep(DRAWN, augment)
     return int(state.value("augment-epoch", 0)) * (draws.COLUMNS - 1)
 
 
 def _turn(key: str) -> None:
     state.keep(key, state.value(key, 0) + 1)
+
+
+def _pinned() -> bool:
+    return bool(state.value("augment-pinned", True))
+
+
+def _pin(wanted: bool) -> None:
+    state.keep("augment-pinned", wanted)
 
 
 def mixing_panel(samples: Samples) -> None:

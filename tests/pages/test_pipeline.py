@@ -118,7 +118,8 @@ def test_another_tabs_edit_elsewhere_disturbs_nothing(opened: Opened) -> None:
 def test_a_crop_is_always_first_and_the_page_says_so(opened: Opened) -> None:
     app = opened(HorizontalFlip(), Rotation(active=False), RandomResizedCrop(), WEAK)
     assert any("always first" in element.value for element in app.markdown)
-    assert [toggle.key for toggle in app.toggle if toggle.value] == ["on:#2", "on:#0", "on:#3"], "as it works"
+    on = [toggle.key for toggle in app.toggle if toggle.value and toggle.key.startswith("on:")]
+    assert on == ["on:#2", "on:#0", "on:#3"], "as it works"
     assert "up:#2" not in [button.key for button in app.button]
     assert app.button(key="up:#0").disabled
     assert "always first" in app.button(key="up:#0").help
@@ -166,14 +167,45 @@ def test_an_earlier_draft_offers_what_came_later(open_page: Open, tmp_path: Path
     tiny.replace(augment=(HorizontalFlip(),)).save(file)
     app = added(open_page("augment"), "random_erasing")
     assert [part.kind for part in recipes.load(file).augment] == ["horizontal_flip", "random_erasing"]
-    assert [toggle.key for toggle in app.toggle] == ["on:#0", "on:#1"]
+    assert [toggle.key for toggle in app.toggle if toggle.key.startswith("on:")] == ["on:#0", "on:#1"]
 
 
-def test_a_stack_to_begin_with_takes_the_place_of_the_one_before(open_page: Open, blooms: None) -> None:
+def test_a_preset_takes_the_place_of_the_stack_before_and_is_lit_while_it_holds(open_page: Open, blooms: None) -> None:
     app = open_page("augment")
-    app.menu_button(key="augment-preset").click("documents").run()
+    assert app.button_group(key="augment-preset").value == "standard", "the default recipe's"
+    app.button_group(key="augment-preset").set_value("documents").run()
     assert not app.exception
     assert draft().augment == PRESETS["documents"].transforms
+    assert app.button_group(key="augment-preset").value == "documents"
     titles = [each.label for each in app.toggle]
     assert "**JPEG**" in titles
     assert "**Random crop**" not in titles
+    app.slider(key=next(each.key for each in app.slider if each.key.endswith(".degrees"))).set_value(20.0).run()
+    assert not app.button_group(key="augment-preset").value
+    assert any("A preset replaces it" in each.value for each in app.caption)
+
+
+def epochs(app: AppTest) -> str:
+    return next(each.value for each in app.caption if "what the model gets" in each.value)
+
+
+def test_the_draw_stays_while_a_knob_is_tuned_unless_it_is_not_pinned(opened: Opened) -> None:
+    app = opened(WEAK)
+    slider = "slide:field:augment.#0.amount"
+    assert "epochs 1 to 5" in epochs(app)
+    app.slider(key=slider).set_value(0.3).run()
+    assert "epochs 1 to 5" in epochs(app)
+    click(app, "redraw")
+    assert "epochs 6 to 10" in epochs(app)
+    app.toggle(key="augment-pin").set_value(False).run()
+    assert "epochs 6 to 10" in epochs(app), "nothing has changed yet"
+    app.slider(key=slider).set_value(0.4).run()
+    assert "epochs 11 to 15" in epochs(app)
+    app.toggle(key="augment-pin").set_value(True).run()
+    app.slider(key=slider).set_value(0.5).run()
+    assert "epochs 11 to 15" in epochs(app)
+
+
+def test_the_order_is_said(opened: Opened) -> None:
+    said = [each.value for each in opened(WEAK, RandomResizedCrop()).caption]
+    assert any("What cuts out the square is always first" in each for each in said)

@@ -6,8 +6,10 @@ out of date reaches the transform that it was meant for, or none.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -18,8 +20,10 @@ from finetune_core.recipe import stack
 from pages.ui.kit import fields, state
 
 ADD = "add-transform"
-BEGIN = "augment-preset"
+PRESET = "augment-preset"
+MOVED = "augment-moved"
 TARGET = 30  # px across, of a button that is but an icon
+ORDER = "Run from top to bottom. What cuts out the square is always first; arrows move the others."
 FIRST = "Runs first, always: it cuts out the square that the others work on."
 AFTER = "Nothing to pass: what cuts out the square is always first."
 BEFORE = "Nothing to pass."
@@ -29,7 +33,7 @@ def cards() -> None:
     """What is on, in the order in which it runs; what can be added; what is off."""
     augment, names = state.draft().augment, state.names()
     titles = stack.titles(augment)
-    _presets()
+    st.caption(ORDER)
     for place in stack.working(augment):
         _card(place, names[place], titles[place])
     _add()
@@ -41,23 +45,25 @@ def cards() -> None:
             with _line(names[place]):
                 _toggle(names[place], titles[place], augment[place])
                 _remove(names[place], titles[place])
+    _following()(data=state.value(MOVED, {}), key="following", height=1)
 
 
-def _presets() -> None:
-    """Stacks to begin with; what stands there gives way."""
-    st.menu_button(
-        "Begin with",
+def presets() -> None:
+    """Stacks to begin with, in one row; the one that does the same as the draft's is lit."""
+    current = stack.current_preset(state.draft().augment)
+    chosen = st.pills(
+        "Presets",
         list(PRESETS),
-        format_func=lambda key: f"{PRESETS[key].title}. {PRESETS[key].help}",
-        key=BEGIN,
-        icon=":material/auto_awesome:",
-        on_click=_take_preset,
-        width="stretch",
+        default=current,
+        format_func=lambda key: PRESETS[key].title,
+        label_visibility="collapsed",
+        **state.callback(state.seed(PRESET, current), _take_preset),
     )
+    st.caption(PRESETS[chosen].help if chosen else "As set below. A preset replaces it.")
 
 
-def _take_preset() -> None:
-    state.change(lambda draft: draft.replace(augment=PRESETS[state.value(BEGIN)].transforms))
+def _take_preset(key: str) -> None:
+    state.change(lambda draft: draft.replace(augment=PRESETS[key].transforms))
     st.rerun()
 
 
@@ -91,14 +97,12 @@ def _moves(place: int, name: str, title: str) -> None:
     if augment[place].frames and before is None and after is None:
         st.markdown(":gray-badge[always first]", help=FIRST, width="content")
         return
-    earlier = AFTER if before is None else f"{title}: earlier"
-    later = BEFORE if after is None else f"{title}: later"
-    _quiet("up", name, "arrow_upward", earlier, _move, -1, disabled=before is None)
-    _quiet("down", name, "arrow_downward", later, _move, 1, disabled=after is None)
+    _quiet("up", name, f"{title}: earlier", "arrow_upward", _move, -1, why=AFTER if before is None else "")
+    _quiet("down", name, f"{title}: later", "arrow_downward", _move, 1, why=BEFORE if after is None else "")
 
 
 def _remove(name: str, title: str) -> None:
-    _quiet("remove", name, "close", f"Remove {title}", _take_out)
+    _quiet("remove", name, f"Remove {title}", "close", _take_out)
 
 
 def _more(name: str, part: Transform) -> None:
@@ -123,15 +127,15 @@ def _add() -> None:
     )
 
 
-def _quiet(
-    key: str, name: str, icon: str, help: str, act: Callable[..., None], *args: Any, disabled: bool = False
-) -> None:
+def _quiet(key: str, name: str, label: str, icon: str, act: Callable[..., None], *args: Any, why: str = "") -> None:
+    """A button of which one sees but the icon: its label is for screen readers. `why` says what it waits for."""
     st.button(
-        f":material/{icon}:",
+        label,
+        icon=f":material/{icon}:",
         key=f"{key}:{name}",
         type="tertiary",
-        help=help,
-        disabled=disabled,
+        help=why or label,
+        disabled=bool(why),
         on_click=act,
         args=(name, *args),
         width=TARGET,
@@ -162,3 +166,11 @@ def _move(name: str, step: int) -> None:
     to = stack.neighbour(state.draft().augment, place, step)
     if to is not None:
         state.arrange(partial(stack.moved, place=place, to=to))
+        state.keep(MOVED, {"turn": time.time_ns(), "name": name[1:], "step": step})
+
+
+@cache
+def _following() -> Callable[..., Any]:
+    """Keeps the keyboard on a transform that was moved."""
+    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    return st.components.v2.component("thaw_pipeline", js=script, isolate_styles=False)

@@ -3,8 +3,8 @@
 import pytest
 
 from finetune_core.data.pipeline import train_calls
-from finetune_core.parts.transforms import STANDARD, HorizontalFlip, Light, RandomResizedCrop, Rotation
-from finetune_core.recipe import Data, stack
+from finetune_core.parts.transforms import PRESETS, STANDARD, HorizontalFlip, Light, RandomResizedCrop, Rotation
+from finetune_core.recipe import Data, Recipe, stack
 
 CROP, FLIP, LIGHT = RandomResizedCrop(), HorizontalFlip(), Light()
 OFF = Rotation(active=False)
@@ -68,3 +68,16 @@ def test_after_one_edit_each_is_recognised_and_after_a_swap_none() -> None:
     assert not stack.recognised((weak, strong), (strong, weak))
     assert not stack.recognised((weak, strong), (weak,))
     assert not stack.recognised((weak, FLIP), (weak, OFF))
+
+
+@pytest.mark.parametrize("key", PRESETS)
+def test_a_preset_is_known_again(key: str) -> None:
+    assert stack.current_preset(PRESETS[key].transforms) == key
+
+
+def test_what_does_the_same_is_the_same_preset() -> None:
+    assert stack.current_preset(Recipe().augment) == "standard"
+    assert stack.current_preset((FLIP, OFF, LIGHT, RandomResizedCrop(min_scale=0.6))) == "standard", "a crop runs first"
+    assert stack.current_preset((OFF,)) == "none"
+    assert stack.current_preset((LIGHT, FLIP, RandomResizedCrop(min_scale=0.6))) is None, "in another order"
+    assert stack.current_preset((FLIP, RandomResizedCrop(min_scale=0.61), LIGHT)) is None

@@ -1,0 +1,77 @@
+"""Augment by keyboard and by touch."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from finetune_core.recipe import Recipe, stack
+from tests.e2e.conftest import Studio, Witness
+
+pytestmark = pytest.mark.e2e
+ORDER = [each.title for each in stack.running(Recipe().augment)]
+FOCUS = "document.activeElement.textContent"
+# What scrolls by itself around the switches, but the page
+SCROLLERS = """() => {
+  const found = new Set();
+  for (let each of document.querySelectorAll('[class*="st-key-line-"]'))
+    while ((each = each.parentElement))
+      if (each.scrollHeight > each.clientHeight + 1 && /auto|scroll/.test(getComputedStyle(each).overflowY))
+        found.add(each.dataset.testid);
+  return [...found];
+}"""
+
+
+@pytest.fixture
+def phone(browser: Browser, witness: Witness) -> Iterator[Page]:
+    size = {"width": 390, "height": 844}
+    context = browser.new_context(viewport=size, is_mobile=True, has_touch=True, device_scale_factor=1)
+    made = context.new_page()
+    made.set_default_timeout(60_000)
+    witness.watch(made)
+    yield made
+    witness.missing(made)
+    context.close()
+
+
+def _opened(studio: Studio, page: Page) -> None:
+    studio.runs.joinpath("draft.yaml").unlink(missing_ok=True)
+    page.goto(f"{studio.url}/augment")
+    expect(page.get_by_role("img", name="before and after")).to_be_visible(timeout=300_000)
+
+
+def _running(page: Page, titles: list[str]) -> None:
+    for place, title in enumerate(titles):
+        expect(page.locator('[class*="st-key-transform-"]').nth(place)).to_contain_text(title)
+
+
+def test_a_transform_is_moved_by_keyboard_and_stays_under_the_hands(studio: Studio, page: Page) -> None:
+    _opened(studio, page)
+    crop, mirror, light = ORDER
+    expect(page.get_by_role("button", name=f"{mirror}: earlier")).to_be_disabled()
+    page.get_by_role("button", name=f"{mirror}: later").focus()
+    page.keyboard.press("Enter")
+    _running(page, [crop, light, mirror])
+    page.wait_for_function(f"{FOCUS}.includes('{mirror}: earlier')")  # later than last it cannot be
+    page.keyboard.press("Space")
+    _running(page, [crop, mirror, light])
+    page.wait_for_function(f"{FOCUS}.includes('{mirror}: later')")
+
+
+def test_all_transforms_and_the_pictures_are_in_reach_of_a_thumb(studio: Studio, phone: Page) -> None:
+    _opened(studio, phone)
+    crop, mirror, light = ORDER
+    assert phone.evaluate(SCROLLERS) == ["stMain"]
+    last = phone.get_by_text(Recipe().augment[-1].title, exact=True)
+    last.scroll_into_view_if_needed()
+    expect(last).to_be_in_viewport()
+    expect(phone.get_by_role("img", name="before and after")).to_be_in_viewport(ratio=0.9)
+    expect(phone.get_by_role("button", name="Draw anew")).to_be_in_viewport()
+    later = phone.get_by_role("button", name=f"{mirror}: later")
+    box = later.bounding_box()
+    assert box
+    assert min(box["width"], box["height"]) >= 44
+    later.tap()
+    _running(phone, [crop, light, mirror])
+    expect(phone.locator('[class*="st-key-line-"]').nth(2)).to_be_in_viewport()
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -16,7 +15,7 @@ from finetune_core.parts import Source
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Data
 from finetune_core.runs import preflight
-from pages.ui.data import collecting, doubting, examining, fixing, reading, ruling
+from pages.ui.data import collecting, doubting, examining, fixing, reading, ruling, sheets
 from pages.ui.kit import behind, browsing, dataset, fields, path, shell, state, warm
 from pages.ui.kit.chart import harmless
 from pages.ui.kit.checks import checks
@@ -24,7 +23,7 @@ from pages.ui.kit.pieces import piece
 
 ALL = "All images"
 COLUMNS, ROWS, TILE = 8, 6, 168
-PER_CLASS = 4  # pictures of each class when all are shown
+CLASSES, SOME = 12, 30  # on a page when all are shown: rows of a class, pictures with words of their own
 
 
 def source_panel(data: Data) -> None:
@@ -82,34 +81,33 @@ def _choice(samples: Samples) -> str:
 
 
 def sheet(samples: Samples, data: Data) -> None:
-    """A contact sheet that one can leaf through."""
+    """Pictures that one can leaf through: a class a row, or all of one; tags and numbers below each picture."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         chosen = _choice(samples)
-        paths, captions, columns, pages = _chosen(samples, chosen)
+        of_all, exclusive = chosen == ALL, samples.about.exclusive
+        label = None if of_all else samples.classes.index(chosen)
+        shown: Sequence[int] = range(len(samples))
+        if label is not None:
+            shown = samples.members(label).tolist()
+        elif exclusive:
+            shown = range(len(samples.classes))
+        per_page = (CLASSES if exclusive else SOME) if of_all else COLUMNS * ROWS
+        pages = max(1, -(-len(shown) // per_page))
         page = st.pagination(pages, key=f"sheet-page-{chosen}") if pages > 1 else 1
-    per_page = COLUMNS * ROWS
-    span = slice((page - 1) * per_page, page * per_page)
-    shown, names = tuple(paths[span]), tuple(captions[span])
-    read = (data.channels, dataset.depth(samples, shown))
-    picture = dataset.contact_sheet(shown, columns, TILE, state.background(), names, *read)
-    st.image(picture, width="stretch", alt=f"Pictures of {chosen}, page {page} of {pages}.")
+    shown = shown[(page - 1) * per_page : page * per_page]
+    if of_all and exclusive:
+        with st.container(gap="xsmall"):
+            sheets.classes(samples, shown, data)
+    elif of_all:
+        sheets.captioned(samples, shown, [samples.label_words(index) for index in shown], data)
+    else:
+        _one_class(samples, shown, data, f"Pictures of {chosen}, page {page} of {pages}.")
 
 
-def _chosen(samples: Samples, chosen: str) -> tuple[list[Path | None], list[str], int, int]:
-    paths: list[Path | None] = []
-    captions: list[str] = []
-    if not samples.about.exclusive and chosen == ALL:
-        paths = [*samples.paths]
-        captions = [samples.label_words(index) for index in range(len(samples))]
-    for label, name in enumerate(samples.classes if not paths else ()):
-        members = samples.members(label)
-        if chosen == ALL:
-            few = [samples.paths[index] for index in members[:PER_CLASS]]
-            paths += [*few, *[None] * (PER_CLASS - len(few))]
-            captions += [name, *[""] * (PER_CLASS - 1)]
-        elif chosen == name:
-            paths += [samples.paths[index] for index in members]
-    return paths, captions, COLUMNS, max(1, -(-len(paths) // (COLUMNS * ROWS)))
+def _one_class(samples: Samples, images: Sequence[int], data: Data, words: str) -> None:
+    paths = tuple(samples.paths[index] for index in images)
+    read = (data.channels, dataset.depth(samples, paths))
+    st.image(dataset.contact_sheet(paths, COLUMNS, TILE, state.background(), (), *read), width="stretch", alt=words)
 
 
 def balance(samples: Samples, parts: Split, seen: Overview) -> None:
@@ -138,19 +136,16 @@ def health(samples: Samples, parts: Split, data: Data) -> None:
         recipe = state.draft()
         seen = doubting.doubts(recipe), doubting.twins(recipe)
         found = doctor.findings(recipe, samples, parts, examined, *seen)
-        checks(found, lambda images: _pictures(samples, images, data.channels), "health")
+        checks(found, partial(_pictures, samples, data), "health")
 
     behind.watch(examining.begin(samples, data), draw)
     doubting.panel(state.draft(), samples)
 
 
-def _pictures(samples: Samples, images: Sequence[int], channels: int) -> bytes:
-    """The first of some images in a row, with their names."""
-    few = [samples.paths[index] for index in images[:COLUMNS]]
-    names = tuple(path.name for path in few)
-    holes = (None,) * (COLUMNS - len(few))
-    depth = dataset.depth(samples, few)
-    return dataset.contact_sheet((*few, *holes), COLUMNS, 96, state.background(), names, channels, depth)
+def _pictures(samples: Samples, data: Data, images: Sequence[int]) -> None:
+    """The first of some images, with their names."""
+    few = images[:COLUMNS]
+    sheets.captioned(samples, few, [samples.paths[index].name for index in few], data)
 
 
 def _ask(source: Source) -> None:

@@ -61,3 +61,19 @@ def test_a_run_is_renamed_by_its_pencil_on_a_phone(studio: Studio, page: Page) -
     page.get_by_role("textbox", name="Name").fill("")
     page.get_by_role("dialog").get_by_role("button", name="Rename").click()
     expect(title).to_have_text("Blooms · resnet10t · last two stages")
+
+
+def test_classes_on_data_can_be_read_on_a_phone(studio: Studio, page: Page) -> None:
+    studio.runs.joinpath("draft.yaml").unlink(missing_ok=True)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{studio.url}/data")
+    name = page.locator(".st-key-class-0").get_by_text("amber_cup")
+    expect(name).to_be_visible(timeout=300_000)  # they are drawn first
+    picture = page.get_by_role("img", name="Pictures of amber_cup.")
+    assert name.evaluate("text => parseFloat(getComputedStyle(text).fontSize)") >= 14
+    above, below = name.bounding_box(), picture.bounding_box()
+    assert above
+    assert below
+    assert above["y"] + above["height"] <= below["y"] < above["y"] + above["height"] + 40
+    assert below["height"] >= 80
+    assert below["width"] / below["height"] == pytest.approx(690 / 168, rel=0.02)  # four whole pictures

@@ -84,6 +84,19 @@ def test_data_tells_counts_and_shows_pictures(open_page: Open, draft: Path) -> N
     assert not app.button(key="primary").disabled
 
 
+def test_data_shows_each_class_in_a_row_with_its_name_as_text(open_page: Open, draft: Path, tmp_path: Path) -> None:
+    app = open_page("data")
+    names = [each.value for each in app.markdown if ":small[:gray[8]]" in each.value]
+    assert names == [f"class\\_{number}  :small[:gray[8]]" for number in range(3)]
+    rows = [each.proto for each in app.get("image")]
+    assert [each.imgs[0].alt for each in rows[:3]] == [f"Pictures of class_{number}." for number in range(3)]
+    app.selectbox(key="sheet-class").set_value("class_1").run()
+    assert [each.proto.imgs[0].alt for each in app.get("image")] == ["Pictures of class_1, page 1 of 1."]
+    paint(tmp_path / "many", per_class=2, classes=30)
+    recipes.load(draft).with_value("data.source.path", str(tmp_path / "many")).save(draft)
+    assert len(open_page("data").get("image")) == 12, "more are leafed through"
+
+
 def test_data_says_what_is_wrong_with_a_folder(open_page: Open, draft: Path, tmp_path: Path) -> None:
     app = open_page("data")
     app.text_input(key="field:data.source.path").set_value(str(tmp_path / "gone")).run()

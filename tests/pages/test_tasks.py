@@ -59,6 +59,19 @@ def test_another_kind_of_label_of_a_source_that_another_tab_has_replaced_does_no
     assert recipes.load(draft) == tiny
 
 
+@pytest.mark.parametrize(
+    ("task", "labels", "words"), [("multi_label", "tags", "big, odd"), ("regression", "age", "age 1")]
+)
+def test_tags_and_numbers_stand_below_their_pictures_as_text(
+    open_page: Open, draft: Path, task: str, labels: str, words: str
+) -> None:
+    made = recipes.load(draft).with_value("data.source.labels", labels).with_value("data.source.task", task)
+    made.save(draft)
+    [shown] = [each.proto for each in open_page("data").get("image")]
+    assert len(shown.imgs) == 12
+    assert shown.imgs[1].caption == shown.imgs[1].alt == words
+
+
 def test_numbers_show_their_spread(open_page: Open, draft: Path) -> None:
     made = recipes.load(draft).with_value("data.source.task", "regression").with_value("data.source.labels", "age")
     made.with_value("training.loss", {"kind": "smooth_l1"}).save(draft)

@@ -18,25 +18,25 @@ MARKS = {
     "ask": ":red[:material/report:]",
     "error": ":red[:material/error:]",
 }
-Picture = Callable[[tuple[int, ...]], bytes]
-"""The images of these indices as one picture."""
+Show = Callable[[tuple[int, ...]], None]
+"""Shows the images of these indices."""
 
 
-def checks(findings: Iterable[Finding], picture: Picture | None = None, key: str = "checks") -> None:
-    """A card with a row for each finding; nothing where there is none. `picture` shows the images it is about."""
+def checks(findings: Iterable[Finding], show: Show | None = None, key: str = "checks") -> None:
+    """A card with a row for each finding; nothing where there is none. `show` shows the images it is about."""
     rows = list(findings)
     if not rows:
         return
     with st.container(border=True, gap="xsmall", key=key):
         for number, finding in enumerate(rows):
             words = f"{MARKS[finding.level]} **{plain(finding.title)}**  {plain(finding.text)}"
-            pictured = bool(finding.images and picture)
+            pictured = bool(finding.images and show)
             with st.container(
                 horizontal=not pictured, vertical_alignment="center", horizontal_alignment="distribute", gap="small"
             ):
                 st.markdown(words, width="stretch")
-                if finding.images and picture:
-                    st.image(picture(finding.images), width="stretch", alt=finding.title)
+                if finding.images and show:
+                    show(finding.images)
                 with st.container(horizontal=True, width="stretch" if pictured else "content"):
                     shell.mends(finding.mends, f"{key}-mend-{number}")
 

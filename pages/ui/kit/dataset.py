@@ -98,6 +98,15 @@ def contact_sheet(
     return sheet.jpeg(sheet.grid(tiles, columns, side=side, background=background, captions=captions))
 
 
+@lru_cache(maxsize=16)
+def tiles(
+    paths: tuple[Path, ...], side: int, background: sheet.Colour, channels: int = 3, depth: Depth | None = None
+) -> tuple[bytes, ...]:
+    """Each picture by itself as JPEG bytes, as the model's reader sees it."""
+    pictures = sheet.thumbnails(paths, side, channels, depth)
+    return tuple(sheet.jpeg(sheet.grid([each], 1, side=side, background=background)) for each in pictures)
+
+
 def thumbnail(path: Path, side: int, square: bool = True) -> bytes | None:
     """One picture as JPEG bytes, its short side so many px, or its middle as a square; None where it cannot be read."""
     return _thumbnail(path, side, square, stamp(path))

@@ -17,6 +17,7 @@ EVENTS = "events"
 APART = 60  # events closer to each other than this part of the axis share a mark
 WORD = 0.11  # of a narrow chart's width: the room that a phase's number takes
 TOLD, WRAPPED = 160, 48  # letters of an event that are told, and in a line
+STRIPE = 16  # px, of one line among several upon each other
 RED, GREEN = "#D6455D", "#3E9B6E"
 MARKS = {  # events that are marked, with their colours
     "paused": GREY,
@@ -83,6 +84,14 @@ def line(
     }
     # Half the room of what numpy computes with, and more digits than a chart has pixels.
     figure.add_trace(go.Scatter(x=_compact(across[chosen]), y=up[chosen].astype(np.float32), **options))
+
+
+def stripe(place: int, lines: int) -> str:
+    """The dash of one of so many lines upon each other, drawn one over the other: each shows for as long as the others.
+
+    The lowest is whole, and each above it leaves gaps for those below.
+    """
+    return f"{(lines - place) * STRIPE}px,{place * STRIPE}px" if place else "solid"
 
 
 def _compact(x: np.ndarray) -> np.ndarray:

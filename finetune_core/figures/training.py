@@ -11,8 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from finetune_core.figures.colours import EMBER, GREY, ICE, faded, group_colours
-from finetune_core.figures.series import Record, by_group, column
-from finetune_core.figures.style import canvas, healthy, line, marks, phases, pinned, span, waiting
+from finetune_core.figures.series import Record, by_group, column, upon_each_other
+from finetune_core.figures.style import canvas, healthy, line, marks, phases, pinned, span, stripe, waiting
 from finetune_core.parts.tasks import Score
 from finetune_core.runs.telling.history import History
 from finetune_core.runs.telling.lines import Line
@@ -116,8 +116,9 @@ def planned_rates(
     planned = _planned(plan)
     painted = colours or group_colours(list(planned))
     thawed = _thawed(planned)
-    for name, each in thawed.items():
-        line(figure, each.x, each.y, name, painted[name], RATE, each.y, line={"width": 2.5})
+    for name, dash in _dashes(thawed).items():
+        each = thawed[name]
+        line(figure, each.x, each.y, name, painted[name], RATE, each.y, line={"width": 2.5, "dash": dash})
     _rate_axis(figure, thawed.items())
     _frame(figure, Axis(_length(plan), starts), "nothing is thawed")
     return figure
@@ -129,10 +130,12 @@ def rates(history: History, plan: Sequence[Record] = (), axis: Axis = Axis()) ->
     planned, logged = _planned(plan), history.of("lr")
     painted = group_colours(list(planned | logged))
     planned, logged = _thawed(planned), _thawed(logged)
-    for name, each in planned.items():
-        line(figure, each.x, each.y, f"{name}, planned", faded(painted[name], 0.35), None, showlegend=False)
-    for name, each in logged.items():
-        line(figure, each.x, each.y, name, painted[name], LIVE_RATE, line={"width": 2.5})
+    for name, dash in _dashes(planned).items():
+        each, colour = planned[name], faded(painted[name], 0.35)
+        line(figure, each.x, each.y, f"{name}, planned", colour, None, line={"dash": dash}, showlegend=False)
+    for name, dash in _dashes(logged).items():
+        each = logged[name]
+        line(figure, each.x, each.y, name, painted[name], LIVE_RATE, line={"width": 2.5, "dash": dash})
     _rate_axis(figure, [*planned.items(), *logged.items()])
     _frame(figure, axis, "after the first step")
     return figure
@@ -197,6 +200,11 @@ def _thawed(lines: Mapping[Name, Line]) -> dict[Name, Line]:
     """Groups whose value is above zero at some step; zero elsewhere (frozen) becomes a gap."""
     positive = {name: Line(each.x, np.where(each.y > 0, each.y, np.nan)) for name, each in lines.items()}
     return {name: each for name, each in positive.items() if np.isfinite(each.y).any()}
+
+
+def _dashes(lines: Mapping[str, Line]) -> dict[str, str]:
+    """How each is dashed, so that those which lie upon each other can all be seen."""
+    return {name: stripe(*place) for name, place in upon_each_other(lines).items()}
 
 
 def _rate_axis(figure: go.Figure, thawed: Iterable[tuple[str, Line]]) -> None:

@@ -1,11 +1,16 @@
 """Charts in a real browser: new points arrive in place, zoom stays, a click on the finder's curve takes the rate."""
 
 from collections.abc import Iterator
+from io import BytesIO
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from finetune_core.figures import group_colours
+from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
 from finetune_core.records import Event, Find, Step, Suggestions
 from finetune_core.runs import store
@@ -150,3 +155,18 @@ def test_a_click_on_the_curve_takes_its_rate(studio, tab):
     rate = float(field.input_value())
     assert 5e-4 < rate < 2e-3
     expect(tab.locator(".st-key-strip")).to_contain_text(f"rate {rate:.2g}")
+
+
+def test_groups_of_one_rate_both_show_their_colours(studio, tab: Page) -> None:
+    """The default recipe's layer3 and layer4 learn at the same rate: either colour is there, and as much of both."""
+    tab.goto(f"{studio.url}/train")
+    plot = tab.locator(".js-plotly-plot .cartesianlayer").first
+    expect(plot).to_be_visible(timeout=300_000)
+    tab.locator(AT_REST).wait_for()
+    colours = group_colours(catalogue.layer_names(Recipe().model))
+    with Image.open(BytesIO(plot.screenshot())) as shot:
+        pixels = np.asarray(shot.convert("RGB")).astype(int)
+    seen = {name: [int(colours[name][at : at + 2], 16) for at in (1, 3, 5)] for name in ("layer3", "layer4")}
+    third, fourth = ((abs(pixels - colour).max(-1) < 8).sum() for colour in seen.values())
+    assert min(third, fourth) > 100
+    assert 0.5 < third / fourth < 2

@@ -205,6 +205,28 @@ def test_groups_have_one_colour_in_every_chart():
         assert traces(figure)["layer2"].line.color == colours["layer2"]
 
 
+def striped(figure):
+    return [trace.line.dash for trace in figure.data]
+
+
+def test_rates_upon_each_other_are_all_to_be_seen():
+    """Where the upper line has a gap the lower one shows: of three, each for a third of the way."""
+    assert striped(figures.planned_rates(plan())) == ["solid", "16px,16px"]
+    assert striped(figures.planned_rates(plan(ratio=2))) == ["solid", "solid"]
+    rows = [{"step": n, "lr": dict.fromkeys(GROUPS, 1e-3 * (n + 1)) | {"stem": 1.0}} for n in range(40)]
+    assert striped(figures.planned_rates(rows)) == ["solid", "solid", "32px,16px", "16px,32px"]
+    assert striped(figures.rates(told(records(20)), plan())) == ["solid", "16px,16px"] * 2
+
+
+def test_rates_that_part_in_a_later_phase_lay_upon_each_other_and_a_crossing_is_none():
+    parting = [{"step": n, "lr": {"layer2": 1e-3, "head": 1e-3 if n < 20 else 1e-2}} for n in range(200)]
+    assert striped(figures.planned_rates(parting)) == ["solid", "16px,16px"]
+    crossing = [{"step": n, "lr": {"layer2": 1e-3 * (n + 1), "head": 1e-3 * (200 - n)}} for n in range(200)]
+    assert striped(figures.planned_rates(crossing)) == ["solid", "solid"]
+    alone = [{"step": n, "lr": {"layer2": 1e-3 * (n < 100), "head": 1e-3 * (n >= 100)}} for n in range(200)]
+    assert striped(figures.planned_rates(alone)) == ["solid", "solid"]
+
+
 def test_rates_far_apart_get_a_logarithmic_axis():
     assert figures.planned_rates(plan(ratio=1)).layout.yaxis.type is None
     assert figures.planned_rates(plan(ratio=10)).layout.yaxis.type == "log"

@@ -111,7 +111,8 @@ def groups(options: Options) -> None:
         given, found = _advised(recipe, options.likeness)
         print(*filter(None, (given.text, found.reason)), sep="\n", file=sys.stderr)
         if given.preset:
-            take = f"phases {shlex.quote(options.recipe)} --thaw {given.preset} --out FILE"
+            named = shlex.join(["--run", options.run] if options.run else [options.recipe])
+            take = f"phases {named} --thaw {given.preset} --out FILE"
             print(f"To take it: python -m finetune_core {take}", file=sys.stderr)
 
 

@@ -42,7 +42,8 @@ class Commands:
         help = "folder in which runs, draft and cache are kept (or $THAW_WORKSPACE)"
         one.add_argument("--workspace", metavar="DIR", help=help)
         if "recipe" in shared:
-            one.add_argument("recipe", metavar="RECIPE", help="a recipe file, as written by init")
+            one.add_argument("recipe", metavar="RECIPE", nargs="?", help="a recipe file, as written by init")
+            one.add_argument("--run", metavar="RUN", help="take the recipe of this run, instead of a file's")
         if {"recipe", "set"} & {*shared}:
             help = "change one value, by dotted path"
             one.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=help)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Any
 
@@ -13,7 +14,7 @@ from finetune_core.export.formats import FORMATS
 from finetune_core.parts import FAMILIES, Part
 from finetune_core.recipe import Recipe
 from finetune_core.records import Report
-from finetune_core.runs import launch, store
+from finetune_core.runs import store
 from finetune_core.wording import megabytes, shown
 
 
@@ -56,7 +57,7 @@ def init(options: Options) -> None:
             f"{path} exists already.", "It would be overwritten.", "Choose another name or remove it first."
         )
     write(path, Recipe().to_yaml())
-    print(f"Wrote {path}. Train it with: {launch.command(path)}")
+    print(f"Wrote {path}. Train it with: python -m finetune_core train {shlex.quote(str(path))}")
 
 
 def parts(options: Options) -> None:

@@ -25,11 +25,20 @@ from finetune_core.wording import shown
 
 def read_recipe(options: Options) -> Recipe:
     """The recipe that was named, with the weights and values that the command changes."""
-    recipe = load(places.expanded(options.recipe))
+    recipe = _named(options)
     if start := vars(options).get("from"):
         file = store.checkpoint(start, options.runs)
         recipe = recipe.with_value("model.backbone.weights", {"kind": "checkpoint", "path": str(file)})
     return changed(recipe, options.set)
+
+
+def _named(options: Options) -> Recipe:
+    """The recipe of a file or, as changes on the way have left it, of a run."""
+    run, hint = vars(options).get("run"), "Name a file, as written by init, or a run with --run."
+    if bool(run) == bool(options.recipe):
+        what = "Two recipes were named." if run else "No recipe was named."
+        raise UserError(what, hint=hint)
+    return store.open_run(run, vars(options).get("runs")).recipe_at() if run else load(places.expanded(options.recipe))
 
 
 def changed(recipe: Recipe, pairs: Sequence[str]) -> Recipe:

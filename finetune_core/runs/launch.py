@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -179,9 +180,33 @@ def resume(run: Run, begin: Callable[[Run], None] = start) -> None:
     begin(run)
 
 
-def command(recipe: Path | str = "recipe.yaml") -> str:
-    """The command that trains a recipe from a shell, as shown to people."""
-    return f"python -m finetune_core train {shlex.quote(str(recipe))}"
+def command(*words: str | Path) -> str:
+    """A command of Thaw's as a page shows it: pasted into a terminal in the project's folder, it does what it says.
+
+    It names the interpreter that this process runs on, and the folder of runs where that is not the project's own.
+    """
+    typed = [_python(), "-m", "finetune_core", *map(str, words), *_elsewhere()]
+    return subprocess.list2cmdline(typed) if os.name == "nt" else shlex.join(typed)
+
+
+def near(path: Path) -> Path:
+    """A path as it is called from the project's folder."""
+    return path.relative_to(places.ROOT) if path.is_relative_to(places.ROOT) else path
+
+
+def _python() -> str:
+    """Plain `python` where this environment is active, else the path of the interpreter."""
+    here, found = Path(sys.executable), shutil.which("python")
+    return "python" if found and Path(found).absolute().parent == here.parent else str(near(here))
+
+
+def _elsewhere() -> list[str]:
+    runs = places.runs_place()
+    if runs.folder == places.ROOT / "runs":
+        return []
+    if runs.variable == places.WORKSPACE:
+        return ["--workspace", str(runs.folder.parent)]
+    return ["--runs", str(runs.folder)]
 
 
 def _reap() -> None:

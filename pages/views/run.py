@@ -21,6 +21,7 @@ from finetune_core.runs import launch, store
 from finetune_core.runs.shelf import naming as named
 from finetune_core.runs.store import Run, Status
 from finetune_core.runs.telling.history import History
+from finetune_core.runs.waiting import engines
 from finetune_core.wording import count, file_name, megabytes
 from pages.ui.kit import live, naming, path, scripts, shell, state, warm
 from pages.ui.kit.badge import duration, status_words
@@ -33,9 +34,11 @@ from pages.ui.run import (
     cockpit,
     experimenting,
     further,
+    placing,
     queueing,
     sweeping,
     testing,
+    tracking,
     viewing,
 )
 from pages.ui.run.board import board
@@ -54,7 +57,7 @@ TABS = (
     "Take away",
     "Checkpoints",
     "Recipe",
-    "Command",
+    "Code",
     "Log",
 )
 
@@ -167,7 +170,7 @@ def _body(run: Run, recipe: Recipe) -> None:
         lambda: take_away(run),
         lambda: branching.checkpoints(run),
         lambda: _recipe(run),
-        lambda: _command(run),
+        lambda: _code(run, recipe),
         lambda: _log(run),
     )
     for tab, draw in zip(tabs, parts, strict=True):
@@ -318,19 +321,30 @@ def _notes(history: History) -> None:
 def _recipe(run: Run) -> None:
     recipe = run.recipe_at()
     _changed(run)
-    if st.button("Use this recipe", icon=":material/edit:", help="Makes it your draft."):
-        state.take(recipe)
-        shell.go(path.PAGES["train"])
+    with st.container(horizontal=True):
+        if st.button("Use this recipe", icon=":material/edit:", help="Makes it your draft."):
+            state.take(recipe)
+            shell.go(path.PAGES["train"])
+        file, icon = f"{file_name(recipe.name)}.yaml", ":material/download:"
+        st.download_button(file, recipe.to_yaml, file, icon=icon, on_click="ignore", key="recipe-file")
     st.code(recipe.to_yaml(), language="yaml")
 
 
-def _command(run: Run) -> None:
-    recipe = run.recipe_at()
-    file = f"{file_name(recipe.name)}.yaml"
+def _code(run: Run, recipe: Recipe) -> None:
+    """The run as a command, and as the PyTorch that it is."""
+    changes = live.changes(run)
     _changed(run)
-    st.caption(f"With the recipe in a file, {'such a' if live.changes(run) else 'the same'} run starts from a shell:")
-    st.code(launch.command(file), language="bash")
-    st.download_button(file, recipe.to_yaml, file, icon=":material/download:", on_click="ignore", key="command-recipe")
+    st.caption(f"In a terminal, in the project's folder, this starts {'such a' if changes else 'the same'} run:")
+    where, trackers = placing.words(engines.of(run)), tracking.words(run.job)
+    st.code(launch.command("train", "--run", run.id, *where, *trackers), language="bash", wrap_lines=True)
+    st.caption("And this is what it does, in plain PyTorch. The file also heeds what is special about the images.")
+    try:
+        st.code(scripts.shown(recipe, changes), language="python", height=640)
+    except UserError as error:
+        shell.error_card(error)
+        return
+    write, icon = partial(scripts.whole, recipe, changes), ":material/download:"
+    st.download_button("train.py", write, "train.py", icon=icon, on_click="ignore", key="script-file")
 
 
 def _changed(run: Run) -> None:

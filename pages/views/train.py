@@ -54,8 +54,9 @@ def show(recipe: Recipe) -> None:
         st.markdown("**Checks**")
         checks(found)
     with right:
-        st.markdown("**The same from a shell**")
-        st.code(launch.command(), language="bash")
+        st.markdown("**The same from a terminal**")
+        st.caption("In the project's folder; it trains the draft as it is saved now.")
+        st.code(_command(), language="bash", wrap_lines=True)
         with st.container(horizontal=True):
             _downloads(recipe, bool(broken))
     shell.code(lambda: script.train(recipe, scripts.facts(recipe)))
@@ -102,6 +103,12 @@ def _ask(asks: list[Finding], label: str, go_on: Callable[[], None]) -> None:
         if shell.start(st.container(width="content"), label, key="asked-anyway", kind="secondary"):
             go_on()
             st.rerun()
+
+
+def _command() -> str:
+    """What does the same from a terminal, with the draft as it is saved."""
+    where, trackers = placing.words(placing.chosen()), tracking.words(tracking.chosen())
+    return launch.command("train", launch.near(state.saved_draft()), *where, *trackers)
 
 
 def _downloads(recipe: Recipe, broken: bool) -> None:

@@ -13,7 +13,7 @@ from tests.pages.test_hostile import NAME, STATES, hostile_run, photos, recipe  
 PAGES = ("", "data", "layers", "rate", "train", "runs")
 # A written address becomes a link of the browser's making: that is as harmless as it looks
 DISGUISED = "found => found.filter(each => each.textContent !== each.href).map(each => each.outerHTML)"
-TABS = ("Charts", "Scores", "Recipe", "Command", "Log")
+TABS = ("Charts", "Scores", "Recipe", "Code", "Log")
 
 
 @pytest.mark.e2e

@@ -27,7 +27,7 @@ LESSON = Momentum()
 HEADING = 36  # px, of a table
 GROUPS = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 RATE = "phases.0.learning_rate"
-TABS = ("Guesses", "Scores", "Mistakes", "Try an image", "Take away", "Checkpoints", "Recipe", "Command", "Log")
+TABS = ("Guesses", "Scores", "Mistakes", "Try an image", "Take away", "Checkpoints", "Recipe", "Code", "Log")
 
 
 @dataclass(frozen=True)

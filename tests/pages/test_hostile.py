@@ -43,7 +43,7 @@ AS_IT_STANDS = {
     "text_area": {"default", "value"},
     "selectbox": {"options", "raw_value"},
     "multiselect": {"options", "raw_values"},
-    "imgs": {"alt", "url"},
+    "image": {"alt", "url"},
     "plotly_chart": {"alt"},  # for its spec see `unsafe`
     "arrow_data_frame": {"data", "columns", "alt"},
     "download_button": {"url"},
@@ -159,7 +159,7 @@ def test_a_draft_and_runs_of_strangers_are_drawn_as_words(recipe: Recipe, page: 
 
 
 @pytest.mark.parametrize("status", STATES, ids=lambda status: "-".join(map(str, status.values()))[:20])
-@pytest.mark.parametrize("tab", ["Charts", "Scores", "Recipe", "Command", "Log"])
+@pytest.mark.parametrize("tab", ["Charts", "Scores", "Recipe", "Code", "Log"])
 def test_a_run_of_a_stranger_is_drawn_as_words(recipe: Recipe, status: dict[str, Any], tab: str) -> None:
     run = hostile_run(recipe, **status)
     if status["state"] == "preparing":

@@ -17,6 +17,7 @@ from finetune_core import machine, places
 from finetune_core.parts import Progress
 from finetune_core.parts.tasks import single_label
 from finetune_core.recipe import Phase, Recipe, load, plan
+from finetune_core.recipe.changes import Made
 from finetune_core.records import Epoch, Event, Find, Lap, Place, Step, Suggestions
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Race, RangeTest
@@ -252,7 +253,49 @@ def test_train_says_what_will_happen():
     app = page("train")
     said = texts(app)
     assert "150 steps: 5 epochs of 30 steps with 32 images each." in said
-    assert launch.command() in said
+
+
+def typed(command: str, runs: Path) -> store.Run:
+    """The run of a command that was pasted into a terminal in the project's folder, which knows nothing of `runs`."""
+    before = {run.id for run in store.every_run()}
+    told = {name: value for name, value in os.environ.items() if name not in (places.RUNS, places.WORKSPACE)}
+    done = subprocess.run(command, shell=True, cwd=places.ROOT, env=told, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    [made] = [run for run in store.every_run() if run.id not in before]
+    assert made.path.parent == runs
+    assert made.status.state == "finished"
+    return made
+
+
+def test_shown_commands_work_as_shown(tiny: Recipe, tmp_path: Path):
+    saved(tiny)
+    app = page("train")
+    first = typed(app.code[0].value, places.runs_dir())
+    assert first.recipe == tiny
+    first.keep_change(Made(step=1, phase=0, values={"learning_rate": 0.004}).saved())
+    app = page("run", run=first.id, tab="Code")
+    assert not app.exception
+    again = typed(app.code[0].value, places.runs_dir())
+    assert again.recipe == first.recipe_at() != tiny
+    assert "lr" in app.code[1].value
+    compile(app.code[1].value, "train.py", "exec")
+
+
+def test_a_draft_that_was_never_changed_is_saved_for_the_command():
+    app = page("train")
+    [file] = [Path(word) for word in app.code[0].value.split() if word.endswith("draft.yaml")]
+    assert load(places.ROOT / file) == Recipe()
+
+
+def test_the_command_asks_for_another_place_and_for_trackers():
+    assert "--on" not in page("train").code[0].value
+    app = page("train")
+    app.session_state["thaw:engine"] = {"kind": "nodes", "gpus": 3, "endpoint": "node1:29500"}
+    app.session_state["thaw:trackers"] = ["wandb"]
+    app.run()
+    assert not app.exception
+    words = "--on nodes --set-on gpus=3 --set-on endpoint=node1:29500 --trackers wandb"
+    assert words in app.code[0].value
 
 
 def test_train_says_what_the_precision_does_on_this_machine(monkeypatch):

@@ -168,7 +168,7 @@ def test_a_run_that_was_changed_is_described_and_offered_as_it_ended():
     assert "changes on the way" in texts(app)
     button(app, "Use this recipe").click().run()
     assert draft() == run.recipe_at()
-    assert "such a run" in texts(page("run", run=run.id, tab="Command"))
+    assert "such a run" in texts(page("run", run=run.id, tab="Code"))
 
 
 def test_any_number_of_runs_is_laid_over_each_other():

@@ -26,6 +26,11 @@ def _facts(text: str, images: str) -> script.Facts:
     return script.Facts(pictures, script.outline(recipe, len(pictures.targets.names)))
 
 
+def shown(recipe: Recipe, changes: Sequence[Made] = ()) -> str:
+    """The whole script as a page shows it at once: nothing is drawn or downloaded, and no file looked at."""
+    return script.whole(recipe, facts(recipe), changes)
+
+
 def whole(recipe: Recipe, changes: Sequence[Made] = ()) -> str:
     """The whole script, telling of a run's changes; draws and downloads what is missing, looks at every file."""
     return script.whole(recipe, script.gather(recipe, report=silent), changes)

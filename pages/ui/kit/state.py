@@ -34,6 +34,13 @@ def draft_file() -> Path:
     return runs_dir() / "draft.yaml"
 
 
+def saved_draft() -> Path:
+    """Where the draft recipe is kept, written there now if nothing has been changed yet."""
+    if not draft_file().is_file():
+        edit(draft())
+    return draft_file()
+
+
 def draft() -> Recipe:
     """The recipe being edited; read anew only when its file has changed, for instance by another tab."""
     now = stamp(draft_file())

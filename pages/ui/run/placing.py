@@ -25,6 +25,16 @@ def here() -> bool:
     return chosen().kind == Here.kind
 
 
+def words(engine: Engine) -> list[str]:
+    """How a command asks for an engine: by what is not as it is without asking."""
+    if engine.kind == Here.kind:
+        return []
+    plain = type(engine)()
+    values = {knob.name: getattr(engine, knob.name) for knob in engine.knobs()}
+    changed = [f"{name}={value}" for name, value in values.items() if value != getattr(plain, name)]
+    return ["--on", engine.kind, *(word for each in changed for word in ("--set-on", each))]
+
+
 def field() -> None:
     """The choice of an engine, its sentence, and its knobs."""
     engine, kinds = chosen(), Engine.kinds()

@@ -14,7 +14,7 @@ import streamlit as st
 
 from finetune_core.data import cache, rows
 from finetune_core.errors import UserError
-from finetune_core.runs import store
+from finetune_core.runs import launch, store
 from finetune_core.runs.shelf import exchange, trash
 from finetune_core.runs.shelf.apart import told_apart
 from finetune_core.runs.shelf.summaries import Summary, summaries
@@ -100,7 +100,7 @@ def _note(run: str, field: str, said: Any) -> None:
 def _take_away(run: Summary, files: Run) -> None:
     help = "The whole run as one zip file: to keep, to send, to bring in elsewhere."
     if run.size > LARGEST:
-        command = f"python -m finetune_core export-run {run.id} run.zip"
+        command = launch.command("export-run", run.id, "run.zip")
         st.button(
             "Zip", icon=":material/folder_zip:", disabled=True, help=f"Too large for a browser: {shell.plain(command)}"
         )

@@ -20,6 +20,7 @@ from torchvision import models
 from finetune_core import machine, places
 from finetune_core.cli import commands, main
 from finetune_core.recipe import Recipe, load
+from finetune_core.recipe.changes import Made
 from finetune_core.runs import store
 from finetune_core.runs.jobs import Experiment, Measure
 from finetune_core.runs.work.worker import work
@@ -74,6 +75,16 @@ def test_data_counts_by_split_and_says_what_was_left_out(tmp_path: Path, tiny: R
     assert lines[3].split() == ["cat", "2", "1"]
     assert lines[-1].startswith("Left out: 1 .cr2")
     assert "cannot be read" not in "".join(lines)
+
+
+def test_a_run_lends_its_recipe(file: Path, tiny: Recipe, capsys: Capture) -> None:
+    run = store.create(tiny.with_value("phases.0.epochs", 7))
+    assert _json(capsys, "plan", "--run", run.id) == _json(capsys, "plan", file, "--set", "phases.0.epochs=7")
+    run.keep_change(Made(step=0, phase=0, values={"epochs": 2}).saved())
+    assert _json(capsys, "plan", "--run", run.path) == _json(capsys, "plan", file, "--set", "phases.0.epochs=2")
+    assert "No recipe was named" in _mistake(capsys, "plan")
+    assert "Two recipes were named" in _mistake(capsys, "plan", file, "--run", run.id)
+    assert "no run" in _mistake(capsys, "train", "--run", "gone")
 
 
 def test_train_show_predict_and_plan_agree(file: Path, images: Path, capsys: Capture) -> None:

@@ -124,14 +124,19 @@ def answers(recipe: Recipe) -> Iterator[Finding]:
     except UserError as error:
         usual = Loss.kinds()[recipe.task.loss]
         yield unsettled("Loss", error, Mend(f"Use {usual.title}", "training.loss", {"kind": usual.kind}))
-    try:
-        recipe.training.mix.check(recipe.training.loss, recipe.task.key)
-    except UserError as error:
-        yield unsettled("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
+    yield from mixing(recipe)
     try:
         recipe.training.sampling.check(recipe.task.key)
     except UserError as error:
         yield unsettled("Sampling", error, Mend("Each image once", "training.sampling", "once"))
+
+
+def mixing(recipe: Recipe) -> Iterator[Finding]:
+    """Look at whether mixed images can be learned from; nothing to say where they can."""
+    try:
+        recipe.training.mix.check(recipe.training.loss, recipe.task.key)
+    except UserError as error:
+        yield unsettled("Mixed images", error, Mend("Mix no images", "training.mix", "none"))
 
 
 def _alike(recipe: Recipe) -> Iterator[Finding]:

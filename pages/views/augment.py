@@ -8,9 +8,11 @@ from finetune_core.errors import UserError
 from finetune_core.export import script
 from finetune_core.parts.sources.samples import Samples
 from finetune_core.recipe import Recipe, stack
+from finetune_core.runs import preflight
 from finetune_core.training import timing
 from pages.ui.data import draws, pipeline, reading, straining
 from pages.ui.kit import fields, shell, state, warm
+from pages.ui.kit.checks import checks
 from pages.ui.kit.pieces import piece
 
 IMAGES = 4  # rows in a view
@@ -61,12 +63,16 @@ def _kind() -> str:
 
 
 def pictures(samples: Samples, kind: str, epoch: int) -> tuple[int, ...]:
-    """A view as one picture, and what draws it anew; returns the images that it shows."""
+    """A view as pictures, and what draws it anew; returns the images that it shows."""
     images: tuple[int, ...] = ()
     try:
-        if view := _view(kind, samples, epoch):
+        for title, view in _views(kind, samples, epoch):
             picture = draws.picture(state.draft(), view, state.background())
-            st.image(picture, width="stretch", alt=f"{VIEWS[kind]}: images before and after augmentation.")
+            words = f"{title or VIEWS[kind]}: images before and after augmentation."
+            with st.container(gap="xxsmall"):
+                if title:
+                    st.caption(title)
+                st.image(picture, width="stretch", alt=words)
             images = view.images
     except UserError as error:
         shell.error_card(error)
@@ -89,17 +95,19 @@ def _cost(recipe: Recipe, images: tuple[int, ...]) -> str:
     return words
 
 
-def _view(kind: str, samples: Samples, epoch: int) -> draws.View | None:
+def _views(kind: str, samples: Samples, epoch: int) -> list[tuple[str, draws.View]]:
+    """What is drawn, each with its title: of one at a time a row for each transform."""
     augment = state.draft().augment
     images = draws.examples(samples, IMAGES, state.value("augment-turn", 0))
-    if kind == "single" and not stack.working(augment):
-        st.info("No transform is on. Switch one on or add one to see what it does alone.")
-        return None
+    if kind == "single":
+        titles, working = stack.titles(augment), stack.working(augment)
+        if not working:
+            st.info("No transform is on. Switch one on or add one to see what it does alone.")
+        return [(titles[place], draws.View(kind, images, epoch, place)) for place in working]
     if kind == "ladder" and not augment:
         st.info("There is no transform. Add one to see it from doing nothing to its end.")
-        return None
-    position = _climbed() if kind == "ladder" else 0
-    return draws.View(kind, images, epoch, position)
+        return []
+    return [("", draws.View(kind, images, epoch, _climbed() if kind == "ladder" else 0))]
 
 
 def _climbed() -> int:
@@ -158,10 +166,12 @@ def mixtures(samples: Samples) -> None:
     if not recipe.training.mix.ways:
         st.caption("Images are learned from one at a time. Mix them, and some of yours show here what that does.")
         return
+    if unsettled := list(preflight.mixing(recipe)):
+        checks(unsettled, key="mixing")
+        return
     st.caption("Left two of your images, then mixes of them: the label is shared as the picture is.")
     view = draws.View("mixed", draws.examples(samples, IMAGES, state.value("augment-turn", 0)), _epoch())
     try:
-        recipe.training.mix.check(recipe.training.loss, samples.task)
         picture = draws.picture(recipe, view, state.background())
         st.image(picture, width="stretch", alt="Two images a row, and both mixed in different shares.")
     except UserError as error:

@@ -148,6 +148,14 @@ def test_every_view_draws_with_none_one_and_two_of_a_kind(opened: Opened, kind: 
     assert app.get("image")
 
 
+def test_one_at_a_time_names_each_row_as_text(opened: Opened) -> None:
+    app = view(opened(WEAK, Rotation(active=False), STRONG, RandomResizedCrop()), "single")
+    rows = [each.proto.imgs[0].alt.partition(":")[0] for each in app.get("image")]
+    assert rows == ["Random crop", "Light and colour", "Light and colour 2"]
+    captions = [each.value for each in app.caption]
+    assert [each for each in captions if each in rows] == rows
+
+
 def test_the_ladder_follows_its_transform(opened: Opened) -> None:
     app = view(opened(HorizontalFlip(), WEAK, STRONG), "ladder")
     app.selectbox(key="ladder-of").set_value("#2").run()

@@ -168,8 +168,12 @@ def test_augment_mixes_images_and_says_where_that_does_not_fit(open_page: Open, 
     assert "mix = v2.MixUp(alpha=0.4, num_classes=3)" in _code(app)
     recipes.load(draft).with_value("training.loss", {"kind": "triplet"}).save(draft)
     app = open_page("augment")
-    assert "Triplet does not fit mixed images" in _texts(app)
+    [told] = [each.value for each in app.markdown if "Triplet does not fit mixed images" in each.value]
+    assert told.startswith(":blue["), "a choice is no mistake"
     assert len(app.get("image")) == before
+    next(each for each in app.button if each.label == "Mix no images").click().run()
+    assert recipes.load(draft).training.mix.kind == "none"
+    assert "does not fit" not in _texts(app)
 
 
 def test_layers_thaw_by_toggle_preset_and_rate(open_page: Open, draft: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from finetune_core.data import sheet
 from finetune_core.parts.numbers import written
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.recipe import Recipe, stack
+from finetune_core.recipe import Recipe
 from pages.ui.kit import dataset
 
 SIDE = 168  # px of one tile
@@ -26,7 +26,7 @@ _lock = threading.Lock()  # a draw borrows torch's global generator
 
 @dataclass(frozen=True)
 class View:
-    """What to draw: `kind` is "together", "single", "ladder" (of transform number `position`) or "mixed"."""
+    """What to draw: `kind` is "together", "single" or "ladder" (of transform number `position`), or "mixed"."""
 
     kind: str
     images: tuple[int, ...]
@@ -81,10 +81,8 @@ def rows(recipe: Recipe, view: View) -> tuple[list[list[Image.Image]], list[str]
     if view.kind == "together":
         return preview(recipe, view.images, draws, view.epoch, samples), ["original"]
     if view.kind == "single":
-        order, titles = stack.working(recipe.augment), stack.titles(recipe.augment)
-        alone = [recipe.replace(augment=(recipe.augment[place],)) for place in order]
-        tiles = [preview(each, view.images[:1], draws, view.epoch, samples)[0] for each in alone]
-        return tiles, [caption for place in order for caption in (titles[place], *[""] * draws)]
+        alone = recipe.replace(augment=(recipe.augment[view.position],))
+        return preview(alone, view.images[:1], draws, view.epoch, samples), []
     if view.kind == "mixed":
         return _mixed(recipe, view, samples)
     rungs = [ladder(recipe, image, view.position, COLUMNS, view.epoch, samples) for image in view.images]

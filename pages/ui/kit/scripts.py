@@ -15,12 +15,13 @@ from pages.ui.kit import dataset, warm
 def facts(recipe: Recipe) -> script.Facts:
     """The images as far as they are known, and the network without its weights; waits for PyTorch."""
     warm.wait()
-    return _facts(recipe.to_yaml(), dataset.key(recipe.data.source))
+    source = recipe.data.source
+    return _facts(recipe.to_yaml(), f"{dataset.key(source)}{dataset.known(source)}")
 
 
 @lru_cache(maxsize=8)
 def _facts(text: str, images: str) -> script.Facts:
-    """Of a recipe as YAML; `images` changes with the files that it speaks of."""
+    """Of a recipe as YAML; `images` changes with the files that it speaks of, and once they are there."""
     recipe = loads(text)
     pictures = script.look(recipe, recipe.data.source.expected())
     return script.Facts(pictures, script.outline(recipe, len(pictures.targets.names)))

@@ -153,6 +153,11 @@ def test_blooms_is_drawn_into_the_cache_and_listed(tmp_path: Path, monkeypatch: 
     assert drawn == [tmp_path / "cache" / "blooms-v1"]
 
 
+def test_blooms_leads_to_its_files_once_they_are_there(blooms: None) -> None:
+    assert Blooms().expected() == Blooms().samples()
+    assert all(path.is_file() for path in Blooms().expected().paths)
+
+
 def test_blooms_without_a_place_to_draw_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("THAW_CACHE", str(tmp_path / "file"))

@@ -338,13 +338,12 @@ def _code(run: Run, recipe: Recipe) -> None:
     where, trackers = placing.words(engines.of(run)), tracking.words(run.job)
     st.code(launch.command("train", "--run", run.id, *where, *trackers), language="bash", wrap_lines=True)
     st.caption("And this is what it does, in plain PyTorch. The file also heeds what is special about the images.")
-    try:
-        st.code(scripts.shown(recipe, changes), language="python", height=640)
-    except UserError as error:
-        shell.error_card(error)
-        return
     write, icon = partial(scripts.whole, recipe, changes), ":material/download:"
     st.download_button("train.py", write, "train.py", icon=icon, on_click="ignore", key="script-file")
+    try:
+        st.code(scripts.shown(recipe, changes), language="python", wrap_lines=True)
+    except UserError as error:
+        shell.error_card(error)
 
 
 def _changed(run: Run) -> None:

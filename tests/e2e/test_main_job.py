@@ -75,7 +75,7 @@ def test_every_page_on_the_way(studio: Studio, page: Page, shoot) -> None:
     shoot(page, "data")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Augment")
-    page.get_by_role("button", name="Redraw").wait_for(timeout=2 * MINUTES)
+    page.get_by_role("button", name="Draw anew").wait_for(timeout=2 * MINUTES)
     expect(page.get_by_role("img").first).to_be_visible(timeout=2 * MINUTES)
     shoot(page, "augment")
     page.get_by_role("button", name="Next").click()

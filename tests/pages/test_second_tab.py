@@ -43,6 +43,14 @@ def test_the_tab_that_changed_it_starts_at_once(open_page: Open, tiny: Recipe, s
     assert [run.recipe.phases[0].epochs for run in started] == [7]
 
 
+def test_a_draft_that_another_tab_saves_as_it_was_has_not_changed(open_page: Open) -> None:
+    app = open_page("layers")
+    open_page("train")  # whose command speaks of the draft's file
+    assert draft() == Recipe()
+    app.button(key="primary").click().run()
+    assert app.title[0].value == "Learning rate"
+
+
 def test_an_edit_and_a_start_in_one_breath_in_the_old_tab_start_nothing(
     open_page: Open, tiny: Recipe, started: list[store.Run]
 ) -> None:

@@ -12,6 +12,8 @@ function arrow(name, step) {
 
 function follow({ name, step }) {
   const end = performance.now() + SETTLED;
+  let busy = false; // with something else: what they touch or type into is not taken from them
+  const elsewhere = ({ type }) => (busy ||= type === "pointerdown" || document.activeElement !== document.body);
   const look = () => {
     const button = arrow(name, step);
     const lost = document.activeElement === document.body;
@@ -19,8 +21,10 @@ function follow({ name, step }) {
       if (lost) button.focus({ preventScroll: true });
       button.closest('[class*="st-key-line-"]').scrollIntoView({ block: "nearest" });
     }
-    if (performance.now() < end) requestAnimationFrame(look);
+    if (!busy && performance.now() < end) requestAnimationFrame(look);
+    else for (const type of ["pointerdown", "keydown"]) document.removeEventListener(type, elsewhere, true);
   };
+  for (const type of ["pointerdown", "keydown"]) document.addEventListener(type, elsewhere, true);
   look();
 }
 

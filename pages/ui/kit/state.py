@@ -61,7 +61,10 @@ def look() -> bool:
 def elsewhere() -> bool:
     """Whether the draft is another than the one that this tab has drawn, so that a click on it meant another."""
     now = stamp(draft_file())
-    return value(_DRAWN, now) != now
+    drawn = value(_DRAWN, now)
+    if drawn is None and now and _read() == Recipe():
+        return False  # what was drawn before there was a file has been saved as it was
+    return bool(drawn != now)
 
 
 def meant() -> bool:

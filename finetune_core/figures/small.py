@@ -10,9 +10,12 @@ SPARK = (240, 48)
 
 
 def layer_bar(share: float, thawed: bool, colour: str) -> str:
-    """A bar of `share` (0 to 1) of the full width; the small plate before it wears the group's own `colour`."""
+    """A bar of `share` (0 to 1) of its track; the small plate before it wears the group's own `colour`.
+
+    The smallest shares are drawn as a sliver of three, so that one sees that there is something.
+    """
     first, last = THAWED if thawed else FROZEN
-    length = 6 + share * (WIDTH - 26)
+    length = max(3.0, share * (WIDTH - 20))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">'
         f'<defs><linearGradient id="g"><stop offset="0" stop-color="{first}"/>'

@@ -1,6 +1,5 @@
 """Model & layers: which network, and which of its layers may change."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -52,7 +51,7 @@ def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str]) -> None:
     """A row per group, stem first: toggle, bar, size, rate."""
     names = list(counts)
     colours = figures.group_colours(names)
-    longest = math.sqrt(max(counts.values()))
+    total = sum(counts.values())
     for name in names:
         learns = name in warm
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"layer-{name}"):
@@ -60,13 +59,16 @@ def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str]) -> None:
                 _toggle(names, name, learns)
             with st.container(width=RATE):
                 _rate(names, name, learns)
-            words = f"{name}: {counts[name]} parameters, {'thawed' if learns else 'frozen'}."
-            picture = figures.layer_bar(math.sqrt(counts[name]) / longest, learns, colours[name])
+            part = counts[name] / total
+            told = f"{millions(counts[name])} · {_percent(part)}"
+            words = f"{name}: {told} of all parameters, {'thawed' if learns else 'frozen'}."
+            picture = figures.layer_bar(part, learns, colours[name])
             st.container(width="stretch").image(picture, width="stretch", alt=words)
-            st.caption(f"{millions(counts[name])} · {_percent(counts[name] / sum(counts.values()))}", width=SIZE)
+            st.caption(told, width=SIZE)
     st.caption(
-        ":blue[:material/ac_unit:] frozen  :orange[:material/local_fire_department:] thawed  ·  a bar's length is the"
-        " square root of its parameters  ·  the field is the group's peak learning rate; the others follow the head's"
+        ":blue[:material/ac_unit:] frozen  :orange[:material/local_fire_department:] thawed  ·  a bar is the group's"
+        " share of all parameters, its whole track 100 %  ·  the field is the group's peak learning rate while it is"
+        " thawed; the others follow the head's"
     )
 
 

@@ -292,11 +292,16 @@ class Evaluated(Record):
 
 @dataclass(frozen=True)
 class Timing(Record):
-    """One repetition of what is timed: `answer` (one image forward) or `step` (a training step), in seconds."""
+    """One repetition of what is timed: `answer` (one image forward), `step` (a training step) and others, in seconds.
+
+    With a `group` it is of this layer group alone; sizes and counts come as `mb`, with 0 seconds.
+    """
 
     kind: ClassVar[str] = "timing"
     what: str
     seconds: float
+    group: str = ""
+    mb: float = 0.0
 
 
 class Report(Protocol):

@@ -45,6 +45,17 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
+def lasting(seconds: float) -> str:
+    """A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`, `1 h 10 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+
+
 def few(names: Iterable[object], most: int = MOST, between: str = ", ") -> str:
     """The first of some names, each once and safe to print, and how many more there are."""
     said = list(dict.fromkeys(shown(str(name)) for name in names))

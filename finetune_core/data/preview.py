@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,12 +87,17 @@ def speed(recipe: Recipe, indices: Sequence[int], samples: Samples | None = None
     samples = samples or chosen(recipe.data)[0]
     pipeline = train_pipeline(recipe.augment, recipe.data)
     images = [as_tensor(_read(recipe.data, samples, index)) for index in indices]
-    draw(images[0], pipeline, 0, 0, 0)  # the first one takes longer
+    return pace(lambda turn, done: draw(images[done % len(images)], pipeline, recipe.training.seed, turn, done))
+
+
+def pace(work: Callable[[int, int], object]) -> float:
+    """How often a second some work is done that is told its turn and how often it was done in that."""
+    work(0, 0)  # the first one takes longer
     best = 0.0
     for turn in range(TURNS):  # whatever else is at work makes a turn slower, never quicker
         done, started = 0, time.perf_counter()
         while (took := time.perf_counter() - started) < LONG_ENOUGH:
-            draw(images[done % len(images)], pipeline, recipe.training.seed, turn, done)
+            work(turn, done)
             done += 1
         best = max(best, done / took)
     return best

@@ -30,7 +30,7 @@ from finetune_core.recipe.changes import Change, kept
 from finetune_core.recipe.names import HEAD, matching
 from finetune_core.records import Alarm, Epoch, Event, Find, Lap, Record, Trial
 from finetune_core.runs import alarms
-from finetune_core.training import timing
+from finetune_core.training import costs, timing
 from finetune_core.wording import count
 
 if TYPE_CHECKING:
@@ -515,11 +515,15 @@ class Embed(Job):
 
 
 class Measure(Job):
-    """Time the network on this machine: one image, and training steps."""
+    """Time the network on this machine: one image, training steps, and what thawing each layer group costs."""
 
     kind: ClassVar[str] = "measure"
     title: ClassVar[str] = "Measurement"
     checked: ClassVar[bool] = False  # it looks at neither images nor weights
+    only_new: bool = knob(False, "Only what is new", "Leave out what was measured on this machine before.")
+    backbones: tuple[str, ...] = knob(
+        (), "Backbones", "Instead, time one image with each of these, named as `timm/resnet18`."
+    )
 
     def prepared(self, recipe: Recipe) -> Recipe:
         """The network alone, everything thawed."""
@@ -527,14 +531,41 @@ class Measure(Job):
 
     def run(self, work: Work) -> Doing:
         """Every repetition; what was measured is remembered for this machine."""
+        return self._answers(work) if self.backbones else self._all(work)
+
+    def _answers(self, work: Work) -> Doing:
+        """One image with each of several networks, at its quickest: each has a moment only; none of them ends it."""
+        from finetune_core.training import stopwatch
+
+        work.begin("Timing backbones", len(self.backbones))
+        for number, name in enumerate(self.backbones):
+            recipe = timing.to_measure(work.recipe, refit.named(name))
+            seconds: list[float] = []
+            try:
+                for found in stopwatch.answers(recipe):
+                    seconds += (each.seconds for each in found)
+                    yield from found
+            except (
+                UserError,
+                RuntimeError,
+                ValueError,
+                AssertionError,
+            ) as error:  # images of a size that it cannot take
+                yield Event("not_timed", number, f"{name}: {error}")
+            timing.keep(recipe, timing.Latency(1e3 * min(seconds) if seconds else None))
+            work.advance(number + 1)
+
+    def _all(self, work: Work) -> Doing:
         from finetune_core.training import stopwatch
 
         rows: list[dict[str, Any]] = []
-        work.begin("Measuring", sum(stopwatch.REPEATS.values()))
-        for record in stopwatch.timings(work.recipe):
-            rows.append({"kind": record.kind, **asdict(record)})
-            work.advance(len(rows))
-            yield record
+        wanted = costs.missing(work.recipe) if self.only_new else (True, True)
+        work.begin("Measuring", stopwatch.count(*wanted))
+        for number, found in enumerate(stopwatch.timings(work.recipe, *wanted)):
+            rows += ({"kind": record.kind, **asdict(record)} for record in found)
+            work.advance(number + 1)
+            yield from found
+        costs.keep(work.recipe, costs.summary(rows))
         if measured := timing.summary(rows, work.recipe.training.batch_size):
             timing.keep(work.recipe, measured)
 

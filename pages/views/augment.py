@@ -87,7 +87,7 @@ def _cost(recipe: Recipe, images: tuple[int, ...]) -> str:
     """What the pipeline costs, beside what the network eats where that was measured; and what a crop leaves over."""
     words = f":material/speed: One core draws about {draws.speed(recipe, images):,.0f} of these images a second."
     measured = timing.known(recipe).get(timing.name(recipe.model.backbone.kind, recipe.model.backbone.architecture))
-    if measured:
+    if measured and measured.train_images_per_s:
         words += f" Training everything eats about {measured.train_images_per_s:,.0f}."
     kept = [part.kept() for part in recipe.augment if part.active]
     if share := next((each for each in kept if each < 1), None):

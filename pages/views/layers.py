@@ -14,12 +14,13 @@ from finetune_core.recipe.names import thawed
 from finetune_core.recipe.presets import all_rates, current_preset, group_scale, presets
 from finetune_core.recipe.words import millions
 from finetune_core.runs import preflight
+from finetune_core.wording import lasting
 from pages.ui.kit import dataset, fields, numbers, phasing, scripts, shell, state, timeline
 from pages.ui.kit.chart import load
 from pages.ui.kit.checks import checks
-from pages.ui.layers import advising, backbones, phase_rules, regrouping, scouting, thawing
+from pages.ui.layers import advising, backbones, costing, phase_rules, regrouping, scouting, thawing
 
-NAME, RATE, SIZE = 190, 170, 110  # px; the bar takes what is left
+NAME, RATE, SIZE = 190, 170, 130  # px; the bar takes what is left
 
 
 def preset_row(phase: Phase, names: Sequence[str]) -> None:
@@ -38,17 +39,20 @@ def preset_row(phase: Phase, names: Sequence[str]) -> None:
     st.caption(known[chosen].help if chosen else "As set below. A preset replaces it.")
 
 
-def share(counts: dict[str, int], warm: Sequence[str]) -> None:
-    """How much of the network trains."""
+def share(counts: dict[str, int], warm: Sequence[str], recipe: Recipe, phase: Phase) -> dict[str, float]:
+    """How much of the network trains, and what that costs; returns what a flip of each toggle would add, in seconds."""
     total, training = sum(counts.values()), sum(counts[name] for name in warm)
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="medium", key="share"):
         st.metric("Trains", f"{millions(training)} of {millions(total)}", width="content")
         st.metric("Share of parameters", f"{training / total:.1%}" if total else "–", width="content")
         st.metric("Layer groups", f"{len(warm)} of {len(counts)}", width="content")
+        flips = costing.figures(recipe, phase, list(counts), warm)
+    costing.panel(recipe, phase, warm)
+    return flips
 
 
-def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str]) -> None:
-    """A row per group, stem first: toggle, bar, size, rate."""
+def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str], flips: dict[str, float]) -> None:
+    """A row per group, stem first: toggle, rate, bar, size, and what a flip of the toggle changes."""
     names = list(counts)
     colours = figures.group_colours(names)
     total = sum(counts.values())
@@ -64,12 +68,19 @@ def stack(phase: Phase, counts: dict[str, int], warm: Sequence[str]) -> None:
             words = f"{name}: {told} of all parameters, {'thawed' if learns else 'frozen'}."
             picture = figures.layer_bar(part, learns, colours[name])
             st.container(width="stretch").image(picture, width="stretch", alt=words)
-            st.caption(told, width=SIZE)
+            st.caption(f"{told}  \n{_flip(flips[name], learns)}" if name in flips else told, width=SIZE)
     st.caption(
         ":blue[:material/ac_unit:] frozen  :orange[:material/local_fire_department:] thawed  ·  a bar is the group's"
         " share of all parameters, its whole track 100 %  ·  the field is the group's peak learning rate while it is"
         " thawed; the others follow the head's"
+        + ("  ·  beside it what an epoch takes more or less once its toggle is flipped" if flips else "")
     )
+
+
+def _flip(seconds: float, learns: bool) -> str:
+    """What an epoch takes more, or less, once it is thawed, or frozen."""
+    sign = "±" if abs(seconds) < 0.05 else "+" if seconds > 0 else "−"
+    return f"if {'frozen' if learns else 'thawed'}: {sign}{lasting(abs(seconds))}"
 
 
 def _percent(part: float) -> str:
@@ -136,15 +147,11 @@ def main() -> None:
     charted = scouting.panel(recipe)
     st.subheader("Layers", anchor=False)
     timeline.strip(recipe)
-    with st.container(horizontal=True, horizontal_alignment="distribute"):
-        with st.container(width="stretch"):
-            preset_row(phase, names)
-        with st.container(width="content"):
-            share(counts, warm)
+    preset_row(phase, names)
     advising.panel(recipe, phase, names)
     found = list(preflight.layers(recipe))
     checks(finding for finding in found if finding.level != "ok")
-    stack(phase, counts, warm)
+    stack(phase, counts, warm, share(counts, warm, recipe, phase))
     phase_rules.more(recipe, names)
     regrouping.more(recipe, names, outputs)
     head(recipe, features, outputs)

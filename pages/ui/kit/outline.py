@@ -28,8 +28,14 @@ def planned(recipe: Recipe) -> list[dict[str, Any]]:
     return plan.plan(recipe, group_names(recipe), epoch_steps(recipe))
 
 
-@st.cache_data(max_entries=20, ttl=60, show_spinner=False)
 def training_images(data: str) -> int:
     """How many images a run on this data (a recipe's `data` as JSON) would train on; large folders take a moment."""
+    return images(data)[0]
+
+
+@st.cache_data(max_entries=20, ttl=60, show_spinner=False)
+def images(data: str) -> tuple[int, int]:
+    """How many images a run on this data would train and be measured on."""
     wanted = Data.model_validate_json(data)
-    return len(arranged(wanted.source.expected(), wanted)[1].train)
+    parts = arranged(wanted.source.expected(), wanted)[1]
+    return len(parts.train), len(parts.valid)

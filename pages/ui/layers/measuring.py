@@ -45,6 +45,11 @@ def running(backbone: Backbone) -> Run | None:
     return None
 
 
+def several(run: Run) -> tuple[str, ...]:
+    """The networks that a measurement times one image with, where it is such a one."""
+    return getattr(run.job, "backbones", ())
+
+
 def _known(recipe: Recipe, backbone: Backbone) -> timing.Latency | None:
     return timing.known(recipe).get(timing.name(backbone.kind, backbone.architecture))
 

@@ -1,5 +1,6 @@
 """Records and values to plotly figures: pure functions, named after what they show."""
 
+from finetune_core.figures.choosing import Spot, choices
 from finetune_core.figures.colours import LINES, group_colours, warmth
 from finetune_core.figures.comparing import by_name, compared, compared_losses, guesses
 from finetune_core.figures.data import class_balance, spread
@@ -18,11 +19,13 @@ __all__ = [
     "LINES",
     "Axis",
     "Curve",
+    "Spot",
     "against",
     "alt",
     "arms",
     "by_name",
     "by_step",
+    "choices",
     "class_balance",
     "compared",
     "compared_losses",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,13 @@ GOOD_FIRST = (
 )
 QUICK, ACCURATE = ("MobileNet", "mobilenet_v3_large"), ("ConvNeXt", "convnext_small")  # torchvision's: with accuracies
 
+
+SIZES = {  # in words, from so many weights up to so many
+    "≤ 5 M": (0.0, 5e6),
+    "5–25 M": (5e6, 25e6),
+    "25–100 M": (25e6, 100e6),
+    "> 100 M": (100e6, float("inf")),
+}
 
 Counts = tuple[tuple[str, int], ...]
 """Names, each with a number of weights."""
@@ -178,14 +186,28 @@ def published(backbone: Backbone) -> Published | None:
     return Published((tags[wanted] if wanted else next(iter(tags.values()))).source)
 
 
-def search(words: str, libraries: Collection[str] = LIBRARIES) -> list[Entry]:
-    """The networks whose name or family holds every word, in any order."""
-    wanted = words.lower().split()
+def search(
+    words: str,
+    libraries: Collection[str] = LIBRARIES,
+    sizes: Collection[str] = (),
+    families: Collection[str] = (),
+) -> list[Entry]:
+    """The networks whose name or family holds every word, in any order; of these `SIZES` and families, if any."""
+    wanted, bounds = words.lower().split(), [SIZES[size] for size in sizes]
     return [
         each
         for each in entries()
-        if each.library in libraries and all(word in f"{each.architecture} {each.family}" for word in wanted)
+        if each.library in libraries
+        and all(word in f"{each.architecture} {each.family}" for word in wanted)
+        and (not bounds or any(low <= each.size < high for low, high in bounds))
+        and (not families or each.title in families)
     ]
+
+
+def families(libraries: Collection[str] = LIBRARIES) -> dict[str, int]:
+    """The families of these libraries by their titles, in alphabetic order, each with its number of networks."""
+    found = Counter(each.title for each in entries() if each.library in libraries)
+    return dict(sorted(found.items()))
 
 
 def good_first() -> list[Entry]:

@@ -130,8 +130,8 @@ def main() -> None:
         entry = catalogue.entry(backbone.kind, backbone.architecture)
     except UserError as error:
         shell.error_card(error)
-        if st.button("Choose a backbone", key="change-backbone"):
-            backbones.choose()
+        st.button("Choose a backbone", key="change-backbone", on_click=backbones.choose)
+        backbones.dialog()
         return
     outputs = dataset.class_count(recipe.data)
     features = entry.features_for(recipe.model.head)
@@ -144,6 +144,7 @@ def main() -> None:
     names, phase = list(counts), phasing.chosen()
     warm = thawed(phase.thaw, names)
     backbones.card(backbone, entry, recipe.data.image_size)
+    backbones.dialog()
     charted = scouting.panel(recipe)
     st.subheader("Layers", anchor=False)
     timeline.strip(recipe)

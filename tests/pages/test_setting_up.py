@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from finetune_core import recipe as recipes
 from finetune_core.network import catalogue
 from finetune_core.recipe import Recipe
-from pages.ui.layers import backbones
+from pages.ui.layers import picking
 from tests.conftest import paint
 
 Open = Callable[[str], AppTest]
@@ -212,8 +212,8 @@ def test_the_catalogue_is_searched(open_page: Open, draft: Path) -> None:
     assert not app.exception
     assert app.text_input(key="backbone-words")
     assert len(app.dataframe[0].value) == len(catalogue.GOOD_FIRST)
-    assert all("vit" in entry.architecture for entry in backbones.found("vit tiny", ("timm",)))
-    assert {entry.library for entry in backbones.found("resnet18", ("torchvision",))} == {"torchvision"}
+    assert all("vit" in entry.architecture for entry in picking.found(picking.Wish("vit tiny", ("timm",))))
+    assert {entry.library for entry in picking.found(picking.Wish("resnet18", ("torchvision",)))} == {"torchvision"}
 
 
 def test_another_backbone_refits_the_thawed_groups(open_page: Open, draft: Path) -> None:

@@ -59,7 +59,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     Plotly.react(box, figure.data, themed(figure.layout, parentElement), CONFIG);
     box.removeAllListeners("plotly_click");
     if (data.clickable) {
-      box.on("plotly_click", ({ points }) => setTriggerValue("picked", { x: points[0].x, y: points[0].y }));
+      box.on("plotly_click", ({ points: [{ x, y, customdata }] }) => setTriggerValue("picked", { x, y, means: customdata ?? "" }));
     }
   });
   looked.show();

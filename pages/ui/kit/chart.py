@@ -89,6 +89,11 @@ def clicked(key: str) -> tuple[float, float] | None:
     return (float(point["x"]), float(point["y"])) if point else None
 
 
+def meant(key: str) -> str:
+    """What the clicked point means, inside the same callback: its `customdata`; empty where it has none."""
+    return str(((state.value(key) or {}).get("picked") or {}).get("means", ""))
+
+
 def load() -> None:
     """Bring plotly.js to the browser; at the end of every page with charts, outside of fragments (it is 5 MB)."""
     _loader()(key="plotly-js", height=1)

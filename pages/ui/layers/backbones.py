@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from finetune_core.errors import UserError
-from finetune_core.network import catalogue, refit
+from finetune_core.network import catalogue
 from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.backbones.weights import other_ways
 from finetune_core.recipe.words import millions
-from finetune_core.training import timing
 from pages.ui.kit import fields, shell, starts, state
-from pages.ui.layers import downloading, measuring, probing, thawing
-
-COLUMNS = {
-    "parameters": st.column_config.NumberColumn("Parameters (M)", format="%.1f"),
-    "macs": st.column_config.NumberColumn(
-        "MACs (G)", format="%.3g", help="Billions of multiplications and additions for one image of its input size."
-    ),
-    "top1": st.column_config.NumberColumn(
-        "ImageNet (%)", format="%.1f", help="Accuracy on ImageNet-1k, where the library publishes it."
-    ),
-    "here": st.column_config.NumberColumn(
-        "Here (ms)",
-        format="%.3g",
-        help="To look at one image of your size on this machine, where you have measured it.",
-    ),
-}
+from pages.ui.kit.chart import load
+from pages.ui.layers import downloading, measuring, picking, probing
 
 
 def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
@@ -37,8 +21,7 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
             st.markdown(
                 f"#### {shell.plain(backbone.architecture)}  :gray[:small[{_line(backbone, entry)}]]", width="content"
             )
-            if st.button("Change", icon=":material/search:", key="change-backbone"):
-                choose()
+            st.button("Change", icon=":material/search:", key="change-backbone", on_click=choose)
         _weights(backbone, entry)
         if entry.drops:
             with st.popover("Dropout", icon=":material/blur_on:", type="tertiary", key="drops"):
@@ -119,9 +102,20 @@ def _size_hint(entry: catalogue.Entry, image_size: int) -> None:
         )
 
 
-@st.dialog("Choose a backbone", width="large")
 def choose() -> None:
-    """Search all architectures of both libraries; a click on a row shows it, a button takes it."""
+    """Have the dialog open, until a backbone is used or it is closed."""
+    state.keep(picking.OPEN, True)
+
+
+def dialog() -> None:
+    """Draw the dialog where it is open: with each run of the page, since one that it is not drawn in would close it."""
+    if state.value(picking.OPEN):
+        _dialog()
+
+
+@st.dialog("Choose a backbone", width="large", on_dismiss=picking.close)
+def _dialog() -> None:
+    """Search all architectures of both libraries; a click on a row or a point shows it, a button takes it."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = st.text_input(
             "Search",
@@ -137,50 +131,15 @@ def choose() -> None:
             default=catalogue.LIBRARIES,
             key="backbone-libraries",
         )
-    shown = found(words or "", tuple(libraries))
-    told = f"{len(shown)} networks" if words else f"Good first choices; search to see all {len(catalogue.entries())}"
-    st.caption(f"{told}. Tick the one you want.")
-    event = st.dataframe(
-        _table(shown),
-        hide_index=True,
-        height=340,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"backbone-rows-{words}-{'-'.join(libraries)}",
-        column_config=COLUMNS,
-    )
-    st.caption(catalogue.advice())
-    rows = event["selection"]["rows"]
-    ticked = shown[rows[0]] if rows and rows[0] < len(shown) else None
-    chosen = ticked or next((entry for entry in shown if entry.architecture == (words or "").strip()), None)
-    if chosen:
-        measuring.panel(state.draft(), Backbone.kinds()[chosen.library](architecture=chosen.architecture))
-    label = f"Use {chosen.architecture}" if chosen else "Use this one"
-    if st.button(label, type="primary", disabled=chosen is None, key="use-backbone") and chosen:
-        thawing.take(refit.best_backbone(chosen))
-        st.rerun()
-
-
-def found(words: str, libraries: tuple[str, ...]) -> list[catalogue.Entry]:
-    """The networks that fit the words; good first choices where there are none."""
-    if words.strip():
-        return catalogue.search(words, libraries)
-    return catalogue.good_first() if "timm" in libraries else catalogue.search("resnet", libraries)
-
-
-def _table(found: list[catalogue.Entry]) -> pd.DataFrame:
-    measured = timing.known(state.draft())
-    here = [measured.get(timing.name(entry.library, entry.architecture)) for entry in found]
-    return pd.DataFrame(
-        {
-            "Name": [entry.architecture for entry in found],
-            "Family": [entry.title for entry in found],
-            "Library": [entry.library for entry in found],
-            "parameters": [entry.size / 1e6 for entry in found],
-            "Input (px)": [entry.input_size for entry in found],
-            "macs": [entry.macs or None for entry in found],
-            "top1": [entry.top1 for entry in found],
-            "here": [each.answer_ms if each else None for each in here],
-            "Published weights": [len(entry.tags) for entry in found],
-        }
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        sizes = st.pills("Parameters", list(catalogue.SIZES), selection_mode="multi", key="backbone-sizes")
+        known = catalogue.families(libraries)
+        families = st.multiselect(
+            "Family",
+            list(known),
+            format_func=lambda each: f"{each} ({known[each]})" if each in known else each,
+            placeholder="All",
+            key="backbone-families",
+        )
+    picking.panel(state.draft(), picking.Wish((words or "").strip(), tuple(libraries), tuple(sizes), tuple(families)))
+    load()

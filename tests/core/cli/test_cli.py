@@ -19,6 +19,8 @@ from torchvision import models
 
 from finetune_core import machine, places
 from finetune_core.cli import commands, main
+from finetune_core.network import catalogue
+from finetune_core.parts.backbones import Timm
 from finetune_core.recipe import Recipe, load
 from finetune_core.recipe.changes import Made
 from finetune_core.runs import store
@@ -150,6 +152,23 @@ def test_a_network_is_timed_once_and_remembered(file: Path, capsys: Capture) -> 
     assert work(stopped, watch=lambda _: stopped.ask("stop")) == 0
     assert stopped.status.state == "stopped"
     assert not timing.known(stopped.recipe)
+
+
+def test_one_image_is_timed_with_several_networks_and_none_of_them_ends_it(file: Path) -> None:
+    recipe = load(file)
+    timing.keep(timing.to_measure(recipe, Timm(architecture="test_resnet")), timing.Latency(9.0, 640.0))
+    names = ("timm/test_resnet", "torchvision/vit_b_16", "timm/test_efficientnet", "torchvision/inception_v3")
+    run = store.create(recipe, Measure(backbones=names))
+    assert work(run) == 0
+    found = timing.known(recipe)
+    assert found["timm test_efficientnet"].answer_ms
+    assert found["timm test_resnet"].train_images_per_s == 640.0, "what is not measured again stays"
+    assert found["timm test_resnet"].answer_ms != 9.0
+    assert found["torchvision inception_v3"] == timing.Latency(None), "images of 32 px become too small for it"
+    told = [row["text"] for row in run.records()[0] if row["kind"] == "event" and row["name"] == "not_timed"]
+    assert any(each.startswith("torchvision/inception_v3: ") for each in told)
+    left = timing.unknown(recipe, [catalogue.entry("timm", name) for name in ("resnet50", "test_resnet", "resnet18")])
+    assert [each.architecture for each in left] == ["resnet18", "resnet50"], "the lightest first"
 
 
 def test_lr_find_gives_a_curve_and_suggestions(file: Path, capsys: Capture) -> None:

@@ -116,3 +116,22 @@ def test_reading_is_quick_small_and_without_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert float(result.stdout) < 2
+
+
+def test_networks_are_filtered_by_size_and_family() -> None:
+    everything = catalogue.search("")
+    assert len(everything) == len(catalogue.entries())
+    parts = [catalogue.search("", sizes=[size]) for size in catalogue.SIZES]
+    assert sum(map(len, parts)) == len(everything), "the sizes leave nothing out, and none is of two"
+    assert all(each.size < 5e6 for each in parts[0])
+    families = catalogue.families(["torchvision"])
+    assert sum(families.values()) == sum(each.library == "torchvision" for each in everything)
+    assert list(families) == sorted(families)
+    both = catalogue.search("18", ["torchvision"], [list(catalogue.SIZES)[1]], ["Resnet"])
+    assert [each.architecture for each in both] == ["resnet18"]
+    assert not catalogue.search("resnet18", families=["Vision transformer"])
+
+
+def test_no_accuracy_is_told_that_a_library_does_not_bring_along() -> None:
+    known = {each.library for each in catalogue.entries() if each.top1 is not None}
+    assert known == {"torchvision"}, "timm's package has no results: what it ships since can be told, too"

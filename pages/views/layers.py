@@ -131,7 +131,8 @@ def main() -> None:
     except UserError as error:
         shell.error_card(error)
         st.button("Choose a backbone", key="change-backbone", on_click=backbones.choose)
-        backbones.dialog()
+        if backbones.dialog():
+            load()
         return
     outputs = dataset.class_count(recipe.data)
     features = entry.features_for(recipe.model.head)
@@ -144,8 +145,8 @@ def main() -> None:
     names, phase = list(counts), phasing.chosen()
     warm = thawed(phase.thaw, names)
     backbones.card(backbone, entry, recipe.data.image_size)
-    backbones.dialog()
-    charted = scouting.panel(recipe)
+    charted = backbones.dialog()
+    charted = scouting.panel(recipe) or charted
     st.subheader("Layers", anchor=False)
     timeline.strip(recipe)
     preset_row(phase, names)

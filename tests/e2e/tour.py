@@ -78,6 +78,7 @@ def screens(studio: Studio) -> Iterator[Screen]:
     yield Screen("data", "/data", ".stMain img")
     yield Screen("augment", "/augment", "[data-testid=stImage] img")
     yield Screen("layers", "/layers", "text=Head only")
+    yield Screen("layers-catalogue", "/layers", "text=Head only", _catalogue)
     yield Screen("rate", "/rate", ".js-plotly-plot .nsewdrag")
     yield Screen("train", "/train", ".js-plotly-plot .nsewdrag")
     yield Screen("runs", "/runs", "[data-testid=stDataFrame] canvas")
@@ -99,6 +100,11 @@ def screens(studio: Studio) -> Iterator[Screen]:
     yield Screen("lesson-measured", f"/lessons?lesson={LESSON.kind}", "text=Show the answer")
     yield Screen("lesson-answer", f"/lessons?lesson={LESSON.kind}", "text=Show the answer", _answer)
     yield Screen("missing", "/run?run=nowhere", "[class*=st-key-error]")
+
+
+def _catalogue(page: Page) -> None:
+    page.get_by_role("button", name="Change").click()
+    page.locator("[role=dialog] .js-plotly-plot .nsewdrag").wait_for(timeout=MINUTES)
 
 
 def _tick_two(page: Page) -> None:

@@ -10,7 +10,6 @@ from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.backbones.weights import other_ways
 from finetune_core.recipe.words import millions
 from pages.ui.kit import fields, shell, starts, state
-from pages.ui.kit.chart import load
 from pages.ui.layers import downloading, measuring, picking, probing
 
 
@@ -107,10 +106,14 @@ def choose() -> None:
     state.keep(picking.OPEN, True)
 
 
-def dialog() -> None:
-    """Draw the dialog where it is open: with each run of the page, since one that it is not drawn in would close it."""
-    if state.value(picking.OPEN):
+def dialog() -> bool:
+    """Draw the dialog where it is open, and say whether it is.
+
+    It is drawn with each run of the page, since one that it is not drawn in would close it.
+    """
+    if shown := bool(state.value(picking.OPEN)):
         _dialog()
+    return shown
 
 
 @st.dialog("Choose a backbone", width="large", on_dismiss=picking.close)
@@ -142,4 +145,3 @@ def _dialog() -> None:
             key="backbone-families",
         )
     picking.panel(state.draft(), picking.Wish((words or "").strip(), tuple(libraries), tuple(sizes), tuple(families)))
-    load()

@@ -91,13 +91,13 @@ def close() -> None:
 
 def _drawn(recipe: Recipe, wish: Wish, listed: list[Entry]) -> None:
     everything = listed if wish.said else catalogue.search("", wish.libraries)
+    chosen = _chosen(wish, listed, everything)
     head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom")
-    if state.value(PICKED, ("", 0))[0] not in map(_name, everything):
-        state.keep(PICKED, ("", state.value(PICKED, ("", 0))[1]))
-    _chart(recipe, everything, head.container(horizontal=True, width="content"))
+    shown = _name(chosen) if chosen else refit.name_of(recipe.model.backbone)
+    _chart(recipe, everything, shown, head.container(horizontal=True, width="content"))
     told = f"{len(listed):,} networks" if wish.said else f"Good first choices of {len(everything):,}; search or filter"
     st.caption(f"{told}. Tick one, or click its point.")
-    chosen = _list(recipe, wish, listed) or next((each for each in listed if each.architecture == wish.words), None)
+    _list(recipe, wish, listed)
     st.caption(_timing(recipe, listed) or catalogue.advice())
     if chosen:
         measuring.panel(recipe, _backbone(chosen))
@@ -106,6 +106,17 @@ def _drawn(recipe: Recipe, wish: Wish, listed: list[Entry]) -> None:
         thawing.take(refit.best_backbone(chosen))
         close()
         st.rerun()
+
+
+def _chosen(wish: Wish, listed: Sequence[Entry], everything: Sequence[Entry]) -> Entry | None:
+    """The network that is ticked, or whose point was clicked after that, or whose whole name was searched for."""
+    rows = (state.value(_rows(wish)) or {}).get("selection", {}).get("rows", [])
+    if rows and rows[0] < len(listed):
+        return listed[rows[0]]
+    picked = state.value(PICKED, ("", 0))[0]
+    clicked = (each for each in everything if picked and _name(each) == picked)
+    named = (each for each in listed if each.architecture == wish.words)
+    return next(clicked, None) or next(named, None)
 
 
 def _name(entry: Entry) -> str:
@@ -137,8 +148,8 @@ def _values(recipe: Recipe, entries: Sequence[Entry]) -> pd.DataFrame:
     )
 
 
-def _chart(recipe: Recipe, entries: Sequence[Entry], head: DeltaGenerator) -> None:
-    """A point for each network of which both figures are known; `head` is where the axes are chosen."""
+def _chart(recipe: Recipe, entries: Sequence[Entry], shown: str, head: DeltaGenerator) -> None:
+    """A point for each network of which both figures are known, one `shown`; `head` is where the axes are chosen."""
     values = _values(recipe, entries)
     axes = [axis for axis in (IMAGENET, HERE, MACS, PARAMETERS) if values[axis].count() > 1]
     if len(axes) < 2:
@@ -151,8 +162,7 @@ def _chart(recipe: Recipe, entries: Sequence[Entry], head: DeltaGenerator) -> No
         figures.Spot(row["Name"], f"{row['Library']}/{row['Name']}", row[across], row[up])
         for row in known.to_dict("records")
     ]
-    chosen = state.value(PICKED, ("", 0))[0] or refit.name_of(recipe.model.backbone)
-    chart(figures.choices(spots, across, up, chosen, even=up == IMAGENET), CHART, picked=_pick)
+    chart(figures.choices(spots, across, up, shown, even=up == IMAGENET), CHART, picked=_pick)
     if less := len(entries) - len(spots):
         why = next(words for axis, words in MISSING.items() if axis in (up, across))
         st.caption(f"{less:,} more have no point: {why}")
@@ -167,25 +177,24 @@ def _pick() -> None:
 # The list
 
 
-def _list(recipe: Recipe, wish: Wish, listed: list[Entry]) -> Entry | None:
-    """All that was found as a table; the network that is ticked in it, or whose point was clicked after that."""
-    picked, clicks = state.value(PICKED, ("", 0))
-    about = "-".join((wish.words, *wish.libraries, *wish.sizes, *wish.families, str(clicks)))
+def _rows(wish: Wish) -> str:
+    """The list's key: another one, without a tick, for what else is asked for and after a click on a point."""
+    clicks = state.value(PICKED, ("", 0))[1]
+    return "-".join(("backbone-rows", wish.words, *wish.libraries, *wish.sizes, *wish.families, str(clicks)))
+
+
+def _list(recipe: Recipe, wish: Wish, listed: list[Entry]) -> None:
+    """All that was found as a table to tick one in."""
     values = _values(recipe, listed)
-    event = st.dataframe(
+    st.dataframe(
         values if values[IMAGENET].count() else values.drop(columns=IMAGENET),
         hide_index=True,
         height=300,
         on_select="rerun",
         selection_mode="single-row",
-        key=f"backbone-rows-{about}",
+        key=_rows(wish),
         column_config=COLUMNS,
     )
-    rows = event["selection"]["rows"]
-    if rows and rows[0] < len(listed):
-        return listed[rows[0]]
-    library, _, architecture = picked.partition("/")
-    return catalogue.find(library, architecture) if picked else None
 
 
 # Milliseconds

@@ -47,7 +47,7 @@ def choices(spots: Sequence[Spot], across: str, up: str, chosen: str = "", *, ev
             hovertemplate="%{hovertext}<br>%{x:.3g} · %{y:.3g}<extra></extra>",
         )
     )
-    figure.update_xaxes(type="log", dtick="D2")
-    figure.update_yaxes(type="linear" if even else "log", dtick=None if even else "D2")
+    figure.update_xaxes(type="log")
+    figure.update_yaxes(type="linear" if even else "log")
     figure.update_layout(hovermode="closest", showlegend=False)
     return figure

@@ -47,7 +47,7 @@ def megabytes(size: int) -> str:
 
 def lasting(seconds: float) -> str:
     """A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`, `1 h 10 min`."""
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

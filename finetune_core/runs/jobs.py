@@ -526,7 +526,9 @@ class Measure(Job):
     )
 
     def prepared(self, recipe: Recipe) -> Recipe:
-        """The network alone, everything thawed."""
+        """The network alone, everything thawed. A UserError where one of several is unknown."""
+        for name in self.backbones:
+            refit.named(name)
         return timing.to_measure(recipe, recipe.model.backbone)
 
     def run(self, work: Work) -> Doing:
@@ -570,14 +572,24 @@ class Measure(Job):
             timing.keep(work.recipe, measured)
 
     def summary(self, rows: Rows, recipe: Recipe) -> dict[str, Any]:
-        """The medians."""
+        """The medians; of several networks what is known of each."""
+        if self.backbones:
+            return {"backbones": {name: found.answer_ms for name, found in self._known(recipe).items()}}
         found = timing.summary(rows, recipe.training.batch_size)
         return asdict(found) if found else {}
 
     def lines(self, rows: Rows, recipe: Recipe) -> list[str]:
-        """The same in a sentence."""
+        """The same in sentences."""
+        if self.backbones:
+            return [f"{name}: {found.sentence()}" for name, found in self._known(recipe).items()]
         found = timing.summary(rows, recipe.training.batch_size)
         return [found.sentence()] if found else []
+
+    def _known(self, recipe: Recipe) -> dict[str, timing.Latency]:
+        known = timing.known(recipe)
+        networks = {name: refit.named(name) for name in self.backbones}
+        kept = {name: timing.name(each.kind, each.architecture) for name, each in networks.items()}
+        return {name: known[mine] for name, mine in kept.items() if mine in known}
 
 
 def _proof(traced: bool, before: str, after: str) -> str:

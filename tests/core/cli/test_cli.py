@@ -167,8 +167,15 @@ def test_one_image_is_timed_with_several_networks_and_none_of_them_ends_it(file:
     assert found["torchvision inception_v3"] == timing.Latency(None), "images of 32 px become too small for it"
     told = [row["text"] for row in run.records()[0] if row["kind"] == "event" and row["name"] == "not_timed"]
     assert any(each.startswith("torchvision/inception_v3: ") for each in told)
+    summary = run.job.summary(run.records()[0], run.recipe)
+    assert summary["backbones"]["torchvision/inception_v3"] is None
+    assert "cannot look at images of this size" in "\n".join(run.job.lines([], run.recipe))
     left = timing.unknown(recipe, [catalogue.entry("timm", name) for name in ("resnet50", "test_resnet", "resnet18")])
     assert [each.architecture for each in left] == ["resnet18", "resnet50"], "the lightest first"
+
+
+def test_a_network_that_is_not_there_is_told_before_any_is_timed(file: Path, capsys: Capture) -> None:
+    assert "resnet51" in _mistake(capsys, "measure", file, "--backbones", "timm/resnet51")
 
 
 def test_lr_find_gives_a_curve_and_suggestions(file: Path, capsys: Capture) -> None:

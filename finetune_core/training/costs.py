@@ -30,17 +30,17 @@ KEPT = 1.05  # MB of what frozen layers give for an image, up to which it is kep
 class Part:
     """One layer group: seconds that a batch takes in it, and MB that it keeps of it for the way back.
 
-    `still` forward while all up to it is frozen; `forward` on the way to what is thawed; back through it `own` for its
-    weights alone, as the first one that is thawed, `through` for what lies before it alone, `both` for both. `weights`
-    are the MB of its weights, `row` those of what it gives for an image, `norms` the number of its norm layers that go
-    by the batch.
+    `still` forward while all up to it is frozen; where it learns `forward`, and back `own` for its weights alone, as
+    the first one that is thawed, or `both` for them and what lies before it; `through` both ways while it is frozen and
+    something before it is not. `weights` are the MB of its weights, `row` those of what it gives for an image, `norms`
+    the number of its norm layers that go by the batch.
     """
 
     still: float = 0.0
     forward: float = 0.0
     own: float = 0.0
-    through: float = 0.0
     both: float = 0.0
+    through: float = 0.0
     kept: float = 0.0
     weights: float = 0.0
     row: float = 0.0
@@ -135,7 +135,7 @@ def made(tree: Mapping[str, Any]) -> Costs:
     """The costs from plain data. A way back for less takes no longer than one for more, whatever the clock has said."""
     parts = {name: Part(**part) for name, part in tree["parts"].items()}
     parts = {
-        name: replace(part, own=min(part.own, part.both), through=min(part.through, part.both))
+        name: replace(part, own=min(part.own, part.both), through=min(part.through, part.forward + part.both))
         for name, part in parts.items()
     }
     return scaled(Costs(**{**tree, "parts": parts}))
@@ -188,12 +188,11 @@ def estimate(costs: Costs, recipe: Recipe, phase: Phase, thawed: Collection[str]
     first = next((place for place, name in enumerate(names) if name in thawed), len(names))
     front, rest = names[:first], names[first:]
     before = costs.fed + sum(costs.parts[name].still for name in front)
-    step = _update(costs, thawed) + sum(_learning(costs, name, rest, thawed) for name in rest)
+    step = sum(_learning(costs, name, rest, thawed) for name in rest)
     ahead = sum(costs.parts[name].still for name in rest)
     learned, measured = images
     size = training.batch_size
-    steps, looks = count_steps(learned, size), measured / size
-    drawn = step + before, size * costs.draw
+    batches, looks = learned / size, measured / size
     keeps = bool(front) and not training.ema
     row = costs.parts[front[-1]].row if front else 0.0
     reuses = bool(front) and phase.views > 0 and training.mix == Unmixed()
@@ -201,8 +200,9 @@ def estimate(costs: Costs, recipe: Recipe, phase: Phase, thawed: Collection[str]
     evaluation = looks * (ahead if small else _together(before + ahead, size * costs.plain))
     if any(costs.parts[name].norms for name in thawed if name in costs.parts):  # both ways, with one batch more
         evaluation += 2 * (before + ahead) + size * costs.draw
-    anew = steps * _together(*drawn) + evaluation
-    again = steps * step + evaluation if reuses else anew
+    evaluation += count_steps(learned, size) * _update(costs, thawed)
+    anew = batches * _together(before + step, size * costs.draw) + evaluation
+    again = batches * step + evaluation if reuses else anew
     return Estimate(again, anew, phase.views if reuses else 0, _memory(costs, recipe, rest, thawed))
 
 
@@ -215,9 +215,9 @@ def _whole(costs: Costs) -> float:
 def _learning(costs: Costs, name: str, rest: Sequence[str], thawed: Collection[str]) -> float:
     """A layer group forward and back, of those from the first thawed one on."""
     part = costs.parts[name]
-    if name == rest[0]:
+    if name == rest[0]:  # the first one is thawed
         return part.forward + part.own
-    return part.forward + (part.both if name in thawed else part.through)
+    return part.forward + part.both if name in thawed else part.through
 
 
 def _update(costs: Costs, thawed: Collection[str]) -> float:

@@ -19,7 +19,7 @@ from finetune_core.data.loader import Batches
 from finetune_core.data.pipeline import eval_pipeline, train_pipeline
 from finetune_core.data.preview import pace
 from finetune_core.network import build, freezing
-from finetune_core.network.network import Network
+from finetune_core.network.network import LayerGroup, Network
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.names import HEAD
 from finetune_core.records import Timing
@@ -170,9 +170,25 @@ class _Bench:
             with self._autocast():
                 answer = watch.along(images)
             found = [Timing("forward", seconds, name) for name, seconds in watch.seconds.items()]
-            return [*found, *self._back(watch, answer), *sizes]
+            found += self._back(watch, answer)
+            return [*found, *self._through(images), *sizes]
 
         return work
+
+    def _through(self, images: Tensor) -> Found:
+        """Both ways through each layer group while it is frozen, for what lies before it."""
+        self.module.eval()
+        watch = _Watch(self.network, self.module, self._now)
+        with self._autocast():
+            ends = watch.along(images)
+        found = []
+        for group in reversed(self.network.groups):
+            if (begins := self._begins(watch, group)) is not None:
+                back = self._gradients(ends, [begins])
+                found.append(Timing("through", watch.seconds[group.name] + back, group.name))
+                ends = begins
+        self._thaw()
+        return found
 
     def _sizes(self, images: Tensor) -> Found:
         """What each layer group keeps of a batch for the way back, and its weights."""
@@ -197,14 +213,19 @@ class _Bench:
         """The way back through each layer group, from what the next one is given to what it is given itself."""
         found, ends = [], answer
         for group in reversed(self.network.groups):
-            weights = [self.module.get_parameter(name) for name in group.parameters]
-            begins = watch.given.get(group.name)
-            before = [begins] if begins is not None and begins.requires_grad else []
-            ways: dict[str, list[Tensor]] = {"own": [*weights], "through": before, "both": [*before, *weights]}
-            for way, wanted in ways.items():
-                found.append(Timing(way, self._gradients(ends, wanted), group.name))
-            ends = before[0] if before else ends
+            weights: list[Tensor] = [self.module.get_parameter(name) for name in group.parameters]
+            begins = self._begins(watch, group)
+            found.append(Timing("own", self._gradients(ends, weights), group.name))
+            found.append(
+                Timing("both", self._gradients(ends, [*weights, *([] if begins is None else [begins])]), group.name)
+            )
+            ends = ends if begins is None else begins
         return found
+
+    def _begins(self, watch: _Watch, group: LayerGroup) -> Tensor | None:
+        """What a layer group is given, if something before it could learn from that."""
+        begins = watch.given.get(group.name)
+        return begins if begins is not None and begins.requires_grad else None
 
     def _gradients(self, ends: Tensor, wanted: Sequence[Tensor]) -> float:
         if not wanted or not ends.requires_grad:

@@ -187,23 +187,30 @@ def estimate(costs: Costs, recipe: Recipe, phase: Phase, thawed: Collection[str]
     training, names = recipe.training, list(costs.parts)
     first = next((place for place, name in enumerate(names) if name in thawed), len(names))
     front, rest = names[:first], names[first:]
+    learned, measured = (number / training.batch_size for number in images)  # in batches
     before = costs.fed + sum(costs.parts[name].still for name in front)
     step = sum(_learning(costs, name, rest, thawed) for name in rest)
-    ahead = sum(costs.parts[name].still for name in rest)
-    learned, measured = images
-    size = training.batch_size
-    batches, looks = learned / size, measured / size
-    keeps = bool(front) and not training.ema
-    row = costs.parts[front[-1]].row if front else 0.0
+    besides = _evaluation(costs, recipe, front, rest, thawed, measured)
+    besides += count_steps(images[0], training.batch_size) * _update(costs, thawed)
+    anew = learned * _together(before + step, training.batch_size * costs.draw) + besides
     reuses = bool(front) and phase.views > 0 and training.mix == Unmixed()
-    small = keeps and row <= KEPT
-    evaluation = looks * (ahead if small else _together(before + ahead, size * costs.plain))
-    if any(costs.parts[name].norms for name in thawed if name in costs.parts):  # both ways, with one batch more
-        evaluation += 2 * (before + ahead) + size * costs.draw
-    evaluation += count_steps(learned, size) * _update(costs, thawed)
-    anew = batches * _together(before + step, size * costs.draw) + evaluation
-    again = batches * step + evaluation if reuses else anew
+    again = learned * step + besides if reuses else anew
     return Estimate(again, anew, phase.views if reuses else 0, _memory(costs, recipe, rest, thawed))
+
+
+def _evaluation(
+    costs: Costs, recipe: Recipe, front: Sequence[str], rest: Sequence[str], thawed: Collection[str], batches: float
+) -> float:
+    """Seconds to measure on so many batches, where what frozen layers give is kept if it may be.
+
+    What norm layers that learn have to do with it is found by one batch more, both ways.
+    """
+    before, after = (sum(costs.parts[name].still for name in names) for names in (front, rest))
+    size, before = recipe.training.batch_size, before + costs.fed
+    kept = bool(front) and not recipe.training.ema and costs.parts[front[-1]].row <= KEPT
+    seconds = batches * (after if kept else _together(before + after, size * costs.plain))
+    norms = sum(costs.parts[name].norms for name in thawed if name in costs.parts)
+    return seconds + (2 * (before + after) + size * costs.draw if norms else 0.0)
 
 
 def _whole(costs: Costs) -> float:

@@ -25,7 +25,7 @@ MINE = "costing:run"  # that this session has begun last
 FAILED = "costing:failed"  # what could not be timed, and why
 HELP = (
     "An estimate, as if nothing else were at work: the sum of what each layer group was timed at on this machine, at "
-    "your image and batch size, forward and, from the first thawed group on, back."
+    "your image and batch size, forward and, from the first thawed group on, back. Time can be off by a third."
 )
 EPOCH = f"{HELP} With drawing the images and the evaluation, after the first epoch."
 MEMORY = f"{HELP} Of the whole process on a CPU, of the GPU's own memory there."

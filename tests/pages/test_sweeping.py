@@ -52,12 +52,12 @@ def test_two_knobs_and_seeds_are_counted_before_anything_is_queued(mine: Recipe,
     app.text_input(key="sweep-values:First:training.batch_size").set_value("16; 32; 64").run()
     app.selectbox(key="sweep-Second").set_value("phases.0.thaw").run()
     app.segmented_control(key="sweep-seeds").set_value(3).run()
-    assert "36 runs of 5 epochs" in texts(app)
+    assert "45 runs of 5 epochs" in texts(app)
     app.text_input(key="sweep-values:First:training.batch_size").set_value("16; many").run()
     assert "'many'" in texts(app)
     assert button(app, "Queue the runs").disabled
     app.text_input(key="sweep-values:First:training.batch_size").set_value("16; 17; 18; 19; 20; 21").run()
-    assert "That would be 72 runs" in texts(app)
+    assert "That would be 90 runs" in texts(app)
     assert not queue.look().waiting
 
 

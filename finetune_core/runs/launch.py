@@ -26,25 +26,20 @@ LOOK = 0.05  # seconds between two looks at a worker that is waited for
 _children: list[subprocess.Popen[bytes]] = []
 
 
-def start(run: Run, gpus: Sequence[str] = ()) -> None:
+def start(run: Run, gpus: Sequence[str] = (), awaited: bool = True) -> None:
     """Start the worker in a session of its own, so that it outlives whoever started it.
 
     It sees these `gpus` alone, by CUDA's names for them; without any all that this process sees. A UserError where the
-    run has a worker already.
+    run has a worker already. What nobody has asked for is not `awaited`, and leaves the worker that stands ready to
+    others.
     """
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
     with holding.starting(run), run.writing():
         run.report_start("Starting the worker")
-        worker = _ready(run, variables) or spawn(program(run), run.log, variables)
+        ready = standby.take(run.path, run.log, variables) if awaited and run.recipe.training.processes == 1 else None
+        worker = ready or spawn(program(run), run.log, variables)
         with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its log says why
             run.claim(psutil.Process(worker))
-
-
-def _ready(run: Run, variables: Mapping[str, str]) -> int | None:
-    """A worker that waits for one like this: somebody looks on, and one process does it."""
-    if run.job.gentle or run.recipe.training.processes > 1:
-        return None
-    return standby.take(run.path, run.log, variables)
 
 
 def program(run: Run) -> list[str]:

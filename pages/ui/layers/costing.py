@@ -131,7 +131,7 @@ def _begun(recipe: Recipe) -> Run | None:
         asking.tidy(probes.runs_dir(), Measure)
         run = store.create(timing.to_measure(recipe, recipe.model.backbone), Measure(only_new=True), probes.runs_dir())
         state.keep(MINE, run.id)
-        launch.start(run)
+        launch.start(run, awaited=False)
     except UserError as error:
         state.keep(FAILED, (costs.key(recipe), error.what))
         return None

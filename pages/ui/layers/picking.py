@@ -232,6 +232,6 @@ def _begun(recipe: Recipe, left: Sequence[Entry]) -> Run | None:
         asking.tidy(probes.runs_dir(), Measure)
         job = Measure(backbones=tuple(map(_name, left)))
         run = store.create(recipe, job, probes.runs_dir())
-        launch.start(run)
+        launch.start(run, awaited=False)
         return run
     return None

@@ -116,7 +116,7 @@ def _begun(recipe: Recipe, backbone: Backbone) -> Run | None:
         job = Scout(images=probes.ENOUGH)
         run = store.create(job.prepared(recipe), job, probes.runs_dir())
         state.keep(MINE, run.id)
-        launch.start(run)
+        launch.start(run, awaited=False)
     except UserError as error:
         state.keep(FAILED, (recipe.data, backbone, error.what))
         return None

@@ -14,7 +14,6 @@ import pytest
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, standby, store
-from finetune_core.runs.jobs import Scout
 from finetune_core.runs.store import Run
 
 pytestmark = pytest.mark.slow
@@ -81,10 +80,10 @@ def test_who_finds_it_killed_starts_another(kept: threading.Thread, tiny: Recipe
     until(lambda: run.status.state == "finished")
 
 
-def test_what_gives_way_leaves_it_to_others(kept: threading.Thread, tiny: Recipe) -> None:
+def test_what_nobody_has_asked_for_leaves_it_to_others(kept: threading.Thread, tiny: Recipe) -> None:
     first = waiting()
-    run = store.create(tiny, Scout())
-    launch.start(run)
+    run = store.create(tiny)
+    launch.start(run, awaited=False)
     assert waiting() == first
     until(lambda: not run.status.active)
 

@@ -72,6 +72,17 @@ def test_who_comes_second_waits_and_looks_on(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir() if "draft" in path.name] == []
 
 
+def test_one_that_draws_beside_a_studio_ends_with_it_and_leaves_nothing(tmp_path: Path):
+    place = tmp_path / "set"
+    command = [sys.executable, "-m", "finetune_core.blooms", str(place), "--beside"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as painter:
+        while not folder.so_far(place):
+            time.sleep(0.01)
+        painter.stdin.close()
+        assert painter.wait(20)
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_one_that_was_killed_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(folder, "STUCK", 0.2)
     monkeypatch.setattr(folder, "PER_CLASS", 2)

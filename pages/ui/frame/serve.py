@@ -56,12 +56,12 @@ def main() -> int:
 
 
 def _draw() -> None:
-    """Have the sample images drawn beside the studio, where they are not: while people still read, and giving way."""
+    """Have the sample images drawn where they are not, while people still read: giving way, and no longer than this."""
     if blooms.drawn(blooms.place()):
         return
-    command = [sys.executable, "-m", "finetune_core.blooms", str(blooms.place())]
+    command = [sys.executable, "-m", "finetune_core.blooms", str(blooms.place()), "--beside"]
     nobody = subprocess.DEVNULL  # what goes wrong Data says
-    painter = subprocess.Popen(command, cwd=ROOT, stdout=nobody, stderr=nobody)
+    painter = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=nobody, stderr=nobody)
     with suppress(psutil.Error):
         psutil.Process(painter.pid).nice(psutil.Process().nice() + GENTLE)
     threading.Thread(target=painter.wait, daemon=True).start()

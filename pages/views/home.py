@@ -90,9 +90,8 @@ def _door(column: DeltaGenerator, icon: str, title: str, text: str) -> DeltaGene
 
 
 def _use_folder() -> None:
-    draft = state.draft()
-    if draft.data.source.kind != Folder.kind:
-        state.edit(draft.replace(data=draft.data.replace(source=Folder())))
+    if state.draft().data.source.kind != Folder.kind:
+        state.change(lambda draft: draft.replace(data=draft.data.replace(source=Folder())))
 
 
 def draft() -> None:

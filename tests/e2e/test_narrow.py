@@ -5,6 +5,7 @@ from playwright.sync_api import Page, expect
 
 from finetune_core.recipe import Recipe
 from finetune_core.runs import store
+from tests.e2e import tour
 from tests.e2e.conftest import Studio
 
 pytestmark = pytest.mark.e2e
@@ -69,6 +70,7 @@ def test_classes_on_data_can_be_read_on_a_phone(studio: Studio, page: Page) -> N
     page.goto(f"{studio.url}/data")
     name = page.locator(".st-key-class-0").get_by_text("amber_cup")
     expect(name).to_be_visible(timeout=300_000)  # they are drawn first
+    tour.settle(page)
     picture = page.get_by_role("img", name="Pictures of amber_cup.")
     assert name.evaluate("text => parseFloat(getComputedStyle(text).fontSize)") >= 14
     above, below = name.bounding_box(), picture.bounding_box()

@@ -114,7 +114,7 @@ def test_a_run_outlives_the_page_the_tab_and_the_server(mine: Studio, page: Page
     asked = steps(run)
     until(lambda: run.status.state == "stopped", 30)
     assert steps(run) <= asked + 1
-    until(lambda: not workers(mine), 30)
+    until(lambda: not run.alive(), 30)
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
 
 
@@ -129,5 +129,5 @@ def test_stop_lands_whenever_it_is_asked(mine: Studio, page: Page, seconds: int)
     took = time.monotonic() - asked
     assert steps(run) <= before + 1
     assert took < 3 or before, f"it prepared, and took {took:.1f} s"
-    until(lambda: not workers(mine), 30)
+    until(lambda: not run.alive(), 30)
     expect(page.get_by_role("button", name="Resume")).to_be_visible()

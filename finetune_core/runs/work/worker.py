@@ -85,7 +85,7 @@ def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
 def _drive(job: Job, desk: _Desk, watch: Watch) -> None:
     """Keep each record that the job yields, and let it stop where somebody asks for that."""
     desk.report("Waking up")
-    if job.gentle and hasattr(os, "nice"):
+    if job.gentle and desk.ear.alone and hasattr(os, "nice"):  # not whoever has called this, for good
         os.nice(GENTLE)
     records = job.run(desk)
     try:

@@ -29,13 +29,12 @@ def apply(names: Sequence[str], key: str) -> None:
 
 def take(backbone: Backbone) -> None:
     """Make this the draft's backbone, and fit what is thawed to it."""
-    state.edit(refit.with_backbone(state.draft(), backbone))
+    state.change(lambda draft: refit.with_backbone(draft, backbone))
 
 
 def regroup(**changes: object) -> None:
     """Change the head or the layer groups of the draft's model; what was thawed stays thawed."""
-    recipe = state.draft()
     try:
-        state.edit(refit.with_model(recipe, recipe.model.replace(**changes)))
+        state.change(lambda draft: refit.with_model(draft, draft.model.replace(**changes)))
     except UserError as error:
         state.note(error)

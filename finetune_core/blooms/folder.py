@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from finetune_core.blooms.picture import PER_CLASS, VERSION, draw
@@ -41,7 +42,11 @@ def so_far(folder: Path) -> list[Path]:
 
 def _drafts(folder: Path) -> list[Path]:
     """What is being drawn, or was by a process that was killed; the newest last."""
-    return sorted(folder.parent.glob(f"{_prefix(folder)}*"), key=lambda draft: draft.stat().st_mtime)
+    found = {}
+    for draft in folder.parent.glob(f"{_prefix(folder)}*"):
+        with suppress(FileNotFoundError):  # it was finished just now
+            found[draft] = draft.stat().st_mtime
+    return sorted(found, key=found.__getitem__)
 
 
 def _in(draft: Path) -> list[Path]:
@@ -101,8 +106,9 @@ def _refuse_foreign(folder: Path) -> None:
 def _sweep(folder: Path) -> None:
     """Remove what processes killed in mid-drawing left behind; a draft in work is minutes old at most."""
     for draft in _drafts(folder):
-        if time.time() - draft.stat().st_mtime > STALE:
-            shutil.rmtree(draft, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > STALE:
+                shutil.rmtree(draft, ignore_errors=True)
 
 
 def _draw_all(folder: Path, count: Count | None) -> None:

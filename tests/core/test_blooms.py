@@ -72,6 +72,14 @@ def test_who_comes_second_waits_and_looks_on(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir() if "draft" in path.name] == []
 
 
+def test_a_draft_that_is_finished_while_one_looks_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def gone(self: Path, pattern: str) -> list[Path]:
+        return [self / ".set-draft-finished-just-now"]
+
+    monkeypatch.setattr(Path, "glob", gone)
+    assert folder.so_far(tmp_path / "set") == []
+
+
 def test_one_that_draws_beside_a_studio_ends_with_it_and_leaves_nothing(tmp_path: Path):
     place = tmp_path / "set"
     command = [sys.executable, "-m", "finetune_core.blooms", str(place), "--beside"]

@@ -127,8 +127,8 @@ def test_no_page_draws_a_number_otherwise() -> None:
 def test_no_page_starts_anything_otherwise() -> None:
     texts = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "pages").rglob("*.py")}
     launching = {name for name, text in texts.items() if "launch.start(" in text or "engines.begin(" in text}
-    of_a_run, unasked = {"acting.py", "branching.py"}, {"probing.py", "costing.py", "picking.py"}
-    assert launching - of_a_run - unasked == {"asking.py", "finder.py", "measuring.py", "train.py"}
+    of_a_run = {"acting.py", "branching.py"}
+    assert launching - of_a_run == {"asking.py", "finder.py", "measuring.py", "train.py"}
     assert not any("shell.waiting(" in text for text in texts.values())
     for name in ("rate.py", "racing.py", "measuring.py", "scouting.py", "doubting.py", "straining.py", "train.py"):
         assert "shell.start(" in texts[name]

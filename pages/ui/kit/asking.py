@@ -44,6 +44,18 @@ def begin(recipe: Recipe, job: Job) -> None:
     st.rerun()
 
 
+def unasked(recipe: Recipe, job: Job) -> Run:
+    """Have a worker look that nobody has asked for, and so leave the one that stands ready to others. UserErrors."""
+    run = store.create(job.prepared(recipe), job, probes.runs_dir())
+    launch.start(run, awaited=False)
+    return run
+
+
+def unasked_at_work() -> bool:
+    """Whether such a worker is at something: what is timed beside it would tell too much."""
+    return any(run.status.active for run in store.every_run(probes.runs_dir()))
+
+
 def soon(recipe: Recipe, job: Job) -> Run:
     """Have a worker do a job among a person's runs: at once, or behind what is at work or waits. UserErrors."""
     recipe = job.prepared(recipe)

@@ -14,7 +14,7 @@ from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Measure
 from finetune_core.runs.shelf.summaries import moving, summaries
 from finetune_core.runs.store import Run
-from finetune_core.training import costs, timing
+from finetune_core.training import costs
 from finetune_core.training.costs import Costs, Estimate
 from finetune_core.wording import lasting, megabytes
 from pages.ui.kit import asking, outline, shell, state
@@ -118,8 +118,7 @@ def _is_of(run: Run, recipe: Recipe) -> bool:
 
 
 def _others() -> bool:
-    """Whether a worker that nobody has asked for is at something else: side by side both would tell too much time."""
-    return probes.on() and any(run.status.active for run in store.every_run(probes.runs_dir()))
+    return probes.on() and asking.unasked_at_work()
 
 
 def _begun(recipe: Recipe) -> Run | None:
@@ -129,9 +128,8 @@ def _begun(recipe: Recipe) -> Run | None:
         return None
     try:
         asking.tidy(probes.runs_dir(), Measure)
-        run = store.create(timing.to_measure(recipe, recipe.model.backbone), Measure(only_new=True), probes.runs_dir())
+        run = asking.unasked(recipe, Measure(only_new=True))
         state.keep(MINE, run.id)
-        launch.start(run, awaited=False)
     except UserError as error:
         state.keep(FAILED, (costs.key(recipe), error.what))
         return None

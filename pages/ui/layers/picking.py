@@ -18,7 +18,7 @@ from finetune_core.network import catalogue, refit
 from finetune_core.network.catalogue import Entry
 from finetune_core.parts.backbones import Backbone
 from finetune_core.recipe import Recipe
-from finetune_core.runs import launch, store
+from finetune_core.runs import store
 from finetune_core.runs.jobs import Measure
 from finetune_core.runs.shelf.summaries import moving, summaries
 from finetune_core.runs.store import Run
@@ -224,14 +224,11 @@ def _running() -> Run | None:
 
 
 def _busy() -> bool:
-    return moving(summaries(job=None)) or any(run.status.active for run in store.every_run(probes.runs_dir()))
+    return moving(summaries(job=None)) or asking.unasked_at_work()
 
 
 def _begun(recipe: Recipe, left: Sequence[Entry]) -> Run | None:
     with contextlib.suppress(UserError):  # figures that nobody has asked for are no reason for an error
         asking.tidy(probes.runs_dir(), Measure)
-        job = Measure(backbones=tuple(map(_name, left)))
-        run = store.create(recipe, job, probes.runs_dir())
-        launch.start(run, awaited=False)
-        return run
+        return asking.unasked(recipe, Measure(backbones=tuple(map(_name, left))))
     return None

@@ -113,10 +113,8 @@ def _begun(recipe: Recipe, backbone: Backbone) -> Run | None:
         if moving(summaries()):  # it would take the cores from what somebody asked for
             return None
         _end()
-        job = Scout(images=probes.ENOUGH)
-        run = store.create(job.prepared(recipe), job, probes.runs_dir())
+        run = asking.unasked(recipe, Scout(images=probes.ENOUGH))
         state.keep(MINE, run.id)
-        launch.start(run, awaited=False)
     except UserError as error:
         state.keep(FAILED, (recipe.data, backbone, error.what))
         return None

@@ -20,17 +20,13 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Page
 
-from benchmarks.watching import chromium, rest, studio, used
+from benchmarks.watching import WHOLE, chromium, rest, studio, used
 
 MINUTES = 60_000  # Playwright counts milliseconds
 IDLE = 30.0  # seconds
 READING = 25.0  # seconds that a newcomer reads Home, in which Blooms is drawn and a worker gets ready
 HEADING = 36  # px, of a table
 PAGES = ("Data", "Augment", "Model & layers", "Learning rate", "Train", "Runs", "Lessons")
-WHOLE = """() => document.querySelector('[data-test-script-state=notRunning]')
-  && [...document.images].every((each) => each.complete)
-  && [...document.querySelectorAll('.chart')].every((each) => each.classList.contains('js-plotly-plot'))
-  && !document.querySelector('[data-testid=stSkeleton]')"""
 POINTS = "(document.querySelector('.js-plotly-plot')?._fullData?.[0]?.x?.length ?? 0) > 0"
 
 

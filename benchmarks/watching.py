@@ -18,6 +18,10 @@ import psutil
 from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
 
 HERE = Path(__file__).resolve().parent.parent
+WHOLE = """() => document.querySelector('[data-test-script-state=notRunning]')
+  && [...document.images].every((each) => each.complete)
+  && [...document.querySelectorAll('.chart')].every((each) => each.classList.contains('js-plotly-plot'))
+  && !document.querySelector('[data-testid=stSkeleton]')"""
 DRAWN = "() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length > 6"
 
 

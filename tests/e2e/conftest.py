@@ -128,13 +128,18 @@ def witness() -> Iterator[Witness]:
 
 @pytest.fixture
 def page(browser: Browser, witness: Witness) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, device_scale_factor=1)
-    made = context.new_page()
+    yield from watched(browser, witness, viewport={"width": 1440, "height": 900})
+
+
+def watched(browser: Browser, witness: Witness, **context: Any) -> Iterator[Page]:
+    """A page whose requests and complaints are noted, in a browser of this context."""
+    around = browser.new_context(device_scale_factor=1, **context)
+    made = around.new_page()
     made.set_default_timeout(60_000)
     witness.watch(made)
     yield made
     witness.missing(made)
-    context.close()
+    around.close()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from finetune_core.recipe import Recipe, stack
-from tests.e2e.conftest import Studio, Witness
+from tests.e2e.conftest import Studio, Witness, watched
 
 pytestmark = pytest.mark.e2e
 ORDER = [each.title for each in stack.running(Recipe().augment)]
@@ -24,14 +24,7 @@ SCROLLERS = """() => {
 
 @pytest.fixture
 def phone(browser: Browser, witness: Witness) -> Iterator[Page]:
-    size = {"width": 390, "height": 844}
-    context = browser.new_context(viewport=size, is_mobile=True, has_touch=True, device_scale_factor=1)
-    made = context.new_page()
-    made.set_default_timeout(60_000)
-    witness.watch(made)
-    yield made
-    witness.missing(made)
-    context.close()
+    yield from watched(browser, witness, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
 
 
 def _opened(studio: Studio, page: Page) -> None:

@@ -10,6 +10,7 @@ import psutil
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from benchmarks.watching import WHOLE
 from finetune_core.data import labelling
 from finetune_core.errors import UserError
 from finetune_core.lessons.schedules import Momentum
@@ -51,12 +52,7 @@ class Screen:
 def settle(page: Page) -> None:
     """Wait until a page is whole: its script has ended, its pictures have come and its charts are drawn."""
     page.locator(AT_REST).wait_for(timeout=3 * MINUTES)
-    page.wait_for_function(
-        """() => [...document.images].every((each) => each.complete)
-          && [...document.querySelectorAll('.chart')].every((each) => each.classList.contains('js-plotly-plot'))
-          && !document.querySelector('[data-testid=stSkeleton]')""",
-        timeout=MINUTES,
-    )
+    page.wait_for_function(WHOLE, timeout=MINUTES)
     page.wait_for_timeout(300)
 
 

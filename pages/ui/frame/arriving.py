@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,11 +28,7 @@ class Arriving:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Put the rules into the document that a browser opens; all else passes."""
-        if (
-            scope["type"] != "http"
-            or scope["method"] != "GET"
-            or "text/html" not in Headers(scope=scope).get("accept", "")
-        ):
+        if scope["type"] != "http" or scope["method"] != "GET" or not _is_html(scope["headers"], "accept"):
             await self.app(scope, receive, send)
             return
         plainly = [(name, value) for name, value in scope["headers"] if name not in ASKED]
@@ -45,9 +42,7 @@ def _written(send: Send) -> Send:
 
     async def writing(message: Message) -> None:
         nonlocal start, body
-        if message["type"] == "http.response.start" and "text/html" in Headers(raw=message["headers"]).get(
-            "content-type", ""
-        ):
+        if message["type"] == "http.response.start" and _is_html(message["headers"], "content-type"):
             start = message
         elif start is None:
             await send(message)
@@ -63,6 +58,10 @@ def _written(send: Send) -> Send:
                 await send({"type": "http.response.body", "body": document})
 
     return writing
+
+
+def _is_html(headers: Any, name: str) -> bool:
+    return "text/html" in Headers(raw=headers).get(name, "")
 
 
 @cache

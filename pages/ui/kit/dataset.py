@@ -77,9 +77,15 @@ def class_count(data: Data, otherwise: int = 10) -> int:
 
 def depth(samples: Samples, paths: Iterable[Path | None]) -> Depth | None:
     """The range by which training reads these files, if any of them is deep: of large data sets once it is known."""
-    if not any(path is not None and is_deep(path) for path in paths):
+    if not _any_deep(tuple(paths)):
         return None
     return cache.depth_of(samples) if len(samples) <= SOON else cache.known_depth(samples)
+
+
+@lru_cache(maxsize=256)
+def _any_deep(paths: tuple[Path | None, ...]) -> bool:
+    """Each file is opened for that, a millisecond and more; kept as long as the pictures of them are."""
+    return any(path is not None and is_deep(path) for path in paths)
 
 
 @lru_cache(maxsize=64)

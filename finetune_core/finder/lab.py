@@ -86,10 +86,16 @@ def _changed(made: Session, division: freezing.Division, images: np.ndarray, eac
     data = made.recipe.data
     pipeline = train_pipeline(each.transforms, data)
     side = reuse.learned(made, division, made.train.over(images).through(pipeline))
-    for done, total in side.prepare(0):
-        report(f"Looking through {each.title.lower()}", done, total)
+    found: list[Tensor] = []
     with torch.inference_mode(), made.autocast():
-        return torch.cat([pooled(rows).float().cpu() for rows, _ in side.batches(0)])
+        for rows, _ in side.batches(0):
+            found.append(pooled(rows).float().cpu())
+            report(
+                f"Looking through {each.title.lower()}",
+                min(len(found) * made.train.batch_size, len(images)),
+                len(images),
+            )
+    return torch.cat(found)
 
 
 def _said(heads: Sequence[scout.Head], fold: Tensor, features: Tensor) -> Tensor:

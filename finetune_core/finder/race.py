@@ -14,7 +14,7 @@ from finetune_core.finder import sweep
 from finetune_core.finder.range_test import Apart, Smooth
 from finetune_core.parts import Progress
 from finetune_core.recipe import plan
-from finetune_core.records import Lap, Place, Report, silent
+from finetune_core.records import Lap, Place
 from finetune_core.training.evaluate import evaluate
 from finetune_core.training.session import Session
 
@@ -25,23 +25,20 @@ def race(
     phase: int = 0,
     steps: int = sweep.RACE_STEPS,
     group: str = "",
-    report: Report = silent,
 ) -> Iterator[Lap | Place]:
     """Let contenders (name -> learning rate, of one `group` or of the phase) run `steps` steps one after the other.
 
     Yields a record per step, then each contender's place on the validation images.
     """
     for name, rate in rates.items():
-        yield from _run(session, name, rate, phase, steps, group, report)
+        yield from _run(session, name, rate, phase, steps, group)
 
 
-def _run(
-    session: Session, name: str, rate: float, phase: int, steps: int, group: str, report: Report
-) -> Iterator[Lap | Place]:
+def _run(session: Session, name: str, rate: float, phase: int, steps: int, group: str) -> Iterator[Lap | Place]:
     chosen = sweep.with_rate(session.recipe.phases[phase], rate, group)
     peaks = plan.peak_rates(chosen, session.names)
     apart, smooth, mean = Apart(session, chosen), Smooth(), math.nan
-    for step, (inputs, labels) in zip(range(steps), apart.batches(report), strict=False):
+    for step, (inputs, labels) in zip(range(steps), apart.batches(), strict=False):
         position = Progress(step, steps, session.train.steps)
         loss = apart.step(plan.rates(chosen, peaks, position), inputs, labels, plan.momentum(chosen, position))
         mean = smooth(loss)

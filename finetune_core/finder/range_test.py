@@ -21,7 +21,7 @@ from finetune_core.data.loader import Batch
 from finetune_core.errors import UserError
 from finetune_core.finder.sweep import DIVERGED, SMOOTHING, Sweep
 from finetune_core.recipe import Phase, Recipe, plan
-from finetune_core.records import Find, Report, silent
+from finetune_core.records import Find
 from finetune_core.training import distributed
 from finetune_core.training.session import Session
 from finetune_core.training.stepper import Stepper, random_state, set_random_state
@@ -35,9 +35,7 @@ def seeded(recipe: Recipe, trial: int) -> Recipe:
     return recipe.replace(training=recipe.training.replace(seed=seed))
 
 
-def range_test(
-    session: Session, phase: int = 0, sweep: Sweep = DEFAULT, trial: int = 0, report: Report = silent
-) -> Iterator[Find]:
+def range_test(session: Session, phase: int = 0, sweep: Sweep = DEFAULT, trial: int = 0) -> Iterator[Find]:
     """Sweep the recipe's learning rate, or that of one group, with the groups of one phase thawed.
 
     Yields a record per step, marked as belonging to `trial`; going up it stops early where the loss diverges. The
@@ -47,7 +45,7 @@ def range_test(
     rates = _rates(chosen, session.names, sweep)
     apart = Apart(session, chosen)
     smooth, best = Smooth(), math.inf
-    for step, (inputs, labels) in zip(range(sweep.steps), apart.batches(report), strict=False):
+    for step, (inputs, labels) in zip(range(sweep.steps), apart.batches(), strict=False):
         lr = sweep.rate(step)
         loss = apart.step(rates(lr), inputs, labels)
         corrected = smooth(loss)
@@ -77,13 +75,10 @@ class Apart:
             torch.manual_seed(distributed.seed(session.recipe.training.seed))
             self.random = random_state()
 
-    def batches(self, report: Report = silent) -> Iterator[Batch]:
-        """The training batches of one epoch after the other; `report` hears of what takes long before one."""
-        side = self.stepper.feed.train
+    def batches(self) -> Iterator[Batch]:
+        """The training batches of one epoch after the other."""
         for epoch in count():
-            for done, total in side.prepare(epoch):
-                report("Looking at the images once", done, total)
-            yield from side.batches(epoch)
+            yield from self.stepper.feed.train.batches(epoch)
 
     def step(self, rates: dict[str, float], inputs: Tensor, labels: Tensor, momentum: float | None = None) -> float:
         """One optimizer step with these rates by group; returns the loss before it."""

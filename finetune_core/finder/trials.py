@@ -134,7 +134,7 @@ def _trained(session: Session, arm: Arm, course: _Course, found: Found, report: 
             return
         phases = [each.replace(learning_rate=rate) for each, rate in zip(session.recipe.phases, rates, strict=True)]
         session.recipe = session.recipe.replace(phases=tuple(phases))
-    trainer = Trainer(session, report=report)
+    trainer = Trainer(session)
     try:
         for record in trainer.run():
             if isinstance(record, Step):
@@ -160,7 +160,7 @@ def _picked(session: Session, phase: int, pick: str, found: Found, report: Repor
     key = f"{phase} {session.recipe.to_yaml()}"
     if key not in found:
         report("Looking for a rate")
-        rows = list(range_test.range_test(session, phase, SWEEP, 0, report))
+        rows = list(range_test.range_test(session, phase, SWEEP))
         found[key] = suggest([row.lr for row in rows], [row.loss for row in rows])
     rate: float | None = getattr(found[key], pick)
     return rate

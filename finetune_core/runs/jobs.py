@@ -71,7 +71,7 @@ class Train(Job):
 
         files = work.files
         session = prepare(work.recipe, work.report, files.begun)
-        trainer = Trainer(session, kept(files.changes()), work.report)
+        trainer = Trainer(session, kept(files.changes()))
         found = checkpoint.restore(files, trainer)
         files.save_begun(session.images)
         files.save_targets(session.targets)
@@ -271,7 +271,7 @@ class RangeTest(RateJob):
             before = range_test.fingerprint(session)
             whose = f", try {trial + 1} of {self.tries}" if self.tries > 1 else ""
             work.begin(f"Trying rates{whose}", self.tries * self.steps, step=trial * self.steps)
-            for record in range_test.range_test(session, self.index, self.sweep, trial, work.report):
+            for record in range_test.range_test(session, self.index, self.sweep, trial):
                 rows.append(asdict(record))
                 work.advance(trial * self.steps + record.step + 1)
                 yield record
@@ -331,7 +331,7 @@ class Race(RateJob):
 
         session, done = prepare(self.prepared(work.recipe), work.report), 0
         work.begin("Racing", len(self.rates) * self.steps)
-        for record in race(session, self.rates, self.index, self.steps, self.group, work.report):
+        for record in race(session, self.rates, self.index, self.steps, self.group):
             done += isinstance(record, Lap)
             work.advance(done)
             yield record

@@ -15,6 +15,7 @@ from torch import Tensor
 from finetune_core import machine
 from finetune_core.data.loader import Batch
 from finetune_core.network.network import LayerGroup, Network
+from finetune_core.training.reuse import Side
 
 EVERY = 10  # steps from one look at the weights to the next; what it costs: `python -m benchmarks.gauges`
 LARGEST = 300_000_000  # weights of a network up to which a copy of its start is kept, 1.2 GB in fp32
@@ -72,14 +73,15 @@ def fetched(*scalars: Mapping[str, Tensor]) -> list[dict[str, float]]:
     return [{name: next(numbers) for name in some} for some in scalars]
 
 
-def waited_for(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch with the seconds that it was waited for."""
+def waited_for(side: Side, epoch: int, start: int) -> Iterator[tuple[Batch, float]]:
+    """Each batch of an epoch with the seconds that its images were waited for."""
+    batches = side.batches(epoch, start)
     while True:
-        asked = time.perf_counter()
+        asked, worked = time.perf_counter(), side.worked
         batch = next(batches, None)
         if batch is None:
             return
-        yield batch, time.perf_counter() - asked
+        yield batch, time.perf_counter() - asked - (side.worked - worked)
 
 
 def memory_mb(device: torch.device) -> float:

@@ -22,13 +22,13 @@ from finetune_core.network import freezing
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, plan
 from finetune_core.recipe.changes import Change, Made, applied, make
-from finetune_core.records import Epoch, Event, Gauges, Record, Report, Step, silent
+from finetune_core.records import Epoch, Event, Gauges, Record, Step
 from finetune_core.training import distributed, divergence
 from finetune_core.training.divergence import Diverged
 from finetune_core.training.evaluate import evaluate, norm_losses
 from finetune_core.training.gauges import EVERY, Busy, Drift, memory_mb, waited_for
 from finetune_core.training.metrics import Measured, Meter
-from finetune_core.training.reuse import Feed, Side
+from finetune_core.training.reuse import Feed
 from finetune_core.training.session import Session
 from finetune_core.training.stepper import Outcome, Stepper, random_state, set_random_state
 from finetune_core.training.truth import Verdict, Witness
@@ -107,9 +107,9 @@ class Trainer:
     `changes` are those that were made in earlier lives of the run; they are made again, each at its step.
     """
 
-    def __init__(self, session: Session, changes: Sequence[Made] = (), report: Report = silent) -> None:
-        """Start at the beginning, with the recipe's seed. `report` is told of what takes long between two records."""
-        self.session, self.report = session, report
+    def __init__(self, session: Session, changes: Sequence[Made] = ()) -> None:
+        """Start at the beginning, with the recipe's seed."""
+        self.session = session
         self.told_full = False  # that not all can be kept
         self.changes: list[Made] = []  # all that were made, in the order of their steps
         self.ahead = sorted(changes, key=_step)  # those whose step has not come yet
@@ -289,24 +289,16 @@ class Trainer:
 
     def _train_epoch(self) -> Iterator[Record]:
         while self.at.batch < self.session.train.steps:
-            yield from self._prepare(self.stepper.feed.train)
             yield from self._train_on(self.stepper.feed)
-
-    def _prepare(self, side: Side) -> Iterator[Event]:
-        """What takes long before an epoch; it counts as time of training."""
-        started = time.perf_counter()
-        for done, total in side.prepare(self.at.epoch):
-            self.report("Looking at the images once", done, total)
-        self._move(elapsed=self.at.elapsed + time.perf_counter() - started)
-        if (full := distributed.from_first(side.full)) and not self.told_full:
-            self.told_full = True
-            yield Event("reuse", self.done, f"Not all that the frozen layers give can be kept. {full}")
+            if (full := distributed.from_first(self.stepper.feed.train.full)) and not self.told_full:
+                self.told_full = True
+                yield Event("reuse", self.done, f"Not all that the frozen layers give can be kept. {full}")
 
     def _train_on(self, feed: Feed) -> Iterator[Record]:
         """Train to the end of the epoch, or until a change lets something else stand still."""
         self.stepper.train_mode()
         started = time.perf_counter()
-        for (inputs, labels), waited in waited_for(feed.train.batches(self.at.epoch, self.at.batch)):
+        for (inputs, labels), waited in waited_for(feed.train, self.at.epoch, self.at.batch):
             yield from self._make_changes()
             if self.stepper.feed is not feed:
                 return

@@ -4,13 +4,15 @@ A `Side` hands out the inputs of one part of the split and knows how the network
 themselves; `Measured` and `Learned` are rows that the frozen beginning gave for them, in this run or another.
 
 For images that are measured on, each batch is worked out as ever, and its rows kept: not a bit changes. For images that
-are learned from, rows are worked out in blocks that do not depend on the order of the epoch or the batch size, so that
-another recipe finds the same ones: the losses are those of working them out anew, but for rounding.
+are learned from, rows are worked out when they are first wanted, in blocks of one size whatever the batch size is: by
+rounding a row depends on that size, but not on which images share the block. So another recipe finds the same ones, and
+the losses are those of working them out anew, but for rounding.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,12 +32,9 @@ from finetune_core.training.cut import Cut
 from finetune_core.training.session import Session
 from finetune_core.wording import count
 
-VERSION = 1  # of how rows are worked out: raise it when that changes
-BLOCK = 32  # images that are learned from are looked at in such blocks
+VERSION = 2  # of how rows are worked out: raise it when that changes
+BLOCK = 32  # images that are learned from are looked at so many at a time
 LARGEST = 1 << 20  # bytes of a row that is kept where nobody asked for it: reading more is no quicker than the work
-
-Work = Iterator[tuple[int, int]]
-"""Does some work piece by piece, and says how many images are done, of how many."""
 
 
 class Side(Protocol):
@@ -45,8 +44,9 @@ class Side(Protocol):
     def full(self) -> str:
         """Why no more can be kept."""
 
-    def prepare(self, epoch: int) -> Work:
-        """Whatever takes long before an epoch."""
+    @property
+    def worked(self) -> float:
+        """Seconds that handing out inputs has worked on the device so far, rather than waited for images."""
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Inputs and encoded labels of an epoch, batch by batch from number `start` on."""
@@ -78,10 +78,7 @@ class Plain:
     views: int = 0
     frozen: Frozen | None = None
     full: str = ""
-
-    def prepare(self, epoch: int) -> Work:
-        """Nothing."""
-        return iter(())
+    worked: float = 0.0
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Raw images (N, C, H, W)."""
@@ -100,7 +97,7 @@ class _Kept:
 
     def __init__(self, session: Session, of: Batches, frozen: Frozen, key: str) -> None:
         self.session, self.of, self.frozen, self.cut, self.key = session, of, frozen, frozen.cut, key
-        self.full = ""
+        self.full, self.worked = "", 0.0
         self.place = np.zeros(of.indices.max() + 1, np.int64)  # of each sample among the rows
         self.ordered = np.sort(of.indices)
         self.place[self.ordered] = np.arange(len(self.ordered))
@@ -112,6 +109,21 @@ class _Kept:
     def _open(self, number: int, more: int = 0) -> Rows:
         """One store, with room for as many `more`."""
         return Rows(f"{self.key}-{number}", len(self.ordered), self.cut.row_bytes, more)
+
+    def _worked_out(self, images: Tensor) -> Tensor:
+        begun = time.perf_counter()
+        rows = self.frozen.answer(self.session, images)
+        self.worked += time.perf_counter() - begun
+        return rows
+
+    def _keep(self, store: Rows, indices: np.ndarray, rows: Tensor) -> bool:
+        """Whether there was room for them, as there has been until now."""
+        if not self.full:
+            try:
+                store.put(self.place[indices], self._bytes(rows))
+            except NoRoomError as error:
+                self.full = str(error)
+        return not self.full
 
     def _rows(self, store: Rows, indices: np.ndarray) -> Tensor | None:
         found = store.get(self.place[indices])
@@ -134,10 +146,6 @@ class Measured(_Kept):
         super().__init__(session, of, frozen, f"{key}-{of.batch_size}-{distributed.rank()}-{distributed.size()}")
         self.store = self._open(0)
 
-    def prepare(self, epoch: int) -> Work:
-        """Nothing: the first time is as long as ever."""
-        return iter(())
-
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Rows; where they are not there yet, they are worked out in passing."""
         shares = self.of.shares(epoch, start)
@@ -149,16 +157,9 @@ class Measured(_Kept):
             rows = None if new else self._rows(self.store, indices)
             if rows is None:
                 images, _ = next(ahead) if new else self.of.one((epoch, indices))
-                rows = self.frozen.answer(self.session, images)
-                self._keep(indices, rows)
+                rows = self._worked_out(images)
+                self._keep(self.store, indices, rows)
             yield rows, self.of.labels_of(indices)[:counted]
-
-    def _keep(self, indices: np.ndarray, rows: Tensor) -> None:
-        if not self.full:
-            try:
-                self.store.put(self.place[indices], self._bytes(rows))
-            except NoRoomError as error:
-                self.full = str(error)
 
 
 class Learned(_Kept):
@@ -169,32 +170,41 @@ class Learned(_Kept):
         self.views = views
         self.stores = [self._open(number, views - number - 1) for number in range(views)]
 
-    def prepare(self, epoch: int) -> Work:
-        """Work out the view of this epoch as far as it is not there; of several processes each does a share."""
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Rows of the epoch's view; those that are not there are worked out when the first batch wants them.
+
+        Rows that somebody has taken away meanwhile, or for which there is no room, are worked out for their batch.
+        """
         number = view(epoch, self.views)
         store = self.stores[number]
-        missing = set((store.missing() // BLOCK).tolist())
-        mine = sorted(each for each in missing if each % distributed.size() == distributed.rank())
-        wanted = [self.ordered[place * BLOCK : (place + 1) * BLOCK] for place in mine]
-        done, total = 0, sum(map(len, wanted))
-        try:
-            for (images, _), block in zip(self.of.made([(number, block) for block in wanted]), wanted, strict=True):
-                store.put(self.place[block], self._bytes(self.frozen.answer(self.session, images)))
-                done += len(block)
-                yield done, total
-        except NoRoomError as error:
-            self.full = str(error)
-        distributed.any_of(False)  # all are done
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Rows of the epoch's view; those that somebody has taken away, or for which there is no room, anew."""
-        number = view(epoch, self.views)
-        for indices, counted in self.of.shares(epoch, start, self.views):
-            rows = self._rows(self.stores[number], indices)
-            if rows is None:
+        shares = self.of.shares(epoch, start, self.views)
+        blocks = self._blocks(store, [indices for indices, _ in shares])
+        ahead = self.of.made([(number, block) for block in blocks])
+        block_of = np.full(len(self.ordered), -1)  # of each row, which block it is in
+        for each, block in enumerate(blocks):
+            block_of[self.place[block]] = each
+        done = 0
+        for indices, counted in shares:
+            while done <= block_of[self.place[indices]].max() and not self.full:
+                images, _ = next(ahead)
+                rows = self._worked_out(images[np.resize(np.arange(len(images)), BLOCK)])
+                self._keep(store, blocks[done], rows[: len(images)])
+                done += 1
+            kept = self._rows(store, indices)
+            if kept is None:
                 images, _ = self.of.one((number, indices))
-                rows = self.frozen.answer(self.session, images)
-            yield rows, self.of.labels_of(indices)[:counted]
+                kept = self._worked_out(images)
+            yield kept, self.of.labels_of(indices)[:counted]
+
+    def _blocks(self, store: Rows, wanted: list[np.ndarray]) -> list[np.ndarray]:
+        """The sample indices whose rows are not there, in the order in which they are wanted, block by block."""
+        if not wanted:
+            return []
+        order = np.concatenate(wanted)
+        _, first = np.unique(order, return_index=True)
+        order = order[np.sort(first)]
+        order = order[np.isin(self.place[order], store.missing())]
+        return [order[start : start + BLOCK] for start in range(0, len(order), BLOCK)]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,14 @@ def anew() -> Iterator[None]:
         yield
 
 
+def watched(patch: pytest.MonkeyPatch) -> list[int]:
+    """How many images the frozen beginning looks at from now on, each time."""
+    looked, answer = list[int](), reuse.Frozen.answer
+    seen = lambda each, made, images: looked.append(len(images)) or answer(each, made, images)  # noqa: E731
+    patch.setattr(reuse.Frozen, "answer", seen)
+    return looked
+
+
 def stores() -> list[Path]:
     return sorted(folder for folder, _, _ in rows.kept())
 
@@ -86,10 +95,7 @@ def test_the_losses_are_those_of_working_it_out_each_time(tiny: Recipe, family: 
 def test_images_that_are_measured_on_give_the_same_bits_and_are_looked_at_once(
     tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, looked = frozen(tiny, views=0), []
-    front = reuse.Frozen.answer
-    seen = lambda each, made, images: looked.append(len(images)) or front(each, made, images)  # noqa: E731
-    monkeypatch.setattr(reuse.Frozen, "answer", seen)
+    recipe, looked = frozen(tiny, views=0), watched(monkeypatch)
     steps, valid, said = losses(recipe)
     assert sum(looked) == len(session.prepare(recipe).valid)
     assert not said
@@ -119,9 +125,7 @@ def test_a_second_recipe_with_the_same_frozen_part_looks_at_no_image(
 ) -> None:
     losses(frozen(tiny))
     before = stores()
-    looked, answer = [], reuse.Frozen.answer
-    seen = lambda each, made, images: looked.append(len(images)) or answer(each, made, images)  # noqa: E731
-    monkeypatch.setattr(reuse.Frozen, "answer", seen)
+    looked = watched(monkeypatch)
     other = frozen(tiny).with_value("training.batch_size", 4).with_value("phases.0.learning_rate", 1e-2)
     steps, _, _ = losses(other.with_value("model.head", {"kind": "mlp", "hidden": 8}))
     assert np.isfinite(steps).all()
@@ -369,18 +373,50 @@ def test_all_views_must_have_room_before_one_is_kept(tiny: Recipe, monkeypatch: 
     assert "there is no room" in losses(frozen(tiny, views=9))[2][0]
 
 
-def test_a_stop_while_views_are_looked_at_saves_first(tiny: Recipe) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_does_not_depend_on_the_images_beside_it(tiny: Recipe, family: str) -> None:
+    """What lets rows be worked out in the order in which one epoch wants them, for all others."""
+    recipe = frozen(of(tiny, FAMILIES[family]).with_value("data.image_size", 64))
+    found = []
+    for seed in (0, 1):
+        stepper = Stepper(session.prepare(recipe))
+        stepper.enter(recipe.phases[0])
+        side = stepper.feed.train
+        assert isinstance(side, Learned)
+        side.of.order = partial(_shuffled, side.of.indices, seed)  # type: ignore[method-assign]
+        list(side.batches(0))
+        found.append((side.stores[0].folder / "rows.bin").read_bytes())
+        rows.clear()
+    assert found[0] == found[1]
+
+
+def _shuffled(indices: np.ndarray, seed: int, epoch: int) -> list[np.ndarray]:
+    return np.array_split(np.random.default_rng(seed).permutation(indices), 3)
+
+
+def test_the_first_batch_waits_for_no_more_than_a_block(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reuse, "BLOCK", 8)
+    looked = watched(monkeypatch)
+    stepper = Stepper(session.prepare(frozen(tiny)))
+    stepper.enter(frozen(tiny).phases[0])
+    side = stepper.feed.train
+    batches = side.batches(0)
+    next(batches)
+    assert looked == [8]
+    worked = side.worked
+    assert worked > 0
+    list(batches)
+    assert looked == [8, 8, 8], "18 images, the last block filled up"
+    list(side.batches(0))
+    assert len(looked) == 3
+    assert worked < side.worked
+
+
+def test_a_stop_while_views_are_looked_at_goes_on_as_if_there_had_been_none(tiny: Recipe) -> None:
     run = store.create(frozen(tiny, epochs=4))
-    told = []
-
-    def report(what: str, done: float = 0, total: float = 0, unit: str = "") -> None:
-        told.append(what)
-        if what == "Looking at the images once" and run.records()[0]:
-            run.ask("stop")
-
-    assert work(run, report=report) == 0
-    assert "Looking at the images once" in told
+    assert work(run, watch=lambda record: isinstance(record, Step) and run.ask("stop")) == 0
     assert run.status.state == "stopped"
+    assert run.status.step < session.prepare(run.recipe).train.steps
     launch.resume(run)
     while run.status.active:
         time.sleep(0.2)

@@ -1,6 +1,9 @@
 """Shared fixtures: tiny real images, a tiny real recipe, run and cache folders of the test's own."""
 
 import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 # Tiny networks gain nothing from a second thread and lose much where tests share the cores; workers inherit this.
@@ -13,6 +16,8 @@ from PIL import Image
 from finetune_core.blooms import ensure
 from finetune_core.places import cache_dir
 from finetune_core.recipe import Recipe, parse
+from finetune_core.runs import standby
+from finetune_core.runs.standby import take as standby_take
 from tests.processes import WholeFiles, browser_first
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
@@ -39,6 +44,26 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "together"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked() -> Iterator[None]:
+    """Workers are forked from one process, as a studio's are, once a test starts any: it saves them their imports."""
+    begun: list[threading.Thread] = []
+
+    def take(run: Path, log: Path, variables: Mapping[str, str]) -> int | None:
+        if not begun:
+            begun.append(standby.keep())
+            while not standby._ready and begun[0].is_alive():
+                time.sleep(0.05)
+        return standby_take(run, log, variables)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standby, "SETTLED", 0.0)
+        patch.setattr(standby, "take", take)
+        yield
+    for idle in standby._ready:
+        idle.kill()
 
 
 @pytest.fixture

@@ -26,18 +26,17 @@ LOOK = 0.05  # seconds between two looks at a worker that is waited for
 _children: list[subprocess.Popen[bytes]] = []
 
 
-def start(run: Run, gpus: Sequence[str] = (), awaited: bool = True) -> None:
+def start(run: Run, gpus: Sequence[str] = ()) -> None:
     """Start the worker in a session of its own, so that it outlives whoever started it.
 
     It sees these `gpus` alone, by CUDA's names for them; without any all that this process sees. A UserError where the
-    run has a worker already. What nobody has asked for is not `awaited`, and leaves the worker that stands ready to
-    others.
+    run has a worker already.
     """
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
     with holding.starting(run), run.writing():
         run.report_start("Starting the worker")
-        ready = standby.take(run.path, run.log, variables) if awaited and run.recipe.training.processes == 1 else None
-        worker = ready or spawn(program(run), run.log, variables)
+        forked = standby.take(run.path, run.log, variables) if run.recipe.training.processes == 1 else None
+        worker = forked or spawn(program(run), run.log, variables)
         with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its log says why
             run.claim(psutil.Process(worker))
 

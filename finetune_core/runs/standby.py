@@ -1,8 +1,8 @@
-"""A worker that has imported PyTorch already and waits for a run: what is launched then begins at once.
+"""A process with PyTorch imported that stands by, and makes the worker of each run by a fork: so a run begins at once.
 
-The studio keeps one, as long as there is memory for it and nothing else has taken it; it knows of a run what comes down
-its standard input, and ends when that closes, so that it never outlives a studio that was killed. Whoever finds none
-starts a worker as always, only some seconds slower.
+The studio keeps one, if there is memory for it. It knows of a run what comes down its standard input, and ends when
+that closes, so that it never outlives a studio that was killed. Whoever finds none starts a worker as always, only some
+seconds slower.
 """
 
 from __future__ import annotations
@@ -23,55 +23,54 @@ import psutil
 
 from finetune_core import places
 
-READY = b"ready\n"  # said when it waits, and when it has heard
-PATIENCE = 2.0  # seconds for that
+READY = b"ready\n"  # said once all is imported
+PATIENCE = 5.0  # seconds in which it has forked
 SETTLED = 5.0  # seconds that a studio has for itself before
 ROOM = 3e9  # bytes of memory that must be free for it
+FORKS = sys.platform == "linux"  # elsewhere a fork is not safe once so much is loaded
 
 _lock = threading.Lock()
-_waiting: list[subprocess.Popen[bytes]] = []  # one at most
+_ready: list[subprocess.Popen[bytes]] = []  # one at most
 
 
 def keep() -> threading.Thread:
-    """Keep one ready from now on, by a thread that lives as long as this process, unless it is in want of memory."""
+    """Keep one ready from now on, by a thread that lives as long as it, unless this machine is in want of memory."""
     keeper = threading.Thread(target=_keep, name="standby", daemon=True)
     keeper.start()
     return keeper
 
 
 def take(run: Path, log: Path, variables: Mapping[str, str]) -> int | None:
-    """Give the run in this folder to the one that waits, and its process id back; None where none does.
+    """A new worker's process id: it works on the run in this folder and prints into `log`. None where none stands by.
 
-    It takes over these environment `variables` first, and prints into `log` from then on.
+    Its environment is that of this process, with these `variables`.
     """
     with _lock:
-        if not _waiting:
-            return None
-        worker = _waiting.pop()
-    order = {"run": str(run), "log": str(log), "variables": {**variables}}
-    if _told(worker, json.dumps(order)):
-        return worker.pid
-    worker.kill()
+        for idle in _ready:
+            order = {"run": str(run), "log": str(log), "environment": {**os.environ, **variables}}
+            if pid := _told(idle, json.dumps(order)):
+                return pid
+            idle.kill()
+        _ready.clear()
+        return None
+
+
+def _told(idle: subprocess.Popen[bytes], order: str) -> int | None:
+    """What it has forked; None where it was killed just before, or there is no memory."""
+    assert idle.stdin
+    assert idle.stdout
+    with suppress(OSError, ValueError):
+        idle.stdin.write(order.encode() + b"\n")
+        idle.stdin.flush()
+        heard, _, _ = select.select([idle.stdout], [], [], PATIENCE)
+        return int(idle.stdout.readline()) if heard else None
     return None
 
 
-def _told(worker: subprocess.Popen[bytes], order: str) -> bool:
-    """Whether it has heard, and not been killed just before."""
-    assert worker.stdin
-    assert worker.stdout
-    try:
-        with worker.stdin:
-            worker.stdin.write(order.encode() + b"\n")
-        heard, _, _ = select.select([worker.stdout], [], [], PATIENCE)
-        return bool(heard) and worker.stdout.readline() == READY
-    except OSError:
-        return False
-
-
 def held() -> int:
-    """The bytes of memory that the one that waits holds for itself; 0 where none does."""
+    """The bytes of memory that the one that stands by holds; 0 where none does."""
     with _lock, suppress(psutil.Error):
-        return sum(_memory(worker.pid) for worker in _waiting)
+        return sum(_memory(idle.pid) for idle in _ready)
     return 0
 
 
@@ -82,23 +81,10 @@ def _memory(pid: int) -> int:
 
 
 def _keep() -> None:
-    """Start one, and the next when that has ended: by its run, for nobody trains well beside an import."""
     time.sleep(SETTLED)
-    used = True
-    while used and psutil.virtual_memory().available > ROOM:
-        worker = _begun()
-        if worker.stdout is None or worker.stdout.readline() != READY:
-            return  # what is wrong the log of every run will say
-        with _lock:
-            _waiting.append(worker)
-        worker.wait()
-        with _lock:
-            used = worker not in _waiting  # one that somebody killed is not wanted
-            _waiting[:] = []
-
-
-def _begun() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    if not FORKS or psutil.virtual_memory().available < ROOM:
+        return
+    idle = subprocess.Popen(
         [sys.executable, "-m", "finetune_core.runs.work.idle", str(places.runs_dir())],
         cwd=places.ROOT,
         env={**os.environ},
@@ -107,3 +93,11 @@ def _begun() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    assert idle.stdout
+    if idle.stdout.readline() != READY:
+        return  # what is wrong the log of every run will say
+    with _lock:
+        _ready.append(idle)
+    idle.wait()  # one that somebody killed is not wanted
+    with _lock:
+        _ready.clear()

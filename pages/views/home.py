@@ -114,7 +114,7 @@ def draft() -> None:
 def this_machine() -> None:
     """What there is to train on, and what stands ready for it."""
     held = standby.held()
-    ready = f" · a worker with PyTorch loaded waits for a run ({megabytes(held)})" if held else ""
+    ready = f" · PyTorch is loaded, for runs to begin at once ({megabytes(held)})" if held else ""
     st.caption(f":material/memory: {shell.plain(_machine())}{ready}")
 
 

@@ -1,14 +1,19 @@
-"""A worker without a run yet, `python -m finetune_core.runs.work.idle RUNS`, told of one by a line (see `standby`).
+"""A process that has imported all that takes long, and forks a worker for each run that it is told of.
 
-All that takes long to import is there when the line comes. Without one it ends.
+`python -m finetune_core.runs.work.idle RUNS`, which `standby` starts. A line on its standard input is an order; the
+worker answers with its process id. It ends when nobody can give orders any more; its workers go on.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import signal
 import sys
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from finetune_core import cores
 from finetune_core.runs import standby
@@ -25,21 +30,31 @@ HEAVY = (
 
 
 def main() -> int:
-    """Wait, and then work as if the run's folder had been named on the command line."""
+    """Import, and wait. It computes nothing itself, and asks for no GPU: neither survives a fork."""
     cores.share()
     for name in HEAVY:
         import_module(name)
+    gc.collect()
+    gc.freeze()  # a worker's collector leaves what it shares with the others untouched
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a worker has ended: its run says so
     os.write(sys.stdout.fileno(), standby.READY)
-    line = sys.stdin.readline()
-    if not line:  # the studio is gone
-        return 0
-    os.write(sys.stdout.fileno(), standby.READY)
-    order = json.loads(line)
+    for line in iter(sys.stdin.readline, ""):
+        if not os.fork():
+            return _work(json.loads(line))
+    return 0
+
+
+def _work(order: Mapping[str, Any]) -> int:
+    """Work as if the run's folder had been named on the command line, in this environment."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.write(sys.stdout.fileno(), f"{os.getpid()}\n".encode())
     log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, place in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, place)
-    os.environ.update(order["variables"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
     sys.argv[1:] = [order["run"]]
     return worker.main()
 

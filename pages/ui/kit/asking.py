@@ -45,9 +45,9 @@ def begin(recipe: Recipe, job: Job) -> None:
 
 
 def unasked(recipe: Recipe, job: Job) -> Run:
-    """Have a worker look that nobody has asked for, and so leave the one that stands ready to others. UserErrors."""
+    """Have a worker look that nobody has asked for. UserErrors."""
     run = store.create(job.prepared(recipe), job, probes.runs_dir())
-    launch.start(run, awaited=False)
+    launch.start(run)
     return run
 
 

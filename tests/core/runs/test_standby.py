@@ -1,12 +1,14 @@
-"""A worker that waits for a run: real processes, taken, killed and left behind."""
+"""A process that stands by to fork workers: real ones, at work, killed and left behind."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,6 +17,7 @@ from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, standby, store
 from finetune_core.runs.store import Run
+from tests.conftest import standby_take
 
 pytestmark = pytest.mark.slow
 
@@ -26,66 +29,104 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def waiting() -> psutil.Process:
+def ready() -> psutil.Process:
     until(standby.held)
-    return psutil.Process(standby._waiting[0].pid)
+    return psutil.Process(standby._ready[0].pid)
 
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Thread]:
-    """One is kept, by a thread that has ended when the test has."""
-    monkeypatch.setattr(standby, "SETTLED", 0.0)
+    """One is kept for this test, by a thread that has ended when the test has."""
+    monkeypatch.setattr(standby, "_ready", [])
+    monkeypatch.setattr(standby, "take", standby_take)
     keeper = standby.keep()
     yield keeper
-    monkeypatch.setattr(standby, "ROOM", float("inf"))  # no other after this one
-    until(lambda: standby._waiting or not keeper.is_alive())
-    for worker in standby._waiting:
-        worker.kill()
+    until(lambda: standby._ready or not keeper.is_alive())
+    for idle in standby._ready:
+        idle.kill()
     keeper.join(60)
     assert not keeper.is_alive()
 
 
-def owner(run: Run) -> int:
-    return int(json.loads(run.owner_file.read_text())["pid"])
+def owner(run: Run) -> psutil.Process:
+    return psutil.Process(json.loads(run.owner_file.read_text())["pid"])
 
 
-def test_what_is_launched_goes_to_it_and_is_the_same_work(kept: threading.Thread, tiny: Recipe) -> None:
-    first = waiting()
-    runs = [store.create(tiny) for _ in range(2)]
-    owners = []
-    for run in runs:  # the second one finds none yet
+def losses(run: Run) -> list[float]:
+    return [row["loss"] for row in run.records()[0] if row["kind"] == "step"]
+
+
+def test_what_is_launched_is_forked_from_it_and_the_same_work(kept: threading.Thread, tiny: Recipe) -> None:
+    idle = ready()
+    *forked, spawned = [store.create(tiny) for _ in range(3)]
+    for run in forked:  # at the same time
         launch.start(run)
-        owners.append(owner(run))
-        until(lambda run=run: not run.status.active)
-    assert owners[0] == first.pid
-    losses = [[row["loss"] for row in run.records()[0] if row["kind"] == "step"] for run in runs]
-    assert losses[0]
-    assert losses[0] == losses[1]
-    assert waiting().pid not in owners, "the next one"
+    workers = [owner(run) for run in forked]
+    assert {each.ppid() for each in workers} == {idle.pid}
+    assert {os.getsid(each.pid) for each in workers} == {each.pid for each in workers}
+    until(lambda: not any(run.status.active for run in forked))
+    idle.kill()
+    until(lambda: not standby._ready)
+    launch.start(spawned)
+    until(lambda: not spawned.status.active)
+    assert losses(spawned)
+    assert losses(spawned) == losses(forked[0]) == losses(forked[1])
 
 
-def test_its_log_is_the_runs(kept: threading.Thread, tiny: Recipe) -> None:
-    worker = waiting()
+def test_its_log_and_its_environment_are_the_runs(
+    kept: threading.Thread, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready()
+    monkeypatch.setenv("THAW_CACHE", str(tmp_path / "another"))
     run = store.create(tiny.with_value("data.source", {"kind": "folder", "path": "/nowhere"}))
     launch.start(run)
-    until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not run.alive())
     assert run.status.state == "failed"
     assert "/nowhere" in run.log.read_text()
+    run = store.create(tiny)
+    launch.start(run)
+    until(lambda: not run.status.active)
+    assert [*(tmp_path / "another").iterdir()]
 
 
-def test_who_finds_it_killed_starts_another(kept: threading.Thread, tiny: Recipe) -> None:
-    waiting().kill()
+def test_a_worker_that_was_killed_leaves_nothing(kept: threading.Thread, tiny: Recipe) -> None:
+    idle = ready()
+    run = store.create(tiny.with_value("phases.0.epochs", 1000))
+    launch.start(run)
+    until(lambda: run.status.state == "running")
+    owner(run).kill()
+    until(lambda: run.status.state == "lost")
+    until(lambda: not idle.children())
+    again = store.create(tiny)
+    launch.start(again)
+    until(lambda: again.status.state == "finished")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "silent"])
+def test_who_finds_it_gone_starts_a_worker_of_its_own(
+    kept: threading.Thread, tiny: Recipe, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setattr(standby, "PATIENCE", 0.5)
+    ready().send_signal(number)
     run = store.create(tiny)
     launch.start(run)
     until(lambda: run.status.state == "finished")
 
 
-def test_what_nobody_has_asked_for_leaves_it_to_others(kept: threading.Thread, tiny: Recipe) -> None:
-    first = waiting()
-    run = store.create(tiny)
-    launch.start(run, awaited=False)
-    assert waiting() == first
-    until(lambda: not run.status.active)
+def test_it_asks_for_no_gpu(tmp_path: Path) -> None:
+    """Whoever has asked CUDA for anything cannot be forked."""
+    code = """
+import sys, torch
+from importlib import import_module
+from finetune_core.runs.work import idle
+asked = []
+for name in ("is_available", "device_count", "_lazy_init"):
+    setattr(torch.cuda, name, lambda *given, name=name: asked.append(name))
+for name in idle.HEAVY:
+    import_module(name)
+sys.exit(bool(asked))
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_it_never_outlives_who_keeps_it() -> None:

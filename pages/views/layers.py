@@ -23,8 +23,8 @@ from pages.ui.layers import advising, backbones, costing, phase_rules, regroupin
 NAME, RATE, SIZE = 190, 170, 130  # px; the bar takes what is left
 
 
-def preset_row(phase: Phase, names: Sequence[str]) -> None:
-    """The usual choices as one row."""
+def preset_row(phase: Phase, names: Sequence[str], advised: str) -> None:
+    """The usual choices as one row, the one that is advised with a lamp."""
     known = {preset.key: preset for preset in presets(names)}
     current = current_preset(phase, names)
     key = state.seed("preset", current)
@@ -32,7 +32,7 @@ def preset_row(phase: Phase, names: Sequence[str]) -> None:
         "Presets",
         list(known),
         default=current,
-        format_func=lambda each: known[each].title,
+        format_func=lambda each: f"{':material/lightbulb: ' * (each == advised)}{known[each].title}",
         label_visibility="collapsed",
         **state.callback(key, thawing.apply, names),
     )
@@ -149,11 +149,13 @@ def main() -> None:
     charted = scouting.panel(recipe) or charted
     st.subheader("Layers", anchor=False)
     timeline.strip(recipe)
-    preset_row(phase, names)
-    advising.panel(recipe, phase, names)
+    given = advising.given(recipe)
+    preset_row(phase, names, given.advice.preset if given else "")
     found = list(preflight.layers(recipe))
     checks(finding for finding in found if finding.level != "ok")
     stack(phase, counts, warm, share(counts, warm, recipe, phase))
+    if given:
+        advising.panel(recipe, given, phase, names)
     phase_rules.more(recipe, names)
     regrouping.more(recipe, names, outputs)
     head(recipe, features, outputs)

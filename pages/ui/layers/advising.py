@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import streamlit as st
 
@@ -23,30 +23,43 @@ OFF = "It is not measured: *Try every backbone* is off."
 ANSWER = "likeness:answer"  # the images and backbone that this session has answered for, and its answer
 
 
-def panel(recipe: Recipe, phase: Phase, names: Sequence[str]) -> None:
-    """The advice with its reason, a button to follow it, and the answer that it rests on; nothing without classes."""
+class Given(NamedTuple):
+    """Advice, and what it rests on: the likeness that was judged, and what a person has said of it."""
+
+    advice: Advice
+    likeness: Likeness
+    own: Word
+
+
+def given(recipe: Recipe) -> Given | None:
+    """The advice for these images and this backbone; none without classes."""
     if not recipe.task.exclusive:
-        return
+        return None
     with contextlib.suppress(UserError):  # what is wrong with the images is told on their page
         images = outline.training_images(recipe.data.model_dump_json()) / dataset.class_count(recipe.data)
         backbone = recipe.model.backbone
         found = likeness.judged(backbone, probes.known(recipe, backbone))
         own = _answer(recipe)
-        word: Word = own if own and found.word != "nothing" else found.word
-        with st.container(border=True, key="advice"):
-            _told(advice(images, word), current_preset(phase, names), names)
-            _asked(recipe, found, own)
+        return Given(advice(images, own if own and found.word != "nothing" else found.word), found, own)
+    return None
 
 
-def _told(given: Advice, current: str | None, names: Sequence[str]) -> None:
-    title = next((preset.title for preset in presets(names) if preset.key == given.preset), "")
+def panel(recipe: Recipe, given: Given, phase: Phase, names: Sequence[str]) -> None:
+    """The advice with its reason, a button to follow it, and the answer that it rests on."""
+    with st.container(border=True, key="advice"):
+        _told(given.advice, current_preset(phase, names), names)
+        _asked(recipe, given.likeness, given.own)
+
+
+def _told(advice: Advice, current: str | None, names: Sequence[str]) -> None:
+    title = next((preset.title for preset in presets(names) if preset.key == advice.preset), "")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f":material/lightbulb: **Advice{f': {title}' if title else ''}**", width="content")
-        if title and given.preset == current:
+        if title and advice.preset == current:
             st.markdown(":green[:material/check: As it is set]", width="content")
         elif title:
-            st.button(f"Take {title}", key="take-advice", on_click=thawing.apply, args=(names, given.preset))
-    st.caption(given.text)
+            st.button(f"Take {title}", key="take-advice", on_click=thawing.apply, args=(names, advice.preset))
+    st.caption(advice.text)
 
 
 def _asked(recipe: Recipe, found: Likeness, own: Word) -> None:

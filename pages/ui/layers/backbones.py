@@ -12,6 +12,8 @@ from finetune_core.recipe.words import millions
 from pages.ui.kit import fields, shell, starts, state
 from pages.ui.layers import downloading, measuring, picking, probing
 
+HALVES = (7, 3)  # of the card: what is chosen, and what is told of it
+
 
 def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
     """What the network is, where its knowledge comes from, and the way to another."""
@@ -20,14 +22,18 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
             st.markdown(
                 f"#### {shell.plain(backbone.architecture)}  :gray[:small[{_line(backbone, entry)}]]", width="content"
             )
-            st.button("Change", icon=":material/search:", key="change-backbone", on_click=choose)
+            with st.container(horizontal=True, width="content", gap="small"):
+                if entry.drops:
+                    with st.popover("Dropout", icon=":material/blur_on:", type="tertiary", key="drops"):
+                        for name in entry.drops:
+                            fields.field(f"model.backbone.{name}")
+                st.button("Change", icon=":material/search:", key="change-backbone", on_click=choose)
         _weights(backbone, entry)
-        if entry.drops:
-            with st.popover("Dropout", icon=":material/blur_on:", type="tertiary", key="drops"):
-                for name in entry.drops:
-                    fields.field(f"model.backbone.{name}")
-        probing.panel(state.draft(), backbone)
-        measuring.panel(state.draft(), backbone)
+        left, right = st.columns(HALVES, gap="large", vertical_alignment="center")
+        with left:
+            probing.panel(state.draft(), backbone)
+        with right:
+            measuring.panel(state.draft(), backbone)
         if entry.input_size != image_size and not backbone.weights.made_here:
             _size_hint(entry, image_size)
 
@@ -45,7 +51,7 @@ def _line(backbone: Backbone, entry: catalogue.Entry) -> str:
 
 
 def _weights(backbone: Backbone, entry: catalogue.Entry) -> None:
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns(HALVES, gap="large")
     with left:
         chosen = backbone.weights.kind
         skip = tuple(k for k, way in Weights.kinds().items() if k != chosen and not way().offered(backbone))

@@ -56,6 +56,14 @@ def lasting(seconds: float) -> str:
     return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
 
 
+def roughly(seconds: float) -> str:
+    """The same in passing, where seconds do not matter beside minutes: `40 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def few(names: Iterable[object], most: int = MOST, between: str = ", ") -> str:
     """The first of some names, each once and safe to print, and how many more there are."""
     said = list(dict.fromkeys(shown(str(name)) for name in names))

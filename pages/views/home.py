@@ -11,9 +11,9 @@ from finetune_core.recipe import Recipe, loads
 from finetune_core.runs import standby
 from finetune_core.runs.shelf.apart import told_apart
 from finetune_core.runs.shelf.summaries import Summary, summaries
-from finetune_core.wording import megabytes
+from finetune_core.wording import megabytes, roughly
 from pages.ui.kit import path, shell, state
-from pages.ui.kit.badge import duration, status_words
+from pages.ui.kit.badge import status_words
 from pages.ui.run import queueing
 
 LAST = 3  # runs shown
@@ -147,7 +147,7 @@ def _run_card(run: Summary, called: str) -> None:
     if len(run.curve) > 1:
         with st.container(key=f"spark-{run.id}"):  # wears the accent, see look.css
             st.html(figures.sparkline(run.curve, f"{run.score.inside.capitalize()} by epoch"))
-    took = duration(run.seconds)
+    took = roughly(run.seconds)
     st.caption(status_words(status) if status.active else f"{shell.plain(status.state.capitalize())} · {took}")
 
 

@@ -22,9 +22,9 @@ from finetune_core.runs.shelf import naming as named
 from finetune_core.runs.store import Run, Status
 from finetune_core.runs.telling.history import History
 from finetune_core.runs.waiting import engines
-from finetune_core.wording import count, file_name, megabytes
+from finetune_core.wording import count, file_name, megabytes, roughly
 from pages.ui.kit import live, naming, path, scripts, shell, state, warm
-from pages.ui.kit.badge import duration, status_words
+from pages.ui.kit.badge import status_words
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.live import Telling
 from pages.ui.run import (
@@ -125,7 +125,7 @@ def _reached(history: History, targets: Targets | None, score: Score) -> str:
     best, epochs = history.best, history.epochs
     if best is None:
         return "Finished."
-    took = duration(epochs[-1]["seconds"])
+    took = roughly(epochs[-1]["seconds"])
     one_class = targets is not None and targets.about.exclusive
     guessing = f" (guessing would give {1 / len(targets.names):.0%})" if targets and one_class else ""
     return (
@@ -228,7 +228,7 @@ def _came_of(history: History, run: Run) -> dict[str, str]:
     best, epochs = history.best, history.epochs
     return {
         "Best epoch": f"{best['epoch'] + 1} of {len(epochs)}" if best else "–",
-        "Training time": duration(epochs[-1]["seconds"]) if epochs else "–",
+        "Training time": roughly(epochs[-1]["seconds"]) if epochs else "–",
         "Weights": megabytes(run.best.stat().st_size) if run.best.exists() else "–",
     }
 

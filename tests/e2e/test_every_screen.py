@@ -23,10 +23,12 @@ pytestmark = pytest.mark.e2e
 
 HTML = "text/html"
 THEMES = ("light", "dark")
+COLOURS = ["color-contrast", "link-in-text-block"]  # what of a page can be wrong in one theme alone
 WIDTHS = {1440: 1000, 390: 844}
 STILL = 0.1  # of layout shift, as the web's own measure has it: what is more is felt
-SERIOUS = """async () => {
-  const found = await axe.run({ resultTypes: ["violations"] });
+SERIOUS = """async (rules) => {
+  const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
+  const found = await axe.run({ resultTypes: ["violations"], ...only });
   const told = (node) => `${node.target.flat().join(" ")}: ${[...node.any, ...node.all, ...node.none][0]?.message}`;
   return found.violations.filter((each) => ["serious", "critical"].includes(each.impact))
     .map((each) => `${each.id}: ${told(each.nodes[0])}, ${each.nodes.length} times`);
@@ -98,7 +100,8 @@ def wrong(screens: Iterable[tour.Screen], studio: Studio, tab: Page) -> list[str
         for theme in THEMES:
             tab.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
             tab.wait_for_timeout(300)  # colours pass over
-            found += [f"{screen.name}, {theme}: {each}" for each in tab.evaluate(SERIOUS)]
+            rules = [] if theme == "light" else COLOURS
+            found += [f"{screen.name}, {theme}: {each}" for each in tab.evaluate(SERIOUS, rules)]
         tab.emulate_media(color_scheme="light")
     return found
 

@@ -9,6 +9,7 @@ import streamlit as st
 from finetune_core.records import counted
 from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.runs.store import Status
+from finetune_core.wording import roughly
 from pages.ui.kit import path
 from pages.ui.kit.shell import NAME, plain
 
@@ -40,12 +41,4 @@ def status_words(status: Status) -> str:
     if status.state != "running" or not status.epoch_steps or status.total:  # the latter between two of its steps
         return plain(counted(status.message or status.state.capitalize(), status.done, status.total, status.unit))
     epoch = f"Epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"
-    return epoch if status.seconds_left is None else f"{epoch} · {duration(status.seconds_left)} left"
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `2 h 5 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    return epoch if status.seconds_left is None else f"{epoch} · {roughly(status.seconds_left)} left"

@@ -19,9 +19,8 @@ from finetune_core.runs.shelf.summaries import Summary
 from finetune_core.understand import compare as comparing
 from finetune_core.understand.compare import Comparison
 from finetune_core.understand.resampled import Interval
-from finetune_core.wording import count
+from finetune_core.wording import count, roughly
 from pages.ui.kit import asking, path, shell, state
-from pages.ui.kit.badge import duration
 from pages.ui.kit.chart import chart
 from pages.ui.shelf.agreeing import agreeing
 
@@ -92,7 +91,7 @@ def _side_by_side(runs: Sequence[Summary], called: Mapping[str, str]) -> None:
     differing = in_words(*recipes)
     rows = [
         (f"Best {runs[0].score.inside}", *(run.score.shown(run.status.best_score) for run in runs)),
-        ("Trained", *(f"{count(run.status.epoch, 'epoch')} in {duration(run.seconds)}" for run in runs)),
+        ("Trained", *(f"{count(run.status.epoch, 'epoch')} in {roughly(run.seconds)}" for run in runs)),
         *differing,
     ]
     _table(rows, [called[run.id] for run in runs], key="differences")

@@ -13,9 +13,8 @@ import streamlit as st
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import TASKS
 from finetune_core.runs.shelf.summaries import Summary, matching
-from finetune_core.wording import count
+from finetune_core.wording import count, roughly
 from pages.ui.kit import live, naming, path, shell, state
-from pages.ui.kit.badge import duration
 
 TABLE, OPENED, STARRED, RENAMED = "runs-table", "runs-open", "runs-star", "runs-rename"
 _TICKED, _TO_OPEN = "runs-ticked", "runs-opened"
@@ -113,7 +112,7 @@ def _row(run: Summary, name: str) -> dict[str, Any]:
         "curve": run.curve or None,
         "state": f"{look.mark} {word}",
         "made": run.made if run.name else None,  # else its name says it
-        "time": duration(run.seconds) if run.readable else None,
+        "time": roughly(run.seconds) if run.readable else None,
         "started": pd.Timestamp(status.started, unit="s") if status.started else None,
         "rename": ":material/edit:",
         "star": "★" if run.notes.star else "☆",

@@ -18,9 +18,8 @@ from finetune_core.runs import store
 from finetune_core.runs.jobs import Experiment
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import queue
-from finetune_core.wording import count
+from finetune_core.wording import count, roughly
 from pages.ui.kit import asking, live, path, shell, state
-from pages.ui.kit.badge import duration
 from pages.ui.kit.chart import chart, load
 
 GUESS, MEASURING, READY, ANSWER = "guess", "measuring", "ready", "answer"
@@ -214,7 +213,7 @@ def _answer(one: Lesson, run: Run) -> None:
 
 
 def _tries(made: Answer, seeds: int) -> str:
-    took = duration(sum(each.seconds for each in made.results))
+    took = roughly(sum(each.seconds for each in made.results))
     return f"A dot for each of {seeds} tries, a bar for their mean. {took} of training."
 
 

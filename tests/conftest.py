@@ -63,7 +63,7 @@ def _forked() -> Iterator[None]:
         patch.setattr(standby, "take", take)
         yield
     for idle in standby._ready:
-        idle.kill()
+        idle.process.kill()
 
 
 @pytest.fixture

@@ -90,11 +90,7 @@ def _changed(made: Session, division: freezing.Division, images: np.ndarray, eac
     with torch.inference_mode(), made.autocast():
         for rows, _ in side.batches(0):
             found.append(pooled(rows).float().cpu())
-            report(
-                f"Looking through {each.title.lower()}",
-                min(len(found) * made.train.batch_size, len(images)),
-                len(images),
-            )
+            report(f"Looking through {each.title.lower()}", sum(map(len, found)), len(images))
     return torch.cat(found)
 
 

@@ -35,6 +35,7 @@ def start(run: Run, gpus: Sequence[str] = ()) -> None:
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
     with holding.starting(run), run.writing():
         run.report_start("Starting the worker")
+        run.log.open("ab").close()  # where that is refused, it is told here and now
         forked = standby.take(run.path, run.log, variables) if run.recipe.training.processes == 1 else None
         worker = forked or spawn(program(run), run.log, variables)
         with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its log says why

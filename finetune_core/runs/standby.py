@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -30,7 +30,18 @@ ROOM = 3e9  # bytes of memory that must be free for it
 FORKS = sys.platform == "linux"  # elsewhere a fork is not safe once so much is loaded
 
 _lock = threading.Lock()
-_ready: list[subprocess.Popen[bytes]] = []  # one at most
+
+
+@dataclass(frozen=True)
+class Idle:
+    """The process that stands by, the memory it holds before its first fork, and the code that it has imported."""
+
+    process: subprocess.Popen[bytes]
+    memory: int
+    code: float
+
+
+_ready: list[Idle] = []  # one at most
 
 
 def keep() -> threading.Thread:
@@ -45,46 +56,55 @@ def take(run: Path, log: Path, variables: Mapping[str, str]) -> int | None:
 
     Its environment is that of this process, with these `variables`.
     """
+    order = {"run": str(run), "log": str(log), "environment": {**os.environ, **variables}}
     with _lock:
         for idle in _ready:
-            order = {"run": str(run), "log": str(log), "environment": {**os.environ, **variables}}
-            if pid := _told(idle, json.dumps(order)):
+            current = idle.code == _code()
+            if pid := _told(idle.process, json.dumps(order)) if current else None:
                 return pid
-            idle.kill()
+            _end(idle.process)
+            if not current:
+                keep()  # another one, with the code as it is now
         _ready.clear()
         return None
 
 
-def _told(idle: subprocess.Popen[bytes], order: str) -> int | None:
+def held() -> int:
+    """The bytes of memory that the one that stands by holds; 0 where none does."""
+    return sum(idle.memory for idle in _ready)
+
+
+def _told(process: subprocess.Popen[bytes], order: str) -> int | None:
     """What it has forked; None where it was killed just before, or there is no memory."""
-    assert idle.stdin
-    assert idle.stdout
-    with suppress(OSError, ValueError):
-        idle.stdin.write(order.encode() + b"\n")
-        idle.stdin.flush()
-        heard, _, _ = select.select([idle.stdout], [], [], PATIENCE)
-        return int(idle.stdout.readline()) if heard else None
+    assert process.stdin
+    with suppress(OSError):
+        process.stdin.write(order.encode() + b"\n")
+        process.stdin.flush()
+        return _said(process, PATIENCE)
     return None
 
 
-def held() -> int:
-    """The bytes of memory that the one that stands by holds; 0 where none does."""
-    with _lock, suppress(psutil.Error):
-        return sum(_memory(idle.pid) for idle in _ready)
-    return 0
+def _said(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    assert process.stdout
+    heard, _, _ = select.select([process.stdout], [], [], seconds)
+    line = process.stdout.readline() if heard else b""
+    return int(line) if line else None
 
 
-@lru_cache(maxsize=1)
-def _memory(pid: int) -> int:
-    """Asked once, since it takes 30 ms, and who waits takes no more."""
-    return int(psutil.Process(pid).memory_full_info().uss)
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill it, and what it may have forked too late: that cannot say so any more, and ends."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):  # it was not to be written to
+            pipe.close()  # type: ignore[union-attr]
 
 
 def _keep() -> None:
     time.sleep(SETTLED)
     if not FORKS or psutil.virtual_memory().available < ROOM:
         return
-    idle = subprocess.Popen(
+    code = _code()
+    process = subprocess.Popen(
         [sys.executable, "-m", "finetune_core.runs.work.idle", str(places.runs_dir())],
         cwd=places.ROOT,
         env={**os.environ},
@@ -93,11 +113,18 @@ def _keep() -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert idle.stdout
-    if idle.stdout.readline() != READY:
+    assert process.stdout
+    if process.stdout.readline() != READY:
         return  # what is wrong the log of every run will say
-    with _lock:
-        _ready.append(idle)
-    idle.wait()  # one that somebody killed is not wanted
-    with _lock:
-        _ready.clear()
+    with suppress(psutil.Error):
+        idle = Idle(process, int(psutil.Process(process.pid).memory_full_info().uss), code)
+        with _lock:
+            _ready.append(idle)
+        process.wait()  # one that somebody killed is not wanted
+        with _lock:
+            _ready[:] = [each for each in _ready if each is not idle]
+
+
+def _code() -> float:
+    """When a file of the core was changed last."""
+    return max(path.stat().st_mtime for path in (places.ROOT / "finetune_core").rglob("*.py"))

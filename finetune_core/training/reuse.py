@@ -110,21 +110,6 @@ class _Kept:
         """One store, with room for as many `more`."""
         return Rows(f"{self.key}-{number}", len(self.ordered), self.cut.row_bytes, more)
 
-    def _worked_out(self, images: Tensor) -> Tensor:
-        begun = time.perf_counter()
-        rows = self.frozen.answer(self.session, images)
-        self.worked += time.perf_counter() - begun
-        return rows
-
-    def _keep(self, store: Rows, indices: np.ndarray, rows: Tensor) -> bool:
-        """Whether there was room for them, as there has been until now."""
-        if not self.full:
-            try:
-                store.put(self.place[indices], self._bytes(rows))
-            except NoRoomError as error:
-                self.full = str(error)
-        return not self.full
-
     def _rows(self, store: Rows, indices: np.ndarray) -> Tensor | None:
         found = store.get(self.place[indices])
         return None if found is None else self._tensor(found)
@@ -157,9 +142,16 @@ class Measured(_Kept):
             rows = None if new else self._rows(self.store, indices)
             if rows is None:
                 images, _ = next(ahead) if new else self.of.one((epoch, indices))
-                rows = self._worked_out(images)
-                self._keep(self.store, indices, rows)
+                rows = self.frozen.answer(self.session, images)
+                self._keep(indices, rows)
             yield rows, self.of.labels_of(indices)[:counted]
+
+    def _keep(self, indices: np.ndarray, rows: Tensor) -> None:
+        if not self.full:
+            try:
+                self.store.put(self.place[indices], self._bytes(rows))
+            except NoRoomError as error:
+                self.full = str(error)
 
 
 class Learned(_Kept):
@@ -183,18 +175,31 @@ class Learned(_Kept):
         block_of = np.full(len(self.ordered), -1)  # of each row, which block it is in
         for each, block in enumerate(blocks):
             block_of[self.place[block]] = each
-        done = 0
+        done, room = 0, True  # where there is none now, there may be some in the next epoch
         for indices, counted in shares:
-            while done <= block_of[self.place[indices]].max() and not self.full:
+            while room and done <= block_of[self.place[indices]].max():
                 images, _ = next(ahead)
-                rows = self._worked_out(images[np.resize(np.arange(len(images)), BLOCK)])
-                self._keep(store, blocks[done], rows[: len(images)])
+                room = self._work_out(store, blocks[done], images)
                 done += 1
-            kept = self._rows(store, indices)
-            if kept is None:
+            rows = self._rows(store, indices)
+            if rows is None:
                 images, _ = self.of.one((number, indices))
-                kept = self._worked_out(images)
-            yield kept, self.of.labels_of(indices)[:counted]
+                rows = self.frozen.answer(self.session, images)
+            yield rows, self.of.labels_of(indices)[:counted]
+
+    def _work_out(self, store: Rows, block: np.ndarray, images: Tensor) -> bool:
+        """Keep the rows of a block, which is filled up to its size; whether there was room for them."""
+        begun = time.perf_counter()
+        filled = images[np.resize(np.arange(len(images)), BLOCK)]
+        rows = self._bytes(self.frozen.answer(self.session, filled)[: len(block)])  # on a GPU this is what takes time
+        try:
+            store.put(self.place[block], rows)
+        except NoRoomError as error:
+            self.full = str(error)
+            return False
+        finally:
+            self.worked += time.perf_counter() - begun
+        return True
 
     def _blocks(self, store: Rows, wanted: list[np.ndarray]) -> list[np.ndarray]:
         """The sample indices whose rows are not there, in the order in which they are wanted, block by block."""

@@ -38,7 +38,7 @@ def status_words(status: Status) -> str:
         return f"Paused in epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"
     if status.state == "stopping":
         return "Stopping"
-    if status.state != "running" or not status.epoch_steps or status.total:  # the latter between two of its steps
+    if status.state != "running" or not status.epoch_steps:
         return plain(counted(status.message or status.state.capitalize(), status.done, status.total, status.unit))
     epoch = f"Epoch {min(status.epoch + 1, status.epochs)} of {status.epochs}"
     return epoch if status.seconds_left is None else f"{epoch} · {roughly(status.seconds_left)} left"

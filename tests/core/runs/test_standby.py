@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, standby, store
@@ -31,7 +32,7 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
 
 def ready() -> psutil.Process:
     until(standby.held)
-    return psutil.Process(standby._ready[0].pid)
+    return psutil.Process(standby._ready[0].process.pid)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Thread]:
     yield keeper
     until(lambda: standby._ready or not keeper.is_alive())
     for idle in standby._ready:
-        idle.kill()
+        idle.process.kill()
     keeper.join(60)
     assert not keeper.is_alive()
 
@@ -111,6 +112,27 @@ def test_who_finds_it_gone_starts_a_worker_of_its_own(
     run = store.create(tiny)
     launch.start(run)
     until(lambda: run.status.state == "finished")
+
+
+def test_code_that_was_changed_meanwhile_is_what_works(
+    kept: threading.Thread, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = ready()
+    code = standby._code()
+    monkeypatch.setattr(standby, "_code", lambda: code + 1)
+    run = store.create(tiny)
+    launch.start(run)
+    until(lambda: run.status.state == "finished")
+    until(lambda: not idle.is_running() or idle.status() == psutil.STATUS_ZOMBIE)
+    assert ready().pid != idle.pid, "another one stands by"
+
+
+def test_a_log_that_cannot_be_written_is_told_at_once(kept: threading.Thread, tiny: Recipe) -> None:
+    ready()
+    run = store.create(tiny)
+    run.log.mkdir()
+    with pytest.raises(UserError, match="cannot be written"):
+        launch.start(run)
 
 
 def test_it_asks_for_no_gpu(tmp_path: Path) -> None:

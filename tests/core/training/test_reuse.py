@@ -374,8 +374,11 @@ def test_all_views_must_have_room_before_one_is_kept(tiny: Recipe, monkeypatch: 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_row_does_not_depend_on_the_images_beside_it(tiny: Recipe, family: str) -> None:
+def test_a_row_does_not_depend_on_the_images_beside_it(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
     """What lets rows be worked out in the order in which one epoch wants them, for all others."""
+    monkeypatch.setattr(reuse, "BLOCK", 8)
     recipe = frozen(of(tiny, FAMILIES[family]).with_value("data.image_size", 64))
     found = []
     for seed in (0, 1):
@@ -392,6 +395,27 @@ def test_a_row_does_not_depend_on_the_images_beside_it(tiny: Recipe, family: str
 
 def _shuffled(indices: np.ndarray, seed: int, epoch: int) -> list[np.ndarray]:
     return np.array_split(np.random.default_rng(seed).permutation(indices), 3)
+
+
+def test_room_that_was_missing_once_is_used_when_it_is_there_again(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, tries = rows.Rows.put, list[int]()
+
+    def refused_once(self: rows.Rows, *given: np.ndarray) -> None:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise rows.NoRoomError("0.1 GB of disk are free.")
+        put(self, *given)
+
+    monkeypatch.setattr(rows.Rows, "put", refused_once)
+    stepper = Stepper(session.prepare(frozen(tiny, views=1)))
+    stepper.enter(frozen(tiny, views=1).phases[0])
+    side = stepper.feed.train
+    list(side.batches(0))
+    assert "0.1 GB" in side.full
+    list(side.batches(1))
+    assert not len(side.stores[0].missing())
 
 
 def test_the_first_batch_waits_for_no_more_than_a_block(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

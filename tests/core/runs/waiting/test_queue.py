@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -47,8 +48,10 @@ def children(module: str) -> list[psutil.Process]:
 @pytest.fixture(autouse=True)
 def _nobody_stays() -> Iterator[None]:
     yield
-    for process in [*children("waiting.dispatcher"), *children("work.worker")]:
-        process.kill()
+    forked = [psutil.Process(pid) for run in store.list_runs() if (pid := run.worker_pid())]
+    for process in [*children("waiting.dispatcher"), *children("work.worker"), *forked]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.fixture

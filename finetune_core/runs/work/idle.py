@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from finetune_core import cores
+from finetune_core.network import catalogue
 from finetune_core.runs import standby
 from finetune_core.runs.work import worker
 
@@ -30,10 +31,11 @@ HEAVY = (
 
 
 def main() -> int:
-    """Import, and wait. It computes nothing itself, and asks for no GPU: neither survives a fork."""
+    """Import, and wait for orders. It computes nothing itself, and asks for no GPU: neither survives a fork."""
     cores.share()
     for name in HEAVY:
         import_module(name)
+    catalogue.entries()  # half a second to read
     gc.collect()
     gc.freeze()  # a worker's collector leaves what it shares with the others untouched
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a worker has ended: its run says so

@@ -27,7 +27,7 @@ from pages.ui.kit.pieces import EVERY, SELDOM, piece
 READING = 0.05  # seconds of reading records, after which others get a word in
 REST = 0.02  # seconds that they have for it
 FINE = 100  # parts of a run; charts are drawn again where one more has passed
-BRISK = 1.0  # seconds between two looks while a run begins: there is little to draw yet
+BRISK, SOON, CALM = 0.5, 10.0, 1.0  # seconds between two looks while a run begins, for so many; and then until it steps
 GLANCES = 40  # at a run from its start to its end, unless that would be more seldom than `SELDOM`
 PLANNED = 400  # steps at which the planned rates are worked out, and at each phase's ends
 
@@ -98,9 +98,9 @@ def moving(run: Run) -> str:
 
 
 def _every(status: Status) -> float:
-    """Seconds between two looks at a run: one until its first step; then the longer it takes, the more."""
+    """Seconds between two looks at a run: few until its first step, with little to draw; then the longer it takes."""
     if status.state != "queued" and (status.settling or not status.step):
-        return BRISK
+        return BRISK if time.time() - status.started < SOON else CALM
     takes = time.time() - status.started + (status.seconds_left or 0.0)
     return next((every for every in (EVERY, (EVERY + SELDOM) / 2) if takes <= GLANCES * every), SELDOM)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from finetune_core.wording import lasting
+from finetune_core.wording import lasting, roughly
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,10 @@ from finetune_core.wording import lasting
 )
 def test_times_are_said_as_people_say_them(seconds: float, words: str) -> None:
     assert lasting(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59.6, "60 s"), (200, "3 min"), (4200, "70 min"), (7500, "2 h 5 min")]
+)
+def test_times_are_said_roughly_in_passing(seconds: float, words: str) -> None:
+    assert roughly(seconds) == words

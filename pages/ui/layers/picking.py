@@ -90,6 +90,8 @@ def close() -> None:
 
 
 def _drawn(recipe: Recipe, wish: Wish, listed: list[Entry]) -> None:
+    if not state.value(OPEN):  # one was taken just now
+        st.rerun()
     everything = listed if wish.said else catalogue.search("", wish.libraries)
     chosen = _chosen(wish, listed, everything)
     head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom")
@@ -102,10 +104,12 @@ def _drawn(recipe: Recipe, wish: Wish, listed: list[Entry]) -> None:
     if chosen:
         measuring.panel(recipe, _backbone(chosen))
     label = f"Use {chosen.architecture}" if chosen else "Use this one"
-    if head.button(label, type="primary", disabled=chosen is None, key="use-backbone") and chosen:
-        thawing.take(refit.best_backbone(chosen))
-        close()
-        st.rerun()
+    head.button(label, type="primary", disabled=chosen is None, key="use-backbone", on_click=_use, args=(chosen,))
+
+
+def _use(entry: Entry) -> None:
+    thawing.take(refit.best_backbone(entry))
+    close()
 
 
 def _chosen(wish: Wish, listed: Sequence[Entry], everything: Sequence[Entry]) -> Entry | None:

@@ -12,6 +12,7 @@ import pytest
 import websockets
 from playwright.sync_api import Browser, expect
 
+from tests.e2e.axe import serious
 from tests.e2e.conftest import MINUTES, Studio, free_port, serve
 
 PASSWORD = "open sesame, please"
@@ -59,6 +60,15 @@ def connected(studio: Studio, **headers: str) -> bool:
 
     with ThreadPoolExecutor(1) as thread:  # Playwright's own loop runs in this one
         return thread.submit(asyncio.run, attempt()).result()
+
+
+@pytest.mark.e2e
+def test_axe_finds_nothing_serious_on_the_log_in_page(guarded: Studio, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(guarded.url)
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    assert serious(page) == []
+    page.close()
 
 
 @pytest.mark.e2e

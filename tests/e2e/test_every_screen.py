@@ -10,29 +10,20 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, expect
 
 from finetune_core.recipe import Recipe
 from finetune_core.runs.store import Run
 from tests.conftest import paint, tiny_recipe
 from tests.e2e import tour
+from tests.e2e.axe import THEMES, serious
 from tests.e2e.conftest import MINUTES, Studio
 
 pytestmark = pytest.mark.e2e
 
 HTML = "text/html"
-THEMES = ("light", "dark")
-COLOURS = ["color-contrast", "link-in-text-block"]  # what of a page can be wrong in one theme alone
 WIDTHS = {1440: 1000, 390: 844}
 STILL = 0.1  # of layout shift, as the web's own measure has it: what is more is felt
-SERIOUS = """async (rules) => {
-  const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
-  const found = await axe.run({ resultTypes: ["violations"], ...only });
-  const told = (node) => `${node.target.flat().join(" ")}: ${[...node.any, ...node.all, ...node.none][0]?.message}`;
-  return found.violations.filter((each) => ["serious", "critical"].includes(each.impact))
-    .map((each) => `${each.id}: ${told(each.nodes[0])}, ${each.nodes.length} times`);
-}"""
 # What has moved without a person's doing since the page was opened: how much, and the first things that did
 WATCH = """
 window.shifts = [];
@@ -96,13 +87,7 @@ def wrong(screens: Iterable[tour.Screen], studio: Studio, tab: Page) -> list[str
         screen.open(tab, studio)
         if screen.do is None and moved(tab) > STILL:
             found.append(f"{screen.name} moved")
-        tab.evaluate(AXE_SCRIPT)
-        for theme in THEMES:
-            tab.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-            tab.wait_for_timeout(300)  # colours pass over
-            rules = [] if theme == "light" else COLOURS
-            found += [f"{screen.name}, {theme}: {each}" for each in tab.evaluate(SERIOUS, rules)]
-        tab.emulate_media(color_scheme="light")
+        found += [f"{screen.name}, {each}" for each in serious(tab)]
     return found
 
 

@@ -15,6 +15,8 @@ from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
 from finetune_core.runs.work.worker import work
+from pages.ui.kit import path
+from tests.e2e.axe import serious
 from tests.e2e.conftest import AT_REST, MINUTES, Studio
 
 pytestmark = pytest.mark.e2e
@@ -92,6 +94,13 @@ def test_the_frame_is_as_wide_as_a_phone_and_of_the_studios_theme(
     expect(frame.locator("#answers li")).to_have_count(3)
     assert whole.evaluate("all => [all.scrollWidth <= innerWidth, all.scrollHeight <= innerHeight]") == [True, True]
     expect(frame.get_by_role("heading")).to_have_count(0)
+
+
+def test_axe_finds_nothing_serious_where_one_plays(page: Page, studio: Studio, trained: Run, images: Path) -> None:
+    page.goto(studio.url + path.play(trained.id))
+    page.locator("#file").set_input_files(next((images / GREEN).glob("*.png")))
+    expect(page.locator("#answers li")).to_have_count(3)
+    assert serious(page) == []
 
 
 def test_the_camera_goes_on_when_the_run_ends_and_the_better_epoch_answers(

@@ -1,0 +1,27 @@
+"""What axe finds on a page that is serious or critical, in both themes."""
+
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Page
+
+THEMES = ("light", "dark")
+COLOURS = ["color-contrast", "link-in-text-block"]  # what of a page can be wrong in one theme alone
+SERIOUS = """async (rules) => {
+  const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
+  const found = await axe.run({ resultTypes: ["violations"], ...only });
+  const told = (node) => `${node.target.flat().join(" ")}: ${[...node.any, ...node.all, ...node.none][0]?.message}`;
+  return found.violations.filter((each) => ["serious", "critical"].includes(each.impact))
+    .map((each) => `${each.id}: ${told(each.nodes[0])}, ${each.nodes.length} times`);
+}"""
+
+
+def serious(page: Page) -> list[str]:
+    """Each finding with the theme that it was made in; the page is left in the light one."""
+    page.evaluate(AXE_SCRIPT)
+    found: list[str] = []
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        page.wait_for_timeout(300)  # colours pass over
+        rules = [] if theme == "light" else COLOURS
+        found += [f"{theme}: {each}" for each in page.evaluate(SERIOUS, rules)]
+    page.emulate_media(color_scheme="light")
+    return found

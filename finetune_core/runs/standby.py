@@ -77,18 +77,13 @@ def held() -> int:
 def _told(process: subprocess.Popen[bytes], order: str) -> int | None:
     """What it has forked; None where it was killed just before, or there is no memory."""
     assert process.stdin
+    assert process.stdout
     with suppress(OSError):
         process.stdin.write(order.encode() + b"\n")
         process.stdin.flush()
-        return _said(process, PATIENCE)
+        heard, _, _ = select.select([process.stdout], [], [], PATIENCE)
+        return int(process.stdout.readline() or 0) if heard else None
     return None
-
-
-def _said(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    assert process.stdout
-    heard, _, _ = select.select([process.stdout], [], [], seconds)
-    line = process.stdout.readline() if heard else b""
-    return int(line) if line else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -114,7 +114,7 @@ def _one_body(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("entry", [marked(entry) for entry in smallest()])
 def test_every_head_learns_on_every_family(entry: catalogue.Entry) -> None:
     idle: set[str] | None = None
-    for head in (Linear(), ConcatPool(hidden=16)):  # what is given to an MLP is what is given to the first
+    for head in (Linear(), MLP(hidden=16), ConcatPool(hidden=16)):
         if not entry.features_for(head):
             with pytest.raises(UserError, match="no features to pool"):
                 built(entry, head)

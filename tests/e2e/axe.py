@@ -4,10 +4,8 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
 THEMES = ("light", "dark")
-COLOURS = ["color-contrast", "link-in-text-block"]  # what of a page can be wrong in one theme alone
-SERIOUS = """async (rules) => {
-  const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
-  const found = await axe.run({ resultTypes: ["violations"], ...only });
+SERIOUS = """async () => {
+  const found = await axe.run({ resultTypes: ["violations"] });
   const told = (node) => `${node.target.flat().join(" ")}: ${[...node.any, ...node.all, ...node.none][0]?.message}`;
   return found.violations.filter((each) => ["serious", "critical"].includes(each.impact))
     .map((each) => `${each.id}: ${told(each.nodes[0])}, ${each.nodes.length} times`);
@@ -21,7 +19,6 @@ def serious(page: Page) -> list[str]:
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         page.wait_for_timeout(300)  # colours pass over
-        rules = [] if theme == "light" else COLOURS
-        found += [f"{theme}: {each}" for each in page.evaluate(SERIOUS, rules)]
+        found += [f"{theme}: {each}" for each in page.evaluate(SERIOUS)]
     page.emulate_media(color_scheme="light")
     return found

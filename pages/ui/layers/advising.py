@@ -51,15 +51,15 @@ def panel(recipe: Recipe, given: Given, phase: Phase, names: Sequence[str]) -> N
         _asked(recipe, given.likeness, given.own)
 
 
-def _told(advice: Advice, current: str | None, names: Sequence[str]) -> None:
-    title = next((preset.title for preset in presets(names) if preset.key == advice.preset), "")
+def _told(advised: Advice, current: str | None, names: Sequence[str]) -> None:
+    title = next((preset.title for preset in presets(names) if preset.key == advised.preset), "")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f":material/lightbulb: **Advice{f': {title}' if title else ''}**", width="content")
-        if title and advice.preset == current:
+        if title and advised.preset == current:
             st.markdown(":green[:material/check: As it is set]", width="content")
         elif title:
-            st.button(f"Take {title}", key="take-advice", on_click=thawing.apply, args=(names, advice.preset))
-    st.caption(advice.text)
+            st.button(f"Take {title}", key="take-advice", on_click=thawing.apply, args=(names, advised.preset))
+    st.caption(advised.text)
 
 
 def _asked(recipe: Recipe, found: Likeness, own: Word) -> None:

@@ -12,7 +12,7 @@ from finetune_core.recipe.words import millions
 from pages.ui.kit import fields, shell, starts, state
 from pages.ui.layers import downloading, measuring, picking, probing
 
-HALVES = (7, 3)  # of the card: what is chosen, and what is told of it
+WIDTHS = (7, 3)  # of the card's columns: what is chosen, and what is told of it
 
 
 def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
@@ -29,7 +29,7 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
                             fields.field(f"model.backbone.{name}")
                 st.button("Change", icon=":material/search:", key="change-backbone", on_click=choose)
         _weights(backbone, entry)
-        left, right = st.columns(HALVES, gap="large", vertical_alignment="center")
+        left, right = st.columns(WIDTHS, gap="large", vertical_alignment="center")
         with left:
             probing.panel(state.draft(), backbone)
         with right:
@@ -51,7 +51,7 @@ def _line(backbone: Backbone, entry: catalogue.Entry) -> str:
 
 
 def _weights(backbone: Backbone, entry: catalogue.Entry) -> None:
-    left, right = st.columns(HALVES, gap="large")
+    left, right = st.columns(WIDTHS, gap="large")
     with left:
         chosen = backbone.weights.kind
         skip = tuple(k for k, way in Weights.kinds().items() if k != chosen and not way().offered(backbone))

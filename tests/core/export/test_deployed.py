@@ -25,7 +25,7 @@ FAMILIES = {  # the smallest of each, some in one program, since what is before 
         "regnetx_002",
         "squeezenet1_1",
     ),
-    "others": ("test_convnext", "test_vit", "swin_tiny_patch4_window7_224", "densenet121"),
+    "others": ("test_convnext", "test_vit", "swin_tiny_patch4_window7_224", "densenet121", "vgg11"),
 }
 SIZES = ((64, 48), (48, 64), (225, 100), (100, 225), (333, 51), (51, 333), (17, 17), (640, 427), (301, 1), (2, 3))
 

@@ -84,7 +84,8 @@ def _look_on(folder: Path, count: Count | None) -> None:
     """Wait for another process that draws it, as long as pictures come."""
     there, since = -1, time.monotonic()
     while (drafts := _drafts(folder)) and time.monotonic() - since < STUCK:
-        if (now := len(_in(drafts[-1]))) != there:
+        # A draft that is put in its place while its pictures are counted seems to lose some
+        if (now := max(there, len(_in(drafts[-1])))) != there:
             there, since = now, time.monotonic()
         if count is not None:
             count(now, len(SPECIES) * PER_CLASS)

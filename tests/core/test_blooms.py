@@ -54,7 +54,8 @@ def test_size_changes_the_resolution_not_the_scene():
     assert abs(shrunk - np.asarray(small.resize((48, 48), Image.Resampling.BOX), float)).mean() < 6
 
 
-def test_who_comes_second_waits_and_looks_on(tmp_path: Path):
+def test_who_comes_second_waits_and_looks_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(folder, "_draw_all", lambda *_: pytest.fail("drew it, too"))
     place = tmp_path / "set"
     heard: list[int] = []
     with subprocess.Popen([sys.executable, "-m", "finetune_core.blooms", str(place)], cwd=ROOT) as first:
@@ -70,6 +71,14 @@ def test_who_comes_second_waits_and_looks_on(tmp_path: Path):
     assert heard
     assert len([*place.rglob("*.jpg")]) == 12 * folder.PER_CLASS
     assert [path.name for path in tmp_path.iterdir() if "draft" in path.name] == []
+
+
+def test_a_draft_that_is_finished_while_it_is_counted_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    drafts, pictures, heard = iter([[tmp_path], [tmp_path], []]), iter([[tmp_path] * 9, [tmp_path] * 4]), list[int]()
+    monkeypatch.setattr(folder, "_drafts", lambda _: next(drafts))
+    monkeypatch.setattr(folder, "_in", lambda _: next(pictures))
+    folder._look_on(tmp_path / "set", lambda done, _: heard.append(done))
+    assert heard == [9, 9]
 
 
 def test_a_draft_that_is_finished_while_one_looks_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from finetune_core.data.cache import known
 from finetune_core.errors import UserError
 from finetune_core.places import ROOT
 from finetune_core.recipe import Recipe
@@ -87,7 +88,7 @@ def test_its_log_and_its_environment_are_the_runs(
     run = store.create(tiny)
     launch.start(run)
     until(lambda: not run.status.active)
-    assert [*(tmp_path / "another").iterdir()]
+    assert known(tiny.data.source.samples(), tiny.data.side), "decoded where this process looks for it"
 
 
 def test_a_worker_that_was_killed_leaves_nothing(kept: threading.Thread, tiny: Recipe) -> None:

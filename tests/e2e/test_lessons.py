@@ -23,10 +23,15 @@ def test_a_lesson_by_keyboard(browser: Browser, studio: Studio) -> None:
     page = context.new_page()
     page.goto(f"{studio.url}/lessons?lesson={NAME}")
     expect(page.get_by_role("heading", name=one.question)).to_be_visible(timeout=MINUTES)
-    page.wait_for_timeout(1000)
+    first, second = (page.locator(f".st-key-guess-{number} button") for number in (1, 2))
+    expect(first).to_be_visible(timeout=MINUTES)
+    for _ in range(60):  # as long as the page does not listen yet
+        page.keyboard.press("ArrowDown")
+        page.wait_for_timeout(500)
+        if first.evaluate("button => button === document.activeElement"):
+            break
     page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowDown")
-    expect(page.locator(".st-key-guess-2 button")).to_be_focused()
+    expect(second).to_be_focused()
     page.keyboard.press(" ")
     expect(page.get_by_text(f"Your guess: {one.arms[1].name}")).to_be_visible(timeout=MINUTES)
     page.close()  # the teacher's laptop falls shut

@@ -85,12 +85,14 @@ def unpacked(path: Path, count: Count | None = None) -> tuple[Path, Notes]:
     if not (folder / "notes.json").is_file():
         with writing("the unpacked images"):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)  # somebody has taken away a part of it
             forget_folders(folder.parent, DRAFT)
             draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder.parent))
             try:
                 notes = take_out(path, draft / "images", count)
                 (draft / "notes.json").write_text(json.dumps(asdict(notes)), encoding="utf-8")
+                # Asked in this order: what another process puts there while this one looks is whole
+                if folder.exists() and not (folder / "notes.json").is_file():  # somebody has taken away a part of it
+                    shutil.rmtree(folder, ignore_errors=True)
                 publish(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)

@@ -7,6 +7,7 @@ import stat
 import tarfile
 import threading
 import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from finetune_core.data.chosen import chosen
 from finetune_core.errors import UserError
 from finetune_core.parts.sources import Archive, archives
 from finetune_core.parts.sources.samples import Samples
-from finetune_core.places import cache_dir
+from finetune_core.places import cache_dir, writing
 from finetune_core.recipe import Data
 
 
@@ -231,6 +232,18 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UserError, match=r"room|space"):
         samples(path)
     assert not [*(cache_dir() / "unpacked").iterdir()]
+
+
+def test_what_another_process_took_out_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, written = zipped(tmp_path / "a.zip", GOOD), list[int]()
+
+    def meanwhile(what: str) -> AbstractContextManager[None]:
+        monkeypatch.setattr(archives, "writing", writing)
+        written.append(samples(path).paths[0].stat().st_mtime_ns)
+        return writing(what)
+
+    monkeypatch.setattr(archives, "writing", meanwhile)  # asked for once it is known that nothing is there yet
+    assert [samples(path).paths[0].stat().st_mtime_ns] == written
 
 
 def test_two_at_once_and_a_stop_in_the_midst_end_well(tmp_path: Path) -> None:

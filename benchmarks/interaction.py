@@ -27,6 +27,7 @@ IDLE = 30.0  # seconds
 READING = 25.0  # seconds that a newcomer reads Home, in which Blooms is drawn and a worker gets ready
 HEADING = 36  # px, of a table
 PAGES = ("Data", "Augment", "Model & layers", "Learning rate", "Train", "Runs", "Lessons")
+PICTURE = "document.querySelector('.stMain [data-testid=stImage] img')?.src ?? null"
 POINTS = "(document.querySelector('.js-plotly-plot')?._fullData?.[0]?.x?.length ?? 0) > 0"
 
 
@@ -106,13 +107,15 @@ def acts(page: Page, url: str, folder: Path, server: list[psutil.Process], epoch
     assert box
     with timed("a confusion cell", page):
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + HEADING * 1.5)
-        page.get_by_text(" taken for ").first.wait_for()
+        page.get_by_text("No cell is chosen").wait_for(state="detached")
     page.get_by_role("tab", name="Try an image").click()
     image = next((folder / "cache" / "blooms-v1" / "snow_daisy").glob("*.jpg"))
     page.wait_for_function(WHOLE)
     for which in ("first", "second"):
+        before = page.evaluate(PICTURE)
         with timed(f"{which} prediction", page):
             page.locator("input[type=file]").set_input_files(image)
+            page.wait_for_function(f"before => ({PICTURE}) !== before", arg=before)
             page.get_by_role("heading", name=re.compile(r"\d+% sure")).wait_for()
         image = next((folder / "cache" / "blooms-v1").glob("[!s]*/000.jpg"))
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,15 +72,20 @@ def screens(studio: Studio) -> Iterator[Screen]:
     """Screens of a furnished studio."""
     runs = {run.recipe.name: run for run in store.list_runs(studio.runs)}
     yield Screen("home", "/", "text=Last runs")
+    yield Screen("home-open", "/", "text=Last runs", partial(_press, "Open a recipe file"))
     yield Screen("data", "/data", ".stMain img")
     yield Screen("augment", "/augment", "[data-testid=stImage] img")
+    yield Screen("augment-more", "/augment", "[data-testid=stImage] img", partial(_press, "More"))
     yield Screen("layers", "/layers", "text=Head only")
     yield Screen("layers-catalogue", "/layers", "text=Head only", _catalogue)
+    yield Screen("layers-dropout", "/layers", "text=Head only", partial(_press, "Dropout"))
     yield Screen("rate", "/rate", ".js-plotly-plot .nsewdrag")
     yield Screen("train", "/train", ".js-plotly-plot .nsewdrag")
     yield Screen("runs", "/runs", "[data-testid=stDataFrame] canvas")
     yield Screen("runs-compare", "/runs", "[data-testid=stDataFrame] canvas", _tick_two)
+    yield Screen("runs-bring-in", "/runs", "[data-testid=stDataFrame] canvas", partial(_press, "Bring in"))
     yield Screen("run-live", f"/run?run={runs['Live'].id}", ".js-plotly-plot .nsewdrag")
+    yield Screen("run-change", f"/run?run={runs['Live'].id}", ".js-plotly-plot .nsewdrag", partial(_press, "Change"))
     yield Screen("run-failed", f"/run?run={runs['Failed'].id}", "[class*=st-key-error]")
     done = f"/run?run={runs['Finished'].id}"
     yield Screen("run", done, ".js-plotly-plot .nsewdrag")
@@ -101,6 +107,11 @@ def screens(studio: Studio) -> Iterator[Screen]:
 def _catalogue(page: Page) -> None:
     page.get_by_role("button", name="Change").click()
     page.locator("[role=dialog] .js-plotly-plot .nsewdrag").wait_for(timeout=MINUTES)
+
+
+def _press(name: str, page: Page) -> None:
+    page.get_by_role("button", name=name).first.click()
+    page.get_by_test_id("stPopoverBody").wait_for(timeout=MINUTES)
 
 
 def _tick_two(page: Page) -> None:

@@ -11,7 +11,8 @@ from finetune_core.figures.style import canvas
 from finetune_core.finder.versus import Result, ranked
 from finetune_core.parts.tasks import Score
 
-ROW, LEAST = 52, 220  # px of an arm, and of the whole
+ROW, LEAST, SAID = 52, 220, 120  # px of an arm, of the whole, and of what is said of an arm
+EDGE = 1.04  # of the highest value, where the axis ends: a dot there is still seen whole
 
 
 def arms(found: Sequence[Result], score: Score, best: Collection[str]) -> go.Figure:
@@ -25,10 +26,20 @@ def arms(found: Sequence[Result], score: Score, best: Collection[str]) -> go.Fig
         orientation="h",
         marker={"color": [EMBER if each.name in best else ICE for each in order], "cornerradius": 4, "opacity": 0.85},
         text=[each.said(score) for each in order],
-        textposition="inside",
-        insidetextanchor="start",
-        insidetextfont={"size": 15, "color": "#FFFFFF"},
+        textposition="none",
         hovertemplate="%{y}: %{text}<extra></extra>",
+    )
+    top = 1.0 if score.share else max((max(each.values.values(), default=0.0) for each in order), default=0.0) or 1.0
+    figure.add_scatter(  # the means in words, beside the plot, where no bar and no dot is
+        x=[EDGE * top] * len(order),
+        y=names,
+        mode="text",
+        text=[each.said(score) for each in order],
+        textposition="middle right",
+        textfont={"size": 15},
+        cliponaxis=False,
+        hoverinfo="skip",
+        showlegend=False,
     )
     dots = [(value, each.name) for each in order for value in each.values.values()]
     figure.add_scatter(
@@ -39,7 +50,7 @@ def arms(found: Sequence[Result], score: Score, best: Collection[str]) -> go.Fig
         hovertemplate="a try: %{x}<extra></extra>",
         showlegend=False,
     )
-    figure.update_xaxes(tickformat=".0%" if score.share else None, rangemode="tozero")
+    figure.update_xaxes(tickformat=".0%" if score.share else None, range=[0, EDGE * top])
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, ticksuffix="  ")
-    figure.update_layout(showlegend=False, hovermode="closest", bargap=0.35)
+    figure.update_layout(showlegend=False, hovermode="closest", bargap=0.35, margin_r=SAID)
     return figure

@@ -97,7 +97,7 @@ class Lesson(Part):
         word = versus.claim(self.expected, found, self.score)
         by = {each.name: each for each in found}
         sentences = tuple(versus.pair(by[one], by[other], self.score, pairs) for one, other in self.expected)
-        showed = f"{WORDS[word]} ({source_words(self.base())})"
+        showed = f"{WORDS[word]} Measured on {source_words(self.base())}."
         hit = sum((hands or {}).get(name, 0) for name in right) if best else 0
         return Answer(tuple(found), sentences, word, showed, guessed, tuple(best), hit)
 

@@ -5,6 +5,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from finetune_core.lessons import Lesson
 from finetune_core.runs import store
+from pages.ui.teach.gallery import LESSONS
 from tests.e2e.conftest import Studio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -45,6 +46,11 @@ def test_a_lesson_by_keyboard(browser: Browser, studio: Studio) -> None:
     assert page.evaluate(FITS) <= 0
     page.keyboard.press("PageUp")
     expect(page.locator(".st-key-guess-1 button")).to_be_visible(timeout=MINUTES)
+    page.keyboard.press("PageUp")  # back to what was measured
+    expect(page.get_by_text(f"A dot for each of {one.seeds} tries")).to_be_visible(timeout=MINUTES)
+    page.keyboard.press("PageDown")
+    after = LESSONS[[each.kind for each in LESSONS].index(NAME) + 1]
+    expect(page.get_by_role("heading", name=after.question)).to_be_visible(timeout=MINUTES)
     context.close()
     [run] = store.list_runs(studio.runs, job="experiment")
     assert run.status.state == "finished"

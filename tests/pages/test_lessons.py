@@ -118,6 +118,7 @@ def test_the_answer_waits_until_it_is_asked_for() -> None:
     assert "is better than" in texts(app)
     assert "You guessed right" in texts(app)
     assert "The claim shows here" in texts(app)
+    assert app.button(key="lesson-on").label == "Next lesson"
     app.button(key="lesson-back").click().run()
     assert app.button(key="guess-1").label.endswith(ONE.arms[0].name)
     app.button(key="lesson-back").click().run()
@@ -128,7 +129,8 @@ def test_the_answer_waits_until_it_is_asked_for() -> None:
     ("guess", "means", "words"),
     [
         (NO_DIFFERENCE, (0.8, 0.8, 0.8), "You guessed right"),
-        (ONE.arms[0].name, (0.2, 0.9, 0.8), "**You guessed**"),
+        (ONE.arms[0].name, (0.2, 0.9, 0.8), f"**You guessed** {ONE.arms[0].name}. **It is** 0\\.9"),
+        (ONE.arms[0].name, (0.8, 0.8, 0.8), "**It is** a tie"),
         (ONE.arms[1].name, (0.2, 0.9, 0.9), "You guessed right"),
         ("", (0.9, 0.2, 0.3), "Here it is the other way round"),
     ],

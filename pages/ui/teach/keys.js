@@ -4,7 +4,9 @@
 const NEXT = [" ", "ArrowRight", "PageDown"];
 const BACK = ["ArrowLeft", "PageUp"];
 
-const button = (key) => document.querySelector(`.st-key-${key} button:not([disabled])`);
+// While the page is drawn anew, what belongs to the step before is still there for a moment: no key means that any more.
+const button = (key) =>
+  [...document.querySelectorAll(`.st-key-${key} button:not([disabled])`)].find((each) => !each.closest("[data-stale=true]"));
 const guesses = () => [...document.querySelectorAll('[class*="st-key-guess-"] button')];
 
 function step(event) {
@@ -14,7 +16,7 @@ function step(event) {
   const at = all.indexOf(document.activeElement);
   let wanted = null;
   if (event.key === " " && event.target.closest("button, a, summary, input, [role=button]")) return; // it is pressed itself
-  if (NEXT.includes(event.key)) wanted = button("lesson-next");
+  if (NEXT.includes(event.key)) wanted = button("lesson-next") ?? button("lesson-on");
   else if (BACK.includes(event.key)) wanted = button("lesson-back");
   else if (/^[1-9]$/.test(event.key)) wanted = all[Number(event.key) - 1];
   else if (all.length && (event.key === "ArrowDown" || event.key === "ArrowUp")) {

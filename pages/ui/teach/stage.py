@@ -18,9 +18,10 @@ from finetune_core.runs import store
 from finetune_core.runs.jobs import Experiment
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import queue
-from finetune_core.wording import count, roughly
+from finetune_core.wording import count, few, roughly
 from pages.ui.kit import asking, live, path, shell, state
 from pages.ui.kit.chart import chart, load
+from pages.ui.teach.gallery import LESSONS
 
 GUESS, MEASURING, READY, ANSWER = "guess", "measuring", "ready", "answer"
 OPEN = ("queued", "starting", "preparing", "running", "paused", "stopping")
@@ -28,7 +29,7 @@ OPEN = ("queued", "starting", "preparing", "running", "paused", "stopping")
 _LARGE = """\
 .stMainBlockContainer { padding-top: 4.25rem; padding-bottom: 0.5rem; gap: 0.75rem }
 [class*="st-key-guess-"] button > * { justify-content: flex-start; width: 100% }
-[class*="st-key-guess-"] button p, .st-key-lesson-next button p { font-size: 1.25rem }
+[class*="st-key-guess-"] button p, :is(.st-key-lesson-next, .st-key-lesson-on) button p { font-size: 1.25rem }
 .st-key-lesson-words p { font-size: 1.15rem }"""
 _COUNTING = "lesson-hands"
 TITLES = {GUESS: "What do you think?", MEASURING: "It is being measured", READY: "It has been measured"}
@@ -77,8 +78,10 @@ def _head(one: Lesson, now: str) -> None:
 def _guess(one: Lesson, run: Run | None) -> None:
     """A button for each guess; the click begins the measuring."""
     hands = _hands(one) if state.value(_COUNTING) else None
-    said = "says so too" if hands is None else "adds a hand too, and ← takes the last one back"
-    st.caption(f"{TITLES[GUESS]} A key from 1 to {len(one.guesses)} {said}.")
+    keys = f"press 1 to {len(one.guesses)}"
+    how = f"Click one, or {keys}: then it is measured, in about a minute."
+    counted = f"Each click adds a hand, and so does each time that you {keys}; ← takes the last one back."
+    st.caption(f"{TITLES[GUESS]} {how if hands is None else counted}")
     for number, guess in enumerate(one.guesses, start=1):
         label = f":gray-badge[{number}] {shell.plain(guess)}"
         if hands is None:
@@ -104,7 +107,7 @@ def _go_on(one: Lesson, hands: list[str] | None) -> None:
     """Measure without any guess, or what a class has guessed."""
     if hands is None:
         help = "Measures it all the same."
-        st.button("No guess", key="lesson-next", type="tertiary", help=help, on_click=_begin, args=(one, ""))
+        st.button("Measure without a guess", key="lesson-next", help=help, on_click=_begin, args=(one, ""))
         return
     label, none = f"Measure it ({count(len(hands), 'hand')})", not hands
     st.button(label, key="lesson-next", type="primary", disabled=none, on_click=_begin, args=(one, "", hands))
@@ -201,6 +204,10 @@ def _answer(one: Lesson, run: Run) -> None:
             st.markdown(shell.plain(sentence, 400))
         st.markdown(f"{_mark(made)} **{shell.plain(made.showed)}**  \n:gray[{ARTICLES[one.article]}: {one.claim}]")
     with st.container(horizontal=True, vertical_alignment="center"):
+        if following := _following(one):
+            icon = ":material/arrow_forward:"
+            if st.button("Next lesson", key="lesson-on", type="primary", icon=icon, icon_position="right"):
+                shell.go(path.LESSONS, lesson=following.kind)
         _again(one, run, "Guess anew")
         sheet = partial(_sheet, one, run)
         name, icon = f"{one.kind}.html", ":material/print:"
@@ -212,9 +219,16 @@ def _answer(one: Lesson, run: Run) -> None:
     more.markdown("\n".join(f"- {question}" for question in (*one.ask, one.further)))
 
 
+def _following(one: Lesson) -> Lesson | None:
+    """The lesson after this one, in the order in which they are listed."""
+    kinds = [each.kind for each in LESSONS]
+    return next(iter(LESSONS[kinds.index(one.kind) + 1 :]), None)
+
+
 def _tries(made: Answer, seeds: int) -> str:
     took = roughly(sum(each.seconds for each in made.results))
-    return f"A dot for each of {seeds} tries, a bar for their mean. {took} of training."
+    words = f"A dot for each of {seeds} tries, a bar for their mean. {took} of training."
+    return words if not made.best else f"{words} Orange: the best, and what cannot be told from it."
 
 
 def _expected(job: Experiment) -> str:
@@ -231,9 +245,12 @@ def _guessed(made: Answer, job: Experiment) -> None:
         total = count(sum(job.hands.values()), "hand")
         st.markdown(f":{colour}[:material/{icon}: **{made.hands} of {total} had it right.**] {_expected(job)}")
     elif made.guessed is not None:
-        words = "tie" if job.guess == NO_DIFFERENCE else shell.plain(job.guess)
-        right = f":green[:material/celebration: **You guessed right:** {words}]"
-        st.markdown(right if made.guessed else f":orange[:material/lightbulb: **You guessed** {words}]")
+        words = "a tie" if job.guess == NO_DIFFERENCE else shell.plain(job.guess)
+        if made.guessed:
+            st.markdown(f":green[:material/celebration: **You guessed right:** {words}]")
+        else:
+            was = "a tie" if len(made.best) == len(made.results) else shell.plain(few(made.best, between=" or "))
+            st.markdown(f":orange[:material/lightbulb: **You guessed** {words}. **It is** {was}.]")
 
 
 def _mark(made: Answer) -> str:

@@ -17,6 +17,7 @@ EVENTS = "events"
 APART = 60  # events closer to each other than this part of the axis share a mark
 WORD = 0.11  # of a narrow chart's width: the room that a phase's number takes
 TOLD, WRAPPED = 160, 48  # letters of an event that are told, and in a line
+WIDE = 30.0  # values further apart than this need one tick per decade only
 STRIPE = 16  # px, of one line among several upon each other
 RED, GREEN = "#D6455D", "#3E9B6E"
 MARKS = {  # events that are marked, with their colours
@@ -104,6 +105,13 @@ def span(figure: go.Figure, steps: int | None) -> None:
     """Hold the whole run's steps on the x axis from the start, so that a growing line does not move its own scale."""
     if steps:
         figure.update_xaxes(range=[0, steps * 1.03])  # room for the last point's marker
+
+
+def decades(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis for such values: with a tick for each decade only where they span more than one and a half."""
+    known = [value for value in values if value > 0]
+    wide = known and max(known) > WIDE * min(known)
+    return {"type": "log", "dtick": 1 if wide else None}
 
 
 def waiting(figure: go.Figure, text: str) -> None:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from finetune_core.figures.colours import EMBER, GREY, ICE, faded, group_colours
 from finetune_core.figures.series import Record, by_group, column, upon_each_other
-from finetune_core.figures.style import canvas, healthy, line, marks, phases, pinned, span, stripe, waiting
+from finetune_core.figures.style import WIDE, canvas, healthy, line, marks, phases, pinned, span, stripe, waiting
 from finetune_core.parts.tasks import Score
 from finetune_core.runs.telling.history import History
 from finetune_core.runs.telling.lines import Line
@@ -23,17 +23,20 @@ STEP = "optimizer step"
 RATE = "%{text}"  # a rate as it is written everywhere
 LIVE_RATE = "%{y:.3~g}"  # the same, almost, without a word for each point at each look
 RATIO = 4.0  # peak rates further apart than this are shown on a logarithmic axis
-WIDE = 30.0  # norms further apart than this need one tick per decade only
 DECADES = 3.0  # how far below the lowest peak such an axis reaches
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What all charts of a run share: its length in steps, the first step of every phase, what happened on the way."""
+    """What all charts of a run share: its length in steps, the first step of every phase, what happened on the way.
+
+    Of one that has `ended` nothing more is waited for.
+    """
 
     steps: int | None = None
     starts: Sequence[int] = ()
     events: Sequence[Record] = ()
+    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def _frame(figure: go.Figure, axis: Axis, until: str) -> None:
     span(figure, axis.steps)
     phases(figure, axis.starts, axis.steps)
     marks(figure, axis.events, axis.steps)
-    waiting(figure, until)
+    waiting(figure, "nothing was measured" if axis.ended else until)
 
 
 def _validation(figure: go.Figure, epochs: Sequence[Record], name: str, hover: str) -> None:

@@ -17,7 +17,7 @@ from finetune_core.recipe import Data
 from finetune_core.runs import preflight
 from pages.ui.data import collecting, doubting, examining, fixing, reading, ruling, sheets
 from pages.ui.kit import behind, browsing, dataset, fields, path, shell, state, warm
-from pages.ui.kit.chart import harmless
+from pages.ui.kit.chart import chart, load
 from pages.ui.kit.checks import checks
 from pages.ui.kit.pieces import piece
 
@@ -115,15 +115,10 @@ def balance(samples: Samples, parts: Split, seen: Overview) -> None:
     if not samples.about.counted:
         values = np.asarray(samples.labels, float)
         for number, name in enumerate(samples.classes):
-            drawn = harmless(figures.spread(name, values[parts.train, number], values[parts.valid, number]))
-            st.plotly_chart(drawn, key=f"spread-{number}", config={"displayModeBar": False}, alt=f"Spread of {name}.")
+            chart(figures.spread(name, values[parts.train, number], values[parts.valid, number]), f"spread-{number}")
         return
     train, valid = [each.train for each in seen.names], [each.valid for each in seen.names]
-    figure = harmless(figures.class_balance(samples.classes, train, valid, f"Images per {samples.about.noun}"))
-    words = "; ".join(f"{each.name} {each.train} and {each.valid}" for each in seen.names)
-    st.plotly_chart(
-        figure, key="balance", config={"displayModeBar": False}, alt=f"Training and validation images: {words}."
-    )
+    chart(figures.class_balance(samples.classes, train, valid, f"Images per {samples.about.noun}"), "balance")
 
 
 def health(samples: Samples, parts: Split, data: Data) -> None:
@@ -178,6 +173,7 @@ def main() -> None:
     if found:
         with left:
             balance(*found, seen)
+        load()
         shell.code(lambda: script.data(state.draft(), found[0]))
     elif data.source.unsaid():
         with right:

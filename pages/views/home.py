@@ -131,7 +131,7 @@ def last_runs() -> None:
     called = told_apart(runs)
     st.subheader("Last runs", anchor=False)
     for column, run in zip(st.columns(LAST, gap="medium"), runs[:LAST], strict=False):
-        with column.container(border=True, height="stretch"):
+        with column.container(border=True, height="stretch", key=f"last-run-{run.id}"):
             _run_card(run, called[run.id])
 
 

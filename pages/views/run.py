@@ -23,7 +23,7 @@ from finetune_core.runs.store import Run, Status
 from finetune_core.runs.telling.history import History
 from finetune_core.runs.waiting import engines
 from finetune_core.wording import count, file_name, megabytes, roughly
-from pages.ui.kit import live, naming, path, scripts, shell, state, warm
+from pages.ui.kit import live, naming, path, scripts, shell, sight, state, warm
 from pages.ui.kit.badge import status_words
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.live import Telling
@@ -77,6 +77,7 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
         elif status.error:
             shell.error_card(UserError.said(status.error))
         sweeping.of_run(run)
+    sight.bring("tabs")
     body = partial(_body, run, recipe) if job.trains else partial(_job_body, run, recipe, job)
     live.watch(run, body, stays=job.trains)
     load()
@@ -158,9 +159,11 @@ def _body(run: Run, recipe: Recipe) -> None:
     if run.best.exists():
         warm.start()  # so that whoever tries it need not wait
     _progress(run, status, lambda: changing.popover(run))
-    _tiles(told.history, recipe.task.score, run if status.state == "finished" else None)
+    if told.history.lines or not _over(status):
+        _tiles(told.history, recipe.task.score, run if status.state == "finished" else None)
     cockpit.alarms(recipe, told.history.events)
-    tabs = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
+    with st.container(key="tabs"):
+        tabs = st.tabs(TABS, key="tab", on_change="rerun", bind="query-params")
     parts = (
         lambda: _charts(run, recipe, status, told),
         lambda: board(run, recipe, told.history.epochs),
@@ -196,6 +199,11 @@ def _progress(run: Run, status: Status, beside: Callable[[], None] = lambda: Non
             st.caption(shell.plain(_ended(status)))
 
 
+def _over(status: Status) -> bool:
+    """Whether nothing more comes of it by itself."""
+    return not status.active and status.state != "queued"
+
+
 def _ended(status: Status) -> str:
     words = f"After {status.step:,} of {status.steps:,} steps." if status.steps else "Before the first step."
     reasons = {"lost": " Its process is gone: killed, or the machine was switched off. What was saved last remains."}
@@ -210,9 +218,11 @@ def _tiles(history: History, score: Score, finished: Run | None) -> None:
         **(_came_of(history, finished) if finished else _going(history)),
         "Memory": _newest(history.latest("memory_mb") / 1000, lambda known: known[-1], ".1f", " GB"),
     }
+    said = [*values][:3] if finished else []  # in the sentence above, too
     with st.grid(len(values), min_column_width=140):
-        for name, value in values.items():
-            st.metric(name, value, border=True)
+        for number, (name, value) in enumerate(values.items()):
+            with st.container(key=f"{'said' if name in said else 'tile'}-{number}"):
+                st.metric(name, value, border=True)
 
 
 def _going(history: History) -> dict[str, str]:
@@ -241,7 +251,8 @@ def _charts(run: Run, recipe: Recipe, status: Status, told: Telling) -> None:
     """All charts over one time axis, two by two: four that everybody reads, the others on demand."""
     _reading(told)
     history, plan = told.history, live.planned(run, recipe, told.history, status)
-    axis = figures.Axis(status.steps or len(plan), live.starts(run, recipe, history, status), history.events)
+    steps, starts = status.steps or len(plan), live.starts(run, recipe, history, status)
+    axis = figures.Axis(steps, starts, history.events, ended=_over(status))
     main = {
         "loss": partial(figures.loss, history, axis),
         "score": partial(figures.scored, history, recipe.task.score, axis),
@@ -290,10 +301,10 @@ def _scores(run: Run, recipe: Recipe, history: History) -> None:
     st.caption(f"Validation images, epoch {best['epoch'] + 1}, the best so far.{rest}")
     if (apart := best.get("norm_losses")) and None not in apart:
         by_batch, kept = apart
-        st.caption(
-            f"The loss of one batch of training images is {by_batch:.3g} by the norm statistics of that batch, as it "
-            f"trains, and {kept:.3g} by those kept, as it is measured and used."
+        help = (
+            "Batch norm uses the statistics of each batch while it trains, and those kept when it is measured or used."
         )
+        st.caption(f"Batch norm: a batch's loss is {by_batch:.3g} as it trains, {kept:.3g} as it is used.", help=help)
     chart(figures.by_name(best["by_name"], task.by_name), key="by-name")
     if run.best.exists():
         viewing.panel(run, recipe)
@@ -359,21 +370,25 @@ def _log(run: Run) -> None:
         st.caption("The log is empty: the run had nothing to complain about.")
 
 
-def _asked_for() -> Run:
-    """The run in the page's address, which may only name a folder among the runs; without one, the newest."""
+def _asked_for() -> Run | None:
+    """The run in the page's address, which may only name a folder among the runs; without one, the newest, if any."""
     name = state.run_id()
-    if name is None:
-        runs = store.list_runs()
-        if not runs:
-            raise UserError("There is no run yet.", hint="Launch one on the Train page.")
-        return runs[0]
-    return store.among(name)
+    return store.among(name) if name is not None else next(iter(store.list_runs()), None)
+
+
+def _none() -> None:
+    shell.page("run", "A run", "What a model learns, while it learns it.", strip=False)
+    card = shell.empty("No run yet", "Launch one, and its curves are drawn here.", icon=path.RUN.icon)
+    if card.button("To Train", icon=path.PAGES["train"].icon):
+        shell.go(path.PAGES["train"])
 
 
 def main() -> None:
     """Find the run and show it, or say that there is none."""
     try:
-        run = _asked_for()
+        if (run := _asked_for()) is None:
+            _none()
+            return
         recipe, job = run.recipe, run.job
         run.recipe_at()  # what was changed on the way must be readable, too
         live.told(run)  # its records, too, may be such as cannot be read

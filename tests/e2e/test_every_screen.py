@@ -127,6 +127,13 @@ def test_nothing_moves_on_a_phone(studio: Studio, at_work: Run, tab: Page) -> No
             assert moved(tab) < STILL, screen.name
 
 
+def test_what_a_click_opens_below_the_window_comes_into_sight(studio: Studio, at_work: Run, tab: Page) -> None:
+    tab.set_viewport_size({"width": 390, "height": WIDTHS[390]})
+    next(screen for screen in tour.screens(studio) if screen.name == "run").open(tab, studio)
+    tab.get_by_role("button", name="Try an image").click()
+    expect(tab.get_by_test_id("stFileUploader").first).to_be_in_viewport()
+
+
 def test_only_the_document_is_written_into(studio: Studio) -> None:
     def got(address: str, **headers: str) -> tuple[int, bytes]:
         with urllib.request.urlopen(urllib.request.Request(studio.url + address, headers=headers)) as answer:

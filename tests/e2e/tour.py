@@ -61,7 +61,7 @@ def empty() -> list[Screen]:
     """Screens of a studio in which nothing has been done yet."""
     return [
         Screen("home-empty", "/", "h1"),
-        Screen("run-empty", "/run", "[class*=st-key-error]"),
+        Screen("run-empty", "/run", "text=No run yet"),
         Screen("runs-empty", "/runs", "text=No runs yet"),
         Screen("label-empty", "/label", "text=Which pictures?"),
         Screen("rate-empty", "/rate", "text=Find the rate"),

@@ -19,7 +19,7 @@ NEXT = ":blue[:material/arrow_circle_right:]"
 
 
 def texts(app: AppTest) -> str:
-    return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.text])
+    return "\n".join(element.value for element in [*app.subheader, *app.markdown, *app.caption, *app.text])
 
 
 def key(kind: str, path: Path) -> str:

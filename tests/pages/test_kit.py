@@ -109,6 +109,12 @@ def test_text_of_people_is_not_read_as_markdown() -> None:
     assert shell.plain(":red[x]") == "\\:red\\[x\\]"
 
 
+def test_a_command_in_a_hint_is_code_and_nothing_else_is() -> None:
+    assert shell.with_code("See `python -m x *y*`. Not *this*.") == r"See `python -m x *y*`. Not \*this\*."
+    assert shell.with_code("a ` alone [x](y)") == shell.plain("a ` alone [x](y)")
+    assert shell.with_code("``[x](http://z)``") == r"``\[x\](http\://z)``"
+
+
 def test_a_folder_that_changes_is_listed_anew(images: Path) -> None:
     source = Folder(path=str(images))
     before = len(dataset.samples(source))

@@ -37,7 +37,10 @@ def page(name: str, **query: str) -> AppTest:
 
 
 def texts(app: AppTest) -> str:
-    return "\n".join(str(element.value) for element in [*app.title, *app.markdown, *app.caption, *app.text, *app.code])
+    return "\n".join(
+        str(element.value)
+        for element in [*app.title, *app.subheader, *app.markdown, *app.caption, *app.text, *app.code]
+    )
 
 
 def button(app: AppTest, label: str):
@@ -376,6 +379,26 @@ def test_a_run_before_its_first_step_holds_its_place(no_worker):
     assert {tile.value for tile in app.metric} == {"–"}
 
 
+def test_without_any_run_the_page_leads_on() -> None:
+    app = page("run")
+    assert not app.exception
+    assert "No run yet" in texts(app)
+    button(app, "To Train").click().run()
+    assert app.title[0].value == "Train"
+
+
+def test_a_run_that_failed_before_its_first_step_promises_nothing(no_worker):
+    run = store.create(Recipe())
+    error = {"what": "The images do not fit into memory.", "why": "", "hint": "Take a smaller batch."}
+    run.report(state="failed", error=error)
+    app = page("run", run=run.id)
+    assert not app.metric
+    assert [each.label for each in app.button if each.key == "primary"] == []
+    assert "after the first" not in str([each.proto for each in app.get("bidi_component")])
+    button(app, "Try again").click().run()
+    assert [started.id for started in no_worker] == [run.id]
+
+
 @pytest.mark.parametrize("name", ["nothing", "../runs", "/etc"])
 def test_an_unknown_run_is_told_in_words(name):
     app = page("run", run=name)
@@ -479,5 +502,4 @@ def test_runs_are_listed_newest_first():
 def test_scores_say_how_far_training_and_measuring_are_apart() -> None:
     run = trained(Recipe(), epochs=2)
     said = texts(page("run", run=run.id, tab="Scores"))
-    assert "0.25 by the norm statistics of that batch" in said
-    assert "1.75 by those kept" in said
+    assert "0.25 as it trains, 1.75 as it is used" in said

@@ -35,17 +35,19 @@ def pages() -> list[st.Page]:
     ]
 
 
-def sidebar() -> None:
-    """Logo, path and the badge of the running run."""
+def sidebar(address: str) -> None:
+    """Logo, path and the badge of the running run; `address` is that of the page that is shown."""
     st.logo(ASSETS / "logo.svg", size="large", icon_image=ASSETS / "icon.svg")
     recipe = state.draft()
     seen = preflight.glance(recipe)
+    here = path.PAGES[address or path.HOME.key].within
     looks = {"data": seen.get("data"), "layers": seen.get("layers") or seen.get("thawed")}
     with st.sidebar:
         _link(path.HOME)
         with st.container(gap="small"):
             for step in path.STEPS:
-                _link(step, step.choice(recipe) if step.choice else "", looks.get(step.key))
+                with st.container(key=f"{'here' if step.key == here else 'path'}-{step.key}"):
+                    _link(step, step.choice(recipe) if step.choice else "", looks.get(step.key))
         _link(path.LESSONS)
         with st.container():  # always there, so that nothing below moves in the browser
             if moving(summaries()):

@@ -13,12 +13,16 @@ from finetune_core.recipe.words import augment_words, model_words, rate_words, s
 
 @dataclass(frozen=True)
 class Step:
-    """One page: its key is its address, `choice` says in a word or two what the draft has chosen there."""
+    """One page: its key is its address, `choice` says in a word or two what the draft has chosen there.
+
+    `within` is the key of the page on the path from which one comes to this one.
+    """
 
     key: str
     title: str
     icon: str
     choice: Callable[[Recipe], str] | None = None
+    within: str = ""
 
     @property
     def script(self) -> str:
@@ -35,9 +39,9 @@ STEPS = (
     Step("train", "Train", ":material/local_fire_department:", train_words),
     Step("runs", "Runs", ":material/stacked_line_chart:"),
 )
-RUN = Step("run", "A run", ":material/monitoring:")
-LABEL = Step("label", "Label pictures", ":material/sell:")
-SWEEP = Step("sweep", "Try several values", ":material/ssid_chart:")
+RUN = Step("run", "A run", ":material/monitoring:", within="runs")
+LABEL = Step("label", "Label pictures", ":material/sell:", within="data")
+SWEEP = Step("sweep", "Try several values", ":material/ssid_chart:", within="train")
 LESSONS = Step("lessons", "Lessons", ":material/school:")
 PLAY = "/play/"  # what is below this address is answered without Streamlit; see `pages/ui/frame/playing.py`
 PAGES = {step.key: step for step in (HOME, *STEPS, RUN, SWEEP, LABEL, LESSONS)}

@@ -193,7 +193,7 @@ def error_card(error: UserError) -> None:
         if error.why:
             st.text(tidy(error.why, MESSAGE))
         if error.hint:
-            st.markdown(f":blue[:material/lightbulb:] {plain(error.hint)}")
+            st.markdown(f":blue[:material/lightbulb:] {with_code(error.hint)}")
         if error.mends:
             with st.container(horizontal=True, gap="small"):
                 mends(error.mends, f"error-mend-{abs(hash(str(error)))}")
@@ -214,10 +214,10 @@ def mends(found: Sequence[Mend], key: str) -> None:
 
 def empty(title: str, text: str, *, icon: str = ":material/hourglass_empty:") -> DeltaGenerator:
     """Nothing here yet: say what to do next. Returns the card, for one button inside it."""
-    card = st.container(border=True, horizontal_alignment="center", gap="small")
-    card.space("small")
-    card.markdown(f"### :gray[{icon}]  {plain(title)}", width="content")
-    card.markdown(f":gray[{plain(text)}]", width="content")
+    key = f"empty-{abs(hash(title))}"
+    card = st.container(border=True, horizontal_alignment="center", gap="xsmall", key=key)
+    card.subheader(f":gray[{icon}] {plain(title)}", anchor=False, width="content", text_alignment="center")
+    card.markdown(f":gray[{plain(text)}]", width="content", text_alignment="center")
     return card
 
 
@@ -242,7 +242,19 @@ def code(write: Callable[[], str], key: str = "code") -> None:
 
 def plain(text: str, most: int = LONGEST) -> str:
     """Text of people (names, paths, messages) that must not be read as Markdown, on one line of so many letters."""
-    return _MARKS.sub(r"\\\g<0>", tidy(text, most))
+    return _safe(tidy(text, most))
+
+
+def _safe(text: str) -> str:
+    return _MARKS.sub(r"\\\g<0>", text)
+
+
+def with_code(text: str) -> str:
+    """The same, but that what stands between backticks is shown as code: a command to copy."""
+    parts = tidy(text).split("`")
+    if len(parts) % 2 == 0:  # one that is not closed is no more than a letter
+        return plain(text)
+    return "".join(f"`{part}`" if place % 2 else _safe(part) for place, part in enumerate(parts))
 
 
 # Also what begins a list. An address becomes a link whatever is done, but one that says where it leads

@@ -13,7 +13,7 @@ from finetune_core.runs import launch
 from finetune_core.runs.states import branch, mending
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import engines, queue
-from pages.ui.kit import path, shell, state
+from pages.ui.kit import path, shell, sight, state
 
 FOLLOWED = "thaw:go-to"  # the run that a click has begun
 PAUSE, STOP, GO = ":material/pause_circle:", ":material/stop_circle:", ":material/play_circle:"
@@ -58,10 +58,12 @@ def _stopping(run: Run, job: Job) -> None:
 
 def _finished(run: Run, job: Job) -> None:
     if job.trains:
-        icon = ":material/image_search:"
-        st.button(
-            "Try an image", icon=icon, type="primary", on_click=state.keep, args=("tab", "Try an image"), key="primary"
-        )
+        st.button("Try an image", icon=":material/image_search:", type="primary", on_click=_try, key="primary")
+
+
+def _try() -> None:
+    state.keep("tab", "Try an image")
+    sight.wish()
 
 
 def _ended(run: Run, job: Job) -> None:
@@ -74,7 +76,9 @@ def _ended(run: Run, job: Job) -> None:
         return
     if way:
         _button(way.title, ":material/healing:", run, lambda run: _go_on(run, way), primary=True, help=way.why)
-    _button("Resume", GO, run, engines.resume, primary=way is None, help="From what was saved last.")
+    anew = run.status.state == "failed" and not run.status.step and not run.states
+    label, help = ("Try again", "From its beginning.") if anew else ("Resume", "From what was saved last.")
+    _button(label, GO, run, engines.resume, primary=way is None and not anew, help=help)
 
 
 def _stop_now(run: Run) -> None:

@@ -35,11 +35,17 @@ def checkpoints(run: Run) -> None:
     if not found:
         shell.empty("Not yet", "The first checkpoint is written after a minute, or when the first epoch ends.")
         return
-    st.caption("From each of these the run can go on exactly, also as another run with something changed.")
+    st.caption(
+        "Start a new run from any of these, with something changed. Unchanged it goes on exactly as this one did."
+    )
+    ends, score = {row["step"]: row for row in live.told(run).history.epochs}, run.recipe.task.score
     for path in found:
         step = facts.step(path)
         with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"checkpoint-{step}"):
-            st.markdown(f"**Step {step:,}** :gray[{path.stat().st_size / 1e6:.1f} MB]", width="stretch")
+            size, epoch = f"{path.stat().st_size / 1e6:.1f} MB", ends.get(step)
+            reached = f"Epoch {epoch['epoch'] + 1}, {score.shown(epoch['valid_score'])}" if epoch else ""
+            named = f"**{reached}** :gray[step {step:,} · {size}]" if reached else f"**Step {step:,}** :gray[{size}]"
+            st.markdown(named, width="stretch")
             if st.button("Branch", icon=":material/call_split:", key=f"branch-{step}"):
                 _propose(run, step)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from finetune_core.figures.colours import EMBER, ICE
-from finetune_core.figures.style import canvas
+from finetune_core.figures.style import canvas, decades
 
 NAMED = 12  # points that bear their name, where no more of them are drawn
 
@@ -47,7 +47,7 @@ def choices(spots: Sequence[Spot], across: str, up: str, chosen: str = "", *, ev
             hovertemplate="%{hovertext}<br>%{x:.3g} · %{y:.3g}<extra></extra>",
         )
     )
-    figure.update_xaxes(type="log")
-    figure.update_yaxes(type="linear" if even else "log")
+    figure.update_xaxes(**decades([spot.x for spot in spots]))
+    figure.update_yaxes(**({"type": "linear"} if even else decades([spot.y for spot in spots])))
     figure.update_layout(hovermode="closest", showlegend=False)
     return figure

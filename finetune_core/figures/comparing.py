@@ -18,7 +18,7 @@ ENTRY = 32  # px per run in a legend, with a name of two lines
 def compared(runs: Mapping[str, Sequence[Record]], score: Score) -> go.Figure:
     """Training (solid) and validation (dashed) score by epoch of some runs, a colour each; see `LINES` for how many."""
     figure = _overlaid(score.title, runs, ("train_score", "valid_score"), "%{y:.1%}" if score.share else "%{y:.4g}")
-    figure.update_yaxes(tickformat=".0%" if score.share else None)
+    figure.update_yaxes(**({"tickformat": ".0%", "range": [0, 1.05]} if score.share else {}))
     return figure
 
 
@@ -45,7 +45,7 @@ def by_name(values: Mapping[str, float | None], score: Score) -> go.Figure:
     """One bar per class, tag or number, worst on top; last, with a dash, those for which nothing was measured."""
     known = {name: value for name, value in values.items() if value is not None and not math.isnan(value)}
     names = sorted(values, key=lambda name: score.signed(known[name]) if name in known else math.inf)
-    figure = canvas(f"{score.title}, by name", "", height=110 + ROW * len(names))
+    figure = canvas(f"{score.title}, worst first", "", height=110 + ROW * len(names))
     figure.add_bar(
         y=[name if name in known else f"{name} –" for name in names],
         x=[known.get(name) for name in names],

@@ -124,7 +124,8 @@ def _suggested(figure: go.Figure, newest: Curve, key: str, rate: float | None) -
     loss = newest.loss_at(rate) if rate else None
     if loss is None:
         return
-    marker = {"symbol": SYMBOLS.get(key, "circle"), "size": 10, "color": GREY}
+    ring = {"width": 2, "color": GREY}  # around the one that is chosen, if that is it
+    marker = {"symbol": f"{SYMBOLS.get(key, 'circle')}-open", "size": 16, "line": ring, "color": GREY}
     name = key.replace("_", " ").replace("minimum tenth", "minimum ÷ 10")
     figure.add_trace(go.Scatter(x=[rate], y=[loss], mode="markers", marker=marker, name=name, hoverinfo="skip"))
 

@@ -79,7 +79,7 @@ def pictures(samples: Samples, kind: str, epoch: int) -> tuple[int, ...]:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.button("Draw anew", icon=":material/casino:", key="redraw", on_click=_turn, args=("augment-epoch",))
         st.button("Other images", icon=":material/shuffle:", key="others", on_click=_turn, args=("augment-turn",))
-        st.toggle("Pin", _pinned(), help=PIN, **state.callback(state.seed("augment-pin", _pinned()), _pin))
+        st.toggle("Same draw", _pinned(), help=PIN, **state.callback(state.seed("augment-pin", _pinned()), _pin))
     return images
 
 

@@ -57,9 +57,7 @@ def main() -> None:
     ready = sum(number > 1 for number in chosen.counts.values()) > 1
     why = "" if ready else "It takes two classes with two labels each."
     number = sum(chosen.counts.values())
-    if shell.start(
-        slot, f"Train on these {number:,}" if ready else "Train on these", icon=":material/arrow_forward:", why=why
-    ):
+    if shell.start(slot, f"Use these {number:,}" if ready else "Use these", icon=":material/arrow_forward:", why=why):
         state.edit_value("data.source", chosen.source.model_dump(mode="json"))
         shell.go(path.PAGES["data"])
     recipe = state.draft()

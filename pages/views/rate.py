@@ -80,7 +80,7 @@ def _body(runs: list[Run], newest: Run | None) -> None:
     with number:
         fields.field(phasing.place("learning_rate"), label=phasing.label("Learning rate"))
     for place, (key, (title, reason)) in zip(places, finder.SUGGESTIONS.items(), strict=True):
-        _suggestion(place, key, title, reason, suggestions[key], group)
+        _suggestion(place, key, title, reason, suggestions[key], group, searched=newest is not None)
 
 
 def _word(newest: Run | None, recipe: Recipe, found: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ def _word(newest: Run | None, recipe: Recipe, found: dict[str, Any]) -> None:
         elif found.get("note"):
             st.caption(f":orange[:material/error:] {shell.plain(found['note'])}", help=_why(found))
         else:
-            text = "Click the curve to take a rate. Nine in ten steps will lie in the shaded range."
+            text = "Click the curve to take a rate. Shaded: the rates of nine in ten steps."
             st.caption(f"{_sure(found)} {text}", help=_why(found))
 
 
@@ -116,10 +116,17 @@ def _sure(found: dict[str, Any]) -> str:
 
 
 def _suggestion(
-    place: st.delta_generator.DeltaGenerator, key: str, title: str, reason: str, rate: float | None, group: str
+    place: st.delta_generator.DeltaGenerator,
+    key: str,
+    title: str,
+    reason: str,
+    rate: float | None,
+    group: str,
+    searched: bool = True,
 ) -> None:
     label, args = f"{title}: {written(rate, 3)}" if rate else title, (rate, group)
-    place.button(label, key=f"take-{key}", on_click=finder.take, args=args, disabled=rate is None, width="stretch")
+    key, without = f"take-{key}", None if rate else "This curve has none." if searched else "Find the rate first."
+    place.button(label, key=key, on_click=finder.take, args=args, disabled=rate is None, width="stretch", help=without)
     place.caption(reason)
 
 

@@ -101,6 +101,11 @@ def _actions(slot: DeltaGenerator, sweep: Sweep, points: Sequence[Point]) -> Non
         help = "Those that wait do not begin; the one at work goes on."
         slot.button("Cancel the rest", icon=":material/close:", on_click=sweeping.cancel, args=(sweep,), help=help)
     elif top:
+        slot = slot.container(horizontal=True)
+        if max(len(point.scores) for point in points) < 2 and slot.button(
+            f"Repeat with {sweeping.SEVERAL} seeds", icon=":material/repeat:", key="repeat"
+        ):
+            sweeping.repeat(sweep)
         if shell.primary(slot, "Use the best", icon=":material/arrow_forward:"):
             trial = next(each for each in sweep.trials if each.values == top.values)
             state.take(trial.run.recipe.replace(name=""))

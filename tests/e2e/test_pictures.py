@@ -145,7 +145,7 @@ def test_forty_pictures_without_labels_are_labelled_by_keys_and_proposals(
         done = int(progress.inner_text().split()[0])
     truth = {f"{number:02}.png": "dark" if number % 2 else "light" for number in range(40)}
     assert dict(labelling.read(str(folder)).labels) == truth
-    page.get_by_role("button", name="Train on these").click()
+    page.get_by_role("button", name="Use these").click()
     expect(page.get_by_text("unsorted").or_(page.get_by_text("labels.csv")).first).to_be_visible(timeout=MINUTES)
     expect(page.get_by_text("Images", exact=True).first).to_be_visible(timeout=MINUTES)
 

@@ -56,7 +56,7 @@ def test_the_figure_comes_without_a_click_while_the_page_answers(curious: Studio
     expect(page.get_by_text("Measured: like them")).to_be_visible(timeout=MINUTES)
     page.get_by_role("button", name="Take Last stage").click()
     expect(page.get_by_text("As it is set")).to_be_visible(timeout=MINUTES)
-    page.get_by_text("Try every backbone").click()
+    page.get_by_text("Try each that I choose").click()
     page.wait_for_timeout(2000)
     assert (curious.cache / "probes" / probes.OFF).exists()
     assert witness.hosts <= {"localhost", ""}

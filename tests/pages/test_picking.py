@@ -54,7 +54,7 @@ def test_filters_hold_for_list_and_chart(open_page: Open, tiny: Recipe) -> None:
     saved(tiny)
     app = opened(open_page)
     assert "Good first choices of 1,3" in texts(app)
-    assert "timm brings no accuracies along" in texts(app)
+    assert "timm publishes no accuracy for them" in texts(app)
     assert "ImageNet (%)" not in app.dataframe[0].value, "of these timm networks none is published"
     app.multiselect(key="backbone-families").set_value(["Resnet"]).run()
     table = app.dataframe[0].value
@@ -88,7 +88,7 @@ def test_what_is_listed_is_timed_without_being_asked(
         time.sleep(0.2)
     launch.stop(run, wait=True)
     app = opened(open_page)
-    assert app.dataframe[0].value["Here (ms)"].notna().any()
+    assert app.dataframe[0].value["Time here (ms)"].notna().any()
 
 
 def test_a_thousand_rows_take_a_moment(tiny: Recipe) -> None:

@@ -44,7 +44,7 @@ def over(run: Run) -> Run:
 
 
 def switch(app: AppTest):
-    return next(each for each in app.toggle if each.label == "Try every backbone")
+    return next(each for each in app.toggle if each.label == "Try each that I choose")
 
 
 def test_the_figure_comes_without_a_click_and_stays(on: Recipe) -> None:

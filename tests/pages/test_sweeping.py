@@ -77,7 +77,23 @@ def test_the_best_can_be_taken(mine: Recipe, at_work: Run) -> None:  # noqa: F81
     assert draft() == mine.with_value("phases.0.learning_rate", 3e-3).replace(name="")
     app = page("run", run=sweep.trials[0].run.id)
     assert not app.exception
-    assert "Sweeps" in texts(page("runs"))
+    assert "Earlier sweeps" in texts(page("runs"))
+
+
+def test_what_one_seed_leaves_open_is_repeated_with_three(mine: Recipe, at_work: Run) -> None:  # noqa: F811
+    app = page("sweep")
+    app.text_input(key="sweep-values:First:phases.0.learning_rate").set_value("1e-3; 3e-3").run()
+    button(app, "Queue 2 runs").click().run()
+    once = queued(app)
+    finish(once, 0.5, 0.6)
+    button(page("sweep", sweep=once.id), "Repeat with 3 seeds").click().run()
+    again = next(sweep for sweep in sweeps.list_sweeps() if sweep.id != once.id)
+    assert again.axes == once.axes
+    assert [(trial.values, trial.run.recipe.training.seed) for trial in again.trials] == [
+        ((rate,), seed) for rate in (1e-3, 3e-3) for seed in (4, 5, 6)
+    ]
+    finish(again, 0.5, 0.5, 0.5, 0.6, 0.6, 0.6)
+    assert not [each for each in page("sweep", sweep=again.id).button if each.label.startswith("Repeat")]
 
 
 def test_the_rest_is_cancelled(mine: Recipe, at_work: Run) -> None:  # noqa: F811

@@ -79,7 +79,7 @@ def rows(recipe: Recipe, view: View) -> tuple[list[list[Image.Image]], list[str]
     samples = dataset.chosen(recipe.data)[0]
     draws = COLUMNS - 1
     if view.kind == "together":
-        return preview(recipe, view.images, draws, view.epoch, samples), ["original"]
+        return preview(recipe, view.images, draws, view.epoch, samples), []
     if view.kind == "single":
         alone = recipe.replace(augment=(recipe.augment[view.position],))
         return preview(alone, view.images[:1], draws, view.epoch, samples), []

@@ -19,7 +19,7 @@ from pages.ui.layers import thawing
 MEASURED = "measured"
 THEY = "Published weights have mostly seen everyday photos. Say so yourself where you know better than the measure."
 OWN: dict[str, str] = {"alike": "Like them", "between": "Somewhat", "unlike": "Quite different"}
-OFF = "It is not measured: *Try every backbone* is off."
+OFF = "It is not measured: *Try each that I choose* is off."
 ANSWER = "likeness:answer"  # the images and backbone that this session has answered for, and its answer
 
 

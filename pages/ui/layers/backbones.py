@@ -23,11 +23,11 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
                 f"#### {shell.plain(backbone.architecture)}  :gray[:small[{_line(backbone, entry)}]]", width="content"
             )
             with st.container(horizontal=True, width="content", gap="small"):
+                st.button("Change", icon=":material/search:", key="change-backbone", on_click=choose)
                 if entry.drops:
                     with st.popover("Dropout", icon=":material/blur_on:", type="tertiary", key="drops"):
                         for name in entry.drops:
                             fields.field(f"model.backbone.{name}")
-                st.button("Change", icon=":material/search:", key="change-backbone", on_click=choose)
         _weights(backbone, entry)
         left, right = st.columns(WIDTHS, gap="large", vertical_alignment="center")
         with left:

@@ -33,11 +33,11 @@ OPEN = "backbone:choosing"  # whether the dialog is
 PICKED = "backbone:picked"  # the point that was clicked last, and how many were: a click unticks the list
 AT_ONCE = 24  # networks that are timed in one go
 HEAVY, LARGE = 20.0, 200e6  # MACs (G) and weights from which on none is timed without being asked
-PARAMETERS, MACS, IMAGENET, HERE = "Parameters (M)", "MACs (G)", "ImageNet (%)", "Here (ms)"
+PARAMETERS, MACS, IMAGENET, HERE = "Parameters (M)", "Work (G MACs)", "ImageNet (%)", "Time here (ms)"
 MISSING = {
-    IMAGENET: "timm brings no accuracies along.",
+    IMAGENET: "timm publishes no accuracy for them.",
     HERE: "they are not timed yet.",
-    MACS: "their MACs are not known.",
+    MACS: "their work is not known.",
     PARAMETERS: "",
 }
 COLUMNS = {
@@ -169,7 +169,7 @@ def _chart(recipe: Recipe, entries: Sequence[Entry], shown: str, head: DeltaGene
     chart(figures.choices(spots, across, up, shown, even=up == IMAGENET), CHART, picked=_pick)
     if less := len(entries) - len(spots):
         why = next(words for axis, words in MISSING.items() if axis in (up, across))
-        st.caption(f"{less:,} more have no point: {why}")
+        st.caption(f"{less:,} others are not drawn: {why}")
 
 
 def _pick() -> None:
@@ -193,6 +193,7 @@ def _list(recipe: Recipe, wish: Wish, listed: list[Entry]) -> None:
     st.dataframe(
         values if values[IMAGENET].count() else values.drop(columns=IMAGENET),
         hide_index=True,
+        placeholder="–",
         height=300,
         on_select="rerun",
         selection_mode="single-row",

@@ -74,7 +74,7 @@ def _switch() -> None:
     """Whether figures come by themselves."""
     help = "A worker looks at some of your images with each backbone that you choose, in some seconds, at low priority."
     key = state.seed("probe-by-itself", probes.on())
-    st.toggle("Try every backbone", probes.on(), help=help, **state.callback(key, _switched))
+    st.toggle("Try each that I choose", probes.on(), help=help, **state.callback(key, _switched))
 
 
 def _switched(wanted: bool) -> None:

@@ -28,6 +28,7 @@ from pages.ui.run.missing import missing
 from pages.ui.run.picturing import Tile, pictures
 from pages.ui.run.tagging import tagging
 
+CELL = 44  # px: twelve classes stand beside their pictures, so that the diagonal is seen
 MAP = "map"
 LISTS = {
     "cell": "Confusions",
@@ -77,7 +78,7 @@ def _lists(run: Run, recipe: Recipe, found: Outcomes) -> None:
     if which == MAP:
         atlas(run)
     elif which == "cell":
-        left, right = st.columns([6, 6], gap="medium")
+        left, right = st.columns([7, 5], gap="medium")
         with left:
             places = _cell(run, found)
         with right:
@@ -107,7 +108,8 @@ def _cell(run: Run, found: Outcomes) -> np.ndarray:
     """The table, and the images of the cell that was clicked; of all mistakes where none was."""
     table = pd.DataFrame(found.confusion(), index=list(found.names), columns=list(found.names))
     event = st.dataframe(
-        table.style.apply(_shaded, axis=1),
+        table.style.apply(_shaded, axis=1).format(lambda number: f"{number:,}" if number else ""),
+        column_config={name: st.column_config.Column(width=CELL) for name in found.names},
         key=f"confusion:{run.id}",
         on_select="rerun",
         selection_mode="single-cell",

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from finetune_core.errors import UserError
+from finetune_core.network import catalogue
 from finetune_core.parts.numbers import listed
 from finetune_core.recipe import Recipe, variants
 from finetune_core.recipe.variants import Axis, Knobs, Variant
@@ -18,6 +19,7 @@ from pages.ui.kit import path, shell, state
 from pages.ui.run import queueing
 
 NONE = "nothing"  # no second knob
+SEVERAL = 3  # seeds
 SHOWN = 6  # earlier sweeps in a list
 
 
@@ -31,7 +33,7 @@ def earlier(found: list[Sweep]) -> None:
     """A link to each of some sweeps."""
     if found:
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-            st.markdown(":gray[Sweeps]", width="content")
+            st.markdown(":gray[Earlier sweeps]", width="content")
             for sweep in found:
                 _link(sweep)
 
@@ -109,6 +111,17 @@ def begin(axes: list[Axis], found: list[Variant]) -> None:
         state.note(error)
         st.rerun()
     shell.go(path.SWEEP, sweep=made.id)
+
+
+def repeat(sweep: Sweep) -> None:
+    """Queue all its values once more, each with several seeds: in this way chance can be told from the rest."""
+    recipe = sweep.trials[0].run.recipe.replace(name="")
+    try:
+        found = variants.variants(recipe, sweep.axes, catalogue.layer_names(recipe.model), SEVERAL)
+    except UserError as error:
+        state.note(error)
+        st.rerun()
+    begin([*sweep.axes], found)
 
 
 def cancel(sweep: Sweep) -> None:

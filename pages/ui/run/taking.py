@@ -30,7 +30,7 @@ def take_away(run: Run) -> None:
         return
     st.caption(
         "Each is a zip file with a model that takes whole pictures: scaling and cutting are inside. Before you get it, "
-        "it answers to the validation images, and is held against the model of this run."
+        "it is checked on the validation images against the model of this run."
     )
     with st.grid(len(FORMATS), min_column_width=WIDTH):
         for form in FORMATS.values():

@@ -34,7 +34,8 @@ MANY = 5  # bars of an answer
 LIKES = 6  # training images that are like it
 Answer = list[tuple[str, float]]  # names with their probabilities, or with their numbers
 
-FORMATS = [ending[1:] for ending in files.ENDINGS]  # as the uploader wants them
+USUAL = (".jpg", ".jpeg", ".png", ".webp", ".heic")  # the uploader tells only the first of all
+FORMATS = [ending[1:] for ending in dict.fromkeys((*USUAL, *files.ENDINGS))]  # as it wants them
 
 
 def try_image(run: Run) -> None:

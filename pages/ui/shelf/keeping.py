@@ -54,13 +54,13 @@ def one(run: Summary, name: str) -> None:
 def several(runs: Sequence[Summary]) -> None:
     """Some ticked runs: throw them away, or give all of them a tag."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="several-runs"):
-        _throw_away(runs)
         with st.popover(f"Tag these {len(runs)} runs", icon=":material/sell:"):
             tag = st.text_input("Tag", key="runs-tag-all", max_chars=40)
             if st.button("Add the tag", key="runs-tag-add") and tag:
                 for run in runs:
                     naming.change(run.id, lambda had: replace(had, tags=(*had.tags, tag)))
                 st.rerun()
+        _throw_away(runs)
 
 
 def shelf(runs: Sequence[Summary]) -> None:

@@ -22,7 +22,7 @@ TALLEST = 10  # rows before the table scrolls
 ROW = 66  # px: from 65 on Streamlit breaks text into lines, so that no name is cut
 HEADER = 36  # px
 # What stands in sight, in this order, on 1440 px; on a phone the first three. All else can be shown by the table's eye.
-SHOWN = ("name", "best", "error", "open", "curve", "state", "made", "time", "started", "rename", "star", "tags")
+SHOWN = ("name", "open", "best", "error", "curve", "state", "made", "time", "started", "rename", "star", "tags")
 
 
 def unreadable(runs: Sequence[Summary]) -> None:
@@ -111,7 +111,7 @@ def _row(run: Summary, name: str) -> dict[str, Any]:
         "open": "Open",
         "curve": run.curve or None,
         "state": f"{look.mark} {word}",
-        "made": run.made if run.name else None,  # else its name says it
+        "made": None if name.startswith(run.made) else run.made,
         "time": roughly(run.seconds) if run.readable else None,
         "started": pd.Timestamp(status.started, unit="s") if status.started else None,
         "rename": ":material/edit:",

@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
@@ -88,12 +88,16 @@ def unpacked(path: Path, count: Count | None = None) -> tuple[Path, Notes]:
             forget_folders(folder.parent, DRAFT)
             draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder.parent))
             try:
-                notes = take_out(path, draft / "images", count)
-                (draft / "notes.json").write_text(json.dumps(asdict(notes)), encoding="utf-8")
+                made, before = draft / "made", draft / "before"
+                notes = take_out(path, made / "images", count)
+                (made / "notes.json").write_text(json.dumps(asdict(notes)), encoding="utf-8")
                 # Asked in this order: what another process puts there while this one looks is whole
                 if folder.exists() and not (folder / "notes.json").is_file():  # somebody has taken away a part of it
-                    shutil.rmtree(folder, ignore_errors=True)
-                publish(draft, folder)
+                    with suppress(FileNotFoundError):  # or another process has, too
+                        folder.rename(before)
+                    if (before / "notes.json").is_file():  # another process has mended it just now
+                        publish(before, folder)
+                publish(made, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
     said = json.loads((folder / "notes.json").read_text(encoding="utf-8"))

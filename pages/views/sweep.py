@@ -102,9 +102,8 @@ def _actions(slot: DeltaGenerator, sweep: Sweep, points: Sequence[Point]) -> Non
         slot.button("Cancel the rest", icon=":material/close:", on_click=sweeping.cancel, args=(sweep,), help=help)
     elif top:
         slot = slot.container(horizontal=True)
-        if max(len(point.scores) for point in points) < 2 and slot.button(
-            f"Repeat with {sweeping.SEVERAL} seeds", icon=":material/repeat:", key="repeat"
-        ):
+        more = f"Repeat with {sweeps.SEVERAL} seeds"
+        if sweeps.repeated(sweep) and slot.button(more, icon=":material/repeat:", key="repeat"):
             sweeping.repeat(sweep)
         if shell.primary(slot, "Use the best", icon=":material/arrow_forward:"):
             trial = next(each for each in sweep.trials if each.values == top.values)

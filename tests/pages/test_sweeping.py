@@ -93,6 +93,7 @@ def test_what_one_seed_leaves_open_is_repeated_with_three(mine: Recipe, at_work:
         ((rate,), seed) for rate in (1e-3, 3e-3) for seed in (4, 5, 6)
     ]
     finish(again, 0.5, 0.5, 0.5, 0.6, 0.6, 0.6)
+    assert "Repeat it" not in texts(page("sweep", sweep=again.id))
     assert not [each for each in page("sweep", sweep=again.id).button if each.label.startswith("Repeat")]
 
 

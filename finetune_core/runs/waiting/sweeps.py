@@ -20,13 +20,15 @@ from finetune_core import places
 from finetune_core.errors import UserError
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe import Recipe
-from finetune_core.recipe.variants import Axis, Variant
+from finetune_core.recipe.variants import MOST, Axis, Variant
 from finetune_core.runs import preflight
 from finetune_core.runs.folder import read_json
 from finetune_core.runs.shelf.summaries import summaries
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import queue
 from finetune_core.wording import few
+
+SEVERAL = 3  # seeds that tell chance from the rest
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,19 @@ def mark_of(run: Run) -> Mark | None:
     return mark if mark and mark.sound else None
 
 
+def repeated(sweep: Sweep) -> list[Variant]:
+    """All its values once more, each with `SEVERAL` seeds; none where they have several, or that were too many runs."""
+    alone = {trial.values: trial.run.recipe for trial in sweep.trials}
+    seeds = any(axis.path == "training.seed" for axis in sweep.axes)
+    if seeds or len(alone) < len(sweep.trials) or SEVERAL * len(alone) > MOST:
+        return []
+    return [
+        Variant(values, seed, recipe.with_value("training.seed", seed).replace(name=f"{recipe.name}, seed {seed}"))
+        for values, recipe in alone.items()
+        for seed in range(recipe.training.seed, recipe.training.seed + SEVERAL)
+    ]
+
+
 def cancel(sweep: Sweep) -> int:
     """Take all its waiting runs out of the queue; how many."""
     return queue.cancel_all([trial.run for trial in sweep.trials])
@@ -204,7 +219,8 @@ def _doubt(sweep: Sweep, points: Sequence[Point], top: Point) -> str:
     if not others:
         return ""
     if max(len(point.scores) for point in points) < 2:
-        return " One seed each: small differences may be chance. Repeat it with 3 seeds to see."
+        more = f" Repeat it with {SEVERAL} seeds to see." if repeated(sweep) else ""
+        return f" One seed each: small differences may be chance.{more}"
     rivals = [point for point in others if _meet(point.scores, top.scores)]
     if not rivals:
         return " Every seed of it is better than any seed of the others."

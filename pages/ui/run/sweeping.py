@@ -7,7 +7,6 @@ from typing import Any
 import streamlit as st
 
 from finetune_core.errors import UserError
-from finetune_core.network import catalogue
 from finetune_core.parts.numbers import listed
 from finetune_core.recipe import Recipe, variants
 from finetune_core.recipe.variants import Axis, Knobs, Variant
@@ -19,7 +18,6 @@ from pages.ui.kit import path, shell, state
 from pages.ui.run import queueing
 
 NONE = "nothing"  # no second knob
-SEVERAL = 3  # seeds
 SHOWN = 6  # earlier sweeps in a list
 
 
@@ -114,14 +112,8 @@ def begin(axes: list[Axis], found: list[Variant]) -> None:
 
 
 def repeat(sweep: Sweep) -> None:
-    """Queue all its values once more, each with several seeds: in this way chance can be told from the rest."""
-    recipe = sweep.trials[0].run.recipe.replace(name="")
-    try:
-        found = variants.variants(recipe, sweep.axes, catalogue.layer_names(recipe.model), SEVERAL)
-    except UserError as error:
-        state.note(error)
-        st.rerun()
-    begin([*sweep.axes], found)
+    """Queue all its values once more, each with several seeds: so chance can be told from the rest."""
+    begin([*sweep.axes], sweeps.repeated(sweep))
 
 
 def cancel(sweep: Sweep) -> None:

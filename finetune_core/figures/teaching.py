@@ -10,31 +10,35 @@ from finetune_core.figures.colours import EMBER, GREY, ICE
 from finetune_core.figures.style import canvas
 from finetune_core.finder.versus import Result, ranked
 from finetune_core.parts.tasks import Score
+from finetune_core.recipe.arms import OTHERS
 
 ROW, LEAST, SAID = 52, 220, 120  # px of an arm, of the whole, and of what is said of an arm
-EDGE = 1.04  # of the highest value, where the axis ends: a dot there is still seen whole
+MARGIN = 0.04  # of the range: a dot at its end is still seen whole
 
 
 def arms(found: Sequence[Result], score: Score, best: Collection[str]) -> go.Figure:
     """The best arm on top, in ember with those that cannot be told from it; those that failed have no bar."""
     order = ranked(found, score)
     figure = canvas(score.title, "", height=max(LEAST, 100 + ROW * len(order)))
-    names = [each.name for each in order]
+    names, said = [each.name for each in order], [each.middle(score) for each in order]
+    values = [0.0, *([1.0] if score.share and score.key not in OTHERS else [])]
+    values += [value for each in order for value in each.values.values()]
+    low, high = min(values), max(values)
+    margin = MARGIN * ((high - low) or 1.0)
     figure.add_bar(
         x=[each.mean for each in order],
         y=names,
         orientation="h",
         marker={"color": [EMBER if each.name in best else ICE for each in order], "cornerradius": 4, "opacity": 0.85},
-        text=[each.said(score) for each in order],
+        text=said,
         textposition="none",
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
-    top = 1.0 if score.share else max((max(each.values.values(), default=0.0) for each in order), default=0.0) or 1.0
     figure.add_scatter(  # the means in words, beside the plot, where no bar and no dot is
-        x=[EDGE * top] * len(order),
+        x=[high + margin] * len(order),
         y=names,
         mode="text",
-        text=[each.said(score) for each in order],
+        text=said,
         textposition="middle right",
         textfont={"size": 15},
         cliponaxis=False,
@@ -50,7 +54,7 @@ def arms(found: Sequence[Result], score: Score, best: Collection[str]) -> go.Fig
         hovertemplate="a try: %{x}<extra></extra>",
         showlegend=False,
     )
-    figure.update_xaxes(tickformat=".0%" if score.share else None, range=[0, EDGE * top])
+    figure.update_xaxes(tickformat=".0%" if score.share else None, range=[low - margin * (low < 0), high + margin])
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, ticksuffix="  ")
     figure.update_layout(showlegend=False, hovermode="closest", bargap=0.35, margin_r=SAID)
     return figure

@@ -50,15 +50,19 @@ class Result:
 
     def said(self, score: Score) -> str:
         """`94.1 ± 0.6 %`, with those that failed; or why there is nothing."""
+        tries = len(self.values) + len(self.failed)
+        but = f" ({len(self.failed)} of {tries} tries failed)" if self.failed and self.values else ""
+        return self.middle(score) + but
+
+    def middle(self, score: Score) -> str:
+        """The mean alone, with the spread; or why there is none."""
         if not self.values:
             return "nothing" if self.failed else "nothing yet"
-        tries = len(self.values) + len(self.failed)
-        but = f" ({len(self.failed)} of {tries} tries failed)" if self.failed else ""
         if len(self.values) == 1:
-            return score.shown(self.mean) + but
+            return score.shown(self.mean)
         if score.share:
-            return f"{100 * self.mean:.1f} ± {100 * self.spread:.1f} %{but}"
-        return f"{score.shown(self.mean)} ± {score.shown(self.spread)}{but}"
+            return f"{100 * self.mean:.1f} ± {100 * self.spread:.1f} %"
+        return f"{score.shown(self.mean)} ± {score.shown(self.spread)}"
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def test_a_class_guesses_by_a_show_of_hands(started: list[Run]) -> None:
     app = opened(lesson=ONE.kind)
     assert "5 hands: **0\\.9** 3, **none** 2" in texts(app)
     app.button(key="lesson-next").click().run()
-    assert "3 of 5 hands had it right" in texts(app)
+    assert "3 of 5 hands had it right.** Best: “0.9”." in texts(app)
 
 
 def test_the_next_class_begins_without_a_hand(started: list[Run]) -> None:
@@ -129,8 +129,8 @@ def test_the_answer_waits_until_it_is_asked_for() -> None:
     ("guess", "means", "words"),
     [
         (NO_DIFFERENCE, (0.8, 0.8, 0.8), "You guessed right"),
-        (ONE.arms[0].name, (0.2, 0.9, 0.8), f"**You guessed** {ONE.arms[0].name}. **It is** 0\\.9"),
-        (ONE.arms[0].name, (0.8, 0.8, 0.8), "**It is** a tie"),
+        (ONE.arms[0].name, (0.2, 0.9, 0.8), f"**You guessed** {ONE.arms[0].name}. Best: “0.9”."),
+        (ONE.arms[0].name, (0.8, 0.8, 0.8), "It is a tie."),
         (ONE.arms[1].name, (0.2, 0.9, 0.9), "You guessed right"),
         ("", (0.9, 0.2, 0.3), "Here it is the other way round"),
     ],

@@ -9,6 +9,15 @@ const button = (key) =>
   [...document.querySelectorAll(`.st-key-${key} button:not([disabled])`)].find((each) => !each.closest("[data-stale=true]"));
 const guesses = () => [...document.querySelectorAll('[class*="st-key-guess-"] button')];
 
+const HURRY = 600; // ms: the same key twice within them is one step, not also the first of what comes then
+let last = { key: null, at: 0 };
+
+function hurried(event) {
+  const before = last;
+  last = { key: event.key, at: event.timeStamp };
+  return event.repeat || (event.key === before.key && event.timeStamp - before.at < HURRY);
+}
+
 function step(event) {
   const typing = event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable=true], [role=dialog]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -16,6 +25,10 @@ function step(event) {
   const at = all.indexOf(document.activeElement);
   let wanted = null;
   if (event.key === " " && event.target.closest("button, a, summary, input, [role=button]")) return; // it is pressed itself
+  if ([...NEXT, ...BACK].includes(event.key) && hurried(event)) {
+    event.preventDefault();
+    return;
+  }
   if (NEXT.includes(event.key)) wanted = button("lesson-next") ?? button("lesson-on");
   else if (BACK.includes(event.key)) wanted = button("lesson-back");
   else if (/^[1-9]$/.test(event.key)) wanted = all[Number(event.key) - 1];

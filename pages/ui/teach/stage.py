@@ -106,8 +106,7 @@ def _guess(one: Lesson, run: Run | None) -> None:
 def _go_on(one: Lesson, hands: list[str] | None) -> None:
     """Measure without any guess, or what a class has guessed."""
     if hands is None:
-        help = "Measures it all the same."
-        st.button("Measure without a guess", key="lesson-next", help=help, on_click=_begin, args=(one, ""))
+        st.button("Measure without a guess", key="lesson-next", on_click=_begin, args=(one, ""))
         return
     label, none = f"Measure it ({count(len(hands), 'hand')})", not hands
     st.button(label, key="lesson-next", type="primary", disabled=none, on_click=_begin, args=(one, "", hands))
@@ -227,8 +226,11 @@ def _following(one: Lesson) -> Lesson | None:
 
 def _tries(made: Answer, seeds: int) -> str:
     took = roughly(sum(each.seconds for each in made.results))
-    words = f"A dot for each of {seeds} tries, a bar for their mean. {took} of training."
-    return words if not made.best else f"{words} Orange: the best, and what cannot be told from it."
+    words = [f"A dot for each of {seeds} tries, a bar for their mean. {took} of training."]
+    if made.best:
+        words.append("Orange: the best, and what cannot be told from it.")
+    words += [f"“{each.name}” failed in {len(each.failed)} of {seeds} tries." for each in made.results if each.failed]
+    return shell.plain(" ".join(words), 400)
 
 
 def _expected(job: Experiment) -> str:
@@ -243,14 +245,22 @@ def _guessed(made: Answer, job: Experiment) -> None:
     if job.hands and made.best:
         colour, icon = ("green", "celebration") if made.hands else ("orange", "lightbulb")
         total = count(sum(job.hands.values()), "hand")
-        st.markdown(f":{colour}[:material/{icon}: **{made.hands} of {total} had it right.**] {_expected(job)}")
+        st.markdown(
+            f":{colour}[:material/{icon}: **{made.hands} of {total} had it right.** {_right(made)}] {_expected(job)}"
+        )
     elif made.guessed is not None:
         words = "a tie" if job.guess == NO_DIFFERENCE else shell.plain(job.guess)
         if made.guessed:
             st.markdown(f":green[:material/celebration: **You guessed right:** {words}]")
         else:
-            was = "a tie" if len(made.best) == len(made.results) else shell.plain(few(made.best, between=" or "))
-            st.markdown(f":orange[:material/lightbulb: **You guessed** {words}. **It is** {was}.]")
+            st.markdown(f":orange[:material/lightbulb: **You guessed** {words}. {_right(made)}]")
+
+
+def _right(made: Answer) -> str:
+    if len(made.best) == len(made.results):
+        return "It is a tie."
+    names = shell.plain(few((f"“{name}”" for name in made.best), between=" and "))
+    return f"Best: {names}." if len(made.best) == 1 else f"Best, and not to be told apart: {names}."
 
 
 def _mark(made: Answer) -> str:

@@ -53,6 +53,11 @@ class Bench:
         return Counter(self.labels[name] for name in self.images if name in self.labels)
 
     @property
+    def ready(self) -> bool:
+        """Whether there is something to learn from: two classes with two pictures each."""
+        return sum(number > 1 for number in self.counts.values()) > 1
+
+    @property
     def source(self) -> Table:
         """What trains on them."""
         return Table(path=str(self.folder / TABLE), image=COLUMNS[0], labels=COLUMNS[1])

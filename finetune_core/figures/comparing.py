@@ -18,7 +18,7 @@ ENTRY = 32  # px per run in a legend, with a name of two lines
 def compared(runs: Mapping[str, Sequence[Record]], score: Score) -> go.Figure:
     """Training (solid) and validation (dashed) score by epoch of some runs, a colour each; see `LINES` for how many."""
     figure = _overlaid(score.title, runs, ("train_score", "valid_score"), "%{y:.1%}" if score.share else "%{y:.4g}")
-    figure.update_yaxes(**({"tickformat": ".0%", "range": [0, 1.05]} if score.share else {}))
+    figure.update_yaxes(**({"tickformat": ".0%", "autorangeoptions": {"clipmax": 1.05}} if score.share else {}))
     return figure
 
 

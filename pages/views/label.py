@@ -54,10 +54,11 @@ def main() -> None:
     warm.start()
     if chosen is None:
         return
-    ready = sum(number > 1 for number in chosen.counts.values()) > 1
-    why = "" if ready else "It takes two classes with two labels each."
+    why = "" if chosen.ready else "It takes two classes with two labels each."
     number = sum(chosen.counts.values())
-    if shell.start(slot, f"Use these {number:,}" if ready else "Use these", icon=":material/arrow_forward:", why=why):
+    if shell.start(
+        slot, f"Use these {number:,}" if chosen.ready else "Use these", icon=":material/arrow_forward:", why=why
+    ):
         state.edit_value("data.source", chosen.source.model_dump(mode="json"))
         shell.go(path.PAGES["data"])
     recipe = state.draft()

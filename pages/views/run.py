@@ -77,7 +77,8 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
         elif status.error:
             shell.error_card(UserError.said(status.error))
         sweeping.of_run(run)
-    sight.bring("tabs")
+        if job.trains:
+            sight.bring("tabs")
     body = partial(_body, run, recipe) if job.trains else partial(_job_body, run, recipe, job)
     live.watch(run, body, stays=job.trains)
     load()
@@ -211,14 +212,17 @@ def _ended(status: Status) -> str:
 
 
 def _tiles(history: History, score: Score, finished: Run | None) -> None:
-    """What says most while it learns, and once it has finished; as many of both, so that nothing moves."""
+    """What says most while it learns, and once it has finished; as many of both, so that nothing moves.
+
+    On a phone those that the sentence above says, too, are left out: what comes below is nearer then.
+    """
     best = history.best
     values = {
         f"Best {score.inside}": score.shown(best["valid_score"] if best else None),
         **(_came_of(history, finished) if finished else _going(history)),
         "Memory": _newest(history.latest("memory_mb") / 1000, lambda known: known[-1], ".1f", " GB"),
     }
-    said = [*values][:3] if finished else []  # in the sentence above, too
+    said = [*values][:3] if finished else []  # see look.css
     with st.grid(len(values), min_column_width=140):
         for number, (name, value) in enumerate(values.items()):
             with st.container(key=f"{'said' if name in said else 'tile'}-{number}"):

@@ -22,6 +22,7 @@ from finetune_core.records import Epoch, Event, Find, Lap, Place, Step, Suggesti
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Race, RangeTest
 from finetune_core.runs.telling import history
+from finetune_core.runs.work.worker import work
 from pages.ui.kit import live
 from tests.pages.conftest import saved
 
@@ -395,8 +396,34 @@ def test_a_run_that_failed_before_its_first_step_promises_nothing(no_worker):
     assert not app.metric
     assert [each.label for each in app.button if each.key == "primary"] == []
     assert "after the first" not in str([each.proto for each in app.get("bidi_component")])
-    button(app, "Try again").click().run()
+    button(app, "Start again").click().run()
     assert [started.id for started in no_worker] == [run.id]
+
+
+def keys_of(app: AppTest) -> set[str]:
+    """The last two words of the keys of all containers."""
+    found, left = set(), [app.main, app.sidebar]
+    while left:
+        block = left.pop()
+        left += [each for each in block.children.values() if hasattr(each, "children")]
+        found.add("-".join(str(getattr(block.proto, "id", "")).split("-")[-2:]))
+    return found
+
+
+def test_the_path_shows_where_one_is_while_one_looks_at_a_run(no_worker):
+    run = trained(Recipe(), epochs=1)
+    inside = {"run": "here-runs", "label": "here-data", "sweep": "here-train"}
+    for name, here in inside.items():
+        assert keys_of(page(name, **({"run": run.id} if name == "run" else {}))) & set(inside.values()) == {here}
+    assert not keys_of(page("runs")) & set(inside.values())
+
+
+def test_a_checkpoint_at_the_end_of_an_epoch_is_called_by_it(tiny: Recipe) -> None:
+    run = store.create(tiny.with_value("phases.0.epochs", 1))
+    assert work(run) == 0
+    app = page("run", run=run.id, tab="Checkpoints")
+    score = run.recipe.task.score.shown(live.told(run).history.epochs[0]["valid_score"])
+    assert f"**Epoch 1, {score}**" in texts(app)
 
 
 @pytest.mark.parametrize("name", ["nothing", "../runs", "/etc"])

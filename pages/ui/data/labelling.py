@@ -104,9 +104,12 @@ def grid(bench: Bench, found: Mapping[str, Proposal]) -> None:
     """The surest proposals of one class: what is wrong is unticked, and all others are taken at once."""
     names = [name for name in bench.left if name in found]
     if not names:
-        enough = sum(number > 1 for number in bench.counts.values()) > 1
-        first = "" if enough else "Label two pictures of each of two classes, one at a time. "
-        st.info(f"There are no proposals yet. {first}Press *Propose the rest*: the backbone looks at them, once.")
+        why = (
+            "The backbone has yet to look at the pictures."
+            if bench.ready
+            else "They need two classes with two labels each."
+        )
+        st.info(f"There are no proposals yet. {why}")
         return
     labels = sorted({found[name].label for name in names}, key=lambda label: bench.classes.index(label))
     label = st.pills("Class", labels, default=labels[0], key="label-of", required=True, format_func=shell.plain)

@@ -214,7 +214,7 @@ def mends(found: Sequence[Mend], key: str) -> None:
 
 def empty(title: str, text: str, *, icon: str = ":material/hourglass_empty:") -> DeltaGenerator:
     """Nothing here yet: say what to do next. Returns the card, for one button inside it."""
-    key = f"empty-{abs(hash(title))}"
+    key = f"nothing-{abs(hash((title, text)))}"
     card = st.container(border=True, horizontal_alignment="center", gap="xsmall", key=key)
     card.subheader(f":gray[{icon}] {plain(title)}", anchor=False, width="content", text_alignment="center")
     card.markdown(f":gray[{plain(text)}]", width="content", text_alignment="center")
@@ -250,12 +250,11 @@ def _safe(text: str) -> str:
 
 
 def with_code(text: str) -> str:
-    """The same, but that what stands between backticks is shown as code: a command to copy."""
-    parts = tidy(text).split("`")
-    if len(parts) % 2 == 0:  # one that is not closed is no more than a letter
-        return plain(text)
+    """The same, but that what stands between two backticks is shown as code: a command to copy."""
+    parts = _CODE.split(tidy(text))
     return "".join(f"`{part}`" if place % 2 else _safe(part) for place, part in enumerate(parts))
 
 
+_CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")  # several backticks in a row mean something else
 # Also what begins a list. An address becomes a link whatever is done, but one that says where it leads
 _MARKS = re.compile(r"[\\`*_\[\]<>#:$~|&@]|^[-+=]|(?<=^\d)[.)]")

@@ -76,8 +76,10 @@ def _ended(run: Run, job: Job) -> None:
         return
     if way:
         _button(way.title, ":material/healing:", run, lambda run: _go_on(run, way), primary=True, help=way.why)
-    anew = run.status.state == "failed" and not run.status.step and not run.states
-    label, help = ("Try again", "From its beginning.") if anew else ("Resume", "From what was saved last.")
+    anew = job.trains and not run.status.step and not run.states
+    label, help = (
+        ("Start again", "From its beginning: nothing was saved.") if anew else ("Resume", "From what was saved last.")
+    )
     _button(label, GO, run, engines.resume, primary=way is None and not anew, help=help)
 
 

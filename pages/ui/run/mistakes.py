@@ -28,7 +28,7 @@ from pages.ui.run.missing import missing
 from pages.ui.run.picturing import Tile, pictures
 from pages.ui.run.tagging import tagging
 
-CELL = 44  # px: twelve classes stand beside their pictures, so that the diagonal is seen
+MANY, CELL = 8, 44  # classes from which on each has so many px: twelve stand beside their pictures, the diagonal whole
 MAP = "map"
 LISTS = {
     "cell": "Confusions",
@@ -109,7 +109,7 @@ def _cell(run: Run, found: Outcomes) -> np.ndarray:
     table = pd.DataFrame(found.confusion(), index=list(found.names), columns=list(found.names))
     event = st.dataframe(
         table.style.apply(_shaded, axis=1).format(lambda number: f"{number:,}" if number else ""),
-        column_config={name: st.column_config.Column(width=CELL) for name in found.names},
+        column_config={name: st.column_config.Column(width=CELL) for name in found.names if len(found.names) >= MANY},
         key=f"confusion:{run.id}",
         on_select="rerun",
         selection_mode="single-cell",

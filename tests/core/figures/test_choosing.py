@@ -31,6 +31,11 @@ def test_few_points_bear_their_names() -> None:
     assert "5 backbones" in figures.alt(figure)
 
 
+def test_a_wide_axis_has_a_tick_for_each_decade_alone() -> None:
+    narrow, wide = ([figures.Spot(str(x), str(x), x, 1.0) for x in (1.0, most)] for most in (20.0, 200.0))
+    assert [figures.choices(each, "ms", "%").layout.xaxis.dtick for each in (narrow, wide)] == [None, 1]
+
+
 def test_all_backbones_are_drawn_in_a_moment() -> None:
     found = spots()
     assert len(found) > 1000

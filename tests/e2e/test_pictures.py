@@ -180,6 +180,8 @@ def test_patterns_and_columns_show_what_they_make_of_the_files(own: Studio, page
     expect(page.get_by_text("Images per class").or_(page.get_by_text("One column must name")).first).to_be_visible()
     expect(page.locator(AT_REST)).to_be_visible(timeout=MINUTES)  # a list that unfolds closes where the page is drawn
     columns = page.get_by_role("combobox", name="Label columns")
+    columns.scroll_into_view_if_needed()  # as a person does before: a list closes where the page is scrolled
+    page.wait_for_timeout(500)
     columns.fill("breed")
     columns.press("Enter")
     expect(page.get_by_text("Images per class").first).to_be_visible(timeout=MINUTES)

@@ -9,13 +9,13 @@ const button = (key) =>
   [...document.querySelectorAll(`.st-key-${key} button:not([disabled])`)].find((each) => !each.closest("[data-stale=true]"));
 const guesses = () => [...document.querySelectorAll('[class*="st-key-guess-"] button')];
 
-const HURRY = 600; // ms: the same key twice within them is one step, not also the first of what comes then
-let last = { key: null, at: 0 };
+const HURRY = 600; // ms: two keys within them go on one step, not also to what comes then, which may begin a measurement
+let last = -HURRY;
 
 function hurried(event) {
   const before = last;
-  last = { key: event.key, at: event.timeStamp };
-  return event.repeat || (event.key === before.key && event.timeStamp - before.at < HURRY);
+  last = event.timeStamp;
+  return event.repeat || last - before < HURRY;
 }
 
 function step(event) {
@@ -25,7 +25,7 @@ function step(event) {
   const at = all.indexOf(document.activeElement);
   let wanted = null;
   if (event.key === " " && event.target.closest("button, a, summary, input, [role=button]")) return; // it is pressed itself
-  if ([...NEXT, ...BACK].includes(event.key) && hurried(event)) {
+  if (NEXT.includes(event.key) && hurried(event)) {
     event.preventDefault();
     return;
   }

@@ -103,7 +103,7 @@ def _actions(slot: DeltaGenerator, sweep: Sweep, points: Sequence[Point]) -> Non
     elif top:
         slot = slot.container(horizontal=True)
         more = f"Repeat with {sweeps.SEVERAL} seeds"
-        if sweeps.repeated(sweep) and slot.button(more, icon=":material/repeat:", key="repeat"):
+        if sweeps.repeatable(sweep) and slot.button(more, icon=":material/repeat:", key="repeat"):
             sweeping.repeat(sweep)
         if shell.primary(slot, "Use the best", icon=":material/arrow_forward:"):
             trial = next(each for each in sweep.trials if each.values == top.values)

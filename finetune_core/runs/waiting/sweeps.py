@@ -169,15 +169,19 @@ def mark_of(run: Run) -> Mark | None:
     return mark if mark and mark.sound else None
 
 
-def repeated(sweep: Sweep) -> list[Variant]:
-    """All its values once more, each with `SEVERAL` seeds; none where they have several, or that were too many runs."""
-    alone = {trial.values: trial.run.recipe for trial in sweep.trials}
+def repeatable(sweep: Sweep) -> bool:
+    """Whether `SEVERAL` seeds could tell more: not where they are tried already, or where that were too many runs."""
+    alone = len({trial.values for trial in sweep.trials})
     seeds = any(axis.path == "training.seed" for axis in sweep.axes)
-    if seeds or len(alone) < len(sweep.trials) or SEVERAL * len(alone) > MOST:
-        return []
+    return not seeds and alone == len(sweep.trials) and SEVERAL * alone <= MOST
+
+
+def repeated(sweep: Sweep) -> list[Variant]:
+    """All its values once more, each with `SEVERAL` seeds. A UserError where a run's recipe cannot be read."""
+    alone = [(trial.values, trial.run.recipe) for trial in sweep.trials]
     return [
         Variant(values, seed, recipe.with_value("training.seed", seed).replace(name=f"{recipe.name}, seed {seed}"))
-        for values, recipe in alone.items()
+        for values, recipe in alone
         for seed in range(recipe.training.seed, recipe.training.seed + SEVERAL)
     ]
 
@@ -219,7 +223,7 @@ def _doubt(sweep: Sweep, points: Sequence[Point], top: Point) -> str:
     if not others:
         return ""
     if max(len(point.scores) for point in points) < 2:
-        more = f" Repeat it with {SEVERAL} seeds to see." if repeated(sweep) else ""
+        more = f" Repeat it with {SEVERAL} seeds to see." if repeatable(sweep) else ""
         return f" One seed each: small differences may be chance.{more}"
     rivals = [point for point in others if _meet(point.scores, top.scores)]
     if not rivals:

@@ -113,7 +113,12 @@ def begin(axes: list[Axis], found: list[Variant]) -> None:
 
 def repeat(sweep: Sweep) -> None:
     """Queue all its values once more, each with several seeds: so chance can be told from the rest."""
-    begin([*sweep.axes], sweeps.repeated(sweep))
+    try:
+        found = sweeps.repeated(sweep)
+    except UserError as error:
+        state.note(error)
+        st.rerun()
+    begin([*sweep.axes], found)
 
 
 def cancel(sweep: Sweep) -> None:

@@ -48,15 +48,16 @@ def verdict(sweep: Sweep) -> str:
 def test_a_sweep_is_repeated_with_its_own_recipes(tiny: Recipe, busy: None) -> None:  # noqa: F811
     mine = tiny.with_value("training.optimizer", {"kind": "adamw", "weight_decay": 0.2}).with_value("training.seed", 4)
     sweep = begin(mine, "optimizer=sgd; adamw")
+    assert sweeps.repeatable(sweep)
     again = sweeps.repeated(sweep)
     assert [(each.values, each.seed) for each in again] == [
         ((kind,), 4 + n) for kind in ("sgd", "adamw") for n in range(3)
     ]
     assert {each.recipe.training.optimizer.weight_decay for each in again if each.values == ("adamw",)} == {0.2}
     assert len({each.recipe.name for each in again}) == 6
-    assert not sweeps.repeated(begin(mine, "learning_rate=1e-3; 1e-2", seeds=2)), "has several"
-    assert not sweeps.repeated(begin(mine, "training.seed=1; 2")), "seeds are what it tries"
-    assert not sweeps.repeated(begin(mine, "epochs=" + "; ".join(map(str, range(1, 22))))), "that were 63 runs"
+    assert not sweeps.repeatable(begin(mine, "learning_rate=1e-3; 1e-2", seeds=2)), "has several"
+    assert not sweeps.repeatable(begin(mine, "training.seed=1; 2")), "seeds are what it tries"
+    assert not sweeps.repeatable(begin(mine, "epochs=" + "; ".join(map(str, range(1, 22))))), "that were 63 runs"
 
 
 def test_from_the_command_line_to_the_answer(tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ TABS = ("Charts", "Scores", "Recipe", "Code", "Log")
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_words_of_strangers_ask_for_nothing_and_run_nothing(
     studio: Studio,
     page: Page,

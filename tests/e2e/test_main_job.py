@@ -65,6 +65,7 @@ def _watch_the_charts_move(page: Page) -> None:
     page.wait_for_function(f"({POINTS})() > {first + 3}", timeout=5 * MINUTES)
 
 
+@pytest.mark.slow
 def test_every_page_on_the_way(studio: Studio, page: Page, shoot) -> None:
     """Data, Augment, Model & layers, Learning rate with a click on its curve, Train, Runs."""
     page.goto(studio.url)

@@ -73,6 +73,7 @@ def test_twenty_pictures_of_two_things_to_a_trained_model_in_few_clicks(
     assert clicks < 10
 
 
+@pytest.mark.slow
 def test_a_zip_is_dropped_and_a_fix_taken_and_taken_back(own: Studio, page: Page, tmp_path: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -100,6 +101,7 @@ def test_a_zip_is_dropped_and_a_fix_taken_and_taken_back(own: Studio, page: Page
     assert not load(own.runs / "draft.yaml").data.fixes
 
 
+@pytest.mark.slow
 def test_forty_pictures_without_labels_are_labelled_by_keys_and_proposals(
     own: Studio, page: Page, tmp_path: Path
 ) -> None:

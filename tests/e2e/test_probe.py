@@ -13,6 +13,7 @@ from tests.e2e.conftest import MINUTES, Studio, Witness, serve
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.slow,
     pytest.mark.skipif(not SHARED.exists(), reason="the real photos and weights are not on this machine"),
 ]
 RECIPE = {

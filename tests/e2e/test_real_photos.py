@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from finetune_core.runs import store
 from tests.e2e.conftest import MINUTES, Studio, choose_network, type_into
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_my_own_photos_with_a_weights_file(

@@ -39,7 +39,12 @@ def _open(page: Page, studio: Studio, run: Run, tab: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "holds"),
-    [("onnx", "model.onnx"), ("int8", "model.onnx"), ("torch", "model.pt2"), ("weights", "model.safetensors")],
+    [
+        ("onnx", "model.onnx"),
+        pytest.param("int8", "model.onnx", marks=pytest.mark.slow),
+        pytest.param("torch", "model.pt2", marks=pytest.mark.slow),
+        ("weights", "model.safetensors"),
+    ],
 )
 def test_a_model_is_made_and_downloaded(
     page: Page,

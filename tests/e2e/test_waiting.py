@@ -43,6 +43,7 @@ def test_flowers_are_drawn_while_one_reads_and_a_worker_waits(new: Studio, page:
     page.get_by_role("button", name="Launch").click()
     page.wait_for_url("**/run?run=*")
     run = store.open_run(page.url.partition("run?run=")[2], new.runs)
+    until(run.owner_file.exists)
     assert psutil.Process(json.loads(run.owner_file.read_text())["pid"]).ppid() == waiting[0].pid
     page.locator(AT_REST).wait_for()
     until(lambda: not run.status.active)

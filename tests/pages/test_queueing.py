@@ -105,7 +105,7 @@ def test_a_waiting_run_says_its_place_and_can_be_cancelled(at_work: Run) -> None
     button(app, "Cancel").click().run()
     assert waiting() == ["first"]
     assert run.status.state == "stopped"
-    assert button(app, "Resume")
+    assert button(app, "Start again"), "nothing was saved"
 
 
 def test_a_waiting_run_can_be_started_at_once(at_work: Run, monkeypatch: pytest.MonkeyPatch) -> None:

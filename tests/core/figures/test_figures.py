@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import time
 from functools import partial
 from xml.etree import ElementTree
 
@@ -130,13 +129,6 @@ def test_kept_survives_nan():
     chosen = figures.kept(values)
     assert 2345 in chosen
     assert len(chosen) <= 1000
-
-
-def test_downsampling_is_quick_enough_for_every_tick():
-    values = np.random.default_rng(0).normal(size=50_000)
-    started = time.perf_counter()
-    figures.kept(values)
-    assert time.perf_counter() - started < 0.5
 
 
 def test_the_smooth_line_lags_by_a_seventeenth_of_the_way():

@@ -107,15 +107,13 @@ def test_unknown_names_get_near_ones() -> None:
         catalogue.entry("timm", "resnet5O")
 
 
-def test_reading_is_quick_small_and_without_torch() -> None:
+def test_it_is_small_and_read_without_torch() -> None:
     assert catalogue.FILE.stat().st_size < 1_500_000
     check = (
-        "import sys, time; start = time.perf_counter(); from finetune_core.network import catalogue; "
-        "catalogue.entries();"
-        "assert 'torch' not in sys.modules; print(time.perf_counter() - start)"
+        "import sys; from finetune_core.network import catalogue; "
+        "assert catalogue.entries(); assert 'torch' not in sys.modules"
     )
-    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert float(result.stdout) < 2
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def test_networks_are_filtered_by_size_and_family() -> None:

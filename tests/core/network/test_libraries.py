@@ -101,7 +101,7 @@ def test_torchvisions_published_files(name: str, tmp_path: Path, monkeypatch: py
     comes_back(model, network, plain, side, tmp_path / "run.safetensors")
 
 
-@pytest.mark.parametrize("name", smallest())
+@pytest.mark.parametrize("name", [*smallest()])
 def test_a_network_of_each_of_timms_families(name: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
     reference = timm.create_model(name)

@@ -106,12 +106,9 @@ def test_names_that_look_the_same_are_told_apart_too() -> None:
     assert max(map(len, long.values())) < LONGEST, "a page cuts none of them"
 
 
-def test_no_two_of_a_thousand_are_called_the_same_and_it_is_quick() -> None:
+def test_no_two_of_a_thousand_are_called_the_same() -> None:
     runs = [one(str(number), "x", f"rate {number % 7}", f"seed {number % 5}") for number in range(1000)]
-    began = time.perf_counter()
-    names = told_apart(runs)
-    assert time.perf_counter() - began < 1
-    assert len({*names.values()}) == 1000
+    assert len({*told_apart(runs).values()}) == 1000
 
 
 def test_an_unreadable_run_has_its_id() -> None:

@@ -79,8 +79,11 @@ def _told(process: subprocess.Popen[bytes], order: str) -> int | None:
     assert process.stdin
     assert process.stdout
     with suppress(OSError):
-        process.stdin.write(order.encode() + b"\n")
-        process.stdin.flush()
+        line = order.encode() + b"\n"
+        for start in range(0, len(line), select.PIPE_BUF):  # so much goes in at once or not at all, and never waits
+            if not select.select([], [process.stdin], [], PATIENCE)[1]:
+                return None
+            os.write(process.stdin.fileno(), line[start : start + select.PIPE_BUF])
         heard, _, _ = select.select([process.stdout], [], [], PATIENCE)
         return int(process.stdout.readline() or 0) if heard else None
     return None

@@ -109,6 +109,7 @@ def test_who_finds_it_gone_starts_a_worker_of_its_own(
     kept: threading.Thread, tiny: Recipe, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     monkeypatch.setattr(standby, "PATIENCE", 0.5)
+    monkeypatch.setenv("WIDE", "more than a pipe takes in at once" * 3000)
     ready().send_signal(number)
     run = store.create(tiny)
     launch.start(run)

@@ -46,6 +46,19 @@ SIZES = {  # in words, from so many weights up to so many
     "> 100 M": (100e6, float("inf")),
 }
 
+# How those who made them spell the families; others are told in plain words
+_SPELLED = (
+    "AlexNet, BEiT, CaiT, CoaT, ConViT, ConvMixer, ConvNeXt, CSPNet, CSPNeXt, DaViT, DeepSeek ViT, DenseNet, DLA, "
+    "DPN, EdgeNeXt, EfficientNet, EfficientViT MIT, EfficientViT MSRA, EVA, FasterNet, FastViT, FocalNet, GCViT, "
+    "Gemma4 ViT, GhostNet, GoogLeNet, HGNet, Hieradet SAM2, HRNet, iFormer, Inception NeXt, Inception ResNet v2, "
+    "LCNetV2, LeViT, LowFormer, MambaOut, MaxViT, MaxxViT, MetaFormer, MLP Mixer, MNASNet, MobileNetV2, "
+    "MobileNetV3, MobileNetV5, MViTv2, NaFlexViT, NASNet, NesT, NextViT, NFNet, PiT, PNASNet, PVT v2, Qwen3 ViT, "
+    "RDNet, RegNet, RepGhost, ResNet, ResNetV2, ReXNet, SelecSLS, SENet, ShuffleNetV2, SHViT, SqueezeNet, StarNet, "
+    "Swin Transformer, Swin Transformer V2, Swin Transformer V2 CR, TinyViT, TNT, TResNet, VGG, Vision Transformer, "
+    "Vision Transformer RelPos, Vision Transformer SAM, VoVNet, XCiT"
+)
+SPELLED = {each.lower().replace(" ", ""): each for each in _SPELLED.split(", ")}
+
 Counts = tuple[tuple[str, int], ...]
 """Names, each with a number of weights."""
 
@@ -87,8 +100,8 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """The family in words."""
-        return self.family.replace("_", " ").capitalize()
+        """The family in words, as those who made it spell it."""
+        return SPELLED.get(self.family.replace("_", ""), self.family.replace("_", " ").capitalize())
 
     @property
     def size(self) -> int:
@@ -207,7 +220,7 @@ def search(
 def families(libraries: Collection[str] = LIBRARIES) -> dict[str, int]:
     """The families of these libraries by their titles, in alphabetic order, each with its number of networks."""
     found = Counter(each.title for each in entries() if each.library in libraries)
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda each: each[0].casefold()))
 
 
 def good_first() -> list[Entry]:

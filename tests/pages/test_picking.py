@@ -56,9 +56,9 @@ def test_filters_hold_for_list_and_chart(open_page: Open, tiny: Recipe) -> None:
     assert "Good first choices of 1,3" in texts(app)
     assert "timm publishes no accuracy for them" in texts(app)
     assert "ImageNet (%)" not in app.dataframe[0].value, "of these timm networks none is published"
-    app.multiselect(key="backbone-families").set_value(["Resnet"]).run()
+    app.multiselect(key="backbone-families").set_value(["ResNet"]).run()
     table = app.dataframe[0].value
-    assert set(table["Family"]) == {"Resnet"}
+    assert set(table["Family"]) == {"ResNet"}
     assert set(table["Library"]) == {"timm", "torchvision"}
     assert f"{len(table)} networks" in texts(app)
     assert table.set_index(["Library", "Name"])["ImageNet (%)"]["torchvision", "resnet18"] == pytest.approx(69.758)
@@ -68,7 +68,7 @@ def test_a_point_that_a_filter_takes_away_is_no_choice(open_page: Open, tiny: Re
     saved(tiny)
     app = opened(open_page)
     tell(app, "thaw_chart", "picked", {"x": 11.7, "y": 69.8, "means": "torchvision/resnet18"})
-    app.multiselect(key="backbone-families").set_value(["Convnext"]).run()
+    app.multiselect(key="backbone-families").set_value(["ConvNeXt"]).run()
     assert use(app).disabled
 
 

@@ -42,7 +42,7 @@ def _line(backbone: Backbone, entry: catalogue.Entry) -> str:
     facts = [
         entry.title,
         backbone.title,
-        f"{millions(entry.size)} parameters",
+        f"{millions(entry.size)} parameters without a head",
         f"made for {entry.input_size} px",
     ]
     if entry.top1:
@@ -125,14 +125,14 @@ def dialog() -> bool:
 @st.dialog("Choose a backbone", width="large", on_dismiss=picking.close)
 def _dialog() -> None:
     """Search all architectures of both libraries; a click on a row or a point shows it, a button takes it."""
+    words = st.text_input(
+        "Search",
+        key="backbone-words",
+        placeholder="resnet, convnext tiny, vit …",
+        icon=":material/search:",
+        live=True,
+    )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = st.text_input(
-            "Search",
-            key="backbone-words",
-            placeholder="resnet, convnext tiny, vit …",
-            icon=":material/search:",
-            live=True,
-        )
         libraries = st.pills(
             "Library",
             catalogue.LIBRARIES,
@@ -140,7 +140,6 @@ def _dialog() -> None:
             default=catalogue.LIBRARIES,
             key="backbone-libraries",
         )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
         sizes = st.pills("Parameters", list(catalogue.SIZES), selection_mode="multi", key="backbone-sizes")
         known = catalogue.families(libraries)
         families = st.multiselect(

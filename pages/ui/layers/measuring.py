@@ -65,7 +65,7 @@ def _offer(place: DeltaGenerator, recipe: Recipe, backbone: Backbone) -> bool:
         "Measure again" if found else "Measure on this machine",
         icon=None if found else ":material/timer:",
         key=f"measure-{backbone.kind}-{backbone.architecture}",
-        kind="tertiary",
+        kind="tertiary" if found else "secondary",
         help="Times one image and a few training steps at your image and batch size. Half a minute or less; let "
         "nothing else run meanwhile.",
     )

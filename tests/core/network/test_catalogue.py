@@ -124,10 +124,12 @@ def test_networks_are_filtered_by_size_and_family() -> None:
     assert all(each.size < 5e6 for each in parts[0])
     families = catalogue.families(["torchvision"])
     assert sum(families.values()) == sum(each.library == "torchvision" for each in everything)
-    assert list(families) == sorted(families)
-    both = catalogue.search("18", ["torchvision"], [list(catalogue.SIZES)[1]], ["Resnet"])
+    assert list(families) == sorted(families, key=str.casefold)
+    both = catalogue.search("18", ["torchvision"], [list(catalogue.SIZES)[1]], ["ResNet"])
     assert [each.architecture for each in both] == ["resnet18"]
-    assert not catalogue.search("resnet18", families=["Vision transformer"])
+    assert not catalogue.search("resnet18", families=["Vision Transformer"])
+    assert set(catalogue.SPELLED.values()) <= set(catalogue.families()), "each of them is a family"
+    assert {"ConvNeXt", "Vision Transformer", "Xception aligned"} <= set(catalogue.families())
 
 
 def test_no_accuracy_is_told_that_a_library_does_not_bring_along() -> None:

@@ -93,8 +93,8 @@ class Session:
 
     def normalised(self, images: Tensor) -> Tensor:
         """Raw images (0 to 255, N × C × H × W, on any device) as what the network was trained on."""
-        layout = torch.channels_last
-        x = images.to(self.device, torch.float32, memory_format=layout, non_blocking=True, copy=True)
+        there = images.to(self.device, non_blocking=True)  # a byte for each number goes over to a GPU, not four
+        x = there.to(torch.float32, memory_format=torch.channels_last, copy=True)
         mean = torch.tensor(self.network.mean, device=self.device).view(1, -1, 1, 1)
         std = torch.tensor(self.network.std, device=self.device).view(1, -1, 1, 1)
         return x.div_(255).sub_(mean).div_(std)

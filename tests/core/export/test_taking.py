@@ -34,8 +34,14 @@ def _run(recipe: Recipe) -> Run:
     return run
 
 
-@pytest.mark.parametrize("key", EXACT)
-@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+@pytest.mark.parametrize(
+    ("task", "key"),
+    [
+        pytest.param(task, key, marks=pytest.mark.slow if key == "torch" and task != "single_label" else ())
+        for task in ("single_label", "multi_label", "regression")
+        for key in EXACT
+    ],
+)
 def test_it_answers_elsewhere_as_the_run_does(
     tiny: Recipe,
     sources: dict[str, dict[str, str]],

@@ -1,7 +1,7 @@
 """How all charts look: transparent, calm, the same in light and dark."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -107,11 +107,14 @@ def span(figure: go.Figure, steps: int | None) -> None:
         figure.update_xaxes(range=[0, steps * 1.03])  # room for the last point's marker
 
 
-def decades(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis for such values: with a tick for each decade only where they span more than one and a half."""
+def decades(values: Iterable[float], near: str | None = None) -> dict[str, Any]:
+    """A logarithmic axis for such values: a tick for each decade where they span more than one and a half, else `near`.
+
+    That is one of Plotly's steps; None lets it choose.
+    """
     known = [value for value in values if value > 0]
     wide = known and max(known) > WIDE * min(known)
-    return {"type": "log", "dtick": 1 if wide else None}
+    return {"type": "log", "dtick": 1 if wide else near}
 
 
 def waiting(figure: go.Figure, text: str) -> None:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from finetune_core.figures.colours import EMBER, GREY, ICE, faded, group_colours
 from finetune_core.figures.series import Record, by_group, column, upon_each_other
-from finetune_core.figures.style import WIDE, canvas, healthy, line, marks, phases, pinned, span, stripe, waiting
+from finetune_core.figures.style import canvas, decades, healthy, line, marks, phases, pinned, span, stripe, waiting
 from finetune_core.parts.tasks import Score
 from finetune_core.runs.telling.history import History
 from finetune_core.runs.telling.lines import Line
@@ -223,6 +223,5 @@ def _rate_axis(figure: go.Figure, thawed: Iterable[tuple[str, Line]]) -> None:
 
 
 def _logarithmic(figure: go.Figure, lines: Sequence[Line]) -> None:
-    seen = np.concatenate([each.y for each in lines]) if lines else np.ones(1)
-    near = np.nanmax(seen) < WIDE * np.nanmin(seen)
-    figure.update_yaxes(type="log", exponentformat="power", dtick="D2" if near else 1)
+    seen = (value for each in lines for value in each.y)
+    figure.update_yaxes(exponentformat="power", **decades(seen, near="D2"))

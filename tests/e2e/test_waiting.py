@@ -1,6 +1,5 @@
 """The first minutes of a new studio: what is got ready while a person reads, and what of it is seen."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +34,8 @@ def test_flowers_are_drawn_while_one_reads_and_a_worker_waits(new: Studio, page:
     expect(page.get_by_text("1,200")).to_be_visible(timeout=2 * MINUTES)
     assert not [*new.cache.glob(".blooms-v1-draft-*")], "drawn once"
 
-    tiny_recipe(paint(new.runs.parent / "images")).save(new.runs / "draft.yaml")
+    long = tiny_recipe(paint(new.runs.parent / "images")).with_value("phases.0.epochs", 1000)
+    long.save(new.runs / "draft.yaml")
     waiting = until(lambda: [each for each in _processes(new) if "finetune_core.runs.work.idle" in each.cmdline()])
     page.goto(new.url)
     expect(page.get_by_text(re.compile("PyTorch is loaded, for runs to begin"))).to_be_visible()
@@ -43,11 +43,12 @@ def test_flowers_are_drawn_while_one_reads_and_a_worker_waits(new: Studio, page:
     page.get_by_role("button", name="Launch").click()
     page.wait_for_url("**/run?run=*")
     run = store.open_run(page.url.partition("run?run=")[2], new.runs)
-    until(run.owner_file.exists)
-    assert psutil.Process(json.loads(run.owner_file.read_text())["pid"]).ppid() == waiting[0].pid
+    assert psutil.Process(until(run.worker_pid)).ppid() == waiting[0].pid
     page.locator(AT_REST).wait_for()
+    until(lambda: run.status.step > 2)
+    run.ask("stop")
     until(lambda: not run.status.active)
-    assert run.status.state == "finished", run.status.message
+    assert run.status.state == "stopped", run.status.message
 
 
 def _processes(studio: Studio) -> list[psutil.Process]:

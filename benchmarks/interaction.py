@@ -70,7 +70,9 @@ def acts(page: Page, url: str, folder: Path, server: list[psutil.Process], epoch
     go(page, "Model & layers")
     act(page, "thaw a layer group", lambda: page.locator(".st-key-layer-layer2 .stCheckbox label").first.click())
     act(page, "a preset", lambda: page.get_by_role("radio", name="Last stage").click())
-    act(page, "the list of backbones", lambda: page.get_by_role("button", name="Change").click())
+    with timed("the list of backbones", page):
+        page.get_by_role("button", name="Change").click()
+        page.get_by_role("dialog").locator(".js-plotly-plot").wait_for()
     page.get_by_placeholder("resnet, convnext").fill("resnet18")
     with timed("another backbone", page, "resnet18"):
         page.get_by_role("button", name="Use resnet18", exact=True).click()

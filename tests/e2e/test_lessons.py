@@ -8,7 +8,7 @@ from finetune_core.runs import store
 from pages.ui.teach.gallery import LESSONS
 from tests.e2e.conftest import Studio
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = pytest.mark.e2e
 MINUTES = 60_000
 PROJECTOR = {"width": 1024, "height": 768}
 FITS = """() => {
@@ -63,6 +63,7 @@ def fits(page: Page, studio: Studio, name: str) -> int:
     return int(page.evaluate(FITS))
 
 
+@pytest.mark.slow
 def test_every_lesson_opens_on_a_projector_without_scrolling(browser: Browser, studio: Studio) -> None:
     context = browser.new_context(viewport=PROJECTOR)
     page = context.new_page()

@@ -26,7 +26,6 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what a process allocates, not what it maps")
 def test_data_of_three_times_the_memory_train(tiny: Recipe, tmp_path: Path) -> None:
     paint(tmp_path / "few", per_class=4)

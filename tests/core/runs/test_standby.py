@@ -21,8 +21,6 @@ from finetune_core.runs import launch, standby, store
 from finetune_core.runs.store import Run
 from tests.conftest import standby_take
 
-pytestmark = pytest.mark.slow
-
 
 def until(true: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds

@@ -50,3 +50,27 @@ def test_transforms_arranged_in_a_hurry_are_never_taken_for_each_other(studio: S
     made = recipe.load(file).augment
     assert [part.kind for part in made] == ["light", "horizontal_flip"]
     assert made[0].amount == 0.59
+
+
+def test_a_link_clicked_while_the_browser_is_busy_with_a_field_leads_on_and_keeps_the_field(
+    studio: Studio, page: Page
+) -> None:
+    """The click is over before the browser comes to what it owes: then the link was told before the field."""
+    page.goto(f"{studio.url}/train")
+    epochs, link = page.get_by_label("Epochs", exact=True), page.get_by_test_id("stSidebar").get_by_role("link")
+    epochs.fill("7", timeout=3 * MINUTES)
+    busy = "() => { for (const end = Date.now() + 700; Date.now() < end;); }"
+    page.evaluate(f"addEventListener('pointerdown', {busy}, {{ once: true }})")
+    link.filter(has_text="Learning rate").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Learning rate")
+    page.locator(AT_REST).wait_for()
+    assert recipe.load(studio.runs / "draft.yaml").epochs == 7
+
+
+def test_a_link_clicked_with_ctrl_opens_another_tab(studio: Studio, page: Page) -> None:
+    page.goto(studio.url)
+    link = page.get_by_test_id("stSidebar").get_by_role("link").filter(has_text="Lessons")
+    with page.context.expect_page() as opened:
+        link.click(modifiers=["Control"], timeout=3 * MINUTES)
+    expect(opened.value.get_by_role("heading", level=1)).to_have_text("Lessons")
+    expect(page).to_have_url(f"{studio.url}/")

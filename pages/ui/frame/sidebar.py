@@ -54,7 +54,7 @@ def sidebar(address: str) -> None:
                 piece(_at_work, SELDOM)
         if door.inside(st.context):
             _leaving()(key="leaving")
-        _closing()(key="closing", height=1)
+        _links()(key="links", height=1)
 
 
 def _at_work() -> None:
@@ -87,7 +87,7 @@ def _leaving() -> Callable[..., Any]:
 
 
 @cache
-def _closing() -> Callable[..., Any]:
-    """Closes the sidebar behind a tapped link where it covers the page, which Streamlit leaves to the reader."""
+def _links() -> Callable[..., Any]:
+    """Lets no click on a link be lost, and closes the sidebar behind it where that covers the page."""
     script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     return st.components.v2.component("thaw_sidebar", js=script, isolate_styles=False)

@@ -58,7 +58,9 @@ def test_a_link_clicked_while_the_browser_is_busy_with_a_field_leads_on_and_keep
     """The click is over before the browser comes to what it owes: then the link was told before the field."""
     page.goto(f"{studio.url}/train")
     epochs, link = page.get_by_label("Epochs", exact=True), page.get_by_test_id("stSidebar").get_by_role("link")
-    epochs.fill("7", timeout=3 * MINUTES)
+    epochs.wait_for(timeout=3 * MINUTES)
+    page.locator(AT_REST).wait_for()
+    epochs.fill("7")
     busy = "() => { for (const end = Date.now() + 700; Date.now() < end;); }"
     page.evaluate(f"addEventListener('pointerdown', {busy}, {{ once: true }})")
     link.filter(has_text="Learning rate").click()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from finetune_core.recipe import Recipe, stack
-from tests.e2e.conftest import Studio, Witness, watched
+from tests.e2e.conftest import AT_REST, Studio, Witness, watched
 
 pytestmark = pytest.mark.e2e
 ORDER = [each.title for each in stack.running(Recipe().augment)]
@@ -68,3 +68,26 @@ def test_all_transforms_and_the_pictures_are_in_reach_of_a_thumb(studio: Studio,
     _running(phone, [crop, light, mirror])
     expect(phone.locator('[class*="st-key-line-"]').nth(2)).to_be_in_viewport()
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1440, 600), (390, 844)])
+def test_the_menu_of_transforms_is_in_sight_wherever_its_button_is(
+    studio: Studio, page: Page, width: int, height: int
+) -> None:
+    light = [{"kind": "light", "amount": amount} for amount in (0.2, 0.6)]
+    studio.runs.mkdir(exist_ok=True)
+    Recipe().with_value("augment", light).save(studio.runs / "draft.yaml")
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(f"{studio.url}/augment")
+    expect(page.get_by_role("slider")).to_have_count(2, timeout=300_000)
+    page.locator(AT_REST).wait_for()
+    button = page.get_by_role("button", name="Add a transform")
+    for block in ("start", "center", "end"):
+        button.evaluate("(each, block) => each.scrollIntoView({ block })", block)
+        button.click()
+        box = page.get_by_test_id("stMenuButtonBody").bounding_box()
+        assert box
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= height
+        assert box["x"] + box["width"] <= width
+        page.keyboard.press("Escape")

@@ -16,7 +16,8 @@ import psutil
 
 from finetune_core import places
 from finetune_core.errors import UserError
-from finetune_core.runs import holding, standby
+from finetune_core.finder import probes
+from finetune_core.runs import holding, standby, store
 from finetune_core.runs.store import Run
 
 GRACE_SECONDS = 30.0
@@ -33,6 +34,8 @@ def start(run: Run, gpus: Sequence[str] = ()) -> None:
     run has a worker already.
     """
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
+    if run.path.parent != probes.runs_dir():
+        _make_way()
     with holding.starting(run), run.writing():
         run.report_start("Starting the worker")
         run.log.open("ab").close()  # where that is refused, it is told here and now
@@ -40,6 +43,14 @@ def start(run: Run, gpus: Sequence[str] = ()) -> None:
         worker = forked or spawn(program(run), run.log, variables)
         with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its log says why
             run.claim(psutil.Process(worker))
+
+
+def _make_way() -> None:
+    """Ask all that works without having been asked for to end: pages begin it anew once nothing else is at work."""
+    for each in store.every_run(probes.runs_dir()):
+        with contextlib.suppress(UserError, OSError):  # it has just ended, or the disk is full
+            if each.status.active:
+                stop(each)
 
 
 def program(run: Run) -> list[str]:

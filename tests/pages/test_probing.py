@@ -81,6 +81,19 @@ def test_another_choice_ends_the_probe_before(on: Recipe) -> None:
     assert first.status.state == "stopped"
 
 
+def test_a_run_that_somebody_starts_ends_the_probe_which_begins_again_after_it(on: Recipe) -> None:
+    app = page("layers")
+    (probe,) = begun()
+    run = store.create(on.with_value("phases.0.epochs", 1))
+    launch.start(run)
+    assert over(probe).status.state == "stopped"
+    app.run()
+    assert "could not be tried" not in texts(app)
+    assert over(run).status.state == "finished", run.log_tail()
+    app.run()
+    assert len(begun()) == 2
+
+
 def test_nothing_starts_beside_a_run_or_without_images(on: Recipe, request: pytest.FixtureRequest) -> None:
     saved(on.with_value("data.source.path", "/nowhere"))
     page("layers")

@@ -34,9 +34,9 @@ def start(run: Run, gpus: Sequence[str] = ()) -> None:
     run has a worker already.
     """
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
-    if run.path.parent != probes.runs_dir():
-        _make_way()
     with holding.starting(run), run.writing():
+        if run.path.parent != probes.runs_dir():
+            _make_way()
         run.report_start("Starting the worker")
         run.log.open("ab").close()  # where that is refused, it is told here and now
         forked = standby.take(run.path, run.log, variables) if run.recipe.training.processes == 1 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,9 +37,19 @@ def pieces(images: int, wanted: int) -> int:
     return max(1, min(wanted, images // 2))
 
 
-def view(epoch: int, views: int) -> int:
-    """Which draw of each image an epoch sees: one of its own, or one of so many that epochs cycle through."""
-    return epoch % views if views else epoch
+@dataclass(frozen=True)
+class Views:
+    """Which draw of each image an epoch sees: one of its own, or one of `kept` that take turns of so many epochs."""
+
+    kept: int = 0
+    epochs: int = 1
+
+    def of(self, epoch: int) -> int:
+        """The number of the draw."""
+        return epoch // self.epochs % self.kept if self.kept else epoch
+
+
+FRESH = Views()
 
 
 class Batches:
@@ -114,25 +125,24 @@ class Batches:
             order = order[: self.steps * self.batch_size]
         return np.split(order, cuts)
 
-    def epoch(self, epoch: int, start: int = 0, views: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0, views: Views = FRESH) -> Iterator[Batch]:
         """Images (N, C, size, size) uint8 and their encoded labels, batch by batch from number `start` on.
 
-        With `views` the epochs cycle through so many draws of each image. Of a batch that is too small for all
-        processes some get images without labels, to go through the motions with.
+        Of a batch that is too small for all processes some get images without labels, to go through the motions with.
         """
         shares = self.shares(epoch, start, views)
-        made = self.made([(view(epoch, views), batch) for batch, _ in shares])
+        made = self.made([(views.of(epoch), batch) for batch, _ in shares])
         for (images, labels), (_, counted) in zip(made, shares, strict=True):
             yield images, labels[:counted]
 
-    def shares(self, epoch: int, start: int = 0, views: int = 0) -> list[tuple[np.ndarray, int]]:
+    def shares(self, epoch: int, start: int = 0, views: Views = FRESH) -> list[tuple[np.ndarray, int]]:
         """The sample indices of this process's share of each batch, and how many of them count.
 
-        An image that comes again in an epoch is drawn anew, but not where epochs share so many `views`.
+        An image that comes again in an epoch is drawn anew, but not where epochs share `views`.
         """
         order = self.order(epoch)[start:]
         images = len(self._maker.labels)
-        return [self._mine(batch % images if views else batch) for batch in order]
+        return [self._mine(batch % images if views.kept else batch) for batch in order]
 
     def made(self, jobs: list[tuple[int, np.ndarray]]) -> Iterator[Batch]:
         """The batches of these draws and sample indices, in their order."""

@@ -211,6 +211,15 @@ class Phase(Section):
         high=100,
         more=True,
     )
+    view_epochs: int = knob(
+        1,
+        "Epochs a view",
+        "So many epochs in a row see the same view, so the first results need one view of each image only. A head "
+        "learns as well; more layers than that soon know the view by heart.",
+        low=1,
+        high=100,
+        more=True,
+    )
     norm_statistics: Literal["hold", "update", "batch"] = knob(
         "hold",
         "Norm statistics",

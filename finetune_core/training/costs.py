@@ -68,7 +68,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of an epoch, those of each of the first `anew` epochs where what is frozen is kept, and MB of memory."""
+    """Seconds of an epoch, of the first one on each of `anew` views where what is frozen is kept, and MB of memory."""
 
     seconds: float
     first: float

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finetune_core.data.loader import Batch, Batches, view
+from finetune_core.data.loader import FRESH, Batch, Batches, Views
 from finetune_core.data.rows import NoRoomError, Rows
 from finetune_core.errors import UserError
 from finetune_core.network.freezing import Division
@@ -75,7 +75,7 @@ class Plain:
 
     session: Session
     of: Batches
-    views: int = 0
+    views: Views = FRESH
     frozen: Frozen | None = None
     full: str = ""
     worked: float = 0.0
@@ -155,19 +155,19 @@ class Measured(_Kept):
 
 
 class Learned(_Kept):
-    """Images that are learned from, in so many views that epochs cycle through."""
+    """Images that are learned from, in so many views that epochs share."""
 
-    def __init__(self, session: Session, of: Batches, frozen: Frozen, key: str, views: int) -> None:
+    def __init__(self, session: Session, of: Batches, frozen: Frozen, key: str, views: Views) -> None:
         super().__init__(session, of, frozen, f"{key}-{of.seed}")
         self.views = views
-        self.stores = [self._open(number, views - number - 1) for number in range(views)]
+        self.stores = [self._open(number, views.kept - number - 1) for number in range(views.kept)]
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Rows of the epoch's view; those that are not there are worked out when the first batch wants them.
 
         Rows that somebody has taken away meanwhile, or for which there is no room, are worked out for their batch.
         """
-        number = view(epoch, self.views)
+        number = self.views.of(epoch)
         store = self.stores[number]
         shares = self.of.shares(epoch, start, self.views)
         blocks = self._blocks(store, [indices for indices, _ in shares])
@@ -221,7 +221,7 @@ class Feed:
     said: str = ""
 
 
-def plain(session: Session, views: int = 0, frozen: Frozen | None = None) -> Feed:
+def plain(session: Session, views: Views = FRESH, frozen: Frozen | None = None) -> Feed:
     """All images as they are; where norms are folded, what is frozen works apart from the rest."""
     apart = frozen if frozen and frozen.norms else None
     of_valid = None if session.recipe.training.ema else apart  # averages go on moving where weights stand still
@@ -229,22 +229,22 @@ def plain(session: Session, views: int = 0, frozen: Frozen | None = None) -> Fee
     return Feed(Plain(session, session.train, views, apart), Plain(session, session.valid, frozen=of_valid), said)
 
 
-def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
+def feed(session: Session, division: Division, views: Views, mixes: bool) -> Feed:
     """The sides of a phase whose division is at work, with rows wherever something frozen comes first.
 
-    With `views` those that are learned from have rows too, unless whole images are mixed.
+    Where epochs share `views`, those that are learned from have rows too, unless whole images are mixed.
     """
     made = plain(session, views)
     if not division.still:
-        return _anew(made, "nothing is frozen") if views else made
+        return _anew(made, "nothing is frozen") if views.kept else made
     frozen = beginning(session, division)
     if frozen is None:
-        return _anew(made, "what is frozen does not come first") if views else made
+        return _anew(made, "what is frozen does not come first") if views.kept else made
     made, key = plain(session, views, frozen), _key(session, frozen)
     if frozen.cut.row_bytes <= LARGEST and not session.recipe.training.ema:
         with suppress(NoRoomError):  # it is as right without
             made = replace(made, valid=Measured(session, session.valid, frozen, _digest(key, session.valid)))
-    if not views:
+    if not views.kept:
         return made
     if mixes:
         return _anew(made, "images are mixed before the network sees them")
@@ -255,7 +255,7 @@ def feed(session: Session, division: Division, views: int, mixes: bool) -> Feed:
         why = str(error)
     if distributed.any_of(train is None) or train is None:  # all must do alike
         return _anew(made, f"there is no room for what it gives. {why}")
-    return _saying(replace(made, train=train), _words(frozen.cut, views, len(session.train)))
+    return _saying(replace(made, train=train), _words(frozen.cut, views.kept, len(session.train)))
 
 
 def measured(session: Session, division: Division, of: Batches) -> Measured | None:
@@ -275,7 +275,7 @@ def learned(session: Session, division: Division, of: Batches) -> Side:
     if frozen is None:
         raise UserError("Its features cannot be had.", "It cannot be cut before its head.", "Train its head instead.")
     try:
-        return Learned(session, of, frozen, _digest(_key(session, frozen), of), 1)
+        return Learned(session, of, frozen, _digest(_key(session, frozen), of), Views(1))
     except NoRoomError as error:
         raise UserError("There is no room for what the backbone gives.", str(error), "Free some space.") from error
 

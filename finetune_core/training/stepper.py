@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from finetune_core.data.loader import pieces
+from finetune_core.data.loader import Views, pieces
 from finetune_core.errors import UserError
 from finetune_core.network import freezing
 from finetune_core.recipe import Phase, holding, plan
@@ -80,7 +80,8 @@ class Stepper:
         self.module = network.module  # torch's hooks on the weights of the phase before must be gone
         self.module = distributed.shared(network.module)
         self.train_mode()
-        self.feed = reuse.feed(self.session, self.division, phase.views, self.mix is not None)
+        views = Views(phase.views, phase.view_epochs)
+        self.feed = reuse.feed(self.session, self.division, views, self.mix is not None)
         for group in self.division.still:
             for name in group.parameters:
                 self.optimizer.state.pop(network.module.get_parameter(name), None)

@@ -187,7 +187,8 @@ def _more() -> None:
     with schedule:
         st.markdown(f"**{phasing.label('Schedule')}**")
         _knobs(phasing.place("schedule"))
-        for name in ("views", "patience", "optimizer_state"):
+        several = state.value_at(phasing.place("views")) > 1
+        for name in ("views", *["view_epochs"] * several, "patience", "optimizer_state"):
             fields.field(phasing.place(name), explain=False)
     with optimizer:
         st.markdown("**Optimizer**")

@@ -55,7 +55,7 @@ def test_a_toggle_tells_at_once_what_it_costs(open_page: Open, tiny: Recipe) -> 
     assert "if thawed: +7.0 s" in words, "layer3 adds two more steps back in each of three, and a look at it"
     saved(draft().with_value("phases.0.views", 2))
     app.run()
-    assert "The first 2 of them take 32 s" in texts(app)
+    assert "The first epoch on each of 2 views takes 32 s" in texts(app)
 
 
 def test_without_timings_nothing_is_made_up(open_page: Open, tiny: Recipe) -> None:

@@ -321,11 +321,9 @@ def order(recipe: Recipe) -> str:
     return recipe.training.sampling.code()[1].replace("generator", "np.random.default_rng((SEED, epoch))")
 
 
-def of_view(recipe: Recipe, epoch: str, views: str = "") -> str:
-    """An image of that order, drawn as it is learned from; `views` says whether epochs share views."""
-    again = bool(recipe.training.sampling.code()[0])
-    index = f"index % len(labels) if {views} else index" if again and views else "index"
-    return f"drawn({index}, {epoch})"
+def comes_again(recipe: Recipe) -> bool:
+    """Whether an image may come more than once in that order, each time with a number of its own."""
+    return bool(recipe.training.sampling.code()[0])
 
 
 BATCHES = '''\

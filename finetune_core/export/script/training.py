@@ -131,6 +131,8 @@ def phases(recipe: Recipe, facts: Facts) -> str:
             items.append(f'"patience": {phase.patience}')
         if any(each.views for each in recipe.phases):
             items.append(f'"views": {phase.views}')
+        if any(each.view_epochs > 1 for each in recipe.phases):
+            items.append(f'"view_epochs": {phase.view_epochs}')
         if any(each.optimizer_state == "reset" for each in recipe.phases):
             items.append(f'"reset": {phase.optimizer_state == "reset"}')
         rows.append(_dictionary(items))
@@ -323,7 +325,7 @@ def loop(recipe: Recipe) -> str:
     patient = any(phase.patience for phase in recipe.phases)
     resetting = any(phase.optimizer_state == "reset" for phase in recipe.phases)
     cycling = any(phase.views for phase in recipe.phases)
-    drawn = images.of_view(recipe, "view", 'phase["views"]') if cycling else images.of_view(recipe, "epoch")
+    view = "view" if cycling else "epoch"
     lines = [
         "torch.manual_seed(SEED)",
         "epoch, per_epoch = 0, len(cut(train, BATCH))",
@@ -334,11 +336,8 @@ def loop(recipe: Recipe) -> str:
         '    for _ in range(phase["epochs"]):',
         "        enter(phase)",
         f"        order, total = {images.order(recipe)}, 0.0",
-        *(
-            ['        view = epoch % phase["views"] if phase["views"] else epoch  # of which epochs share some']
-            * cycling
-        ),
-        f"        for images, wanted in batches(cut(order, BATCH), lambda index: {drawn}):",
+        *(_shared_views(recipe) if cycling else []),
+        f"        for images, wanted in batches(cut(order, BATCH), lambda index: drawn(index, {view})):",
         '            share = phase["schedule"](step, steps, per_epoch, losses)',
         "            for group in optimizer.param_groups:",
         '                group["lr"] = phase["rates"].get(group["name"], 0.0) * share',
@@ -358,6 +357,17 @@ def loop(recipe: Recipe) -> str:
         f'torch.save({kept}.state_dict(), "model.pt")',
     ]
     return "\n".join(lines)
+
+
+def _shared_views(recipe: Recipe) -> list[str]:
+    """Which view an epoch sees; where some share one, it is the same for an image that comes again."""
+    turn = 'epoch // phase["view_epochs"]' if any(phase.view_epochs > 1 for phase in recipe.phases) else "epoch"
+    return [
+        "        view = epoch",
+        '        if phase["views"]:  # epochs share them',
+        f'            view = {turn} % phase["views"]',
+        *(["            order = order % len(labels)"] if images.comes_again(recipe) else []),
+    ]
 
 
 def _patience(recipe: Recipe) -> list[str]:
@@ -390,14 +400,17 @@ def range_test(recipe: Recipe, facts: Facts, index: int, sweep: Sweep) -> str:
     shown = "".join(f"        {name!r}: {rate},\n" for name, rate in rates.items())
     share = f"number / {sweep.steps - 1}"
     stop = "" if sweep.down else STOP
-    seen = images.of_view(recipe, f"epoch % {phase.views}", "True") if phase.views else images.of_view(recipe, "epoch")
+    order, view = images.order(recipe), "epoch"
+    if phase.views:
+        view = f"epoch // {phase.view_epochs} % {phase.views}" if phase.view_epochs > 1 else f"epoch % {phase.views}"
+        order += " % len(labels)" if images.comes_again(recipe) else ""
     return f'''\
 def endless():
     """The training batches of one epoch after the other."""
     epoch = 0
     while True:
-        order = {images.order(recipe)}
-        yield from batches(cut(order, BATCH), lambda index: {seen})
+        order = {order}
+        yield from batches(cut(order, BATCH), lambda index: drawn(index, {view}))
         epoch += 1
 
 

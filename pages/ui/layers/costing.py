@@ -77,7 +77,8 @@ def _words(now: Estimate, recipe: Recipe) -> str:
     if recipe.training.processes > 1:
         return f"{words}, which are of one process and not of {recipe.training.processes}."
     if now.anew:
-        return f"{words}. The first {now.anew} of them take {lasting(now.first)}: what is frozen is worked out once."
+        first = f"The first epoch on {'its view' if now.anew == 1 else f'each of {now.anew} views'}"
+        return f"{words}. {first} takes {lasting(now.first)}: what is frozen is worked out once."
     return f"{words}, at rest otherwise; a busy machine is slower."
 
 

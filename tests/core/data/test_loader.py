@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from finetune_core.data.cache import Decoded, decoded
-from finetune_core.data.loader import Batches, count_steps, default_workers
+from finetune_core.data.loader import Batches, Views, count_steps, default_workers
 from finetune_core.data.pipeline import eval_pipeline, train_pipeline
 from finetune_core.errors import UserError
 from finetune_core.parts.sampling import Balanced, InGroups
@@ -59,7 +59,9 @@ def test_rare_classes_come_as_often_as_others_each_time_anew(cached: Decoded, sa
     assert np.array_equal(said, labels[order % len(labels)])
     again = [images[place] for place, index in enumerate(order) if index % len(labels) == few[-1]]
     assert not np.array_equal(again[0], again[1]), "no view comes twice in an epoch"
-    assert all(index < len(labels) for batch, _ in made.shares(0, views=3) for index in batch), "but views are kept"
+    assert all(index < len(labels) for batch, _ in made.shares(0, views=Views(3)) for index in batch), (
+        "but views are kept"
+    )
     assert np.array_equal(order, np.concatenate(training(cached, samples, sampling=Balanced()).over(few).order(0)))
 
 

@@ -154,7 +154,7 @@ def in_phases(files: Files) -> dict[str, Any]:
             "merge": [["stem", "layer1"]],
         },
         "phases": [
-            everything(thaw=["head"], schedule={"kind": "step", "every": 1}, epochs=2),
+            everything(thaw=["head"], schedule={"kind": "step", "every": 1}, epochs=3, views=2, view_epochs=2),
             everything(
                 hold=["type:BatchNorm2d", "conv2"],
                 by_name={"conv1": 10, r"layer3\.0": 0.5},
@@ -236,7 +236,7 @@ def of_tags(files: Files) -> dict[str, Any]:
         "augment": [{"kind": "auto_contrast"}],
         "model": {"backbone": {**VIT, "drop_path_rate": 0.1}, "head": {"kind": "concat_pool", "hidden": 8}},
         "phases": [
-            everything(epochs=6, patience=1, learning_rate=0.3, schedule={"kind": "restarts"}, views=2),
+            everything(epochs=6, patience=1, learning_rate=0.3, schedule={"kind": "restarts"}, views=2, view_epochs=2),
             everything(thaw=["head"], schedule={"kind": "polynomial"}),
         ],
         "training": {"loss": {"kind": "bce", "balance": True}, "optimizer": {"kind": "lion"}, "ema": 0.3},

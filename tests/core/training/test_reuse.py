@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from finetune_core.data import rows
+from finetune_core.data.loader import Views
 from finetune_core.finder import range_test
 from finetune_core.finder.sweep import Sweep
 from finetune_core.recipe import Recipe
@@ -107,8 +108,8 @@ def test_views_come_again_and_without_them_every_epoch_is_fresh(tiny: Recipe) ->
     made = session.prepare(tiny)
     image = made.train.indices[0]
 
-    def drawn(epoch: int, views: int) -> torch.Tensor:
-        batches = made.train.epoch(epoch, views=views)
+    def drawn(epoch: int, *views: int) -> torch.Tensor:
+        batches = made.train.epoch(epoch, views=Views(*views))
         return next(
             images[list(indices).index(image)]
             for (images, _), (indices, _) in zip(batches, made.train.shares(epoch), strict=True)
@@ -118,6 +119,29 @@ def test_views_come_again_and_without_them_every_epoch_is_fresh(tiny: Recipe) ->
     assert torch.equal(drawn(0, 2), drawn(2, 2))
     assert not torch.equal(drawn(0, 2), drawn(1, 2))
     assert not torch.equal(drawn(0, 0), drawn(2, 0))
+    assert [Views(2, 3).of(epoch) for epoch in range(9)] == [0, 0, 0, 1, 1, 1, 0, 0, 0]
+    assert torch.equal(drawn(0, 2, 3), drawn(2, 2, 3))
+    assert torch.equal(drawn(3, 2, 3), drawn(1, 2))
+
+
+def test_a_view_that_stays_for_some_epochs_is_looked_at_in_the_first_of_them(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, looked = frozen(tiny, epochs=4).with_value("phases.0.view_epochs", 2), watched(monkeypatch)
+    trainer, at = Trainer(session.prepare(recipe)), list[int]()
+    steps = list[float]()
+    for record in trainer.run():
+        if isinstance(record, Step):
+            steps.append(record.loss)
+        if isinstance(record, Epoch):
+            at.append(sum(looked))
+    first, second, third, fourth = at
+    assert first > 0
+    assert second == first
+    assert third > second
+    assert fourth == third
+    with anew():
+        assert losses(recipe)[0] == pytest.approx(steps, rel=1e-5)
 
 
 def test_a_second_recipe_with_the_same_frozen_part_looks_at_no_image(

@@ -9,6 +9,7 @@ from statistics import median
 
 from benchmarks.peers.processes import Answer
 from benchmarks.peers.rows import THAW, Curve, Row, best, middle, until
+from benchmarks.peers.task import LOADED, STEPPED
 
 
 @dataclass
@@ -57,6 +58,10 @@ class Measured:
             beside += f" ({self.row.ratio(medians[THAW], kept):.2f} ×)"
         return f"{number(medians[name])}{spread}", ratio, beside
 
+    def besides(self) -> str:
+        """What is said below the table."""
+        return ""
+
 
 class Race(Measured):
     """How long it takes to fastai's best accuracy."""
@@ -98,6 +103,26 @@ class Race(Measured):
             _at([best(each[name]) for each in curves]),
             f"{1 / inverse:.2f}" if inverse else never,
             _at([best(kept)]) if kept else "",
+        )
+
+    def besides(self) -> str:
+        """Where Thaw's seconds go, those of the rounds' medians."""
+        ways = [
+            (each.when(LOADED), each.when(STEPPED), each.curve[0][0], there)
+            for each, (there, _) in zip(self.rounds[THAW], self.times(), strict=False)
+            if each.curve
+        ]
+        loaded, stepped, first, there = (
+            median(times) if (times := [way[place] for way in ways if way[place] is not None]) else None
+            for place in range(4)
+        )
+        if loaded is None or stepped is None or first is None or there is None:
+            return ""
+        return (
+            f"Of Thaw's {there:.0f} s, {loaded:.1f} pass until the recipe is read, {stepped - loaded:.1f} until the "
+            "first step is done (PyTorch, torchvision and timm are imported, the images decoded, the network built), "
+            f"{first - stepped:.1f} until the backbone has looked at one view of each image and at those to measure "
+            f"on, and {there - first:.1f} until the head is as good."
         )
 
     def _sooner(self, curves: Mapping[str, Curve], name: str) -> float | None:

@@ -36,6 +36,10 @@ class Answer:
         """Accuracies by the time when they were reached."""
         return [(seconds, round(each["accuracy"], 4)) for seconds, each in self.said if "accuracy" in each]
 
+    def when(self, mark: str) -> float | None:
+        """Seconds until it came to something that it marks."""
+        return next((seconds for seconds, each in self.said if each.get("mark") == mark), None)
+
 
 def done(python: str, module: str, task: Task, variables: Mapping[str, str]) -> Answer:
     """Let a side do a task with nothing kept from before; `variables` are set in its environment besides."""

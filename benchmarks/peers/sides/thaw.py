@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.task import ARCHITECTURE, LEAST_SCALE, RATE, Pace, Task, cpu_seconds, given, say
+from benchmarks.peers.task import ARCHITECTURE, LEAST_SCALE, LOADED, RATE, STEPPED, Pace, Task, cpu_seconds, given, say
 from finetune_core import memory
 from finetune_core.recipe import Recipe, parse
 from finetune_core.recipe.rules import QUICK
@@ -90,9 +90,12 @@ def accuracies(task: Task) -> None:
     """The quick head, after each epoch."""
 
     def watch(record: Record) -> None:
+        if isinstance(record, Step) and not record.step:
+            say(mark=STEPPED)
         if isinstance(record, Epoch):
             say(accuracy=record.valid_score)
 
+    say(mark=LOADED)
     run(recipe(task, **QUICK), task, watch)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from statistics import median
 
 from benchmarks.peers.processes import Answer
 from benchmarks.peers.rows import THAW, Curve, Row, best, middle, until
-from benchmarks.peers.task import LOADED, STEPPED
+from benchmarks.peers.task import READ, STEPPED
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Measured:
             beside += f" ({self.row.ratio(medians[THAW], kept):.2f} ×)"
         return f"{number(medians[name])}{spread}", ratio, beside
 
-    def besides(self) -> str:
+    def footnote(self) -> str:
         """What is said below the table."""
         return ""
 
@@ -105,22 +106,21 @@ class Race(Measured):
             _at([best(kept)]) if kept else "",
         )
 
-    def besides(self) -> str:
-        """Where Thaw's seconds go, those of the rounds' medians."""
-        ways = [
-            (each.when(LOADED), each.when(STEPPED), each.curve[0][0], there)
-            for each, (there, _) in zip(self.rounds[THAW], self.times(), strict=False)
-            if each.curve
-        ]
-        loaded, stepped, first, there = (
-            median(times) if (times := [way[place] for way in ways if way[place] is not None]) else None
-            for place in range(4)
-        )
-        if loaded is None or stepped is None or first is None or there is None:
+    def footnote(self) -> str:
+        """Where Thaw's seconds go in its middle round, if it gets there."""
+        ways: list[tuple[float, ...]] = []
+        for number, answer in enumerate(self.rounds[THAW]):
+            peers = [each[number].curve for name, each in self.rounds.items() if name != THAW and number < len(each)]
+            goal = max((best(curve)[1] for curve in peers if curve), default=math.inf)
+            way = (until(answer.curve, goal), answer.until(READ), answer.until(STEPPED), until(answer.curve, 0))
+            ways += [tuple(each for each in way if each is not None)]
+        ways = sorted((way for way in ways if len(way) == 4), reverse=True)
+        if len(ways) * 2 <= len(self.rounds[THAW]):
             return ""
+        there, read, stepped, first = ways[len(ways) // 2]
         return (
-            f"Of Thaw's {there:.0f} s, {loaded:.1f} pass until the recipe is read, {stepped - loaded:.1f} until the "
-            "first step is done (PyTorch, torchvision and timm are imported, the images decoded, the network built), "
+            f"Of Thaw's {there:.0f} s, {read:.1f} pass until the recipe is read, {stepped - read:.1f} until the first "
+            "step is done (PyTorch, torchvision and timm are imported, the images decoded, the network built), "
             f"{first - stepped:.1f} until the backbone has looked at one view of each image and at those to measure "
             f"on, and {there - first:.1f} until the head is as good."
         )

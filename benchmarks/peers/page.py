@@ -85,8 +85,8 @@ def _facts(machine: str, versions: str) -> tuple[str, str, str]:
 def _section(each: Measured) -> str:
     lines = ((name, *each.cells(name)) for name in each.row.entries)
     head = ("", each.row.unit, "Thaw is … times better", "freed memory kept")
-    besides = f"\n{said}\n" if (said := each.besides()) else ""
-    return f"### {each.row.title}\n\n{each.row.about}\n\n{_table(head, lines)}{besides}"
+    footnote = f"\n{said}\n" if (said := each.footnote()) else ""
+    return f"### {each.row.title}\n\n{each.row.about}\n\n{_table(head, lines)}{footnote}"
 
 
 def _table(head: Sequence[str], lines: Iterator[tuple[str, ...]]) -> str:

@@ -36,8 +36,8 @@ class Answer:
         """Accuracies by the time when they were reached."""
         return [(seconds, round(each["accuracy"], 4)) for seconds, each in self.said if "accuracy" in each]
 
-    def when(self, mark: str) -> float | None:
-        """Seconds until it came to something that it marks."""
+    def until(self, mark: str) -> float | None:
+        """Seconds until it came to what it marks so."""
         return next((seconds for seconds, each in self.said if each.get("mark") == mark), None)
 
 

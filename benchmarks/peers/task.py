@@ -21,7 +21,7 @@ LEARNS = {  # which weights learn, by how their names begin
     "stage": ("blocks.6.", "conv_head.", "bn2.", "classifier."),
     "all": ("",),
 }
-LOADED, STEPPED = "loaded", "stepped"  # marks on the way: the recipe is read, the first step is done
+READ, STEPPED = "read", "stepped"  # marks on the way: the recipe is read, the first step is done
 LEAST_SCALE = 0.6  # of an image's area that a random crop keeps
 RATE = 1e-3
 

@@ -39,14 +39,18 @@ def pieces(images: int, wanted: int) -> int:
 
 @dataclass(frozen=True)
 class Views:
-    """Which draw of each image an epoch sees: one of its own, or one of `kept` that take turns of so many epochs."""
+    """Which draw of each image an epoch sees: one of its own, or one of so many `kept` ones.
+
+    Those take turns of `turn` epochs, from epoch `first` on.
+    """
 
     kept: int = 0
-    epochs: int = 1
+    turn: int = 1
+    first: int = 0
 
     def of(self, epoch: int) -> int:
         """The number of the draw."""
-        return epoch // self.epochs % self.kept if self.kept else epoch
+        return (epoch - self.first) // self.turn % self.kept if self.kept else epoch
 
 
 FRESH = Views()

@@ -13,7 +13,9 @@ from finetune_core.parts.tasks import TASKS, Kind
 
 
 class Sampling(Part):
-    """Which training images an epoch sees, and how often each."""
+    """Which training images an epoch sees, and how often each; whether one may come again in it."""
+
+    repeats: ClassVar[bool] = False
 
     def order(self, images: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """The images of an epoch, as many as there are: indices into `labels`, which has one for every image.
@@ -53,6 +55,7 @@ class Balanced(Sampling):
 
     kind: ClassVar[str] = "balanced"
     title: ClassVar[str] = "Classes alike"
+    repeats: ClassVar[bool] = True
 
     def order(self, images: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Each class as often; no image comes again before all of its class have come."""

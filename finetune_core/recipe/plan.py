@@ -1,6 +1,6 @@
 """The plan: every group's learning rate at every step, before anything runs. The loop uses the same functions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -8,7 +8,9 @@ from finetune_core.errors import UserError
 from finetune_core.parts import Progress
 from finetune_core.recipe import Phase, Recipe, Training
 from finetune_core.recipe.changes import Made, applied
-from finetune_core.recipe.names import matching
+from finetune_core.recipe.names import HEAD, matching
+
+HEAD_TURN = 4  # epochs: decision 25
 
 
 def peak_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:
@@ -18,6 +20,14 @@ def peak_rates(phase: Phase, names: Sequence[str]) -> dict[str, float]:
         what = f"There is no layer group called {sorted(unknown)[0]}."
         raise UserError(what, f"The groups are {', '.join(names)}.", "Mend the rate per group in the recipe.")
     return {name: phase.learning_rate * phase.multipliers.get(name, 1.0) if name in thawed else 0.0 for name in names}
+
+
+def turn(thawed: Collection[str]) -> int:
+    """How many epochs in a row see the same of the views that are kept, so that the first ones need one view only.
+
+    A head alone learns from them as well; where more layers learn, they soon know a view by heart.
+    """
+    return HEAD_TURN if set(thawed) == {HEAD} else 1
 
 
 def decay_factors(training: Training, names: Sequence[str]) -> dict[str, float]:

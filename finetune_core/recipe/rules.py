@@ -24,8 +24,7 @@ HEAD_SHARE = 1 / 3  # of the epochs of a two-stage run: a linear head is soon as
 SLICE = 100.0  # between the head's rate and the stem's once everything thaws, as fastai's fine_tune
 AT_REST: dict[str, Any] = {"multipliers": {}, "hold": (), "by_name": {}, "norm_statistics": "hold", "norms": {}}
 # Of a quick head: on clothing10 with mobilenetv2_100 as good as fresh draws, over three seeds and within a point
-QUICK: dict[str, Any] = {"epochs": 20, "learning_rate": 1e-3, "views": 3, "view_epochs": 4}
-FRESH: dict[str, Any] = {"views": 0, "view_epochs": 1}
+QUICK: dict[str, Any] = {"epochs": 20, "learning_rate": 1e-3, "views": 3}
 SEED_FALL = (1.0, 0.5, 0.1, 0.05, 0.01, 0.001)  # seed 002: the head's peak in each of its six milestones, from 1e-3
 NEWEST = 0.5  # seed 002: the group that has just thawed learns at about half the rate of the others
 
@@ -164,7 +163,7 @@ def apply_rule(phases: Phases, index: int, names: Sequence[str], key: str, numbe
 
 def single(phases: Phases, names: Sequence[str]) -> Phases:
     """One phase, as long as all were together, with what the first thaws; every epoch draws afresh."""
-    return (phases[0].replace(epochs=_epochs(phases), **FRESH),)
+    return (phases[0].replace(epochs=_epochs(phases), views=0),)
 
 
 def quick(phases: Phases, names: Sequence[str]) -> Phases:
@@ -177,7 +176,7 @@ def two_stage(phases: Phases, names: Sequence[str]) -> Phases:
     rate, epochs = _rate(phases[0]), _epochs(phases)
     first = max(1, round(epochs * HEAD_SHARE))
     alone = phases[0].replace(epochs=first, thaw=(HEAD,), learning_rate=rate, multipliers={})
-    whole = alone.replace(epochs=max(1, epochs - first), thaw=("*",), **FRESH)
+    whole = alone.replace(epochs=max(1, epochs - first), thaw=("*",), views=0)
     return (alone, between(whole, names, rate / 2 / SLICE, rate / 2))
 
 
@@ -191,7 +190,7 @@ def gradual(phases: Phases, names: Sequence[str]) -> Phases:
         rates = dict.fromkeys(thawed, rate * fall)
         if number:
             rates[thawed[0]] *= NEWEST
-        phase = phases[0].replace(epochs=each + (rest if number == count - 1 else 0), **FRESH)
+        phase = phases[0].replace(epochs=each + (rest if number == count - 1 else 0), views=0)
         made.append(with_rates(phase, names, rates))
     return tuple(made)
 
@@ -228,7 +227,7 @@ PRESETS = {
         Preset(
             "quick",
             "Quick head",
-            "The backbone looks at three views of each image once; the head then learns from that in seconds.",
+            "The backbone looks at up to three views of each image, once each; the head learns from that in seconds.",
             quick,
         ),
         Preset("single", "One phase", "The same groups at the same rates from start to end.", single),

@@ -205,18 +205,10 @@ class Phase(Section):
     views: int = knob(
         0,
         "Views kept",
-        "Draw each image so often and let epochs cycle through these views: what frozen layers give for a view is "
-        "worked out once and kept, so a head trains in seconds. 0 draws afresh in every epoch.",
+        "Draw each image so often and let these views take turns, an epoch each, or a few where the head learns alone: "
+        "what frozen layers give for a view is worked out once and kept, so a head trains in seconds. 0 draws afresh "
+        "in every epoch.",
         low=0,
-        high=100,
-        more=True,
-    )
-    view_epochs: int = knob(
-        1,
-        "Epochs a view",
-        "So many epochs in a row see the same view, so the first results need one view of each image only. A head "
-        "learns as well; more layers than that soon know the view by heart.",
-        low=1,
         high=100,
         more=True,
     )

@@ -21,6 +21,7 @@ from finetune_core.data.loader import count_steps, default_workers
 from finetune_core.parts.backbones import RandomWeights
 from finetune_core.parts.mixing import Unmixed
 from finetune_core.recipe import Phase, Recipe
+from finetune_core.recipe.plan import turn
 
 VERSION = 1  # of how layer groups are timed
 KEPT = 1.05  # MB of what frozen layers give for an image, up to which it is kept without being asked for
@@ -195,7 +196,8 @@ def estimate(costs: Costs, recipe: Recipe, phase: Phase, thawed: Collection[str]
     anew = learned * _together(before + step, training.batch_size * costs.draw) + besides
     reuses = bool(front) and phase.views > 0 and training.mix == Unmixed()
     again = learned * step + besides if reuses else anew
-    return Estimate(again, anew, phase.views if reuses else 0, _memory(costs, recipe, rest, thawed))
+    seen = min(phase.views, -(-phase.epochs // turn(thawed)))
+    return Estimate(again, anew, seen if reuses else 0, _memory(costs, recipe, rest, thawed))
 
 
 def _evaluation(

@@ -245,7 +245,7 @@ class Trainer:
 
     def _enter(self, begins: bool = False) -> None:
         """Thaw what the phase thaws; also after a stop in its midst, or a change."""
-        self.stepper.enter(self.phase)
+        self.stepper.enter(self.phase, self.at.course.first)
         if begins and self.phase.optimizer_state == "reset":
             self.stepper.optimizer.state.clear()
         self.unproven = True

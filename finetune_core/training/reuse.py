@@ -308,7 +308,7 @@ def _saying(made: Feed, words: str) -> Feed:
 def _words(cut: Cut, views: int, images: int) -> str:
     size = cut.row_bytes * views * images / 1e6
     return (
-        f"What the frozen layers give for {views} views of each image is worked out once and kept "
+        f"What the frozen layers give for {count(views, 'view')} of each image at most is worked out once and kept "
         f"({cut.row_bytes / 1e3:,.1f} kB each, {size:,.0f} MB)."
     )
 

@@ -72,15 +72,18 @@ class Stepper:
         self.mix = mix and mix.build()
         self.feed = reuse.plain(session)  # until a phase begins
 
-    def enter(self, phase: Phase) -> None:
-        """Thaw what a phase thaws and freeze the rest, whose optimizer state goes so that no momentum moves it."""
+    def enter(self, phase: Phase, first: int = 0) -> None:
+        """Thaw what a phase thaws and freeze the rest, whose optimizer state goes so that no momentum moves it.
+
+        `first` is the phase's first epoch.
+        """
         network = self.session.network
         self.division, self.by_name = freezing.in_phase(network, phase), phase.by_name
         self.division.freeze()
         self.module = network.module  # torch's hooks on the weights of the phase before must be gone
         self.module = distributed.shared(network.module)
         self.train_mode()
-        views = Views(phase.views, phase.view_epochs)
+        views = Views(phase.views, plan.turn(self.division.thawed), first)
         self.feed = reuse.feed(self.session, self.division, views, self.mix is not None)
         for group in self.division.still:
             for name in group.parameters:

@@ -187,8 +187,7 @@ def _more() -> None:
     with schedule:
         st.markdown(f"**{phasing.label('Schedule')}**")
         _knobs(phasing.place("schedule"))
-        several = state.value_at(phasing.place("views")) > 1
-        for name in ("views", *["view_epochs"] * several, "patience", "optimizer_state"):
+        for name in ("views", "patience", "optimizer_state"):
             fields.field(phasing.place(name), explain=False)
     with optimizer:
         st.markdown("**Optimizer**")

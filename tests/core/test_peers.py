@@ -61,15 +61,28 @@ def test_who_mostly_never_gets_there_has_reached_nothing() -> None:
 
 
 def test_the_race_tells_where_the_time_goes() -> None:
-    marked = ((1.0, {"mark": "loaded"}), (6.0, {"mark": "stepped"}), *curve((12, 0.5), (15, 0.7)).said)
+    marked = ((1.0, {"mark": "read"}), (6.0, {"mark": "stepped"}), *curve((12, 0.5), (15, 0.7)).said)
     found = race({THAW: Answer(marked), ALONE: curve((50, 0.7))})
-    words = found.besides()
+    words = found.footnote()
     assert "Of Thaw's 15 s, 1.0 pass" in words
     assert all(f" {each} until" in words for each in ("5.0", "6.0", "3.0"))
     assert words in page.page(
         [found], dict.fromkeys(("machine", "versions", "train", "valid", "command", "rounds"), "")
     )
-    assert not race({THAW: curve((15, 0.7)), ALONE: curve((50, 0.7))}).besides(), "nothing was marked"
+    never = {THAW: Answer(marked), ALONE: curve((50, 0.9))}
+    assert not race(never).footnote(), "it does not get there"
+    assert not race({THAW: curve((15, 0.7)), ALONE: curve((50, 0.7))}).footnote(), "nothing was marked"
+    assert not race(never, never, {THAW: Answer(marked), ALONE: curve((50, 0.7))}).footnote(), "it mostly does not"
+    broken = {THAW: Answer((), "killed"), ALONE: curve((50, 0.4))}
+    assert (
+        "Of Thaw's 15 s"
+        in race(
+            broken,
+            {THAW: Answer(marked), ALONE: curve((50, 0.7))},
+            never,
+            *[{THAW: Answer(marked), ALONE: curve((50, 0.7))}] * 2,
+        ).footnote()
+    ), "each round has its own goal"
 
 
 def test_what_is_missing_is_said_on_the_page() -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.task import ARCHITECTURE, LEAST_SCALE, LOADED, RATE, STEPPED, Pace, Task, cpu_seconds, given, say
+from benchmarks.peers.task import ARCHITECTURE, LEAST_SCALE, RATE, READ, STEPPED, Pace, Task, cpu_seconds, given, say
 from finetune_core import memory
 from finetune_core.recipe import Recipe, parse
 from finetune_core.recipe.rules import QUICK
@@ -95,8 +95,9 @@ def accuracies(task: Task) -> None:
         if isinstance(record, Epoch):
             say(accuracy=record.valid_score)
 
-    say(mark=LOADED)
-    run(recipe(task, **QUICK), task, watch)
+    made = recipe(task, **QUICK)
+    say(mark=READ)
+    run(made, task, watch)
 
 
 if __name__ == "__main__":

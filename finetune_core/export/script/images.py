@@ -286,7 +286,7 @@ def augmentation(recipe: Recipe) -> str:
         own_layers(*learned),
         "\n".join(
             [
-                "# what training does to an image, anew in each epoch; those that are measured on show their middle",
+                "# what training does to an image, anew for each view; those that are measured on show their middle",
                 f"augment = {_composed(learned)}",
                 f"middle = {_composed(measured)}",
             ]
@@ -323,13 +323,13 @@ def order(recipe: Recipe) -> str:
 
 def comes_again(recipe: Recipe) -> bool:
     """Whether an image may come more than once in that order, each time with a number of its own."""
-    return bool(recipe.training.sampling.code()[0])
+    return recipe.training.sampling.repeats
 
 
 BATCHES = '''\
-def drawn(index, epoch):
-    """An image as it is learned from: another view in each epoch, but always the same for the same SEED."""
-    seed = np.random.SeedSequence((SEED, epoch, int(index))).generate_state(1)[0]
+def drawn(index, view):
+    """An image as it is learned from: each view is drawn otherwise, but always the same for the same SEED."""
+    seed = np.random.SeedSequence((SEED, view, int(index))).generate_state(1)[0]
     with torch.random.fork_rng(devices=[]):  # dropout draws from the same generator and must not notice
         torch.default_generator.manual_seed(int(seed))
         return augment(pixels[index])

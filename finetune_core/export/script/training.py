@@ -12,6 +12,7 @@ from finetune_core.parts.codetext import bracketed, definitions, joined, own_lay
 from finetune_core.parts.losses import Weighted
 from finetune_core.parts.tasks import NUMBERS, TAGS
 from finetune_core.recipe import Phase, Recipe, Training, plan
+from finetune_core.recipe.names import thawed
 
 OF_ITS_NAME = 'phase["factors"].get(group["weight"], 1.0)'
 HALF = {"bf16": "torch.bfloat16", "fp16": "torch.float16"}
@@ -131,8 +132,7 @@ def phases(recipe: Recipe, facts: Facts) -> str:
             items.append(f'"patience": {phase.patience}')
         if any(each.views for each in recipe.phases):
             items.append(f'"views": {phase.views}')
-        if any(each.view_epochs > 1 for each in recipe.phases):
-            items.append(f'"view_epochs": {phase.view_epochs}')
+            items.append(f'"turn": {plan.turn(thawed(phase.thaw, list(facts.blueprint.groups)))}')
         if any(each.optimizer_state == "reset" for each in recipe.phases):
             items.append(f'"reset": {phase.optimizer_state == "reset"}')
         rows.append(_dictionary(items))
@@ -324,8 +324,8 @@ def loop(recipe: Recipe) -> str:
     kept = "average.module" if recipe.training.ema else "model"
     patient = any(phase.patience for phase in recipe.phases)
     resetting = any(phase.optimizer_state == "reset" for phase in recipe.phases)
-    cycling = any(phase.views for phase in recipe.phases)
-    view = "view" if cycling else "epoch"
+    sharing = any(phase.views for phase in recipe.phases)
+    view = "view" if sharing else "epoch"
     lines = [
         "torch.manual_seed(SEED)",
         "epoch, per_epoch = 0, len(cut(train, BATCH))",
@@ -333,10 +333,10 @@ def loop(recipe: Recipe) -> str:
         '    step, steps, losses = 0, phase["epochs"] * per_epoch, []',
         *(["    best, stale = (-math.inf, -math.inf), 0"] if patient else []),
         *(['    if phase["reset"]:', "        optimizer.state.clear()"] if resetting else []),
-        '    for _ in range(phase["epochs"]):',
+        f'    for {"number" if sharing else "_"} in range(phase["epochs"]):',
         "        enter(phase)",
         f"        order, total = {images.order(recipe)}, 0.0",
-        *(_shared_views(recipe) if cycling else []),
+        *(_shared_views(recipe) if sharing else []),
         f"        for images, wanted in batches(cut(order, BATCH), lambda index: drawn(index, {view})):",
         '            share = phase["schedule"](step, steps, per_epoch, losses)',
         "            for group in optimizer.param_groups:",
@@ -361,11 +361,10 @@ def loop(recipe: Recipe) -> str:
 
 def _shared_views(recipe: Recipe) -> list[str]:
     """Which view an epoch sees; where some share one, it is the same for an image that comes again."""
-    turn = 'epoch // phase["view_epochs"]' if any(phase.view_epochs > 1 for phase in recipe.phases) else "epoch"
     return [
         "        view = epoch",
         '        if phase["views"]:  # epochs share them',
-        f'            view = {turn} % phase["views"]',
+        '            view = number // phase["turn"] % phase["views"]',
         *(["            order = order % len(labels)"] if images.comes_again(recipe) else []),
     ]
 
@@ -402,7 +401,8 @@ def range_test(recipe: Recipe, facts: Facts, index: int, sweep: Sweep) -> str:
     stop = "" if sweep.down else STOP
     order, view = images.order(recipe), "epoch"
     if phase.views:
-        view = f"epoch // {phase.view_epochs} % {phase.views}" if phase.view_epochs > 1 else f"epoch % {phase.views}"
+        turn = plan.turn(thawed(phase.thaw, names))
+        view = f"epoch // {turn} % {phase.views}" if turn > 1 else f"epoch % {phase.views}"
         order += " % len(labels)" if images.comes_again(recipe) else ""
     return f'''\
 def endless():

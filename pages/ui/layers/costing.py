@@ -27,7 +27,7 @@ HELP = (
     "An estimate, as if nothing else were at work: the sum of what each layer group was timed at on this machine, at "
     "your image and batch size, forward and, from the first thawed group on, back. Time can be off by a third."
 )
-EPOCH = f"{HELP} With drawing the images and the evaluation, after the first epoch."
+EPOCH = f"{HELP} With drawing the images and the evaluation, once what is frozen is kept."
 MEMORY = f"{HELP} Of the whole process on a CPU, of the GPU's own memory there."
 
 
@@ -77,7 +77,7 @@ def _words(now: Estimate, recipe: Recipe) -> str:
     if recipe.training.processes > 1:
         return f"{words}, which are of one process and not of {recipe.training.processes}."
     if now.anew:
-        first = f"The first epoch on {'its view' if now.anew == 1 else f'each of {now.anew} views'}"
+        first = "The first epoch" + (f" on each of {now.anew} views" if now.anew > 1 else "")
         return f"{words}. {first} takes {lasting(now.first)}: what is frozen is worked out once."
     return f"{words}, at rest otherwise; a busy machine is slower."
 

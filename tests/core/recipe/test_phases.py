@@ -155,10 +155,6 @@ def test_presets_keep_the_epochs_and_know_themselves() -> None:
         assert sum(phase.epochs for phase in phases) == 9
         assert current_preset(phases, NAMES) == key
     assert phases == (Phase(epochs=9),)
-    (quick,) = PRESETS["quick"].make(phases, NAMES)
-    assert (quick.views, quick.view_epochs) == (3, 4)
-    (after,) = PRESETS["single"].make((quick,), NAMES)
-    assert (after.views, after.view_epochs) == (0, 1), "drawn afresh again"
     changed = PRESETS["two_stage"].make(phases, NAMES)
     assert current_preset((changed[0], changed[1].replace(learning_rate=1e-5)), NAMES) is None
 

@@ -74,12 +74,14 @@ def test_memory_lies_between_what_was_measured_with_nothing_and_with_all_thawed(
     assert estimated(tiny, "layer1", "head", training__accumulate=3).memory == pytest.approx(1000 + 17 + 9)
 
 
-def test_with_views_what_is_frozen_works_for_the_first_epochs_alone(tiny: Recipe) -> None:
-    found = estimated(tiny, "head", phases__0__views=3)
+def test_with_views_what_is_frozen_works_once_for_each(tiny: Recipe) -> None:
+    found = estimated(tiny, "head", phases__0__views=3, phases__0__epochs=9)
     steps, looks = count_steps(60, BATCH), 20 / BATCH
     assert found.anew == 3
     assert found.first == pytest.approx(steps * 8 + looks * 0.5)
     assert found.seconds == pytest.approx(steps * (4 + 1) + looks * 0.5)
+    assert estimated(tiny, "head", phases__0__views=3, phases__0__epochs=8).anew == 2, "four epochs see the same"
+    assert estimated(tiny, "layer4", "head", phases__0__views=3, phases__0__epochs=2).anew == 2
     mixed = estimated(tiny, "head", phases__0__views=3, training__mix={"kind": "mixup"})
     assert (mixed.anew, mixed.seconds) == (0, mixed.first)
     assert estimated(tiny, "stem", phases__0__views=3).anew == 0, "nothing comes before the stem"

@@ -46,7 +46,7 @@ SAME = {
     "phases": {**VIT, **WEIGHTED, "phases": [HEAD, ALL], "training.accumulate": 2, "training.ema": 0.9},
     "views": {
         "phases": [
-            {**HEAD, "epochs": 3, "views": 2},
+            {**HEAD, "epochs": 5, "views": 2},
             {**ALL, "thaw": ["head", "layer4"], "hold": ["type:BatchNorm2d"], "views": 1},
         ]
     },

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from finetune_core.data import rows
 from finetune_core.data.loader import Views
 from finetune_core.finder import range_test
 from finetune_core.finder.sweep import Sweep
-from finetune_core.recipe import Recipe
+from finetune_core.recipe import Recipe, plan
 from finetune_core.recipe.changes import parsed
 from finetune_core.records import Epoch, Event, Step
 from finetune_core.runs import launch, preflight, store
@@ -42,6 +43,15 @@ CUTS = {"head": -1, "last stage": -2, "middle": -4}
 def frozen(recipe: Recipe, views: int = 2, thaw: tuple[str, ...] = ("head",), epochs: int = 3) -> Recipe:
     phase = {"epochs": epochs, "thaw": list(thaw), "learning_rate": 3e-3, "views": views}
     return recipe.with_value("phases", [phase])
+
+
+TURN = plan.HEAD_TURN
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few epochs see all views."""
+    monkeypatch.setattr(plan, "HEAD_TURN", 1)
 
 
 def of(recipe: Recipe, architecture: str) -> Recipe:
@@ -119,7 +129,7 @@ def test_views_come_again_and_without_them_every_epoch_is_fresh(tiny: Recipe) ->
     assert torch.equal(drawn(0, 2), drawn(2, 2))
     assert not torch.equal(drawn(0, 2), drawn(1, 2))
     assert not torch.equal(drawn(0, 0), drawn(2, 0))
-    assert [Views(2, 3).of(epoch) for epoch in range(9)] == [0, 0, 0, 1, 1, 1, 0, 0, 0]
+    assert [Views(2, 3, first=5).of(epoch) for epoch in range(5, 14)] == [0, 0, 0, 1, 1, 1, 0, 0, 0]
     assert torch.equal(drawn(0, 2, 3), drawn(2, 2, 3))
     assert torch.equal(drawn(3, 2, 3), drawn(1, 2))
 
@@ -127,19 +137,20 @@ def test_views_come_again_and_without_them_every_epoch_is_fresh(tiny: Recipe) ->
 def test_a_view_that_stays_for_some_epochs_is_looked_at_in_the_first_of_them(
     tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, looked = frozen(tiny, epochs=4).with_value("phases.0.view_epochs", 2), watched(monkeypatch)
-    trainer, at = Trainer(session.prepare(recipe)), list[int]()
-    steps = list[float]()
-    for record in trainer.run():
+    monkeypatch.setattr(plan, "HEAD_TURN", TURN)
+    stage = {"epochs": 3, "thaw": ["layer4", "head"], "learning_rate": 1e-3, "views": 2}
+    phases = [frozen(tiny, epochs=6).phases[0].model_dump(), stage]
+    recipe, looked = tiny.with_value("phases", phases), watched(monkeypatch)
+    steps, at = list[float](), [0]
+    for record in Trainer(session.prepare(recipe)).run():
         if isinstance(record, Step):
             steps.append(record.loss)
         if isinstance(record, Epoch):
             at.append(sum(looked))
-    first, second, third, fourth = at
-    assert first > 0
-    assert second == first
-    assert third > second
-    assert fourth == third
+    fresh = [now > before for before, now in pairwise(at)]
+    assert fresh == [*(True, False, False, False), *(True, False), *(True, True, False)], (
+        "a head sees each for four epochs, more layers for one; a phase begins with the first"
+    )
     with anew():
         assert losses(recipe)[0] == pytest.approx(steps, rel=1e-5)
 
@@ -189,8 +200,12 @@ def test_two_phases_each_have_their_own_cut(tiny: Recipe) -> None:
     assert valid == pytest.approx(true_valid, rel=1e-5)
 
 
+@pytest.mark.parametrize("turn", [1, 2])
 @pytest.mark.parametrize("gone", [False, True], ids=["rows there", "rows gone"])
-def test_going_on_in_the_middle_is_exact_whether_the_rows_are_there_or_not(tiny: Recipe, gone: bool) -> None:
+def test_going_on_in_the_middle_is_exact_whether_the_rows_are_there_or_not(
+    tiny: Recipe, gone: bool, turn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "HEAD_TURN", turn)
     recipe = frozen(tiny, epochs=4)
     whole = losses(recipe)[0]
     trainer, seen = Trainer(session.prepare(recipe)), []
@@ -460,7 +475,10 @@ def test_the_first_batch_waits_for_no_more_than_a_block(tiny: Recipe, monkeypatc
     assert worked < side.worked
 
 
-def test_a_stop_while_views_are_looked_at_goes_on_as_if_there_had_been_none(tiny: Recipe) -> None:
+def test_a_stop_while_views_are_looked_at_goes_on_as_if_there_had_been_none(
+    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "HEAD_TURN", TURN)  # as the worker has it
     run = store.create(frozen(tiny, epochs=4))
     assert work(run, watch=lambda record: isinstance(record, Step) and run.ask("stop")) == 0
     assert run.status.state == "stopped"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
@@ -12,7 +13,8 @@ from finetune_core.finder.versus import Result, ranked
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe.arms import OTHERS
 
-ROW, LEAST, SAID = 52, 220, 120  # px of an arm, of the whole, and of what is said of an arm
+ROW, LEAST, SAID = 50, 220, 120  # px of an arm, of the whole, and of what is said of an arm
+LETTERS = 16  # of a name in a line: half of a narrow chart
 MARGIN = 0.04  # of the range: a dot at its end is still seen whole
 
 
@@ -55,6 +57,8 @@ def arms(found: Sequence[Result], score: Score, best: Collection[str]) -> go.Fig
         showlegend=False,
     )
     figure.update_xaxes(tickformat=".0%" if score.share else None, range=[low - margin * (low < 0), high + margin])
+    figure.update_xaxes(nticks=4, tickangle=0)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, ticksuffix="  ")
+    figure.update_yaxes(tickmode="array", tickvals=names, ticktext=["<br>".join(wrap(name, LETTERS)) for name in names])
     figure.update_layout(showlegend=False, hovermode="closest", bargap=0.35, margin_r=SAID)
     return figure

@@ -20,6 +20,7 @@ from finetune_core.parts.tasks import Score
 from finetune_core.records import Trial
 
 DOUBT = 0.05  # chance that arms which are alike are called different, over all pairs that are looked at
+POINTS = " points"
 LEAST = 1e-9  # differences that are smaller are none
 
 Word = Literal["shows", "opposite", "open"]
@@ -162,7 +163,8 @@ def pair(one: Result, other: Result, score: Score, pairs: int = 1) -> str:
     if not made.sure:
         few = " One seed each tells nothing about chance." if one.values and other.values and made.seeds < 2 else ""
         return f"“{one.name}” and “{other.name}” are not distinguishable: {figures}.{few}"
-    by = f"{_step(score, made.better)}, between {_step(score, made.low)} and {_step(score, made.high)}"
+    low = _step(score, made.low).removesuffix(POINTS)
+    by = f"{_step(score, made.better)}, between {low} and {_step(score, made.high)}"
     return f"“{one.name}” is better than “{other.name}”: {figures} (by {by}; {made.seeds} seeds)."
 
 
@@ -184,12 +186,15 @@ def claim(pairs: Sequence[tuple[str, str]], found: Sequence[Result], score: Scor
     return "shows" if made and all(each.sure for each in made) else "open"
 
 
-def winners(found: Sequence[Result], score: Score) -> list[str]:
-    """The best arm, and all that cannot be told from it."""
+def winners(found: Sequence[Result], score: Score, claimed: Sequence[tuple[str, str]] = ()) -> list[str]:
+    """The best arm, and all that cannot be told from it; a pair that was `claimed` beforehand need not be as sure."""
     best, *others = ranked(found, score)
-    pairs = _pairs(found)
-    alike = [each.name for each in others if each.values and not apart(best, each, score, pairs).sure]
-    return [best.name, *alike] if best.values else []
+    named = [{*each} for each in claimed]
+
+    def told(each: Result) -> bool:
+        return apart(best, each, score, len(named) if {best.name, each.name} in named else _pairs(found)).sure
+
+    return [best.name, *(each.name for each in others if each.values and not told(each))] if best.values else []
 
 
 def _pairs(found: Sequence[Result]) -> int:
@@ -198,4 +203,4 @@ def _pairs(found: Sequence[Result]) -> int:
 
 
 def _step(score: Score, value: float) -> str:
-    return f"{100 * value:.1f} points" if score.share else f"{value:.3g}"
+    return f"{100 * value:.1f}{POINTS}" if score.share else f"{value:.3g}"

@@ -91,7 +91,7 @@ class Lesson(Part):
     ) -> Answer:
         """What the records of its run say."""
         found = versus.results(rows, [arm.name for arm in self.arms], self.measure)
-        best, pairs = versus.winners(found, self.score), len(self.expected)
+        best, pairs = versus.winners(found, self.score, self.expected), len(self.expected)
         right = [NO_DIFFERENCE] if len(best) == len(found) else best
         guessed = guess in right if guess and best else None
         word = versus.claim(self.expected, found, self.score)

@@ -27,10 +27,11 @@ GUESS, MEASURING, READY, ANSWER = "guess", "measuring", "ready", "answer"
 OPEN = ("queued", "starting", "preparing", "running", "paused", "stopping")
 # Large type, for whoever sits in the last row, and no margins that a projector's 768 lines cannot spare
 _LARGE = """\
-.stMainBlockContainer { padding-top: 4.25rem; padding-bottom: 0.5rem; gap: 0.75rem }
+.stMainBlockContainer { padding-top: 3.75rem; padding-bottom: 0.5rem; gap: 0.75rem }
+.stMainBlockContainer h3 { padding: 0 0 0.5rem }
 [class*="st-key-guess-"] button > * { justify-content: flex-start; width: 100% }
 [class*="st-key-guess-"] button p, :is(.st-key-lesson-next, .st-key-lesson-on) button p { font-size: 1.25rem }
-.st-key-lesson-words p { font-size: 1.15rem }"""
+.st-key-lesson-words p { font-size: 1.1rem; line-height: 1.35 }"""
 _COUNTING = "lesson-hands"
 TITLES = {GUESS: "What do you think?", MEASURING: "It is being measured", READY: "It has been measured"}
 
@@ -201,7 +202,8 @@ def _answer(one: Lesson, run: Run) -> None:
         _guessed(made, job)
         for sentence in made.sentences:
             st.markdown(shell.plain(sentence, 400))
-        st.markdown(f"{_mark(made)} **{shell.plain(made.showed)}**  \n:gray[{ARTICLES[one.article]}: {one.claim}]")
+        st.markdown(f"{_mark(made)} **{shell.plain(made.showed)}**")
+    st.caption(f"{ARTICLES[one.article]}: {one.claim}")
     with st.container(horizontal=True, vertical_alignment="center"):
         if following := _following(one):
             icon = ":material/arrow_forward:"

@@ -97,6 +97,11 @@ def test_winners_are_all_that_cannot_be_told_from_the_best() -> None:
     found = [result("a", 0.9, 0.8, 0.7), result("b", 0.7, 0.9, 0.8), result("c", 0.1, 0.12, 0.11)]
     assert set(versus.winners(found, ACCURACY)) == {"a", "b"}
     assert versus.winners([Result("a", {})], ACCURACY) == []
+    found = [result("a", 0.810, 0.814, 0.803), result("b", 0.803, 0.806, 0.799), result("c", 0.70, 0.90, 0.65)]
+    said = versus.pair(found[0], found[1], ACCURACY)
+    assert "is better than" in said, "as was claimed of this pair alone"
+    assert versus.winners(found, ACCURACY, [("b", "a")]) == ["a", "c"], "what is said to be worse is no best"
+    assert versus.winners(found, ACCURACY) == ["a", "b", "c"]
 
 
 def test_results_are_read_from_records() -> None:

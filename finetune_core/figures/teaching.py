@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Collection, Sequence
 from textwrap import wrap
 
@@ -12,9 +13,10 @@ from finetune_core.figures.style import canvas
 from finetune_core.finder.versus import Result, ranked
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe.arms import OTHERS
+from finetune_core.wording import tidy
 
 ROW, LEAST, SAID = 50, 220, 120  # px of an arm, of the whole, and of what is said of an arm
-LETTERS = 16  # of a name in a line: half of a narrow chart
+LETTERS, LINES = 16, 3  # of a name in a line, half of a narrow chart; and lines
 MARGIN = 0.04  # of the range: a dot at its end is still seen whole
 
 
@@ -59,6 +61,11 @@ def arms(found: Sequence[Result], score: Score, best: Collection[str]) -> go.Fig
     figure.update_xaxes(tickformat=".0%" if score.share else None, range=[low - margin * (low < 0), high + margin])
     figure.update_xaxes(nticks=4, tickangle=0)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, ticksuffix="  ")
-    figure.update_yaxes(tickmode="array", tickvals=names, ticktext=["<br>".join(wrap(name, LETTERS)) for name in names])
+    figure.update_yaxes(tickmode="array", tickvals=[*range(len(names))], ticktext=list(map(_wrapped, names)))
     figure.update_layout(showlegend=False, hovermode="closest", bargap=0.35, margin_r=SAID)
     return figure
+
+
+def _wrapped(name: str) -> str:
+    """The name in lines, whatever is in it as words."""
+    return "<br>".join(html.escape(line, quote=False) for line in wrap(tidy(name, LETTERS * LINES), LETTERS))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Collection, Sequence
-from textwrap import wrap
 
 import plotly.graph_objects as go
 
@@ -13,10 +11,9 @@ from finetune_core.figures.style import canvas
 from finetune_core.finder.versus import Result, ranked
 from finetune_core.parts.tasks import Score
 from finetune_core.recipe.arms import OTHERS
-from finetune_core.wording import tidy
 
 ROW, LEAST, SAID = 50, 220, 120  # px of an arm, of the whole, and of what is said of an arm
-LETTERS, LINES = 16, 3  # of a name in a line, half of a narrow chart; and lines
+LETTERS = 16  # of a name in a line: half of a narrow chart
 MARGIN = 0.04  # of the range: a dot at its end is still seen whole
 
 
@@ -59,13 +56,7 @@ def arms(found: Sequence[Result], score: Score, best: Collection[str]) -> go.Fig
         showlegend=False,
     )
     figure.update_xaxes(tickformat=".0%" if score.share else None, range=[low - margin * (low < 0), high + margin])
-    figure.update_xaxes(nticks=4, tickangle=0)
+    figure.update_xaxes(nticks=4, tickangle=0)  # few and level, where half of a projector's page is all there is
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, ticksuffix="  ")
-    figure.update_yaxes(tickmode="array", tickvals=[*range(len(names))], ticktext=list(map(_wrapped, names)))
-    figure.update_layout(showlegend=False, hovermode="closest", bargap=0.35, margin_r=SAID)
+    figure.update_layout(showlegend=False, hovermode="closest", bargap=0.35, margin_r=SAID, meta={"letters": LETTERS})
     return figure
-
-
-def _wrapped(name: str) -> str:
-    """The name in lines, whatever is in it as words."""
-    return "<br>".join(html.escape(line, quote=False) for line in wrap(tidy(name, LETTERS * LINES), LETTERS))

@@ -20,7 +20,6 @@ from finetune_core.parts.tasks import Score
 from finetune_core.records import Trial
 
 DOUBT = 0.05  # chance that arms which are alike are called different, over all pairs that are looked at
-POINTS = " points"
 LEAST = 1e-9  # differences that are smaller are none
 
 Word = Literal["shows", "opposite", "open"]
@@ -163,8 +162,7 @@ def pair(one: Result, other: Result, score: Score, pairs: int = 1) -> str:
     if not made.sure:
         few = " One seed each tells nothing about chance." if one.values and other.values and made.seeds < 2 else ""
         return f"“{one.name}” and “{other.name}” are not distinguishable: {figures}.{few}"
-    low = _step(score, made.low).removesuffix(POINTS)
-    by = f"{_step(score, made.better)}, between {low} and {_step(score, made.high)}"
+    by = f"{_step(score, made.better)}, between {_step(score, made.low, made.high)}"
     return f"“{one.name}” is better than “{other.name}”: {figures} (by {by}; {made.seeds} seeds)."
 
 
@@ -202,5 +200,6 @@ def _pairs(found: Sequence[Result]) -> int:
     return len(found) * (len(found) - 1) // 2
 
 
-def _step(score: Score, value: float) -> str:
-    return f"{100 * value:.1f}{POINTS}" if score.share else f"{value:.3g}"
+def _step(score: Score, *values: float) -> str:
+    shown = (f"{100 * value:.1f}" if score.share else f"{value:.3g}" for value in values)
+    return " and ".join(shown) + " points" * score.share

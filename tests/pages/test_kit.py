@@ -1,20 +1,25 @@
 """The draft, the fields drawn from knobs, and the words for what was chosen."""
 
+import json
+from html import unescape
 from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from finetune_core import figures
 from finetune_core import recipe as recipes
+from finetune_core.finder.versus import Result
 from finetune_core.parts import FAMILIES, Part, changed_kind
 from finetune_core.parts.optimizers import SGD, AdamW
 from finetune_core.parts.sources import Folder
+from finetune_core.parts.tasks import ONE_CLASS
 from finetune_core.recipe import Recipe
 from finetune_core.recipe.words import rate_words, run_words, source_words, thaw_words
 from finetune_core.runs import preflight
 from pages.ui.kit import dataset, shell
-from pages.ui.kit.chart import LEGEND, harmless
+from pages.ui.kit.chart import LEGEND, drawn, harmless
 
 
 def _every_part() -> list[type[Part]]:
@@ -176,3 +181,18 @@ def test_a_legend_breaks_a_long_name_into_lines_and_cuts_only_what_no_name_shoul
     assert "<br>" in whole
     assert len(endless.replace("<br>", "")) == LEGEND
     assert endless.endswith("…")
+
+
+def test_arms_are_told_beside_their_bars_in_lines_that_fit_and_apart() -> None:
+    names = ["two, nothing between", "x" * 100, "x" * 100 + "y", "a <b>&"]
+    found = [Result(name, {0: 0.9 - place / 10}) for place, name in enumerate(names)]
+    made = drawn(figures.arms(found, ONE_CLASS.score, names[:1]))
+    bars, said = json.loads(made.figure)["data"][:2]
+    lines = [line for each in bars["y"] for line in unescape(each).split("<br>")]
+    assert max(map(len, lines)) <= 16
+    assert len({*bars["y"]}) == 4, "what is cut alike is one bar otherwise"
+    assert bars["y"][0] == "two, nothing<br>between"
+    assert bars["y"] == said["y"]
+    assert said["text"][0] == ONE_CLASS.score.shown(0.9)
+    assert "two, nothing between" in made.alt
+    assert "a <b>& " in made.alt

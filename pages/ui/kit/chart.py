@@ -7,6 +7,7 @@ own: the plotly.js that comes with plotly's Python package, and `Plotly.react`. 
 
 from __future__ import annotations
 
+import html
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from finetune_core import figures
 from finetune_core.wording import tidy
 from pages.ui.kit import state
 
-NAME = 40  # letters of a name on an axis, and in a line of a legend: it fits on a phone
+NAME = 40  # letters of a name on an axis: it fits on a phone
+LINE = NAME + len(" (9)")  # letters in a line, unless a figure's `meta` says how many `letters` its axes have room for
 LEGEND = 120  # letters of a name in a legend
 _HTML = '<div class="chart" role="figure"></div>'
 
@@ -40,7 +42,8 @@ class Drawn:
 def drawn(figure: go.Figure) -> Drawn:
     """Make a figure ready for the browser."""
     harmless(figure).update_layout(template="none")  # the theme's fonts and colours are set in the browser
-    return Drawn(figure.to_json(), figure.layout.height, figures.alt(figure))
+    alt = html.unescape(figures.alt(figure).replace("<br>", " "))
+    return Drawn(figure.to_json(), figure.layout.height, alt)
 
 
 def chart(figure: go.Figure | Drawn, key: str, *, picked: Callable[[], None] | None = None) -> None:
@@ -59,27 +62,29 @@ def harmless(figure: go.Figure) -> go.Figure:
     Names that come to look alike by being cut get a number, or their bars would be one.
     """
     names: dict[str, str] = {}
+    letters = (figure.layout.meta or {}).get("letters", LINE)
     for trace in figure.data:
         for part in ("name", "text", "x", "y"):
             value = trace[part] if part in trace else None  # noqa: SIM401 - a trace knows no `get`
             if isinstance(value, str):
-                trace[part] = _literal(value, names, LEGEND if part == "name" else NAME)
+                trace[part] = _literal(value, names, LEGEND if part == "name" else NAME, LINE)
             elif value is not None and any(isinstance(each, str) for each in value):
-                trace[part] = [_literal(each, names, NAME) if isinstance(each, str) else each for each in value]
+                room = LINE if part == "text" else letters
+                trace[part] = [_literal(each, names, NAME, room) if isinstance(each, str) else each for each in value]
     return figure
 
 
-def _literal(text: str, names: dict[str, str], most: int) -> str:
+def _literal(text: str, names: dict[str, str], most: int, letters: int) -> str:
     if text not in names:
         words, taken = tidy(text, most), set(names.values())
         made = (words if number == 1 else f"{words} ({number})" for number in count(1))
-        names[text] = next(each for each in map(_escaped, made) if each not in taken)
+        names[text] = next(each for each in (_escaped(one, letters) for one in made) if each not in taken)
     return names[text]
 
 
-def _escaped(text: str) -> str:
+def _escaped(text: str, letters: int) -> str:
     """As words, in lines of so many letters."""
-    lines = textwrap.wrap(text, NAME + len(" (9)"))
+    lines = textwrap.wrap(text, letters)
     return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)
 
 

@@ -195,4 +195,4 @@ def test_arms_are_told_beside_their_bars_in_lines_that_fit_and_apart() -> None:
     assert bars["y"] == said["y"]
     assert said["text"][0] == ONE_CLASS.score.shown(0.9)
     assert "two, nothing between" in made.alt
-    assert "a <b>& " in made.alt
+    assert "a &lt;b>&amp; " in made.alt, "as words, whoever reads them"

@@ -7,7 +7,6 @@ own: the plotly.js that comes with plotly's Python package, and `Plotly.react`. 
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ class Drawn:
 def drawn(figure: go.Figure) -> Drawn:
     """Make a figure ready for the browser."""
     harmless(figure).update_layout(template="none")  # the theme's fonts and colours are set in the browser
-    alt = html.unescape(figures.alt(figure).replace("<br>", " "))
+    alt = figures.alt(figure).replace("<br>", " ")
     return Drawn(figure.to_json(), figure.layout.height, alt)
 
 

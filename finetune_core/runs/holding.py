@@ -26,6 +26,7 @@ from finetune_core.runs.folder import Folder, read_json
 PATIENCE = 2.0  # seconds for a worker that is just leaving
 QUEUE_LOCK, QUEUE_PATIENCE = ".queue.lock", 30.0  # seconds that somebody waits for it; it is held for milliseconds
 PULSE = 5.0  # seconds between two signs of life
+START_LOCK = "start.lock"
 SAFETENSORS = ".tmp??????"  # how the library names what it is writing; here nobody else writes
 SILENCE = 120.0  # seconds without one, after which a worker on another machine counts as gone
 
@@ -85,10 +86,17 @@ def described(process: psutil.Process) -> dict[str, Any]:
 @contextmanager
 def starting(folder: Folder) -> Iterator[None]:
     """Only one process at a time may start a worker; a UserError where there is one already."""
-    with _lock(folder, "start.lock"):
+    with _lock(folder, START_LOCK):
         if pid := living(folder):
             raise taken(folder, pid)
         yield
+
+
+def await_start(folder: Folder) -> None:
+    """Wait until whoever is just starting a worker has named it: a forked one is at work before its name is written."""
+    if (folder.path / START_LOCK).exists():
+        with suppress(UserError), _lock(folder, START_LOCK):  # one that is stuck keeps nobody from working
+            pass
 
 
 @contextmanager

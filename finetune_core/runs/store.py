@@ -154,6 +154,11 @@ class Run(Folder):
             saved = {}
         self.write_json(self.status_file, {**saved, **changes, "updated": time.time()})
 
+    def announced(self) -> bool:
+        """Whether somebody has said that it starts; waits for a launcher that has still to name the worker."""
+        holding.await_start(self)
+        return self.status.state in ("starting", "stopping")
+
     def report_start(self, message: str) -> None:
         """A worker is on its way: what the last one said of itself, and was asked for, no longer holds."""
         self.ask("go")

@@ -34,9 +34,9 @@ GRACE = 30.0  # seconds that processes have to save and end once torchrun is gon
 
 def lead(run: Run, watch: Callable[[Record], None] = lambda _: None, report: Report = silent) -> int:
     """Do the run's job in as many processes as its recipe wants; returns the exit code, as `worker.work`."""
-    processes, before = run.recipe.training.processes, run.status.state
+    processes, announced = run.recipe.training.processes, run.announced()
     with holding.held(run), ExitStack() as stack:
-        if before not in ("starting", "stopping"):  # nobody has said yet that it starts
+        if not announced:
             with run.writing():
                 run.report_start(f"Waking up {processes} processes")
         follower = _Follower(run, watch, report)

@@ -50,9 +50,9 @@ def work(run: Run, watch: Watch = lambda _: None, report: Report = silent, alone
     """
     if _rank():
         return _work(bystander := Bystander(run.path), watch, report, Ear(bystander))
-    before = run.status.state
+    announced = run.announced()
     with holding.held(run) as own:
-        if own and before not in ("starting", "stopping"):  # nobody has said yet that it starts
+        if own and not announced:
             with run.writing():
                 run.report_start("Waking up")
         return _work(run, watch, report, Ear(run, alone))

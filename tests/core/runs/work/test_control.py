@@ -1,6 +1,7 @@
 """Who works on a run and what it hears: one worker at a time; stop and pause land at once and are never lost."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -136,6 +137,21 @@ def test_paused_and_resumed_it_is_the_same_run(tiny: Recipe) -> None:
     assert [name for name in events if name in ("paused", "resumed")] == ["paused", "resumed"]
     losses = [[row["loss"] for row in each.records()[0] if row["kind"] == "step"] for each in (whole, run)]
     assert losses[0] == losses[1]
+
+
+def test_a_worker_that_is_quicker_than_its_name_leaves_what_is_asked_for(endless: Recipe) -> None:
+    run = store.create(endless)
+    with holding.starting(run):
+        run.report_start("Starting the worker")
+        worker = subprocess.Popen([sys.executable, "-m", "finetune_core.runs.work.worker", str(run.path)], cwd=ROOT)
+        time.sleep(1)  # until the launcher goes on
+        run.claim(psutil.Process(worker.pid))
+    launch.pause(run)
+    until(lambda: run.status.state == "paused")
+    asked = [json.loads(line)["ask"] for line in run.control_file.read_text().splitlines()]
+    assert asked == ["go", "pause"], "a second go, once a pause has been asked for, takes that back"
+    launch.stop(run, now=True)
+    worker.wait()
 
 
 def test_a_pause_longer_than_the_time_between_two_saves_ends_too(endless: Recipe) -> None:

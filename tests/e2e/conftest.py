@@ -69,8 +69,13 @@ def serve(runs: Path, cache: Path, port: int | None = None, options: Sequence[st
     port = port or free_port()
     (cache / "probes").mkdir(parents=True, exist_ok=True)
     (cache / "probes" / probes.OFF).touch()  # no worker that a test has not asked for
+    return started(["finetune_core", "studio", "--port", str(port), *options], runs, cache, port)
+
+
+def started(module: Sequence[str], runs: Path, cache: Path, port: int) -> Studio:
+    """The server that a module with these options is, once it answers."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "finetune_core", "studio", "--port", str(port), *options],
+        [sys.executable, "-m", *module],
         cwd=ROOT,
         env={**os.environ, "THAW_RUNS": str(runs), "THAW_CACHE": str(cache), "HOME": str(runs.parent)},
     )

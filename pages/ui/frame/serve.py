@@ -27,7 +27,7 @@ with ending_at_once():
     from finetune_core.errors import UserError
     from finetune_core.places import ROOT
     from finetune_core.runs import standby
-    from pages.ui.frame import arriving, door, playing
+    from pages.ui.frame import arriving, door, navigating, playing
     from pages.ui.kit import warm
 
 
@@ -45,6 +45,7 @@ def main() -> int:
         print(*error.lines(), sep="\n", file=sys.stderr)  # noqa: T201 - it is what a terminal is told
         return 2
     PagesManager.uses_pages_directory = False
+    navigating.keep()
     with ending_at_once():  # until the server listens for itself
         warm.light()  # before the first session's thread is there
         standby.keep()

@@ -29,6 +29,7 @@ def show(recipe: Recipe) -> None:
     """The whole page."""
     runs = finder.searches(recipe)
     newest = runs[0] if runs else None
+    seen = live.moving(newest)
     slot = shell.page("rate", "Learning rate", LEAD)
     _actions(slot.container(horizontal=True), recipe, newest)
     if newest and newest.status.error:
@@ -37,7 +38,7 @@ def show(recipe: Recipe) -> None:
             st.code(newest.log_tail(), language=None)
     timeline.strip(recipe)
     if newest:
-        live.watch(newest, lambda: _body(runs, newest))
+        live.watch(newest, seen, lambda: _body(runs, newest))
     else:
         _body([], None)
     with st.expander("More", icon=":material/tune:"):

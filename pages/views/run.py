@@ -65,7 +65,7 @@ TABS = (
 def show(run: Run, recipe: Recipe, job: Job) -> None:
     """The whole page of one run."""
     acting.follow()
-    status = run.status
+    seen, status = live.moving(run), run.status
     name = named.title(run)
     title, pencil = name if job.trains else f"{job.title}: {name}", partial(naming.pencil, run.id)
     slot = shell.page("run", title, _lead(run, job), strip=False, beside=pencil)
@@ -80,7 +80,7 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
         if job.trains:
             sight.bring("tabs")
     body = partial(_body, run, recipe) if job.trains else partial(_job_body, run, recipe, job)
-    live.watch(run, body, stays=job.trains)
+    live.watch(run, seen, body, stays=job.trains)
     load()
 
 

@@ -24,6 +24,7 @@ from finetune_core.runs.jobs import Race, RangeTest
 from finetune_core.runs.telling import history
 from finetune_core.runs.work.worker import work
 from pages.ui.kit import live
+from pages.ui.run import acting
 from tests.pages.conftest import saved
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -340,6 +341,23 @@ def test_a_running_run_can_be_stopped(no_worker):
     button(app, "Stop").click().run()
     assert run.wish() == "stop"
     assert button(app, "Stopping").disabled
+
+
+@pytest.mark.parametrize(("reached", "found"), [("paused", "Resume"), ("finished", "Try an image")])
+def test_what_is_reached_while_the_page_is_drawn_changes_its_buttons(no_worker, monkeypatch, reached: str, found: str):
+    run = trained(Recipe(), state="running", epochs=2)
+    run.claim(psutil.Process(os.getpid()))
+    run.ask("pause")
+    actions = acting.actions
+
+    def late(slot, drawn, job) -> None:
+        actions(slot, drawn, job)
+        run.report(state=reached)
+
+    monkeypatch.setattr(acting, "actions", late)
+    app = page("run", run=run.id)
+    assert not app.exception
+    assert button(app, found)
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed", "running"])  # running without a process: lost

@@ -65,31 +65,34 @@ def look(state: str) -> Look:
     return LOOKS.get(state, Look(state.capitalize(), ":material/help:", "?", "gray"))
 
 
-def watch(run: Run, draw: Callable[[], None], *, stays: bool = False) -> None:
+def watch(run: Run, seen: str, draw: Callable[[], None], *, stays: bool = False) -> None:
     """Draw now and, while the run moves, again and again; when that changes, the whole page once more.
 
-    What `stays` is a fragment at rest, too: then everything in it is the same for the browser before and after the end,
-    and charts keep their zoom and hidden lines. A click in it draws only the fragment anew.
+    `seen` is how the run was `moving` before anything of the page was drawn: what changes while it is drawn, as when a
+    pause is reached between the buttons and the rest, would else never be noticed. What `stays` is a fragment at rest,
+    too: then everything in it is the same for the browser before and after the end, and charts keep their zoom and
+    hidden lines. A click in it draws only the fragment anew.
     """
-    before = moving(run)
-    if not before and not stays:
-        draw()
-        return
 
     def tick() -> None:
-        if before and moving(run) != before:
+        if moving(run) != seen:
             st.rerun()
         draw()
 
-    piece(tick, _every(run.status) if before else None)
+    if seen or stays:
+        piece(tick, _every(run.status) if seen else None)
+    else:
+        tick()
 
 
-def moving(run: Run) -> str:
+def moving(run: Run | None) -> str:
     """How a run moves: its state, wishes, changes and how often it is looked at, or that it is being read.
 
-    Empty where it rests. Where this changes the whole page is drawn anew: its buttons follow the state, and what it
-    says of the run's length and of what is thawed follows a change on the way.
+    Empty where it rests, or there is none. Where this changes the whole page is drawn anew: its buttons follow the
+    state, and what it says of the run's length and of what is thawed follows a change on the way.
     """
+    if run is None:
+        return ""
     status = run.status
     if status.active or status.state == "queued":
         wish, changed = run.wish(), stamp(run.changes_file)

@@ -46,6 +46,7 @@ def newest(recipe: Recipe) -> Run | None:
 def panel(recipe: Recipe, search: Run | None) -> None:
     """Start a race, watch it, take its winner."""
     race, rates = newest(recipe), contenders(finder.suggested(search))
+    seen = live.moving(race)
     busy = bool(race and race.status.active) or bool(search and search.status.active)
     st.markdown("**Race**")
     st.caption(f"The suggestions train for {sweep.RACE_STEPS} steps each, from the same start. It changes nothing.")
@@ -58,7 +59,7 @@ def panel(recipe: Recipe, search: Run | None) -> None:
         if race and race.status.active:
             st.button("Stop the race", key="stop-race", on_click=asking.stop, args=(race,))
     if race:
-        live.watch(race, lambda: _show(race))
+        live.watch(race, seen, lambda: _show(race))
 
 
 def _show(race: Run) -> None:

@@ -38,13 +38,15 @@ TITLES = {GUESS: "What do you think?", MEASURING: "It is being measured", READY:
 
 def stage(one: Lesson, run: Run | None) -> None:
     """The lesson where it stands: `run` is the newest that measures it."""
-    now = _now(one, run)
+    seen, now = live.moving(run), _now(one, run)
     st.html(f"<style>{_LARGE}</style>")
     _head(one, now)
     if now == GUESS:
         _guess(one, run)
+    elif run is not None and now == MEASURING:
+        _measuring(one, run, seen)
     elif run is not None:
-        {MEASURING: _measuring, READY: _ready, ANSWER: _answer}[now](one, run)
+        (_ready if now == READY else _answer)(one, run)
     _keys()(key="lesson-keys", height=1)
     load()
 
@@ -140,7 +142,7 @@ def _begin(one: Lesson, guess: str, hands: Sequence[str] = ()) -> None:
         state.note(error)
 
 
-def _measuring(one: Lesson, run: Run) -> None:
+def _measuring(one: Lesson, run: Run, seen: str) -> None:
     """How far it is; nothing of what comes out."""
     status, job = run.status, run.job_as(Experiment)
     if status.error:
@@ -151,7 +153,7 @@ def _measuring(one: Lesson, run: Run) -> None:
         if said := _expected(job):
             st.markdown(said)
         st.markdown(f":gray[{one.about()}]")
-    live.watch(run, lambda: _progress(run))
+    live.watch(run, seen, lambda: _progress(run))
     with st.container(horizontal=True):
         st.button("Stop", key="lesson-stop", type="tertiary", on_click=_stop, args=(run,))
 

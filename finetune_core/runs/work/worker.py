@@ -49,7 +49,7 @@ def work(run: Run, watch: Watch = lambda _: None, report: Report = silent, alone
     `alone` says that nothing else goes on in this process, so that it may be ended at once.
     """
     if _rank():
-        return _work(bystander := Bystander(run.path), watch, report, Ear(bystander))
+        return _work(bystander := Bystander(run.path), watch, report, Ear(bystander, alone))
     announced = run.announced()
     with holding.held(run) as own:
         if own and not announced:
@@ -73,8 +73,9 @@ def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: nothing may die without a word
         failure = failures.told(error)
         if failure.bug:
-            traceback.print_exc()
-        _failed(run, failure, desk.part() if desk else "")
+            with suppress(OSError):  # on a full disk its folder may say it yet
+                traceback.print_exc()
+        _failed(run, failure, desk.part() if desk else "", ear.alone)
         return 1 if failure.bug else 2
     finally:
         if desk:
@@ -269,11 +270,17 @@ def _patiently(act: Callable[[], bool]) -> None:
         time.sleep(REPORT_SECONDS)
 
 
-def _failed(run: Run, failure: failures.Failure, lost: str = "") -> None:
-    """Say it in the folder; of several processes the first that fails says why, and the others only miss it."""
+def _failed(run: Run, failure: failures.Failure, lost: str, alone: bool) -> None:
+    """Say it in the folder; of several processes the first that fails says why, and the others only miss it.
+
+    In the log first, where this process has one: who hears that the run has failed looks there, and no more.
+    """
     if _processes() == 1 or run.status.state not in ("failed", "diverged"):
         words = {**failure.error.words(), "kind": failure.kind}
         facts = {"state": failure.state, "message": f"{failure.error.what}{lost}", "error": words}
+        if alone:
+            with suppress(OSError):
+                sys.stderr.write(f"{failure.error}\n")
         _patiently(lambda: _say(run, **facts, seconds_left=None))
 
 
@@ -326,8 +333,6 @@ def main() -> int:
         return 2
     if _of_several() and not code:
         distributed.leave()
-    if said := run.status.error:
-        sys.stderr.write(f"{UserError.said(said)}\n")
     if _of_several():
         distributed.end(code)
     return code

@@ -89,17 +89,6 @@ def test_a_draft_that_is_finished_while_one_looks_is_no_error(tmp_path: Path, mo
     assert folder.so_far(tmp_path / "set") == []
 
 
-def test_one_that_draws_beside_a_studio_ends_with_it_and_leaves_nothing(tmp_path: Path):
-    place = tmp_path / "set"
-    command = [sys.executable, "-m", "finetune_core.blooms", str(place), "--beside"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as painter:
-        while not folder.so_far(place):
-            time.sleep(0.01)
-        painter.stdin.close()
-        assert painter.wait(20)
-    assert [*tmp_path.iterdir()] == []
-
-
 def test_one_that_was_killed_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(folder, "STUCK", 0.2)
     monkeypatch.setattr(folder, "PER_CLASS", 2)

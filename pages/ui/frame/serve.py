@@ -49,23 +49,22 @@ def main() -> int:
     with ending_at_once():  # until the server listens for itself
         warm.light()  # before the first session's thread is there
         standby.keep()
-        _draw()
+        _prepare()
         sys.argv = [str(ROOT / script)]  # Streamlit puts its folder first among those that modules are imported from
         before = [Middleware(door.Door, key=key), Middleware(playing.Playing), Middleware(arriving.Arriving)]
         st.App(ROOT / script, middleware=before).run(config=settings)
     return 0
 
 
-def _draw() -> None:
-    """Have the sample images drawn where they are not, while people still read: giving way, and no longer than this."""
+def _prepare() -> None:
+    """Have new sample images drawn and looked at while people still read: giving way, and no longer than this lives."""
     if blooms.drawn(blooms.place()):
         return
-    command = [sys.executable, "-m", "finetune_core.blooms", str(blooms.place()), "--beside"]
-    nobody = subprocess.DEVNULL  # what goes wrong Data says
-    painter = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=nobody, stderr=nobody)
+    command, nobody = [sys.executable, "-m", "finetune_core.data.beforehand"], subprocess.DEVNULL
+    helper = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=nobody, stderr=nobody)  # Data says more
     with suppress(psutil.Error):
-        psutil.Process(painter.pid).nice(psutil.Process().nice() + GENTLE)
-    threading.Thread(target=painter.wait, daemon=True).start()
+        psutil.Process(helper.pid).nice(psutil.Process().nice() + GENTLE)
+    threading.Thread(target=helper.wait, daemon=True).start()
 
 
 def _value(text: str) -> Any:

@@ -1,8 +1,6 @@
 """How all charts look: transparent, calm, the same in light and dark."""
 
-import html
 from collections.abc import Iterable, Sequence
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -11,12 +9,13 @@ import plotly.graph_objects as go
 from finetune_core.figures.colours import EMBER, FAINT, GREY, GRID, ICE, SHADE, faded
 from finetune_core.figures.series import Record, kept
 from finetune_core.parts.numbers import written
+from finetune_core.wording import tidy
 
 HEIGHT = 300
 EVENTS = "events"
 APART = 60  # events closer to each other than this part of the axis share a mark
 WORD = 0.11  # of a narrow chart's width: the room that a phase's number takes
-TOLD, WRAPPED = 160, 48  # letters of an event that are told, and in a line
+TOLD, MORE = 160, 40  # letters of an event that are told, and of how many more there are
 WIDE = 30.0  # values further apart than this need one tick per decade only
 STRIPE = 16  # px, of one line among several upon each other
 RED, GREEN = "#D6455D", "#3E9B6E"
@@ -178,7 +177,8 @@ def marks(figure: go.Figure, events: Sequence[Record], steps: int | None = None)
             mode="markers",
             marker={"color": colours, "size": 9, "symbol": "triangle-down"},
             text=[_told(group) for group in places],
-            hovertemplate="%{text}<extra></extra>",
+            hovertemplate="Step %{x:,}<br>%{text}<extra></extra>",
+            meta={"most": TOLD + MORE},
             name=EVENTS,
             uid=EVENTS,
             showlegend=False,
@@ -203,9 +203,8 @@ def _together(events: Sequence[Record], apart: int) -> list[list[Record]]:
 
 def _told(events: Sequence[Record]) -> str:
     """The first event in words, which may be people's, and how many more there are."""
-    lines = wrap(html.escape(str(events[0].get("text", "")))[:TOLD], WRAPPED)
-    more = [f"and {len(events) - 1:,} more like it"] if len(events) > 1 else []
-    return "<br>".join([f"<b>Step {events[0]['step']:,}</b>", *lines, *more])
+    words = tidy(str(events[0].get("text", "")), TOLD)
+    return f"{words} And {len(events) - 1:,} more like it." if len(events) > 1 else words
 
 
 def healthy(figure: go.Figure, band: tuple[float, float], text: str) -> None:

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from finetune_core import figures
 from finetune_core import recipe as recipes
+from finetune_core.figures.style import marks
 from finetune_core.finder.versus import Result
 from finetune_core.parts import FAMILIES, Part, changed_kind
 from finetune_core.parts.optimizers import SGD, AdamW
@@ -181,6 +182,18 @@ def test_a_legend_breaks_a_long_name_into_lines_and_cuts_only_what_no_name_shoul
     assert "<br>" in whole
     assert len(endless.replace("<br>", "")) == LEGEND
     assert endless.endswith("…")
+
+
+def test_an_event_is_told_whole_in_lines_where_it_is_pointed_at() -> None:
+    said = "Batch norm <b>drifts</b> in layer4 & the head: what is kept of it no longer fits what it is trained on"
+    figure = go.Figure(layout_height=300)
+    marks(figure, [{"name": "alarm", "step": step, "text": said} for step in (700, 701)], 2000)
+    mark = json.loads(drawn(figure).figure)["data"][0]
+    lines = unescape(mark["text"][0]).split("<br>")
+    assert " ".join(lines) == f"{said} And 1 more like it."
+    assert max(map(len, lines)) < 55
+    assert "&lt;b>drifts" in mark["text"][0], "as words"
+    assert mark["hovertemplate"].startswith("Step %{x:,}<br>")
 
 
 def test_arms_are_told_beside_their_bars_in_lines_that_fit_and_apart() -> None:

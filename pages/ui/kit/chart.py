@@ -58,18 +58,20 @@ def chart(figure: go.Figure | Drawn, key: str, *, picked: Callable[[], None] | N
 def harmless(figure: go.Figure) -> go.Figure:
     """The figure with all words in its lines and bars as words: Plotly takes <a> and <br> for markup, and any length.
 
-    Names that come to look alike by being cut get a number, or their bars would be one.
+    Names that come to look alike by being cut get a number, or their bars would be one. A trace's `meta` may say how
+    many letters of its `text` are told at `most`.
     """
     names: dict[str, str] = {}
     letters = (figure.layout.meta or {}).get("letters", LINE)
     for trace in figure.data:
-        for part in ("name", "text", "x", "y"):
+        most = (trace.meta or {}).get("most", NAME)
+        for part in ("name", "text", "hovertext", "x", "y"):
             value = trace[part] if part in trace else None  # noqa: SIM401 - a trace knows no `get`
             if isinstance(value, str):
-                trace[part] = _literal(value, names, LEGEND if part == "name" else NAME, LINE)
+                trace[part] = _literal(value, names, LEGEND if part == "name" else most, LINE)
             elif value is not None and any(isinstance(each, str) for each in value):
-                room = LINE if part == "text" else letters
-                trace[part] = [_literal(each, names, NAME, room) if isinstance(each, str) else each for each in value]
+                room = letters if part in "xy" else LINE
+                trace[part] = [_literal(each, names, most, room) if isinstance(each, str) else each for each in value]
     return figure
 
 

@@ -12,11 +12,13 @@ from finetune_core.runs import standby
 from finetune_core.runs.shelf.apart import told_apart
 from finetune_core.runs.shelf.summaries import Summary, summaries
 from finetune_core.wording import megabytes, roughly
-from pages.ui.kit import path, shell, state
+from pages.ui.kit import path, shell, state, warm
 from pages.ui.kit.badge import status_words
+from pages.ui.kit.chart import load
 from pages.ui.run import queueing
 
 LAST = 3  # runs shown
+READING = 3.0  # seconds that the page is given to arrive and be read
 
 
 def head() -> None:
@@ -160,3 +162,5 @@ draft()
 queueing.panel()
 last_runs()
 this_machine()
+load()  # while people read, so that the first chart and the first transform need not wait for theirs
+warm.start(after=READING)

@@ -121,7 +121,7 @@ def head(recipe: Recipe, features: int, outputs: int) -> None:
         st.code(recipe.model.head.call(features, outputs).code(), language="python", wrap_lines=True)
 
 
-def main() -> None:
+def show() -> None:
     """Backbone, stack, head."""
     slot = shell.page("layers", "Model & layers", "Which network, and which of its layers may change?")
     recipe = state.draft()
@@ -130,9 +130,7 @@ def main() -> None:
         entry = catalogue.entry(backbone.kind, backbone.architecture)
     except UserError as error:
         shell.error_card(error)
-        st.button("Choose a backbone", key="change-backbone", on_click=backbones.choose)
-        if backbones.dialog():
-            load()
+        backbones.chooser("Choose a backbone")
         return
     outputs = dataset.class_count(recipe.data)
     features = entry.features_for(recipe.model.head)
@@ -145,8 +143,7 @@ def main() -> None:
     names, phase = list(counts), phasing.chosen()
     warm = thawed(phase.thaw, names)
     backbones.card(backbone, entry, recipe.data.image_size)
-    charted = backbones.dialog()
-    charted = scouting.panel(recipe) or charted
+    scouting.panel(recipe)
     st.subheader("Layers", anchor=False)
     timeline.strip(recipe)
     given = advising.given(recipe)
@@ -162,8 +159,12 @@ def main() -> None:
     shell.code(lambda: script.layers(recipe, scripts.facts(recipe), phasing.index()))
     broken = any(finding.error for finding in found)
     shell.next_step(slot, "layers", why="Thaw at least one group." if broken else "")
-    if charted:
-        load()
+
+
+def main() -> None:
+    """The whole page; the charts are in the dialog of backbones and among what is tried."""
+    show()
+    load()
 
 
 main()

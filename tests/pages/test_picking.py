@@ -12,8 +12,9 @@ from finetune_core.recipe import Recipe
 from finetune_core.runs import launch, store
 from finetune_core.runs.jobs import Measure
 from finetune_core.training import costs, timing
+from pages.ui.kit import shell
 from pages.ui.layers import picking
-from tests.pages.conftest import draft, saved, tell
+from tests.pages.conftest import draft, pieces, saved, tell
 from tests.pages.test_costing import FOUND
 from tests.pages.test_running import texts
 
@@ -29,6 +30,16 @@ def opened(open_page: Open) -> AppTest:
 
 def use(app: AppTest):
     return app.button(key="use-backbone")
+
+
+def test_the_list_opens_without_the_page_behind_it_being_drawn_anew(
+    open_page: Open, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tiny)
+    app = open_page("layers")
+    monkeypatch.setattr(shell, "page", lambda *_, **__: pytest.fail("it was drawn"))
+    app.button(key="change-backbone").click()
+    assert use(pieces(app)).disabled
 
 
 def test_a_click_on_a_point_chooses_and_a_button_takes_it(open_page: Open, tiny: Recipe) -> None:

@@ -33,3 +33,21 @@ def test_no_page_imports_what_another_could_import_at_the_same_time(tiny: Recipe
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == ""
+
+
+SOONER = """
+import sys, time
+from pages.ui.kit import warm
+warm.HEAVY = ("wave",)
+warm.start(after=600)
+time.sleep(0.2)
+assert "wave" not in sys.modules
+assert not warm.ready()
+warm.join()
+assert warm.ready()
+"""
+
+
+def test_what_is_loaded_while_one_reads_is_there_at_once_for_who_wants_it_sooner() -> None:
+    done = subprocess.run([sys.executable, "-c", SOONER], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -2,7 +2,8 @@
 
 Sessions are threads. Where two of them import a package at the same time, a third can meet it half made: pandas in
 plotly, or one of our own rooms. So what pages use is imported under one lock before any page is drawn. PyTorch takes
-about ten seconds, and the first pages do without it: it comes in the background, and who needs it waits.
+about ten seconds, and the first pages do without it: it comes in the background, while people read Home, and who needs
+it waits.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ LATER = (
 
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
+_wanted = threading.Event()  # at once, whatever was said before
 
 
 def light() -> None:
@@ -75,12 +77,14 @@ def light() -> None:
         _load(_ours())
 
 
-def start() -> None:
-    """Begin to load PyTorch, once per server; returns at once."""
+def start(after: float = 0.0) -> None:
+    """Begin to load PyTorch after so many seconds, sooner if it is wanted sooner, once per server; returns at once."""
     global _thread
+    if not after:
+        _wanted.set()
     with _lock:
         if _thread is None:
-            _thread = threading.Thread(target=_load, args=(HEAVY,), name="warm-up", daemon=True)
+            _thread = threading.Thread(target=_warm, args=(after,), name="warm-up", daemon=True)
             _thread.start()
 
 
@@ -101,6 +105,11 @@ def join() -> None:
     start()
     assert _thread is not None
     _thread.join()
+    _load(HEAVY)
+
+
+def _warm(after: float) -> None:
+    _wanted.wait(after)
     _load(HEAVY)
 
 

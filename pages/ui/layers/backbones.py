@@ -10,6 +10,7 @@ from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.backbones.weights import other_ways
 from finetune_core.recipe.words import millions
 from pages.ui.kit import fields, shell, starts, state
+from pages.ui.kit.pieces import piece
 from pages.ui.layers import downloading, measuring, picking, probing
 
 WIDTHS = (7, 3)  # of the card's columns: what is chosen, and what is told of it
@@ -23,7 +24,7 @@ def card(backbone: Backbone, entry: catalogue.Entry, image_size: int) -> None:
                 f"#### {shell.plain(backbone.architecture)}  :gray[:small[{_line(backbone, entry)}]]", width="content"
             )
             with st.container(horizontal=True, width="content", gap="small"):
-                st.button("Change", icon=":material/search:", key="change-backbone", on_click=choose)
+                chooser("Change", icon=":material/search:")
                 if entry.drops:
                     with st.popover("Dropout", icon=":material/blur_on:", type="tertiary", key="drops"):
                         for name in entry.drops:
@@ -107,19 +108,19 @@ def _size_hint(entry: catalogue.Entry, image_size: int) -> None:
         )
 
 
-def choose() -> None:
-    """Have the dialog open, until a backbone is used or it is closed."""
-    state.keep(picking.OPEN, True)
+def chooser(label: str, icon: str | None = None) -> None:
+    """The button to another backbone, and the dialog that it opens: in a piece, since the page behind stays as it is.
 
-
-def dialog() -> bool:
-    """Draw the dialog where it is open, and say whether it is.
-
-    It is drawn with each run of the page, since one that it is not drawn in would close it.
+    The dialog is drawn with each run of the page, too, as one that it is not drawn in would close it. It has a chart:
+    the page must `load`.
     """
-    if shown := bool(state.value(picking.OPEN)):
-        _dialog()
-    return shown
+
+    def drawn() -> None:
+        st.button(label, icon=icon, key="change-backbone", on_click=state.keep, args=(picking.OPEN, True))
+        if state.value(picking.OPEN):
+            _dialog()
+
+    piece(drawn)
 
 
 @st.dialog("Choose a backbone", width="large", on_dismiss=picking.close)

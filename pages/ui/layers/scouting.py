@@ -22,12 +22,12 @@ CHART = "scout-chart"
 SEEN = "scout:seen"  # the names that this session has offered: one that gives way to another stays in the table
 
 
-def panel(recipe: Recipe) -> bool:
-    """Closed at first; within it the choice of backbones, and what is known of them. Whether there is a chart."""
+def panel(recipe: Recipe) -> None:
+    """Closed at first; within it the choice of backbones, and what is known of them."""
     title = "Which backbone for your images?"
     more = st.expander(title, icon=":material/travel_explore:", key="scout", on_change="rerun")
     if not more.open:
-        return False
+        return
     with more:
         st.caption(
             "Each one's features are tried as they are, with a linear head, on the same of your images: some seconds "
@@ -47,7 +47,7 @@ def panel(recipe: Recipe) -> bool:
             place = st.container()
             if shell.start(place, "Try them", icon=icon, key="scout-start", kind="secondary", why=why):
                 asking.begin(recipe, Scout(backbones=tuple(chosen)))
-        return _known(recipe, names)
+        _known(recipe, names)
 
 
 def _names(recipe: Recipe) -> list[str]:
@@ -77,13 +77,13 @@ def _shown(name: str) -> str:
     return f"{architecture} ({where})"
 
 
-def _known(recipe: Recipe, names: list[str]) -> bool:
-    """What has been found, best first, to take one from; whether there is anything."""
+def _known(recipe: Recipe, names: list[str]) -> None:
+    """What has been found, best first, to take one from."""
     found = {name: known for name in names if (known := probes.known(recipe, refit.named(name)))}
     score = recipe.task.score
     ranked = sorted(found, key=lambda name: -score.signed(found[name].score))
     if not ranked:
-        return False
+        return
     current = recipe.model.backbone.architecture
     picture = figures.scouted([found[name] for name in ranked], score, current)
     chart(picture, CHART, picked=lambda: _picked(found))
@@ -98,7 +98,6 @@ def _known(recipe: Recipe, names: list[str]) -> bool:
     ticked = ranked[rows[0]] if rows and rows[0] < len(ranked) else None
     label = f"Use {found[ticked].architecture}" if ticked else "Tick one to use it"
     st.button(label, disabled=ticked is None, key="scout-use", on_click=_use, args=(ticked,))
-    return True
 
 
 def _row(recipe: Recipe, found: Probed) -> dict[str, object]:

@@ -92,6 +92,19 @@ def starting(folder: Folder) -> Iterator[None]:
         yield
 
 
+def being_started(folder: Folder) -> bool:
+    """Whether somebody is just starting a worker, which has no name yet."""
+    if not (file := folder.path / START_LOCK).exists():
+        return False
+    try:
+        with FileLock(file, timeout=0, mode=0o666):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):  # a folder that may only be read
+        return False
+
+
 def await_start(folder: Folder) -> None:
     """Wait until whoever is just starting a worker has named it: a forked one is at work before its name is written."""
     if (folder.path / START_LOCK).exists():

@@ -126,11 +126,15 @@ class Run(Folder):
             saved = self.said()
             if not saved.active:
                 return saved
-            if not self.alive():
+            if not self.alive() and not self._being_started(saved):
                 return replace(saved, state="lost")
             return replace(saved, state="stopping") if self.wish() == "stop" else saved
         except UserError as error:
             return Status(state="unreadable", message=error.what, error=error.words())
+
+    def _being_started(self, saved: Status) -> bool:
+        """Whether its worker is still to be named, or was just now: until then it looks as if there were none."""
+        return saved.state == "starting" and (holding.being_started(self) or self.alive())
 
     def said(self) -> Status:
         """Where the worker itself has said that the run stands; a UserError where that is damaged."""

@@ -1,6 +1,7 @@
 """A run folder read and written from several processes."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from finetune_core import cli, places
 from finetune_core.errors import UserError
 from finetune_core.recipe import Recipe, schema
 from finetune_core.records import Event, Step
-from finetune_core.runs import store
+from finetune_core.runs import launch, standby, store
 
 
 def _step(number: int) -> Step:
@@ -69,6 +70,22 @@ def test_a_dead_worker_is_lost_not_running() -> None:
     assert run.status.state == "lost", "a zombie does no work"
     child.wait()
     assert run.status.state == "lost"
+
+
+def test_a_run_whose_worker_has_no_name_yet_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else who waits for it would take it for over: a sweep said that none of its runs was to come."""
+    run, seen = store.create(Recipe()), []
+
+    def spawn(*_: object) -> int:
+        seen.append(store.open_run(run.id).status.state)
+        return os.getpid()
+
+    monkeypatch.setattr(launch, "spawn", spawn)
+    monkeypatch.setattr(standby, "take", lambda *_: None)
+    launch.start(run)
+    assert [*seen, run.status.state] == ["starting", "starting"]
+    run.owner_file.unlink()
+    assert run.status.state == "lost", "nobody starts one any more"
 
 
 def test_a_process_id_used_again_is_another_process() -> None:

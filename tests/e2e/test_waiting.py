@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -36,9 +37,14 @@ def test_flowers_are_drawn_while_one_reads_and_a_worker_waits(new: Studio, page:
 
     long = tiny_recipe(paint(new.runs.parent / "images")).with_value("phases.0.epochs", 1000)
     long.save(new.runs / "draft.yaml")
-    waiting = until(lambda: [each for each in _processes(new) if "finetune_core.runs.work.idle" in each.cmdline()])
-    page.goto(new.url)
-    expect(page.get_by_text(re.compile("PyTorch is loaded, for runs to begin"))).to_be_visible()
+    waiting = until(lambda: _standing_by(new))
+
+    def told() -> int:
+        page.goto(new.url)
+        page.locator(AT_REST).wait_for()
+        return page.get_by_text(re.compile("PyTorch is loaded, for runs to begin")).count()
+
+    until(told)
     page.goto(f"{new.url}/train")
     page.get_by_role("button", name="Launch").click()
     page.wait_for_url("**/run?run=*")
@@ -51,5 +57,10 @@ def test_flowers_are_drawn_while_one_reads_and_a_worker_waits(new: Studio, page:
     assert run.status.state == "stopped", run.status.message
 
 
-def _processes(studio: Studio) -> list[psutil.Process]:
-    return psutil.Process(studio.process.pid).children(recursive=True)
+def _standing_by(studio: Studio) -> list[psutil.Process]:
+    found = []
+    for each in psutil.Process(studio.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended just now, as the one that gets Blooms ready does
+            if "finetune_core.runs.work.idle" in each.cmdline():
+                found.append(each)
+    return found

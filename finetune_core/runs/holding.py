@@ -93,7 +93,10 @@ def starting(folder: Folder) -> Iterator[None]:
 
 
 def being_started(folder: Folder) -> bool:
-    """Whether somebody is just starting a worker, which has no name yet."""
+    """Whether somebody is just starting a worker, which has no name yet.
+
+    Of two who ask in the same moment one may meet the other, and take it for a starter until it asks again.
+    """
     if not (file := folder.path / START_LOCK).exists():
         return False
     try:

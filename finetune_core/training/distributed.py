@@ -7,7 +7,7 @@ same order. What they tell each other goes through gloo on CPUs and NCCL on GPUs
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -52,8 +52,9 @@ def share_norms(module: nn.Module, device: torch.device) -> None:
 
 def end(code: int) -> None:
     """End this process as it is: where Python is torn down, threads of the group may still work, and it aborts."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for printed in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a disk without room for it
+            printed.flush()
     os._exit(code)
 
 

@@ -68,13 +68,12 @@ def _work(run: Run, watch: Watch, report: Report, ear: Ear) -> int:
     except Stop:
         _say(run, state="stopped", message=EARLY)
     except _Gone:  # nothing is written, so that nothing of it comes back
-        sys.stderr.write(f"{run.path} was thrown away or moved while it was worked on; the work ends.\n")
+        _log(f"{run.path} was thrown away or moved while it was worked on; the work ends.")
         return 2
     except Exception as error:  # noqa: BLE001 - the last resort: nothing may die without a word
         failure = failures.told(error)
         if failure.bug:
-            with suppress(OSError):  # on a full disk its folder may say it yet
-                traceback.print_exc()
+            _log(traceback.format_exc().rstrip())
         _failed(run, failure, desk.part() if desk else "", ear.alone)
         return 1 if failure.bug else 2
     finally:
@@ -279,8 +278,7 @@ def _failed(run: Run, failure: failures.Failure, lost: str, alone: bool) -> None
         words = {**failure.error.words(), "kind": failure.kind}
         facts = {"state": failure.state, "message": f"{failure.error.what}{lost}", "error": words}
         if alone:
-            with suppress(OSError):
-                sys.stderr.write(f"{failure.error}\n")
+            _log(str(failure.error))
         _patiently(lambda: _say(run, **facts, seconds_left=None))
 
 
@@ -315,7 +313,13 @@ def _from_first(value: Any) -> Any:
 
 def _log_failed_check(record: Record) -> None:
     if isinstance(record, Event) and record.name == "truth_failed":
-        sys.stderr.write(f"{record.text}\n")
+        _log(record.text)
+
+
+def _log(text: str) -> None:
+    """Print it, which lands in worker.log; a disk without room for it keeps nobody from working, nor from the rest."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
 
 
 def main() -> int:
@@ -329,7 +333,7 @@ def main() -> int:
             distributed.join()
         code = work(run, _log_failed_check, alone=True)
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        _log(str(error))
         return 2
     if _of_several() and not code:
         distributed.leave()

@@ -23,7 +23,7 @@ with ending_at_once():
     from streamlit import config
     from streamlit.runtime.pages_manager import PagesManager
 
-    from finetune_core import access, blooms
+    from finetune_core import access
     from finetune_core.errors import UserError
     from finetune_core.places import ROOT
     from finetune_core.runs import standby
@@ -57,9 +57,7 @@ def main() -> int:
 
 
 def _prepare() -> None:
-    """Have new sample images drawn and looked at while people still read: giving way, and no longer than this lives."""
-    if blooms.drawn(blooms.place()):
-        return
+    """Have the first images drawn and looked at while people still read: giving way, and no longer than this lives."""
     command, nobody = [sys.executable, "-m", "finetune_core.data.beforehand"], subprocess.DEVNULL
     helper = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=nobody, stderr=nobody)  # Data says more
     with suppress(psutil.Error):

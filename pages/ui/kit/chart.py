@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
@@ -59,27 +59,30 @@ def harmless(figure: go.Figure) -> go.Figure:
     """The figure with all words in its lines and bars as words: Plotly takes <a> and <br> for markup, and any length.
 
     Names that come to look alike by being cut get a number, or their bars would be one. A trace's `meta` may say how
-    many letters of its `text` are told at `most`.
+    many letters of its words beside points and bars are told at `most`.
     """
     names: dict[str, str] = {}
+    taken: set[str] = set()
     letters = (figure.layout.meta or {}).get("letters", LINE)
     for trace in figure.data:
         most = (trace.meta or {}).get("most", NAME)
-        for part in ("name", "text", "hovertext", "x", "y"):
+        for part, longest in {"name": LEGEND, "text": most, "hovertext": LEGEND, "x": most, "y": most}.items():
             value = trace[part] if part in trace else None  # noqa: SIM401 - a trace knows no `get`
+            room = letters if part in "xy" else LINE
+            word = partial(_literal, names=names, taken=taken, most=longest, letters=room)
             if isinstance(value, str):
-                trace[part] = _literal(value, names, LEGEND if part == "name" else most, LINE)
+                trace[part] = word(value)
             elif value is not None and any(isinstance(each, str) for each in value):
-                room = letters if part in "xy" else LINE
-                trace[part] = [_literal(each, names, most, room) if isinstance(each, str) else each for each in value]
+                trace[part] = [word(each) if isinstance(each, str) else each for each in value]
     return figure
 
 
-def _literal(text: str, names: dict[str, str], most: int, letters: int) -> str:
+def _literal(text: str, names: dict[str, str], taken: set[str], most: int, letters: int) -> str:
     if text not in names:
-        words, taken = tidy(text, most), set(names.values())
+        words = tidy(text, most)
         made = (words if number == 1 else f"{words} ({number})" for number in count(1))
         names[text] = next(each for each in (_escaped(one, letters) for one in made) if each not in taken)
+        taken.add(names[text])
     return names[text]
 
 
@@ -101,7 +104,7 @@ def meant(key: str) -> str:
 
 
 def load() -> None:
-    """Bring plotly.js to the browser; at the end of every page with charts, outside of fragments (it is 5 MB)."""
+    """Bring plotly.js (5 MB) to the browser: at the end of Home and of every page with charts, outside of fragments."""
     _loader()(key="plotly-js", height=1)
 
 

@@ -50,6 +50,14 @@ def test_all_lessons_are_there_with_what_came_of_them() -> None:
     assert said.count("the claim shows here") == 1
 
 
+def test_what_has_been_measured_and_cannot_be_read_is_measured_again(started: list[Run]) -> None:
+    run = measured("", 0.2, 0.8, 0.9)
+    run.records_file.unlink()
+    run.records_file.mkdir()
+    opened(lesson=ONE.kind).button(key="guess-2").click().run()
+    assert started
+
+
 def test_a_guess_begins_the_measuring(started: list[Run]) -> None:
     app = opened(lesson=ONE.kind)
     assert [each.value for each in app.title] == [ONE.question]

@@ -25,7 +25,7 @@ from finetune_core.runs.telling import history
 from finetune_core.runs.work.worker import work
 from pages.ui.kit import live
 from pages.ui.run import acting
-from tests.pages.conftest import saved
+from tests.pages.conftest import pieces, saved
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 NAMES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
@@ -103,6 +103,20 @@ def no_worker(monkeypatch: pytest.MonkeyPatch) -> list[store.Run]:
 
 
 # Learning rate
+
+
+def test_a_search_and_a_race_that_cannot_be_read_are_passed_over():
+    searched(Recipe())
+    later = searched(Recipe())
+    race = store.create(Recipe(), Race(rates={"steepest": 1e-3, "minimum_tenth": 2e-2}, steps=3))
+    race.report(state="finished")
+    for run in (later, race):
+        run.records_file.unlink(missing_ok=True)
+        run.records_file.mkdir()
+    app = page("rate")
+    assert not app.exception
+    assert button(app, "Find again"), "the one before is told"
+    assert not button(app, "Race the suggestions").disabled
 
 
 def test_find_starts_a_search_in_a_worker(no_worker):
@@ -498,6 +512,26 @@ def test_a_long_run_is_sketched_at_once_and_read_in_the_course_of_some_looks(no_
     assert not app.exception
     assert "sketch" not in texts(app)
     assert live.told(run).history.steps == 400
+
+
+def test_a_run_whose_length_sways_from_step_to_step_is_not_drawn_whole_each_time(no_worker, monkeypatch):
+    """It would close what is open, as a dialog in which somebody types; but a length that has changed is followed."""
+    monkeypatch.setattr(live, "EVERY", 4.0)
+    monkeypatch.setattr(live, "SELDOM", 16.0)
+    run, whole = trained(Recipe(), state="running", epochs=2), []
+    run.claim(psutil.Process(os.getpid()))
+    actions = acting.actions
+    monkeypatch.setattr(acting, "actions", lambda *args: [whole.append(args), actions(*args)])
+    run.report(started=time.time(), seconds_left=4.0 * live.GLANCES * 0.9)
+    app = page("run", run=run.id)
+    whole.clear()
+    for part in (1.1, 0.9, 1.15, 0.95, 1.05):
+        run.report(seconds_left=4.0 * live.GLANCES * part)
+        pieces(app)
+    assert not whole
+    run.report(seconds_left=4.0 * live.GLANCES * 1.5)
+    pieces(app)
+    assert len(whole) == 1
 
 
 def test_many_notes_are_cut_short(no_worker):

@@ -39,7 +39,7 @@ def _texts(app: AppTest) -> str:
     return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.text])
 
 
-def test_home_opens_and_leaves_torch_out() -> None:
+def test_home_opens_before_torch_is_loaded() -> None:
     script = """
 import sys
 from streamlit.testing.v1 import AppTest

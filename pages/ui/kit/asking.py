@@ -17,7 +17,7 @@ from finetune_core.runs import launch, store
 from finetune_core.runs.shelf.summaries import moving, summaries
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import queue
-from pages.ui.kit import shell, state
+from pages.ui.kit import live, shell, state
 from pages.ui.kit.pieces import piece
 
 OFTEN = 1.0  # seconds between two looks: it does not take long
@@ -25,8 +25,8 @@ OVER = 60  # seconds after its end in which another session may still read why a
 
 
 def asked(kind: type[Job]) -> list[Run]:
-    """What somebody has asked for of this kind, the newest first."""
-    return store.list_runs(probes.runs_dir(asked=True), job=kind.kind)
+    """What somebody has asked for of this kind and can be read, the newest first."""
+    return [run for run in store.list_runs(probes.runs_dir(asked=True), job=kind.kind) if live.readable(run)]
 
 
 def running(kind: type[Job]) -> Run | None:

@@ -29,6 +29,7 @@ REST = 0.02  # seconds that they have for it
 FINE = 100  # parts of a run; charts are drawn again where one more has passed
 BRISK, SOON, CALM = 0.5, 10.0, 1.0  # seconds between two looks while a run begins, for so many; and then until it steps
 GLANCES = 40  # at a run from its start to its end, unless that would be more seldom than `SELDOM`
+DOUBT = 1.25  # times as long as is said a run may take, or as short
 PLANNED = 400  # steps at which the planned rates are worked out, and at each phase's ends
 
 Rows = list[dict[str, Any]]
@@ -73,39 +74,51 @@ def watch(run: Run, seen: str, draw: Callable[[], None], *, stays: bool = False)
     too: then everything in it is the same for the browser before and after the end, and charts keep their zoom and
     hidden lines. A click in it draws only the fragment anew.
     """
+    every = _every(run.status) if seen else None
 
     def tick() -> None:
-        if moving(run) != seen:
+        if moving(run) != seen or (every and _every(run.status, every) != every):
             st.rerun()
         draw()
 
     if seen or stays:
-        piece(tick, _every(run.status) if seen else None)
+        piece(tick, every)
     else:
         tick()
 
 
 def moving(run: Run | None) -> str:
-    """How a run moves: its state, wishes, changes and how often it is looked at, or that it is being read.
+    """How a run moves: its state, wishes and changes, or that it is being read.
 
-    Empty where it rests, or there is none. Where this changes the whole page is drawn anew: its buttons follow the
-    state, and what it says of the run's length and of what is thawed follows a change on the way.
+    Empty where it rests, or there is none, or its files cannot be read, of which whoever draws them tells. Where this
+    changes the whole page is drawn anew: its buttons follow the state, and what it says of the run's length and of what
+    is thawed follows a change on the way.
     """
     if run is None:
         return ""
     status = run.status
-    if status.active or status.state == "queued":
-        wish, changed = run.wish(), stamp(run.changes_file)
-        return f"{status.state}, asked to {wish}, changed at {changed}, each {_every(status)} s"
-    return "" if told(run).whole else "read"
+    try:
+        if status.active or status.state == "queued":
+            return f"{status.state}, asked to {run.wish()}, changed at {stamp(run.changes_file)}"
+        return "" if told(run).whole else "read"
+    except UserError:
+        return ""
 
 
-def _every(status: Status) -> float:
-    """Seconds between two looks at a run: few until its first step, with little to draw; then the longer it takes."""
+def _every(status: Status, now: float = 0.0) -> float:
+    """Seconds between two looks at a run: few until its first step, with little to draw; then the longer it takes.
+
+    How long that is sways from step to step: as long as it may be so, it stays as it is `now`.
+    """
     if status.state != "queued" and (status.settling or not status.step):
         return BRISK if time.time() - status.started < SOON else CALM
     takes = time.time() - status.started + (status.seconds_left or 0.0)
-    return next((every for every in (EVERY, (EVERY + SELDOM) / 2) if takes <= GLANCES * every), SELDOM)
+    less, said, more = (_of_length(takes * part) for part in (1 / DOUBT, 1.0, DOUBT))
+    return now if less <= now <= more else said
+
+
+def _of_length(seconds: float) -> float:
+    return next((every for every in (EVERY, (EVERY + SELDOM) / 2) if seconds <= GLANCES * every), SELDOM)
 
 
 @dataclass
@@ -200,6 +213,15 @@ def records(run: Run) -> Rows:
     rows.extend(new)
     state.keep(key, (stamp, rows, cursor))
     return rows
+
+
+def readable(run: Run) -> bool:
+    """Whether its recipe, its job and its records can be read: a page that tells of some run passes over others."""
+    try:
+        _ = run.recipe, run.job, records(run)
+    except UserError:  # of which the page of that run tells
+        return False
+    return True
 
 
 def changes(run: Run) -> list[Made]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ def thawed(phase: Phase) -> tuple[str, ...]:
 def searches(recipe: Recipe) -> list[Run]:
     """Searches on the same data and backbone as the draft: a running one, those of the chosen phase, newest first."""
     found = [run for run in store.list_runs(job="find") if alike(run, recipe)]
-    return sorted(found, key=lambda run: not (run.status.active or fits(run, recipe)))[: EARLIER + 1]
+    ranked = sorted(found, key=lambda run: not (run.status.active or fits(run, recipe)))
+    return [*islice(filter(live.readable, ranked), EARLIER + 1)]
 
 
 def fits(run: Run, recipe: Recipe) -> bool:

@@ -40,7 +40,7 @@ def contenders(found: dict[str, Any]) -> dict[str, float]:
 def newest(recipe: Recipe) -> Run | None:
     """The last race of what the draft's chosen phase trains."""
     races = (run for run in store.list_runs(job="race") if finder.alike(run, recipe))
-    return next((run for run in races if finder.fits(run, recipe)), None)
+    return next((run for run in races if finder.fits(run, recipe) and live.readable(run)), None)
 
 
 def panel(recipe: Recipe, search: Run | None) -> None:

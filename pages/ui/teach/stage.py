@@ -280,7 +280,7 @@ def _sheet(one: Lesson, run: Run) -> str:
 
 def newest(one: Lesson) -> Run | None:
     """The newest run that measures this lesson, or has; without any, one that ended otherwise."""
-    mine = [run for run in _runs() if type(of_run(run)) is type(one)]
+    mine = [run for run in _runs() if type(of_run(run)) is type(one) and live.readable(run)]
     good = (run for run in mine if run.status.state in (*OPEN, "finished"))
     return next(good, mine[0] if mine else None)
 

@@ -120,7 +120,8 @@ def chooser(label: str, icon: str | None = None) -> None:
         if state.value(picking.OPEN):
             _dialog()
 
-    piece(drawn)
+    with st.container(width="content"):
+        piece(drawn)
 
 
 @st.dialog("Choose a backbone", width="large", on_dismiss=picking.close)

@@ -34,6 +34,7 @@ from pages.ui.run import (
     cockpit,
     experimenting,
     further,
+    mending,
     placing,
     queueing,
     sweeping,
@@ -70,6 +71,9 @@ def show(run: Run, recipe: Recipe, job: Job) -> None:
     title, pencil = name if job.trains else f"{job.title}: {name}", partial(naming.pencil, run.id)
     slot = shell.page("run", title, _lead(run, job), strip=False, beside=pencil)
     naming.renaming()
+    if job.trains:
+        branching.proposal(run)
+        mending.proposal(run, recipe)
     acting.actions(slot, run, job)
     with st.container(key="outcome"):  # always there, so that nothing below moves in the browser when the run ends
         if status.state == "finished" and job.trains:

@@ -20,7 +20,7 @@ from finetune_core.recipe.plan import full_length, starts
 from finetune_core.runs import launch, preflight
 from finetune_core.runs.waiting import engines
 from finetune_core.wording import count
-from pages.ui.kit import fields, outline, path, phasing, scripts, shell, state, timeline
+from pages.ui.kit import dialogs, fields, outline, path, phasing, scripts, shell, state, timeline
 from pages.ui.kit.chart import chart, load
 from pages.ui.kit.checks import checks, unkept
 from pages.ui.run import placing, queueing, tracking
@@ -75,25 +75,27 @@ def _begin(slot: DeltaGenerator, recipe: Recipe, broken: str, asks: list[Finding
     if added := queueing.added():
         row.caption(f":green[:material/check: {added}]", width="content")
     if not ahead:
-        if shell.start(slot, "Launch", icon=":material/local_fire_department:", why=broken):
-            _asked(asks, "Launch anyway", partial(_launch, recipe))
+        clicked = shell.start(slot, "Launch", icon=":material/local_fire_department:", why=broken)
+        _wanted(clicked, asks, "Launch anyway", partial(_launch, recipe))
         return
-    if shell.start(slot, "Add to the queue", icon=":material/add_to_queue:", key="add-to-queue", why=broken):
-        _asked(asks, "Add it anyway", partial(queueing.add, recipe))
+    clicked = shell.start(slot, "Add to the queue", icon=":material/add_to_queue:", key="add-to-queue", why=broken)
+    _wanted(clicked, asks, "Add it anyway", partial(queueing.add, recipe))
     with row:
         st.caption(f":material/schedule: {ahead}", width="content")
         st.page_link(path.PAGES["runs"].script, label=":small[See the queue]")
 
 
-def _asked(asks: list[Finding], label: str, go_on: Callable[[], None]) -> None:
-    """Go on; first ask where something is likely to make the result worthless."""
-    if asks:
-        _ask(asks, label, go_on)
-    else:
+def _wanted(clicked: bool, asks: list[Finding], label: str, go_on: Callable[[], None]) -> None:
+    """Go on where that was clicked; first ask where something is likely to make the result worthless."""
+    if clicked and not asks:
         go_on()
+    elif clicked:
+        dialogs.open(label)
+    if asks and dialogs.opened(label):
+        _ask(asks, label, go_on)
 
 
-@st.dialog("Look at your data first", width="medium")
+@st.dialog("Look at your data first", width="medium", on_dismiss=dialogs.close)
 def _ask(asks: list[Finding], label: str, go_on: Callable[[], None]) -> None:
     checks((replace(each, mend=None, others=()) for each in asks), key="asked")
     st.caption("On Data you see the pictures, and mend each of these with a click.")
@@ -101,6 +103,7 @@ def _ask(asks: list[Finding], label: str, go_on: Callable[[], None]) -> None:
         if st.button("See them on Data", type="primary", icon=":material/photo_library:", key="asked-data"):
             shell.go(path.PAGES["data"])
         if shell.start(st.container(width="content"), label, key="asked-anyway", kind="secondary"):
+            dialogs.close()
             go_on()
             st.rerun()
 

@@ -18,7 +18,7 @@ from finetune_core.runs.shelf.notes import Notes
 from finetune_core.runs.states import predictions
 from finetune_core.runs.states.predictions import Predictions
 from finetune_core.runs.store import Run
-from pages.ui.kit import naming, state
+from pages.ui.kit import state
 from pages.ui.shelf import listing
 from tests.pages.conftest import draft
 from tests.pages.test_running import button, page, texts, trained
@@ -128,12 +128,25 @@ def test_a_run_is_renamed_by_its_pencil_and_called_so_everywhere(name: str):
     assert page("run", run=run.id).title[0].value == made
 
 
+def test_a_dialog_stays_open_while_its_page_is_drawn_anew_and_no_longer():
+    """Streamlit closes one that a run of the page does not draw, as when a run begins or ends while somebody types."""
+    run = trained(Recipe())
+    app = page("run", run=run.id)
+    app.button(key="rename").click().run()
+    app.run().run()
+    assert app.text_input(key=f"name:{run.id}")
+    app.switch_page("pages/views/runs.py").run()
+    assert not [each for each in app.text_input if each.key == f"name:{run.id}"]
+    app.switch_page("pages/views/run.py").run()
+    assert not [each for each in app.text_input if each.key == f"name:{run.id}"]
+
+
 def test_the_pencil_of_a_row_asks_for_its_run():
     one, two = trained(Recipe()), trained(Recipe())
     state.keep(listing.RENAMED, {"row": 1})
     listing._rename([two.id, one.id])
-    assert naming.asked()
-    state.keep("thaw:rename", None)
+    assert state.value(listing._TO_RENAME) == one.id
+    state.keep(listing._TO_RENAME, None)
 
 
 def test_the_course_of_a_run_on_home_says_what_it_is_of():

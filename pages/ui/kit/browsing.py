@@ -16,7 +16,7 @@ from finetune_core.data import browsing
 from finetune_core.data.browsing import Listing
 from finetune_core.errors import UserError
 from finetune_core.wording import shown
-from pages.ui.kit import shell, state
+from pages.ui.kit import dialogs, shell, state
 
 ROWS = 40  # folders and files of a page
 HEIGHT = 330  # px of the list
@@ -89,7 +89,10 @@ def button(
     mine, help = f"browse:{key}{':again' if place else ''}", f"Look for the {what}."
     if (place or st).button("Browse", icon=":material/folder_open:", key=mine, help=help):
         _go(browsing.beginning(now))
-        st.dialog(f"Choose a {what}", width="large")(_dialog)(partial(_found, key, take), folder, tuple(endings))
+        dialogs.open(mine)
+    if dialogs.opened(mine):
+        draw = st.dialog(f"Choose a {what}", width="large", on_dismiss=dialogs.close)(_dialog)
+        draw(mine, partial(_found, key, take), folder, tuple(endings))
 
 
 def _found(key: str, take: Take, path: str) -> None:
@@ -130,7 +133,8 @@ def _take_here(take: Take) -> None:
     _take(take, state.value(_AT))
 
 
-def _dialog(take: Take, folder: bool, endings: tuple[str, ...]) -> None:
+def _dialog(name: str, take: Take, folder: bool, endings: tuple[str, ...]) -> None:
+    dialogs.follow(name)
     at: Path = state.value(_AT)
     st.html(f"<style>{_NARROW}</style>")
     side, main = st.columns([1, 3], gap="medium")
@@ -146,16 +150,19 @@ def _dialog(take: Take, folder: bool, endings: tuple[str, ...]) -> None:
             st.button("Try again", icon=":material/refresh:", key="browse-again", on_click=_go, args=(at,))
             return
         _crumbs(listing.folder)
-        taken = _list(listing, take)
+        _list(listing, take)
         how = f" A click takes a file: {', '.join(endings)}." if endings else ""
         st.caption(f"Here: {listing.here.words()}.{how}")
         if folder:
             icon = ":material/check:"
-            taken |= st.button(
-                "Take this folder", icon=icon, type="primary", key="browse-take", on_click=_take_here, args=(take,)
+            st.button(
+                "Take this folder",
+                icon=icon,
+                type="primary",
+                key="browse-take",
+                on_click=dialogs.done,
+                args=(_take_here, take),
             )
-        if taken:
-            st.rerun()
 
 
 def _look(at: Path, endings: tuple[str, ...]) -> Listing:
@@ -176,8 +183,8 @@ def _crumbs(at: Path) -> None:
             _way(path, shown(path.name or path), "crumb", icon)
 
 
-def _list(listing: Listing, take: Take) -> bool:
-    """The folders, each with what lies in it, and the files that can be taken; whether one was."""
+def _list(listing: Listing, take: Take) -> None:
+    """The folders, each with what lies in it, and the files that can be taken."""
     words = st.text_input(
         "Filter",
         key=f"browse-filter:{_hex(listing.folder)}",
@@ -197,9 +204,8 @@ def _list(listing: Listing, take: Take) -> bool:
         folders = [name for name, is_folder in some if is_folder]
         for name, inside in zip(folders, listing.words(folders), strict=True):
             _way(listing.folder / name, shown(name), "into", ":material/folder:", inside)
-        files = [name for name, is_folder in some if not is_folder]
-        taken = [_file(listing.folder / name, take) for name in files]
-    return any(taken)
+        for name in (name for name, is_folder in some if not is_folder):
+            _file(listing.folder / name, take)
 
 
 def _way(path: Path, title: str, key: str, icon: str, inside: str = "") -> None:
@@ -208,10 +214,10 @@ def _way(path: Path, title: str, key: str, icon: str, inside: str = "") -> None:
     st.button(label, icon=icon, type="tertiary", key=f"{key}:{_hex(path)}", on_click=_go, args=(path,))
 
 
-def _file(path: Path, take: Take) -> bool:
-    """A button that takes a file, and no other one; true in the run that its click causes."""
+def _file(path: Path, take: Take) -> None:
+    """A button that takes a file, and no other one."""
     label, key = shell.plain(shown(path.name), shell.NAME), f"take:{_hex(path)}"
-    return st.button(label, icon=":material/draft:", type="tertiary", key=key, on_click=_take, args=(take, path))
+    st.button(label, icon=":material/draft:", type="tertiary", key=key, on_click=dialogs.done, args=(_take, take, path))
 
 
 def _hex(path: Path) -> str:

@@ -11,9 +11,9 @@ from finetune_core.errors import UserError
 from finetune_core.runs import store
 from finetune_core.runs.shelf import naming, notes
 from finetune_core.runs.shelf.notes import LONGEST_NAME, Notes
-from pages.ui.kit import shell, state
+from pages.ui.kit import dialogs, shell, state
 
-_ASKED = "thaw:rename"  # the id of the run that is to get another name
+RENAME = "rename"
 
 
 def pencil(run: str, key: str = "rename") -> None:
@@ -25,23 +25,18 @@ def pencil(run: str, key: str = "rename") -> None:
 
 def ask(run: str) -> None:
     """Open the dialog for the run of this id as soon as the whole page is drawn."""
-    state.keep(_ASKED, run)
-
-
-def asked() -> bool:
-    """Whether it waits to be opened: what draws but a piece of the page has the whole drawn anew."""
-    return state.value(_ASKED) is not None
+    dialogs.open(RENAME, run)
 
 
 def renaming() -> None:
-    """Open it, where somebody asked for it; once, on every page that has a pencil."""
-    if run := state.value(_ASKED):
-        state.keep(_ASKED, None)
+    """The dialog, where somebody asked for it; on every page that has a pencil."""
+    if run := dialogs.opened(RENAME):
         _dialog(run)
 
 
-@st.dialog("Rename")
+@st.dialog("Rename", on_dismiss=dialogs.close)
 def _dialog(run: str) -> None:
+    dialogs.follow(RENAME)
     try:
         files = store.open_run(run)
         made = naming.of_recipe(files.recipe)
@@ -52,8 +47,7 @@ def _dialog(run: str) -> None:
     with st.form("rename-form", border=False):
         st.text_input("Name", now, max_chars=LONGEST_NAME, placeholder=made, key=f"name:{run}")
         st.caption(f"Left empty, it is called {shell.plain(made)}.")
-        if st.form_submit_button("Rename", type="primary", on_click=_rename, args=(run,)):
-            st.rerun()
+        st.form_submit_button("Rename", type="primary", on_click=dialogs.done, args=(_rename, run))
 
 
 def _rename(run: str) -> None:

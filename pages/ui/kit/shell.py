@@ -23,7 +23,7 @@ from finetune_core.recipe.words import (
 )
 from finetune_core.runs import preflight
 from finetune_core.wording import LONGEST, tidy
-from pages.ui.kit import path, refused, state
+from pages.ui.kit import dialogs, path, refused, state
 
 NAME = 80  # letters of a name in a title or chip
 MESSAGE = 2000  # letters of an error's reason
@@ -41,6 +41,7 @@ def page(
     Fill the place with `next_step`, `start` or `primary`; it is the same on every page.
     """
     refused.tidy()
+    dialogs.stay(f"{key}:{state.run_id()}")
     state.keep(_WAITING, waiting())
     if state.look():
         st.toast(ELSEWHERE, icon=":material/tab:", duration="long")

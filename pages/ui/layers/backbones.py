@@ -9,7 +9,7 @@ from finetune_core.network import catalogue
 from finetune_core.parts.backbones import Backbone, Weights
 from finetune_core.parts.backbones.weights import other_ways
 from finetune_core.recipe.words import millions
-from pages.ui.kit import fields, shell, starts, state
+from pages.ui.kit import dialogs, fields, shell, starts, state
 from pages.ui.kit.pieces import piece
 from pages.ui.layers import downloading, measuring, picking, probing
 
@@ -111,20 +111,19 @@ def _size_hint(entry: catalogue.Entry, image_size: int) -> None:
 def chooser(label: str, icon: str | None = None) -> None:
     """The button to another backbone, and the dialog that it opens: in a piece, since the page behind stays as it is.
 
-    The dialog is drawn with each run of the page, too, as one that it is not drawn in would close it. It has a chart:
-    the page must `load`.
+    The dialog has a chart: the page must `load`.
     """
 
     def drawn() -> None:
-        st.button(label, icon=icon, key="change-backbone", on_click=state.keep, args=(picking.OPEN, True))
-        if state.value(picking.OPEN):
+        st.button(label, icon=icon, key="change-backbone", on_click=picking.open)
+        if dialogs.opened(picking.CHOOSING):
             _dialog()
 
     with st.container(width="content"):
         piece(drawn)
 
 
-@st.dialog("Choose a backbone", width="large", on_dismiss=picking.close)
+@st.dialog("Choose a backbone", width="large", on_dismiss=dialogs.close)
 def _dialog() -> None:
     """Search all architectures of both libraries; a click on a row or a point shows it, a button takes it."""
     words = st.text_input(

@@ -23,13 +23,13 @@ from finetune_core.runs.jobs import Measure
 from finetune_core.runs.shelf.summaries import moving, summaries
 from finetune_core.runs.store import Run
 from finetune_core.training import timing
-from pages.ui.kit import asking, shell, state
+from pages.ui.kit import asking, dialogs, shell, state
 from pages.ui.kit.chart import chart, meant
 from pages.ui.kit.pieces import EVERY, piece
 from pages.ui.layers import measuring, thawing
 
 CHART = "backbone-chart"
-OPEN = "backbone:choosing"  # whether the dialog is
+CHOOSING = "backbones"  # the dialog
 PICKED = "backbone:picked"  # the point that was clicked last, and how many were: a click unticks the list
 AT_ONCE = 24  # networks that are timed in one go
 HEAVY, LARGE = 20.0, 200e6  # MACs (G) and weights from which on none is timed without being asked
@@ -83,15 +83,14 @@ def found(wish: Wish) -> list[Entry]:
     return catalogue.good_first()
 
 
-def close() -> None:
-    """The dialog is over, and what was clicked in it forgotten."""
-    state.keep(OPEN, False)
+def open() -> None:
+    """Have the dialog open, with nothing clicked in it yet."""
+    dialogs.open(CHOOSING)
     state.keep(PICKED, ("", 0))
 
 
 def _drawn(recipe: Recipe, wish: Wish, listed: list[Entry]) -> None:
-    if not state.value(OPEN):  # one was taken just now
-        st.rerun()
+    dialogs.follow(CHOOSING)
     everything = listed if wish.said else catalogue.search("", wish.libraries)
     chosen = _chosen(wish, listed, everything)
     head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom")
@@ -104,12 +103,13 @@ def _drawn(recipe: Recipe, wish: Wish, listed: list[Entry]) -> None:
     if chosen:
         measuring.panel(recipe, _backbone(chosen))
     label = f"Use {chosen.architecture}" if chosen else "Use this one"
-    head.button(label, type="primary", disabled=chosen is None, key="use-backbone", on_click=_use, args=(chosen,))
+    head.button(
+        label, type="primary", disabled=chosen is None, key="use-backbone", on_click=dialogs.done, args=(_use, chosen)
+    )
 
 
 def _use(entry: Entry) -> None:
     thawing.take(refit.best_backbone(entry))
-    close()
 
 
 def _chosen(wish: Wish, listed: Sequence[Entry], everything: Sequence[Entry]) -> Entry | None:

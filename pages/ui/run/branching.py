@@ -15,11 +15,12 @@ from finetune_core.runs.states import branch, facts
 from finetune_core.runs.states.lineage import lineage
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import engines
-from pages.ui.kit import live, shell, state
+from pages.ui.kit import dialogs, live, shell, state
 from pages.ui.run import acting
 
 FACTORS = {1.0: "As it was", 0.1: "÷ 10", 0.5: "÷ 2", 2.0: "× 2", 10.0: "× 10"}
 MORE = (0, 1, 2, 5, 10)
+BRANCH = "branch"
 
 
 def checkpoints(run: Run) -> None:
@@ -47,11 +48,19 @@ def checkpoints(run: Run) -> None:
             named = f"**{reached}** :gray[step {step:,} · {size}]" if reached else f"**Step {step:,}** :gray[{size}]"
             st.markdown(named, width="stretch")
             if st.button("Branch", icon=":material/call_split:", key=f"branch-{step}"):
-                _propose(run, step)
+                dialogs.open(BRANCH, step)
+                st.rerun()
 
 
-@st.dialog("Branch", width="medium")
+def proposal(run: Run) -> None:
+    """What a branch would be, where somebody asked for one; above all that is drawn anew while the run goes on."""
+    if (step := dialogs.opened(BRANCH)) is not None:
+        _propose(run, step)
+
+
+@st.dialog("Branch", width="medium", on_dismiss=dialogs.close)
 def _propose(run: Run, step: int) -> None:
+    dialogs.follow(BRANCH)
     st.caption(f"A new run that begins at step {step:,} of this one, exactly, and goes on with what you change.")
     try:
         recipe = _changed(run, step)
@@ -66,9 +75,8 @@ def _propose(run: Run, step: int) -> None:
     else:
         st.caption("Nothing is changed: the branch would do the same again.")
     icon = ":material/local_fire_department:"
-    args = (run, lambda run: _begin(run, recipe, step))
-    if st.button("Branch and train", type="primary", icon=icon, key="branch-go", on_click=acting.done, args=args):
-        st.rerun()
+    args = (acting.done, run, lambda run: _begin(run, recipe, step))
+    st.button("Branch and train", type="primary", icon=icon, key="branch-go", on_click=dialogs.done, args=args)
 
 
 def _changed(run: Run, step: int) -> Recipe:

@@ -10,17 +10,21 @@ from finetune_core.recipe import Recipe
 from finetune_core.recipe.diff import stages_beside
 from finetune_core.recipe.thawing import next_words, thawed_more
 from finetune_core.runs.store import Run
-from pages.ui.kit import outline, path, shell, starts, state
+from pages.ui.kit import dialogs, outline, path, shell, starts, state
+
+FURTHER = "thaw-more"
 
 
 def button(run: Run) -> None:
     """The button, and behind it the proposal."""
     help = "Shows the next stage: more layer groups at a lower rate, from the weights of this run."
     if st.button("Thaw more", icon=":material/local_fire_department:", help=help):
+        dialogs.open(FURTHER)
+    if dialogs.opened(FURTHER):
         _propose(run)
 
 
-@st.dialog("Thaw more", width="medium")
+@st.dialog("Thaw more", width="medium", on_dismiss=dialogs.close)
 def _propose(run: Run) -> None:
     trained = run.recipe_at()
     try:

@@ -14,8 +14,10 @@ from finetune_core.recipe import Recipe
 from finetune_core.runs import store
 from finetune_core.runs.store import Run
 from finetune_core.runs.waiting import engines
-from pages.ui.kit import shell, state
+from pages.ui.kit import dialogs, shell, state
 from pages.ui.run import acting
+
+AGAIN = "train-again"
 
 
 def panel(run: Run, recipe: Recipe) -> None:
@@ -32,7 +34,14 @@ def panel(run: Run, recipe: Recipe) -> None:
                 st.button("Take back", type="tertiary", key=key, on_click=_take_back, args=args)
         label, icon = "Train again with these", ":material/local_fire_department:"
         if shell.start(st.container(), label, icon=icon, key="train-mended", kind="secondary"):
-            _propose(run, recipe, fixes)
+            dialogs.open(AGAIN)
+            st.rerun()
+
+
+def proposal(run: Run, recipe: Recipe) -> None:
+    """What would be trained again, where somebody asked; above all that is drawn anew while the run goes on."""
+    if dialogs.opened(AGAIN) and (fixes := _fixes(run)):
+        _propose(run, recipe, fixes)
 
 
 def mended(run: Run) -> set[str]:
@@ -79,9 +88,10 @@ def _take_back(run: Run, line: str) -> None:
     _keep(run, [fix for fix in _fixes(run) if fix.line() != line])
 
 
-@st.dialog("Train again", width="medium")
+@st.dialog("Train again", width="medium", on_dismiss=dialogs.close)
 def _propose(run: Run, recipe: Recipe, fixes: Sequence[Fix]) -> None:
     """What will be different, and the launch."""
+    dialogs.follow(AGAIN)
     every: tuple[Fix, ...] = recipe.data.fixes
     for fix in fixes:
         every = with_fix(every, fix)
@@ -91,8 +101,8 @@ def _propose(run: Run, recipe: Recipe, fixes: Sequence[Fix]) -> None:
         st.markdown(f":green[:material/healing:] {shell.plain(fix.line())}")
     icon = ":material/local_fire_department:"
     begin = lambda run: _begin(run, made)  # noqa: E731
-    if st.button("Train", type="primary", icon=icon, key="mended-go", on_click=acting.done, args=(run, begin)):
-        st.rerun()
+    args = (acting.done, run, begin)
+    st.button("Train", type="primary", icon=icon, key="mended-go", on_click=dialogs.done, args=args)
 
 
 def _begin(run: Run, recipe: Recipe) -> None:

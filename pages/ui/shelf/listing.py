@@ -17,7 +17,7 @@ from finetune_core.wording import count, roughly
 from pages.ui.kit import live, naming, path, shell, state
 
 TABLE, OPENED, STARRED, RENAMED = "runs-table", "runs-open", "runs-star", "runs-rename"
-_TICKED, _TO_OPEN = "runs-ticked", "runs-opened"
+_TICKED, _TO_OPEN, _TO_RENAME = "runs-ticked", "runs-opened", "runs-renamed"
 TALLEST = 10  # rows before the table scrolls
 ROW = 66  # px: from 65 on Streamlit breaks text into lines, so that no name is cut
 HEADER = 36  # px
@@ -64,8 +64,10 @@ def _several(label: str, options: set[str], words: Any) -> list[str]:
 
 def table(runs: Sequence[Summary], called: Mapping[str, str]) -> list[Summary]:
     """Draw the runs, `called` so by id; returns those that are ticked. Ticks go with a run, wherever it stands."""
-    if naming.asked():  # by a click that has drawn the table alone
-        st.rerun()
+    if renamed := state.value(_TO_RENAME):
+        state.keep(_TO_RENAME, None)
+        naming.ask(renamed)
+        st.rerun()  # the whole page, of which the click may have drawn the table alone
     if opened := state.value(_TO_OPEN):
         state.keep(_TO_OPEN, None)
         shell.go(path.RUN, run=opened)
@@ -159,7 +161,7 @@ def _open(ids: list[str]) -> None:
 
 def _rename(ids: list[str]) -> None:
     if (click := state.value(RENAMED)) is not None:
-        naming.ask(ids[click["row"]])
+        state.keep(_TO_RENAME, ids[click["row"]])
 
 
 def _toggle_star(ids: list[str]) -> None:
